@@ -1,0 +1,59 @@
+package cmek
+
+import "time"
+
+// Severity orders alerts by how soon a person must act.
+type Severity string
+
+// Severities, most urgent first. Critical and High page somebody.
+const (
+	Critical Severity = "critical"
+	High     Severity = "high"
+	Medium   Severity = "medium"
+	Low      Severity = "low"
+	Info     Severity = "info"
+)
+
+// Audience is who an alert is for: those who own the clusters and keys, or those who run keyturn.
+type Audience string
+
+// The two audiences; each has a topic of its own.
+const (
+	Owners     Audience = "alerts"
+	Operations Audience = "operations"
+)
+
+// AffectedCluster is a cluster within an alert's blast radius.
+type AffectedCluster struct {
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	Regions []string `json:"regions,omitempty"`
+}
+
+// Alert tells people about a danger or a happening. Its JSON is the payload of every channel; a repeat of an alert has
+// the same bytes.
+type Alert struct {
+	// ID names this very message; a repeated delivery has the same ID.
+	ID string `json:"id"`
+	// DedupKey names the incident: alerts of one incident share it, and so does its resolution.
+	DedupKey string   `json:"dedup_key"`
+	Audience Audience `json:"audience"`
+	Severity Severity `json:"severity"`
+	// Resolved is true for the message that ends the incident.
+	Resolved bool `json:"resolved,omitempty"`
+	// Change names what happened, in the words of the runbook (for example "rotated", "rotate failed", "key unusable").
+	Change Change `json:"change"`
+	// Summary is one line that makes sense alone.
+	Summary string `json:"summary"`
+	// Consequence says what breaks, and when; WayBack says what to do, one step a line, with the real ids.
+	Consequence string            `json:"consequence,omitempty"`
+	WayBack     []string          `json:"way_back,omitempty"`
+	Key         KeyURI            `json:"key,omitempty"`
+	Clusters    []AffectedCluster `json:"clusters,omitempty"`
+	Principal   string            `json:"principal,omitempty"`
+	// Time is when it happened, Deadline by when it must be mended; either may be zero.
+	Time     time.Time `json:"time,omitzero"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Runbook is where to read on: a path in the repository with an anchor.
+	Runbook string `json:"runbook,omitempty"`
+}

@@ -1,0 +1,180 @@
+package cmek
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is the state of a CMEK at cluster, region or key level: the Cloud API's CMEKStatus, verbatim. Values that are not
+// among the constants are kept and treated as neither finished nor failed.
+type Status string
+
+// The eleven statuses of API version 2024-09-16.
+const (
+	Disabled      Status = "DISABLED"
+	Disabling     Status = "DISABLING"
+	DisableFailed Status = "DISABLE_FAILED"
+	Enabled       Status = "ENABLED"
+	Enabling      Status = "ENABLING"
+	EnableFailed  Status = "ENABLE_FAILED"
+	Rotating      Status = "ROTATING"
+	RotateFailed  Status = "ROTATE_FAILED"
+	Revoked       Status = "REVOKED"
+	Revoking      Status = "REVOKING"
+	RevokeFailed  Status = "REVOKE_FAILED"
+)
+
+// Statuses lists the eleven documented values.
+var Statuses = []Status{Disabled, Disabling, DisableFailed, Enabled, Enabling, EnableFailed, Rotating, RotateFailed,
+	Revoked, Revoking, RevokeFailed}
+
+// Known reports whether s is one of the documented values.
+func (s Status) Known() bool { return slices.Contains(Statuses, s) }
+
+// InProgress reports whether an operation is under way (every …ING).
+func (s Status) InProgress() bool { return s.Known() && strings.HasSuffix(string(s), "ING") }
+
+// Failed reports whether an operation ended badly (every …_FAILED).
+func (s Status) Failed() bool { return s.Known() && strings.HasSuffix(string(s), "_FAILED") }
+
+// HandsOff reports whether automation must leave the cluster alone: it was revoked or disabled, or is on its way there.
+// Only Cockroach Labs' support can bring a revoked cluster back.
+func (s Status) HandsOff() bool {
+	switch s {
+	case Disabled, Disabling, DisableFailed, Revoked, Revoking, RevokeFailed:
+		return true
+	}
+	return false
+}
+
+// KeySpec is a key together with who the cluster acts as when it uses it. JSON names are the Cloud API's.
+type KeySpec struct {
+	Type KeyType `json:"type"`
+	URI  KeyURI  `json:"uri"`
+	// AuthPrincipal is an IAM role ARN (AWS), a service account (Google) or a tenant id (Azure).
+	AuthPrincipal string `json:"auth_principal"`
+}
+
+// RegionSpec asks for a key in one region of a cluster. JSON names are the Cloud API's.
+type RegionSpec struct {
+	Region  string  `json:"region"`
+	KeySpec KeySpec `json:"key_spec"`
+}
+
+// KeyInfo is one key of a region, current or past.
+type KeyInfo struct {
+	Spec   KeySpec `json:"spec"`
+	Status Status  `json:"status"`
+	// UserMessage is free text from Cockroach Labs about the status. It is shown to people and never decided upon.
+	UserMessage string    `json:"user_message,omitempty"`
+	CreatedAt   time.Time `json:"created_at,omitzero"`
+	// UpdatedAt is the only change marker there is for a key; zero if the API left it out.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+}
+
+// RegionInfo is the CMEK of one region with all its keys, current and past, in the order of the API (which is not
+// documented).
+type RegionInfo struct {
+	Region   string    `json:"region"`
+	Status   Status    `json:"status"`
+	KeyInfos []KeyInfo `json:"key_infos,omitempty"`
+}
+
+// ClusterInfo is the CMEK of a cluster: the API's CMEKClusterInfo. The zero value is a cluster without CMEK.
+type ClusterInfo struct {
+	Status      Status       `json:"status"`
+	RegionInfos []RegionInfo `json:"region_infos,omitempty"`
+}
+
+// Region returns the region's info, and whether there is one.
+func (c ClusterInfo) Region(name string) (RegionInfo, bool) {
+	for _, r := range c.RegionInfos {
+		if r.Region == name {
+			return r, true
+		}
+	}
+	return RegionInfo{}, false
+}
+
+// Current returns the region's one key in force: the newest info of the only distinct spec that is ENABLED. Several
+// infos of one spec are one (a same-URI rotation may append instead of update). The count is the number of distinct
+// ENABLED specs; only with 1 is the info meaningful.
+func (r RegionInfo) Current() (info KeyInfo, distinct int) {
+	var specs []KeySpec
+	for _, k := range r.KeyInfos {
+		if k.Status != Enabled {
+			continue
+		}
+		if !slices.Contains(specs, k.Spec) {
+			specs = append(specs, k.Spec)
+		}
+	}
+	if len(specs) != 1 {
+		return KeyInfo{}, len(specs)
+	}
+	return r.Newest(specs[0].URI), 1
+}
+
+// Newest returns the most recently updated info with the URI, the later one in the list on a tie; the zero KeyInfo if
+// there is none.
+func (r RegionInfo) Newest(uri KeyURI) KeyInfo {
+	var newest KeyInfo
+	for _, k := range r.KeyInfos {
+		if k.Spec.URI == uri && (newest.Spec.URI == "" || !k.UpdatedAt.Before(newest.UpdatedAt)) {
+			newest = k
+		}
+	}
+	return newest
+}
+
+// Cluster states and operations that matter to us, verbatim from the Cloud API.
+const (
+	StateCreated = "CREATED"
+	StateLocked  = "LOCKED"
+	StateDeleted = "DELETED"
+
+	CMEKOperationRunning = "CRDB_CMEK_OPERATION_RUNNING"
+	CMEKOperationFailed  = "CRDB_CMEK_OPERATION_FAILED"
+
+	PlanAdvanced = "ADVANCED"
+)
+
+// Region is a region of a cluster.
+type Region struct {
+	Name      string `json:"name"`
+	NodeCount int    `json:"node_count,omitempty"`
+}
+
+// Cluster is a CockroachDB Cloud cluster, without its CMEK.
+type Cluster struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	ParentID string `json:"parent_id,omitempty"`
+	// Plan is BASIC, STANDARD or ADVANCED; only ADVANCED clusters can have a CMEK.
+	Plan string `json:"plan,omitempty"`
+	// CloudProvider is AWS, GCP or AZURE.
+	CloudProvider string `json:"cloud_provider,omitempty"`
+	// AccountID is the cloud account of the cluster, which the customer's role trusts.
+	AccountID string `json:"account_id,omitempty"`
+	State     string `json:"state,omitempty"`
+	// OperationStatus names what runs or failed last; "" and …UNSPECIFIED mean nothing.
+	OperationStatus string            `json:"operation_status,omitempty"`
+	Regions         []Region          `json:"regions,omitempty"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	CreatedAt       time.Time         `json:"created_at,omitzero"`
+	UpdatedAt       time.Time         `json:"updated_at,omitzero"`
+	DeletedAt       time.Time         `json:"deleted_at,omitzero"`
+}
+
+// Busy names why no request should be sent to the cluster now, or "" if it is free: it is not CREATED, or an operation
+// runs. An operation that failed is not a reason to wait.
+func (c Cluster) Busy() string {
+	if c.State != StateCreated {
+		return "cluster state is " + c.State
+	}
+	if strings.HasSuffix(c.OperationStatus, "_RUNNING") {
+		return "operation status is " + c.OperationStatus
+	}
+	return ""
+}
