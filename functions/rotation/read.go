@@ -1,0 +1,151 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// read reads what a decision about the cluster's open work needs, and no more: the keys of work that was not sent, the CMEK
+// if a request is open, everything if nothing is open and no sweep has seen the cluster for a day.
+func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Facts, error) {
+	f := Facts{Cluster: c.Cluster, CMEK: c.CMEK}
+	var err error
+	if f.Paused, err = w.Ledger.Paused(ctx); err != nil {
+		return f, err
+	}
+	now := time.Now()
+	needCMEK := len(c.Work) == 0
+	for _, work := range c.Work {
+		info, ok := c.CMEK.Region(work.Region)
+		_, distinct := info.Current()
+		unclear := !ok || distinct != 1 || info.Status != cmek.Enabled || c.CMEK.Status.HandsOff()
+		answered := work.State == ledger.Requested && (work.Request.Answer != nil || !now.Before(work.Request.Intent.Add(answerWithin)))
+		needCMEK = needCMEK || answered || (work.State != ledger.Requested && unclear)
+	}
+	if needCMEK {
+		if f, err = w.readCMEK(ctx, c.ID, f); err != nil {
+			return f, err
+		}
+	}
+	if err := w.readKeys(ctx, c, &f); err != nil {
+		return f, err
+	}
+	if !f.ClusterRead && !f.Gone && (len(c.Work) == 0 || Decide(f, c, now, w.Settings).WantCluster) {
+		return w.readCluster(ctx, c.ID, f)
+	}
+	return f, nil
+}
+
+// readAgain reads cluster and CMEK afresh, right before a PUT. A busy cluster settles the matter with one GET.
+func (w *worker) readAgain(ctx context.Context, id string, f Facts) (Facts, error) {
+	f, err := w.readCluster(ctx, id, f)
+	if err != nil || f.Gone || f.Cluster.Busy() != "" {
+		return f, err
+	}
+	if f, err = w.readCMEK(ctx, id, f); err != nil {
+		return f, err
+	}
+	f.Paused, err = w.Ledger.Paused(ctx)
+	return f, err
+}
+
+func (w *worker) readCluster(ctx context.Context, id string, f Facts) (Facts, error) {
+	cluster, err := w.Cloud.Cluster(ctx, id)
+	switch {
+	case errors.Is(err, cmek.ErrNotFound):
+		f.Gone = true
+	case err != nil:
+		return f, err
+	default:
+		f.Cluster, f.ClusterRead = cluster, true
+		f.Gone = cluster.State == cmek.StateDeleted
+	}
+	return f, nil
+}
+
+// readCMEK reads the CMEK. "Not found" may mean that there is no CMEK or no cluster; only the cluster tells.
+func (w *worker) readCMEK(ctx context.Context, id string, f Facts) (Facts, error) {
+	info, err := w.Cloud.CMEK(ctx, id)
+	switch {
+	case errors.Is(err, cmek.ErrNotFound):
+		f.CMEK, f.CMEKRead = cmek.ClusterInfo{}, true
+		if !f.ClusterRead {
+			return w.readCluster(ctx, id, f)
+		}
+	case err != nil:
+		return f, err
+	default:
+		f.CMEK, f.CMEKRead = info, true
+	}
+	return f, nil
+}
+
+// readKeys reads the keys of the regions that have unsent work; of all regions if nothing is open.
+func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) error {
+	wanted := map[string]bool{}
+	for _, work := range c.Work {
+		wanted[work.Region] = wanted[work.Region] || work.State != ledger.Requested
+	}
+	f.Keys = map[cmek.KeyURI]KeyFact{}
+	for _, info := range f.CMEK.RegionInfos {
+		if len(c.Work) > 0 && !wanted[info.Region] {
+			continue
+		}
+		uris := map[cmek.KeyURI]bool{}
+		if spec, n := info.Current(); n == 1 {
+			uris[spec.Spec.URI] = followable(spec.Spec)
+		}
+		for _, work := range c.Work { // after a failed rotation of our own no key may read ENABLED
+			if spec := info.Newest(work.Key).Spec; work.Region == info.Region && work.Failed > 0 && spec.URI != "" {
+				uris[spec.URI] = followable(spec)
+			}
+		}
+		for _, k := range info.KeyInfos { // in the API's order, so that a run can be repeated
+			if !uris[k.Spec.URI] {
+				continue
+			}
+			fact := w.keys.read(ctx, w.KMS, k.Spec.URI)
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("read key %s: %w", k.Spec.URI, err)
+			}
+			f.Keys[k.Spec.URI] = fact
+		}
+	}
+	return nil
+}
+
+func followable(spec cmek.KeySpec) bool {
+	return spec.Type == cmek.AWSKMS || spec.Type == cmek.GCPCloudKMS
+}
+
+// keyCache reads each key once in a tick, however many clusters and goroutines ask. It is bounded, so that a sweep's memory
+// does not grow with the fleet.
+type keyCache struct {
+	mu    sync.Mutex
+	facts map[cmek.KeyURI]func() KeyFact
+}
+
+const keysCached = 1024
+
+func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI) KeyFact {
+	k.mu.Lock()
+	if k.facts == nil || len(k.facts) >= keysCached {
+		k.facts = map[cmek.KeyURI]func() KeyFact{}
+	}
+	once, ok := k.facts[uri]
+	if !ok {
+		once = sync.OnceValue(func() KeyFact {
+			key, err := kms.Key(ctx, uri)
+			return KeyFact{key, err}
+		})
+		k.facts[uri] = once
+	}
+	k.mu.Unlock()
+	return once()
+}

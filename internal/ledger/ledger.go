@@ -1,0 +1,217 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Kinds of records. Follow-through's clusters and its worker are of one kind, so that one query finds all that is due.
+const (
+	kindRotation = "rotation"
+	kindControl  = "control"
+
+	clusterPrefix = "cluster#"
+	workerID      = "worker"
+	pauseID       = "pause"
+)
+
+// Ledger is typed access to a Store. It is safe for concurrent use.
+type Ledger struct {
+	store Store
+
+	mu   sync.Mutex
+	rand *rand.Rand
+}
+
+// New returns a ledger over the store. The source of randomness makes write tokens; it must differ between processes.
+func New(store Store, random *rand.Rand) *Ledger { return &Ledger{store: store, rand: random} }
+
+// attempts bounds how often a swap is tried again after somebody else's write.
+const attempts = 8
+
+// ErrUnchanged is returned by an update function that wants nothing written.
+var ErrUnchanged = errors.New("nothing to change")
+
+// Cluster returns the cluster's item; one that does not exist has only its ID.
+func (l *Ledger) Cluster(ctx context.Context, id string) (*Cluster, error) {
+	r, err := l.store.Get(ctx, kindRotation, clusterPrefix+id)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger item of cluster %s: %w", id, err)
+	}
+	return decodeCluster(r, id)
+}
+
+// UpdateCluster reads the cluster's item, lets change alter it, and swaps it in. After a conflict it starts again with the
+// fresh item, so change must depend on the item given and may run several times. If change returns an error nothing is
+// written; ErrUnchanged is not reported. If the item is as it was, nothing is written either.
+//
+// On success the item returned is the one in the ledger.
+func (l *Ledger) UpdateCluster(ctx context.Context, id string, change func(*Cluster) error) (*Cluster, error) {
+	for range attempts {
+		c, err := l.Cluster(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		switch err := change(c); {
+		case errors.Is(err, ErrUnchanged):
+			return c, nil
+		case err != nil:
+			return nil, err
+		}
+		switch err := l.save(ctx, c); {
+		case err == nil:
+			return c, nil
+		case !errors.Is(err, ErrConflict):
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("write ledger item of cluster %s: %w, %d times in a row", id, ErrConflict, attempts)
+}
+
+// save swaps the cluster's item in and brings its Version up.
+func (l *Ledger) save(ctx context.Context, c *Cluster) error {
+	data, err := encode(c)
+	if err != nil {
+		return err
+	}
+	r := c.record
+	if r.Version > 0 && bytes.Equal(r.Data, data) {
+		return nil
+	}
+	r.Kind, r.ID, r.Data, r.NextLook, r.Keys = kindRotation, clusterPrefix+c.ID, data, c.DueAt(), c.Keys()
+	c.record, err = l.put(ctx, r)
+	return err
+}
+
+// put swaps a record in and returns it as stored. Whatever error the store gives, our own token in the stored record shows
+// that the write happened and only its answer was lost.
+func (l *Ledger) put(ctx context.Context, r Record) (Record, error) {
+	r.Token = l.token()
+	if err := l.store.Put(ctx, r); err != nil {
+		stored, readErr := l.store.Get(ctx, r.Kind, r.ID)
+		if readErr != nil {
+			return r, fmt.Errorf("write ledger item %s/%s: %w", r.Kind, r.ID, errors.Join(err, readErr))
+		}
+		if stored.Token != r.Token {
+			return r, fmt.Errorf("write ledger item %s/%s: %w", r.Kind, r.ID, err)
+		}
+	}
+	r.Version++
+	return r, nil
+}
+
+func (l *Ledger) token() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strconv.FormatUint(l.rand.Uint64(), 36) + strconv.FormatUint(l.rand.Uint64(), 36)
+}
+
+// Agenda is what is due.
+type Agenda struct {
+	// Clusters are due, the oldest first. Sweep is true if the worker's sweep is.
+	Clusters []*Cluster
+	Sweep    bool
+}
+
+// Empty reports whether nothing is due.
+func (a Agenda) Empty() bool { return len(a.Clusters) == 0 && !a.Sweep }
+
+// Due returns at most limit items that are due at now, with one query.
+func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (Agenda, error) {
+	records, err := l.store.Due(ctx, kindRotation, now, limit)
+	if err != nil {
+		return Agenda{}, fmt.Errorf("query ledger for due items: %w", err)
+	}
+	var a Agenda
+	for _, r := range records {
+		if r.ID == workerID {
+			a.Sweep = true
+			continue
+		}
+		c, err := decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
+		if err != nil {
+			return Agenda{}, err
+		}
+		a.Clusters = append(a.Clusters, c)
+	}
+	return a, nil
+}
+
+// ByKey returns the items of all clusters that name the key, now or in the past, ordered by cluster id.
+func (l *Ledger) ByKey(ctx context.Context, key cmek.KeyURI) ([]*Cluster, error) {
+	records, err := l.store.ByKey(ctx, kindRotation, key.Canonical())
+	if err != nil {
+		return nil, fmt.Errorf("query ledger for clusters of key %s: %w", key, err)
+	}
+	clusters := make([]*Cluster, 0, len(records))
+	for _, r := range records {
+		c, err := decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
+		if err != nil {
+			return nil, err
+		}
+		clusters = append(clusters, c)
+	}
+	return clusters, nil
+}
+
+// Clusters returns the items of all clusters that are not gone, for display.
+func (l *Ledger) Clusters(ctx context.Context) ([]*Cluster, error) {
+	const most = 100_000
+	// Every item that is not gone is due at some time, be it only to be looked at again.
+	end := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	a, err := l.Due(ctx, end, most)
+	return a.Clusters, err
+}
+
+func decodeCluster(r Record, id string) (*Cluster, error) {
+	c := &Cluster{ID: id, record: r}
+	return c, decode(r, c)
+}
+
+// Pause is the operator's order to send no PUT; the zero value is no order.
+type Pause struct {
+	Since  time.Time `json:"since,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Active reports whether the order stands.
+func (p Pause) Active() bool { return !p.Since.IsZero() }
+
+// Paused reads the operator's order.
+func (l *Ledger) Paused(ctx context.Context) (Pause, error) {
+	var p Pause
+	r, err := l.store.Get(ctx, kindControl, pauseID)
+	if err != nil {
+		return p, fmt.Errorf("read pause flag: %w", err)
+	}
+	return p, decode(r, &p)
+}
+
+// SetPause gives the order, or withdraws it with the zero Pause. It holds from the next PUT on.
+func (l *Ledger) SetPause(ctx context.Context, p Pause) error {
+	data, err := encode(p)
+	if err != nil {
+		return err
+	}
+	for range attempts {
+		r, err := l.store.Get(ctx, kindControl, pauseID)
+		if err != nil {
+			return fmt.Errorf("read pause flag: %w", err)
+		}
+		r.Kind, r.ID, r.Data = kindControl, pauseID, data
+		if _, err = l.put(ctx, r); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("write pause flag: %w", ErrConflict)
+}

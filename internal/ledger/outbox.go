@@ -1,0 +1,83 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Outbox holds what must still be told or archived. A message enters it in the same swap as the transition that it
+// reports, in its final bytes, and leaves it after it was delivered; so none is lost, and a repeat is identical.
+type Outbox struct {
+	Messages []Message `json:"outbox,omitempty"`
+	// RetryAt is when to try again after a failed delivery; zero for at once.
+	RetryAt time.Time `json:"outbox_retry_at,omitzero"`
+}
+
+// atOnce is a due time before all others: a message that was never tried goes first.
+var atOnce = time.Unix(1, 0).UTC()
+
+// dueAt is the earlier of the next look and the next delivery.
+func (o Outbox) dueAt(look time.Time) time.Time {
+	if len(o.Messages) == 0 {
+		return look
+	}
+	deliver := o.RetryAt
+	if deliver.IsZero() {
+		deliver = atOnce
+	}
+	if look.IsZero() || deliver.Before(look) {
+		return deliver
+	}
+	return look
+}
+
+// Message is an alert to send or a record to archive.
+type Message struct {
+	// ID is unique in the outbox. For evidence it is the record's name in the archive.
+	ID string `json:"id"`
+	// Alert is set for an alert, Evidence for a record.
+	Alert    *cmek.Alert `json:"alert,omitempty"`
+	Evidence []byte      `json:"evidence,omitempty"`
+}
+
+// Tell puts an alert into the outbox.
+func (o *Outbox) Tell(alert cmek.Alert) {
+	o.Messages = append(o.Messages, Message{ID: alert.ID, Alert: &alert})
+}
+
+// File puts an evidence record into the outbox, in the bytes given.
+func (o *Outbox) File(name string, record []byte) {
+	o.Messages = append(o.Messages, Message{ID: name, Evidence: record})
+}
+
+// Clear takes the delivered messages out.
+func (o *Outbox) Clear(delivered map[string]bool) {
+	var rest []Message
+	for _, m := range o.Messages {
+		if !delivered[m.ID] {
+			rest = append(rest, m)
+		}
+	}
+	o.Messages, o.RetryAt = rest, time.Time{}
+}
+
+func encode(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode ledger item: %w", err)
+	}
+	return data, nil
+}
+
+func decode(r Record, v any) error {
+	if r.Version == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(r.Data, v); err != nil {
+		return fmt.Errorf("decode ledger item %s/%s: %w", r.Kind, r.ID, err)
+	}
+	return nil
+}

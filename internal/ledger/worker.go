@@ -1,0 +1,103 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Worker is the record of the one worker that follows through at a time: its lease and how far its sweep got. The lease
+// keeps the request rate of one API user in one hand; it is not what makes a PUT unique (the swap of the cluster's item
+// is).
+type Worker struct {
+	// Holder has the lease until Until.
+	Holder string    `json:"holder,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+	Sweep  Sweep     `json:"sweep"`
+	Alarms []Alarm   `json:"alarms,omitempty"`
+	Outbox
+
+	record Record
+}
+
+// Sweep is the walk over all clusters.
+type Sweep struct {
+	// Began is when the current walk, or the last one, began; Ended is when it ended, zero while it is under way.
+	Began time.Time `json:"began,omitzero"`
+	Ended time.Time `json:"ended,omitzero"`
+	// Page is the page to read next; Skip the number of clusters on it that were visited already.
+	Page string `json:"page,omitempty"`
+	Skip int    `json:"skip,omitempty"`
+	// Clusters counts those visited in this walk.
+	Clusters int `json:"clusters,omitempty"`
+	// Complete is when the last walk that read every cluster without an error ended.
+	Complete time.Time `json:"complete,omitzero"`
+	// Failed counts clusters of this walk that could not be read; PageFailures counts failures in a row to read the page.
+	Failed       int `json:"failed,omitempty"`
+	PageFailures int `json:"page_failures,omitempty"`
+}
+
+// Running reports whether a walk is under way.
+func (s Sweep) Running() bool { return !s.Began.IsZero() && s.Ended.IsZero() }
+
+// ErrLeased is returned by Lease when somebody else holds the lease.
+var ErrLeased = errors.New("another worker holds the lease")
+
+// Worker reads the worker's record; one that does not exist is zero.
+func (l *Ledger) Worker(ctx context.Context) (*Worker, error) {
+	r, err := l.store.Get(ctx, kindRotation, workerID)
+	if err != nil {
+		return nil, fmt.Errorf("read worker: %w", err)
+	}
+	w := &Worker{record: r}
+	return w, decode(r, w)
+}
+
+// EnsureWorker writes the worker's record if there is none, due at once, and reports whether it did. A new ledger begins
+// with it.
+func (l *Ledger) EnsureWorker(ctx context.Context, now time.Time) (created bool, err error) {
+	w, err := l.Worker(ctx)
+	if err != nil || w.record.Version > 0 {
+		return false, err
+	}
+	switch err := l.SaveWorker(ctx, w, now); {
+	case errors.Is(err, ErrConflict):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, nil
+}
+
+// Lease takes the lease for the holder until the given time, or returns ErrLeased. A lease that ran out, or that the same
+// holder has, is taken over.
+func (l *Ledger) Lease(ctx context.Context, holder string, now, until time.Time) (*Worker, error) {
+	w, err := l.Worker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if w.Holder != "" && w.Holder != holder && now.Before(w.Until) {
+		return nil, ErrLeased
+	}
+	w.Holder, w.Until = holder, until
+	switch err := l.SaveWorker(ctx, w, now); {
+	case errors.Is(err, ErrConflict):
+		return nil, ErrLeased
+	case err != nil:
+		return nil, err
+	}
+	return w, nil
+}
+
+// SaveWorker swaps the worker's record in, due at next. ErrConflict means that the lease was lost.
+func (l *Ledger) SaveWorker(ctx context.Context, w *Worker, next time.Time) error {
+	data, err := encode(w)
+	if err != nil {
+		return err
+	}
+	r := w.record
+	r.Kind, r.ID, r.Data, r.NextLook = kindRotation, workerID, data, w.Outbox.dueAt(next)
+	w.record, err = l.put(ctx, r)
+	return err
+}
