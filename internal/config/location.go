@@ -1,0 +1,69 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Location names a store: dynamodb://TABLE, s3://BUCKET/PREFIX, or file:PATH, each optionally followed by ?region=REGION.
+type Location struct {
+	// Scheme is dynamodb, s3 or file; "" for no location.
+	Scheme string
+	// Name is the table, the bucket or the path.
+	Name string
+	// Prefix is what follows the bucket, ending in a slash if not empty.
+	Prefix string
+	// Region overrides the AWS Region; "" for the environment's.
+	Region string
+}
+
+// ParseLocation reads a location.
+func ParseLocation(s string) (Location, error) {
+	wrong := fmt.Errorf("%q is not a location; want dynamodb://TABLE, s3://BUCKET/PREFIX or file:PATH", s)
+	if path, ok := strings.CutPrefix(s, "file:"); ok {
+		if path = strings.TrimPrefix(path, "//"); path == "" {
+			return Location{}, errors.New("file: names no path; want file:PATH")
+		}
+		return Location{Scheme: "file", Name: path}, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return Location{}, wrong
+	}
+	l := Location{Scheme: u.Scheme, Name: u.Host, Prefix: strings.Trim(u.Path, "/"), Region: u.Query().Get("region")}
+	switch {
+	case l.Scheme == "s3":
+		if l.Prefix != "" {
+			l.Prefix += "/"
+		}
+	case l.Scheme != "dynamodb" || l.Prefix != "":
+		return Location{}, wrong
+	}
+	return l, nil
+}
+
+// UnmarshalText reads a location.
+func (l *Location) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseLocation(string(text))
+	return err
+}
+
+// String writes the location as [ParseLocation] reads it.
+func (l Location) String() string {
+	switch {
+	case l.Scheme == "":
+		return ""
+	case l.Scheme == "file":
+		return "file:" + l.Name
+	}
+	s := l.Scheme + "://" + l.Name
+	if l.Prefix != "" {
+		s += "/" + l.Prefix
+	}
+	if l.Region != "" {
+		s += "?region=" + url.QueryEscape(l.Region)
+	}
+	return s
+}

@@ -1,0 +1,31 @@
+package config_test
+
+import (
+	"testing"
+
+	"github.com/keyturn/keyturn/internal/config"
+)
+
+func TestParseLocation(t *testing.T) {
+	for text, want := range map[string]config.Location{
+		"dynamodb://keyturn":                  {Scheme: "dynamodb", Name: "keyturn"},
+		"dynamodb://keyturn?region=eu-west-1": {Scheme: "dynamodb", Name: "keyturn", Region: "eu-west-1"},
+		"s3://evidence/team/a/":               {Scheme: "s3", Name: "evidence", Prefix: "team/a/"},
+		"s3://evidence":                       {Scheme: "s3", Name: "evidence"},
+		"file:.keyturn/ledger.db":             {Scheme: "file", Name: ".keyturn/ledger.db"},
+		"file:///var/lib/keyturn.db":          {Scheme: "file", Name: "/var/lib/keyturn.db"},
+	} {
+		got, err := config.ParseLocation(text)
+		if err != nil || got != want {
+			t.Errorf("ParseLocation(%q) = %+v, %v; want %+v", text, got, err, want)
+		}
+		if again, err := config.ParseLocation(got.String()); err != nil || again != got {
+			t.Errorf("%q written back as %q reads as %+v, %v", text, got, again, err)
+		}
+	}
+	for _, text := range []string{"", "keyturn", "dynamodb://", "dynamodb://table/sub", "file:", "gs://bucket", "https://example.com"} {
+		if got, err := config.ParseLocation(text); err == nil {
+			t.Errorf("ParseLocation(%q) = %+v; want an error", text, got)
+		}
+	}
+}
