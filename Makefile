@@ -1,0 +1,79 @@
+# keyturn. `make help` lists the targets; `make run` and `make test` are the two to begin with.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+LAMBDAS  := $(patsubst functions/%/aws/main.go,%,$(wildcard functions/*/aws/main.go))
+# Flags of every Lambda binary. norpc leaves out what only the go1.x runtime needed; nothing of this machine gets in.
+LAMBDA_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid='
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: need-go ## Watch a KMS rotation being followed through on this machine (Go only)
+	@mkdir -p bin
+	@go build -o bin/keyturn ./functions/keyturn
+	@bin/keyturn demo --dir .keyturn/demo
+
+.PHONY: test
+test: need-go need-node ## Run the tests (Go and Node)
+	go vet ./...
+	go test ./...
+
+.PHONY: e2e
+e2e: need-go ## Run the built Lambda binary against moto_server and the simulators
+	@scripts/need.sh moto_server "pip install 'moto[server]'" aws "pip install awscli"
+	KEYTURN_E2E=1 go test -count=1 -timeout 20m ./scripts/e2e/... ./internal/amazon/... ./internal/local/...
+
+.PHONY: lint
+lint: need-go ## Lint, with the design's import rules
+	@test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))" || { echo "not gofmt'ed (run make fmt):"; gofmt -l $$(git ls-files -co --exclude-standard '*.go'); exit 1; }
+	go mod tidy -diff
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: need-go ## Format the code
+	$(GOLANGCI) fmt ./...
+
+.PHONY: build
+build: need-go ## Build bin/keyturn and dist/aws/<function>.zip (linux/arm64, reproducible)
+	@mkdir -p bin
+	go build -trimpath -o bin/keyturn ./functions/keyturn
+	@for f in $(LAMBDAS); do \
+		echo "dist/aws/$$f.zip"; \
+		GOOS=linux GOARCH=arm64 $(LAMBDA_BUILD) -o dist/aws/$$f/bootstrap ./functions/$$f/aws; \
+		go run ./scripts/lambdazip dist/aws/$$f/bootstrap dist/aws/$$f.zip; \
+	done
+
+.PHONY: bench
+bench: build ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken
+	go run ./scripts/coldstart
+	go test -run '^$$' -bench . -benchtime 1s ./events
+	go test -run TestSweepKeepsItsShareOfTheRequestRateBusy -v -count=1 ./functions/rotation | grep -v '^=== '
+
+.PHONY: fuzz
+fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
+	@scripts/fuzz.sh $(or $(FUZZTIME),20s)
+
+.PHONY: golden
+golden: need-go ## Rewrite the golden files; read the diff before you commit it
+	go test ./events ./internal/... ./functions/... -update
+
+.PHONY: cover
+cover: need-go ## Show test coverage by package
+	go test -coverprofile=coverage.out -coverpkg=./events/...,./functions/...,./internal/... ./events/... ./functions/... ./internal/... >/dev/null
+	@go tool cover -func=coverage.out | tail -1
+	@echo "go tool cover -html=coverage.out shows it line by line"
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf bin dist cdk.out .keyturn coverage.out
+
+.PHONY: need-go need-node
+need-go:
+	@scripts/need.sh go 1.26
+need-node:
+	@scripts/need.sh node 20
