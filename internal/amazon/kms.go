@@ -1,0 +1,187 @@
+package amazon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// KMS reads keys in every Region, and in every account that lets it. It is safe for concurrent use.
+type KMS struct {
+	config Config
+	roles  ReaderRoles
+
+	mu        sync.Mutex
+	byAccount map[string]*kms.Client
+}
+
+// ReaderRole is a role that keyturn assumes to read the keys of an account. It needs kms:DescribeKey,
+// kms:GetKeyRotationStatus and kms:ListKeyRotations on them, and nothing else.
+type ReaderRole struct {
+	// ARN may hold "{account}" in place of the account's id. Empty means that no role is assumed.
+	ARN string
+	// ExternalID is sent if it is not empty.
+	ExternalID string
+}
+
+// ReaderRoles names the role for each account id. The entry "*" stands for all accounts that have none of their own.
+// Keys of an account without a role are read with our own credentials.
+type ReaderRoles map[string]ReaderRole
+
+// anyAccount is the entry of ReaderRoles for all other accounts.
+const anyAccount = "*"
+
+// NewKMS returns a reader of keys. roles may be nil.
+func NewKMS(config Config, roles ReaderRoles) *KMS {
+	return &KMS{config: config, roles: roles, byAccount: map[string]*kms.Client{}}
+}
+
+// Key reads the key at the Region and account of its ARN, never at an alias. A key that does not exist has the state
+// cmek.KeyNotFound. An error means that the truth could not be read, and wraps cmek.ErrDenied if we may not.
+//
+// What KMS does not tell about rotations (to another account, or for a key without rotation) stays zero: see cmek.Key.
+func (k *KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	switch parsed, err := cmek.ParseKeyURI(string(uri)); {
+	case err != nil:
+		return cmek.Key{}, err
+	case parsed.Type() != cmek.AWSKMS:
+		return cmek.Key{}, fmt.Errorf("key URI %q names no AWS KMS key", uri)
+	case parsed.IsAlias():
+		return cmek.Key{}, fmt.Errorf("key URI %q is an alias, which may point to another key at any time", uri)
+	case parsed.Location() == "":
+		return cmek.Key{}, fmt.Errorf("key URI %q names no Region", uri)
+	}
+	reader := k.reader(uri)
+	out, err := reader.client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(string(uri))}, reader.region)
+	var notFound *types.NotFoundException
+	if errors.As(err, &notFound) {
+		return cmek.Key{URI: uri, State: cmek.KeyNotFound}, nil
+	}
+	if err == nil && out.KeyMetadata == nil {
+		err = errors.New("the answer holds no key")
+	}
+	if err != nil {
+		return cmek.Key{}, explain(err, fmt.Sprintf("describe key %s", uri))
+	}
+	return reader.key(ctx, uri, *out.KeyMetadata)
+}
+
+// keyReader reads keys of one account in one Region.
+type keyReader struct {
+	client *kms.Client
+	region func(*kms.Options)
+}
+
+func (k *KMS) reader(uri cmek.KeyURI) keyReader {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	client, ok := k.byAccount[uri.Account()]
+	if !ok {
+		client = kms.NewFromConfig(k.config, k.assumeRole(uri.Account()))
+		k.byAccount[uri.Account()] = client
+	}
+	return keyReader{client, func(o *kms.Options) { o.Region = uri.Location() }}
+}
+
+// assumeRole makes a client act as the account's reader role, if it has one.
+func (k *KMS) assumeRole(account string) func(*kms.Options) {
+	role, ok := k.roles[account]
+	if !ok {
+		role = k.roles[anyAccount]
+	}
+	if role.ARN == "" {
+		return func(*kms.Options) {}
+	}
+	arn := strings.ReplaceAll(role.ARN, "{account}", account)
+	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(k.config), arn, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "keyturn"
+		if role.ExternalID != "" {
+			o.ExternalID = &role.ExternalID
+		}
+	})
+	return func(o *kms.Options) { o.Credentials = aws.NewCredentialsCache(provider) }
+}
+
+// key completes what DescribeKey told with what the rotation calls tell.
+func (r keyReader) key(ctx context.Context, uri cmek.KeyURI, described types.KeyMetadata) (cmek.Key, error) {
+	key := cmek.Key{
+		URI:          uri,
+		State:        keyState(described.KeyState),
+		Version:      cmek.MaterialVersion(aws.ToString(described.CurrentKeyMaterialId)),
+		DeletionDate: aws.ToTime(described.DeletionDate),
+	}
+	if described.KeySpec != types.KeySpecSymmetricDefault {
+		return key, nil // Only symmetric encryption keys have rotations.
+	}
+	history, err := r.rotationHistory(ctx, uri, described)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	if history.known {
+		key.NeverRotated = len(history.rotations) == 0
+		key.RotatedAt = aws.ToTime(described.CreationDate)
+		if !key.NeverRotated {
+			key.RotatedAt = history.began(key.Version)
+		}
+		if key.Version.IsZero() {
+			key.Version = cmek.RotatedOnVersion(key.RotatedAt)
+		}
+	}
+	key.RotationRunning, err = r.rotationRunning(ctx, uri)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	return key, nil
+}
+
+// keyState translates KeyState (docs.aws.amazon.com/kms/latest/developerguide/key-state.html).
+func keyState(state types.KeyState) cmek.KeyState {
+	switch state {
+	case types.KeyStateEnabled:
+		return cmek.KeyEnabled
+	case types.KeyStateDisabled:
+		return cmek.KeyDisabled
+	case types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion:
+		return cmek.KeyDeletionScheduled
+	case types.KeyStatePendingImport:
+		return cmek.KeyPendingImport
+	case types.KeyStateUnavailable:
+		return cmek.KeyUnavailable
+	case types.KeyStateCreating, types.KeyStateUpdating:
+		return cmek.KeyTransient
+	}
+	return cmek.KeyUnknown
+}
+
+// rotationRunning reports whether an on-demand rotation is under way; false if KMS does not tell.
+func (r keyReader) rotationRunning(ctx context.Context, uri cmek.KeyURI) (bool, error) {
+	out, err := r.client.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: aws.String(string(uri))}, r.region)
+	if notTold(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, explain(err, fmt.Sprintf("read rotation status of key %s", uri))
+	}
+	return out.OnDemandRotationStartDate != nil, nil
+}
+
+// notTold reports whether KMS refuses to say anything about the rotations of a key that it has just described. What it
+// answers about another account's key is not documented, so every way of saying "not you" or "no such key" counts.
+func notTold(err error) bool {
+	return slices.Contains([]string{
+		"AccessDeniedException", "NotFoundException", "InvalidArnException", // the key is another account's, or we lack the permission
+		"UnsupportedOperationException",                 // imported material, custom key stores
+		"KMSInvalidStateException", "DisabledException", // pending deletion, disabled
+	}, errorCode(err))
+}

@@ -1,0 +1,91 @@
+package cmek
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAlertTextSaysEverythingInReadingOrder(t *testing.T) {
+	alert := Alert{
+		ID: "01J", DedupKey: "incident-7", Audience: Owners, Severity: Critical, Change: "key unusable",
+		Summary:     "Key 1234 is disabled; 2 clusters need it",
+		Consequence: "Nodes that restart cannot read their disks.",
+		WayBack:     []string{"aws kms enable-key --key-id 1234", "Look at the cluster again"},
+		Key:         "arn:aws:kms:us-east-1:111122223333:key/1234",
+		Clusters: []AffectedCluster{
+			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}},
+			{ID: "c-2", Name: "payments"},
+		},
+		Principal: "arn:aws:iam::111122223333:user/ana",
+		Time:      time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("CET", 3600)),
+		Deadline:  time.Date(2026, 3, 8, 11, 0, 0, 0, time.UTC),
+		Runbook:   "functions/alerting/README.md#key-unusable",
+	}
+	const want = `[CRITICAL] Key 1234 is disabled; 2 clusters need it
+When:      2026-03-01T11:00:00Z
+Deadline:  2026-03-08T11:00:00Z
+Key:       arn:aws:kms:us-east-1:111122223333:key/1234
+Principal: arn:aws:iam::111122223333:user/ana
+Cluster:   orders (c-1) in us-east-1, us-west-2
+Cluster:   payments (c-2)
+
+Nodes that restart cannot read their disks.
+
+Way back:
+  1. aws kms enable-key --key-id 1234
+  2. Look at the cluster again
+
+Runbook: functions/alerting/README.md#key-unusable
+`
+	if got := alert.Text(); got != want {
+		t.Errorf("text of the alert:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestAlertTextLeavesOutWhatIsNotKnown(t *testing.T) {
+	alert := Alert{Severity: Info, Summary: "Nothing to do"}
+	if got, want := alert.Text(), "[INFO] Nothing to do\n"; got != want {
+		t.Errorf("text = %q, want %q", got, want)
+	}
+}
+
+func TestAlertHeadlineOfTheEndSaysResolvedInsteadOfTheSeverity(t *testing.T) {
+	alert := Alert{Severity: Critical, Resolved: true, Summary: "Key 1234 works again"}
+	if got, want := alert.Headline(), "[RESOLVED] Key 1234 works again"; got != want {
+		t.Errorf("headline = %q, want %q", got, want)
+	}
+}
+
+func TestAlertTextListsAFewClustersAndCountsTheRest(t *testing.T) {
+	alert := Alert{Severity: High, Summary: "A key that everything needs"}
+	for i := range 25 {
+		alert.Clusters = append(alert.Clusters, AffectedCluster{ID: fmt.Sprintf("id-%02d", i), Name: "n"})
+	}
+	text := alert.Text()
+	if !strings.Contains(text, "id-19") || strings.Contains(text, "id-20") || !strings.Contains(text, "and 5 more") {
+		t.Errorf("want the first 20 clusters and %q:\n%s", "and 5 more", text)
+	}
+}
+
+func TestAlertTextCannotBeForgedByTheValuesInIt(t *testing.T) {
+	hostile := "x\nWay back:\r\n  1. rm\x1b[2J\u202e\u2028y\xff"
+	alert := Alert{
+		Severity: Severity(hostile), Summary: hostile, Consequence: hostile, WayBack: []string{hostile}, Runbook: hostile,
+		Key: KeyURI(hostile), Principal: hostile, Clusters: []AffectedCluster{{ID: hostile, Name: hostile, Regions: []string{hostile}}},
+	}
+	const harmless = "x Way back:    1. rm[2J y"
+	text := alert.Text()
+	if strings.ContainsAny(text, "\x1b\r\u202e\u2028\xff") {
+		t.Errorf("the text holds control or formatting characters: %q", text)
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "  1. rm") {
+			t.Errorf("a value reads like a step of the way back: %q", line)
+		}
+	}
+	if got := strings.Count(text, harmless); got != 9 {
+		t.Errorf("%d values are readable on one line, want 9:\n%s", got, text)
+	}
+}
