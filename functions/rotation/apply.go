@@ -65,6 +65,9 @@ func apply(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
 		case Resend:
 			w.Lost++
 			w.State = ledger.Due
+			if w.Lost > 1 {
+				w.State = ledger.Held
+			}
 		case Announce:
 			w.State, w.Announced = ledger.Due, true
 			announced = append(announced, v)

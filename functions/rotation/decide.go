@@ -78,19 +78,24 @@ const (
 	Send     Act = "send"           // a PUT is due
 	Settle   Act = "done"           // the PUT did it
 	Fail     Act = "failed"         // the accepted PUT ended in *_FAILED
-	Resend   Act = "send once more" // no trace of the PUT within the grace time
+	Resend   Act = "send once more" // no trace of the PUT within the grace time; held after the second
 )
 
 // Decide says what should happen to the cluster. It is pure: the same facts, item and time give the same plan.
 func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	d := decision{f, item, now, s}
 	var p Plan
-	open := map[string]bool{} // regions with work that stays open
+	open := map[string]bool{}    // regions with work that stays open
+	waiting := map[string]bool{} // regions with work that was not sent yet
 	for i, w := range item.Work {
 		v := d.work(w)
+		if w.State != ledger.Requested && waiting[w.Region] {
+			v = Verdict{Act: Drop, Why: "the same work is open already"}
+		}
 		v.Region, v.work = w.Region, i
 		if v.Act != Drop && v.Act != Adopt && v.Act != Settle {
 			open[w.Region] = true
+			waiting[w.Region] = waiting[w.Region] || w.State != ledger.Requested || v.Act == Resend || v.Act == Fail
 		}
 		p.add(v)
 	}
@@ -165,8 +170,6 @@ func (d decision) region(info cmek.RegionInfo) Verdict {
 		return v.because(Adopt, "the KMS now names versions by %s", key.Version.Scheme)
 	case !ok && d.adoptable(info, v.Spec.URI, key):
 		return v.because(Adopt, "wrapped after the key's last rotation")
-	case d.inFlight(info.Region):
-		return v.because(Wait, "an earlier request is under way")
 	}
 	return v.because(Open, "no event told of this version").until(d.now)
 }
@@ -239,7 +242,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Hold, "two requests left no trace").until(d.now.Add(backoffMax))
 	case info.Status.Failed() && w.Failed == 0 && !w.Released:
 		return v.because(Hold, "status %s, and not by our request%s", info.Status, told(info, v.Spec.URI)).until(d.now.Add(backoffMax))
-	case d.inFlight(w.Region):
+	case d.inFlight():
 		return v.because(Wait, "an earlier request is under way").until(d.now.Add(busyWait))
 	case key.RotationRunning:
 		return v.because(Wait, "the KMS still works on the rotation").until(d.now.Add(busyWait))
@@ -284,10 +287,10 @@ func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key)
 
 func (d decision) optedOut() bool { return d.Cluster.Labels["keyturn"] == "off" }
 
-func (d decision) inFlight(region string) bool {
-	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool {
-		return w.Region == region && w.State == ledger.Requested
-	})
+// inFlight reports whether a request to the cluster is open, for whatever region: an operation may be running, and its
+// traces could not be told from those of a second one.
+func (d decision) inFlight() bool {
+	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool { return w.State == ledger.Requested })
 }
 
 // told quotes Cockroach Labs' message about the key, if there is one.

@@ -10,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -33,7 +33,7 @@ type Function struct {
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.
 	Holder string
 
-	begun sync.Once
+	begun atomic.Bool
 }
 
 // Event opens work for each cluster region that the rotated key wraps. It uses the ledger only, so it works when the Cloud
@@ -82,8 +82,10 @@ func (f *Function) Tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if agenda.Empty() && !f.isNew(ctx, now, &err) {
-		return err
+	if agenda.Empty() {
+		if created, err := f.begin(ctx, now); err != nil || !created {
+			return err
+		}
 	}
 	until := now.Add(55 * time.Second)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -104,10 +106,15 @@ func (f *Function) Tick(ctx context.Context) error {
 // leaseMargin is how long a lease outlasts its holder's plans: a PUT that is under way then may still be answered.
 const leaseMargin = 10 * time.Second
 
-// isNew writes the worker's record if the ledger has none, and reports whether it did. It asks once in a process.
-func (f *Function) isNew(ctx context.Context, now time.Time, err *error) (created bool) {
-	f.begun.Do(func() { created, *err = f.Ledger.EnsureWorker(ctx, now) })
-	return created && *err == nil
+// begin writes the worker's record if the ledger has none, and reports whether it did. Once it is known to be there it is
+// not asked for again, so that an idle tick stays one query.
+func (f *Function) begin(ctx context.Context, now time.Time) (created bool, err error) {
+	if f.begun.Load() {
+		return false, nil
+	}
+	created, err = f.Ledger.EnsureWorker(ctx, now)
+	f.begun.Store(err == nil)
+	return created, err
 }
 
 // Release lets held work of a cluster try again. It returns the regions released.

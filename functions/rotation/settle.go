@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -41,8 +42,8 @@ func (d decision) sight(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInf
 			s.Operation = d.Cluster.OperationStatus
 		case d.Cluster.OperationStatus == cmek.CMEKOperationFailed && !r.FailedBefore:
 			s.Operation = d.Cluster.OperationStatus
-		case d.Cluster.State == cmek.StateLocked:
-			s.Operation = d.Cluster.State
+		case d.Cluster.State == cmek.StateLocked && !strings.HasSuffix(d.Cluster.OperationStatus, "_RUNNING"):
+			s.Operation = d.Cluster.State // locked, and by nothing else that has a name
 		}
 	}
 	return s
@@ -72,7 +73,7 @@ func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cm
 		return v.because(Fail, "%s%s", failure(info, key, v.Sighting), told(info, w.Key)).until(d.now)
 	case failed || info.Status != cmek.Enabled || key.Status != cmek.Enabled || v.Sighting.Operation != "":
 		if !accepted && !moved && !seen && !d.now.Before(grace) {
-			return d.lost(w, v)
+			return v.because(Resend, "the request left no trace within %s", d.settings.Grace).until(d.now)
 		}
 		return v.because(Wait, "status %s", info.Status).until(poll)
 	case moved:
@@ -89,14 +90,6 @@ func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cm
 		return v.because(Wait, "no trace of the request yet").until(earlier(poll, grace))
 	case accepted:
 		return v.because(Settle, "accepted, no trace within %s", d.settings.Grace)
-	}
-	return d.lost(w, v)
-}
-
-// lost decides about a PUT of unknown outcome that left no trace within the grace time.
-func (d decision) lost(w ledger.Work, v Verdict) Verdict {
-	if w.Lost > 0 {
-		return v.because(Hold, "two requests left no trace").until(d.now.Add(backoffMax))
 	}
 	return v.because(Resend, "the request left no trace within %s", d.settings.Grace).until(d.now)
 }

@@ -226,15 +226,29 @@ func (w *worker) send(ctx context.Context, id string, facts Facts, put []cmek.Re
 	for _, spec := range put {
 		log.Info("sending PUT", "region", spec.Region, "key", spec.KeySpec.URI)
 	}
-	a := w.Cloud.RotateCMEK(ctx, id, put)
+	// The client may have to wait for its share of the request rate; too late is too late there, too.
+	sending, cancelSending := context.WithDeadline(ctx, intent.Add(sendWithin))
+	defer cancelSending()
+	a := w.Cloud.RotateCMEK(sending, id, put)
 	log.Info("PUT answered", "outcome", a.Outcome, "status", a.HTTPStatus, "message", a.Message)
-	// The answer is worth more than our deadline.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	return w.update(ctx, id, func(item *ledger.Cluster) error {
+	return w.record(ctx, id, func(item *ledger.Cluster) error {
 		answer(item, intent, a, facts.Cluster.OperationStatus == cmek.CMEKOperationFailed, time.Now(), w.Settings)
 		return nil
 	})
+}
+
+// record notes an answer. It is worth more than our deadline and a single try: an answer that is not on record is an outcome
+// that has to be found out.
+func (w *worker) record(ctx context.Context, id string, change func(*ledger.Cluster) error) (c *ledger.Cluster, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for try := range 3 {
+		time.Sleep(time.Duration(try) * 300 * time.Millisecond)
+		if c, err = w.update(ctx, id, change); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
 }
 
 // claimStands reports whether the claim is still ours and a fresh look decides the same: the same regions, each with the

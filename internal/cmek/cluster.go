@@ -116,16 +116,27 @@ func (r RegionInfo) Current() (info KeyInfo, distinct int) {
 	return r.Newest(specs[0].URI), 1
 }
 
-// Newest returns the most recently updated info with the URI, the later one in the list on a tie; the zero KeyInfo if
-// there is none.
+// Newest returns the newest info with the URI; the zero KeyInfo if there is none. A same-URI rotation may update an info or
+// append another and end the first as DISABLED, in an order that is not documented: the info created last is the newest,
+// then the one updated last, then the one that is not DISABLED, then the later one in the list.
 func (r RegionInfo) Newest(uri KeyURI) KeyInfo {
 	var newest KeyInfo
 	for _, k := range r.KeyInfos {
-		if k.Spec.URI == uri && (newest.Spec.URI == "" || !k.UpdatedAt.Before(newest.UpdatedAt)) {
+		if k.Spec.URI == uri && (newest.Spec.URI == "" || !k.olderThan(newest)) {
 			newest = k
 		}
 	}
 	return newest
+}
+
+func (k KeyInfo) olderThan(other KeyInfo) bool {
+	if c := k.CreatedAt.Compare(other.CreatedAt); c != 0 {
+		return c < 0
+	}
+	if c := k.UpdatedAt.Compare(other.UpdatedAt); c != 0 {
+		return c < 0
+	}
+	return k.Status == Disabled && other.Status != Disabled
 }
 
 // Cluster states and operations that matter to us, verbatim from the Cloud API.

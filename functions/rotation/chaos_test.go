@@ -1,0 +1,188 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// crash is what a process dies of.
+type crash struct{}
+
+// fate decides, from a seed, what goes wrong for one process.
+type fate struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+	*trouble
+}
+
+// trouble is what the processes of a schedule have in common. It ends when calm is called.
+type trouble struct {
+	common sync.Mutex
+	calmed bool
+	// crashes, losses are chances for each step; lost counts the PUTs to a cluster whose outcome may not be on record.
+	crashes, losses float64
+	lost            map[string]int
+}
+
+func (t *trouble) calm() {
+	t.common.Lock()
+	defer t.common.Unlock()
+	t.calmed = true
+}
+
+func (t *trouble) isCalm() bool {
+	t.common.Lock()
+	defer t.common.Unlock()
+	return t.calmed
+}
+
+func (t *trouble) lose(clusterID string) {
+	t.common.Lock()
+	defer t.common.Unlock()
+	t.lost[clusterID]++
+}
+
+func (f *fate) chance(p float64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rand.Float64() < p && !f.isCalm()
+}
+
+func (f *fate) within(most time.Duration) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Duration(f.rand.Int64N(int64(most))) + time.Microsecond
+}
+
+// step is a place where the process may die.
+func (f *fate) step() {
+	if f.chance(f.crashes) {
+		panic(crash{})
+	}
+}
+
+// losePUT notes that the sender of a PUT may never learn its outcome, or never get to write it down.
+func (f *fate) losePUT(req *http.Request) {
+	if req.Method == http.MethodPut {
+		f.lose(strings.Split(req.URL.Path, "/")[4])
+	}
+}
+
+// cloudTransport is the way to the Cloud API: slow, and sometimes worse.
+type cloudTransport struct {
+	*fate
+	faults *simulator.Faults
+}
+
+func newCloudTransport(f *fate, api http.Handler, random *rand.Rand) cloudTransport {
+	rates := map[simulator.Fault]float64{}
+	for _, fault := range simulator.AllFaults {
+		rates[fault] = f.losses / 3
+	}
+	return cloudTransport{f, &simulator.Faults{
+		Next: simulator.Transport(api), Rand: random, Rates: rates, LeastLatency: time.Millisecond, MostLatency: 500 * time.Millisecond,
+	}}
+}
+
+func (c cloudTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	c.step()
+	if c.isCalm() {
+		return c.faults.Next.RoundTrip(req)
+	}
+	resp, err := c.faults.RoundTrip(req)
+	if err != nil && !errors.Is(err, syscall.ECONNREFUSED) || err == nil && resp.StatusCode >= 500 {
+		c.losePUT(req)
+	}
+	if c.chance(c.crashes) {
+		c.losePUT(req)
+		panic(crash{})
+	}
+	return resp, err
+}
+
+// kmsTransport is the way to the KMS.
+type kmsTransport struct {
+	*fate
+	next http.RoundTripper
+}
+
+func (k kmsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(k.within(50 * time.Millisecond))
+	k.step()
+	if k.chance(k.losses / 4) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	return k.next.RoundTrip(req)
+}
+
+var errLost = errors.New("the answer was lost")
+
+// store dies before and after writes, and loses answers.
+type store struct {
+	*fate
+	ledger.Store
+}
+
+func (s store) Put(ctx context.Context, r ledger.Record) error {
+	time.Sleep(s.within(20 * time.Millisecond))
+	cluster := strings.TrimPrefix(r.ID, "cluster#")
+	if s.chance(s.crashes) {
+		s.lose(cluster)
+		panic(crash{})
+	}
+	if s.chance(s.losses / 4) {
+		return errLost // it was the request
+	}
+	err := s.Store.Put(ctx, r)
+	if r.ID != "worker" && s.chance(s.crashes) {
+		// The intent may be on record without a PUT: its author died in between.
+		panic(crash{})
+	}
+	if s.chance(s.losses / 4) {
+		return errLost
+	}
+	return err
+}
+
+// archive and notifier die and fail around each delivery.
+type archive struct {
+	*fate
+	cmektest.ArchivePort
+}
+
+func (a archive) PutIfAbsent(ctx context.Context, name string, data []byte) error {
+	a.step()
+	if a.chance(a.losses) {
+		return errLost
+	}
+	err := a.ArchivePort.PutIfAbsent(ctx, name, data)
+	a.step()
+	return err
+}
+
+type notifier struct {
+	*fate
+	cmektest.NotifierPort
+}
+
+func (n notifier) Notify(ctx context.Context, alert cmek.Alert) error {
+	n.step()
+	if n.chance(n.losses) {
+		return errLost
+	}
+	err := n.NotifierPort.Notify(ctx, alert)
+	n.step()
+	return err
+}

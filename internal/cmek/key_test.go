@@ -1,0 +1,96 @@
+package cmek_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+func TestKeyVersionsReadBackWhatTheyWrite(t *testing.T) {
+	for text, v := range map[string]cmek.KeyVersion{
+		"":             {},
+		"material:abc": cmek.MaterialVersion("abc"),
+		"rotated:2026-11-20T11:00:00.5Z": cmek.RotatedOnVersion(
+			time.Date(2026, 11, 20, 12, 0, 0, 500e6, time.FixedZone("CET", 3600))),
+		"primary:12": {Scheme: cmek.Primary, ID: "12"},
+	} {
+		if got := v.String(); got != text {
+			t.Errorf("%+v is written %q, want %q", v, got, text)
+		}
+		if got, err := cmek.ParseKeyVersion(text); err != nil || got != v {
+			t.Errorf("%q is read as %+v, %v; want %+v", text, got, err, v)
+		}
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			t.Fatalf("encode %+v: %v", v, err)
+		}
+		var decoded cmek.KeyVersion
+		if err := json.Unmarshal(encoded, &decoded); err != nil || decoded != v {
+			t.Errorf("%+v became %s in JSON and %+v (%v) again", v, encoded, decoded, err)
+		}
+	}
+}
+
+func TestKeyVersionsThatAreNoneAreRefused(t *testing.T) {
+	for _, text := range []string{"material", "material:", ":abc", "primary:", "serial:1", "Material:abc"} {
+		if v, err := cmek.ParseKeyVersion(text); err == nil || !v.IsZero() || !strings.Contains(err.Error(), "key version") {
+			t.Errorf("%q is read as %+v with error %v, want an error and no version", text, v, err)
+		}
+	}
+}
+
+func TestKeyVersionsOfDifferentSchemesAreNeverEqual(t *testing.T) {
+	same := []cmek.KeyVersion{{Scheme: cmek.Material, ID: "1"}, {Scheme: cmek.RotatedOn, ID: "1"}, {Scheme: cmek.Primary, ID: "1"}}
+	for i, a := range same {
+		for _, b := range same[i+1:] {
+			if a == b {
+				t.Errorf("%s equals %s", a, b)
+			}
+		}
+	}
+}
+
+func TestAVersionThatIsNotKnownIsZero(t *testing.T) {
+	for name, v := range map[string]cmek.KeyVersion{"no material id": cmek.MaterialVersion(""), "no rotation date": cmek.RotatedOnVersion(time.Time{})} {
+		if !v.IsZero() {
+			t.Errorf("%s gives the version %q, want the unknown one", name, v)
+		}
+	}
+}
+
+func TestShortCutsOnlyWhatPeopleCannotCompare(t *testing.T) {
+	for _, r := range []struct {
+		version cmek.KeyVersion
+		want    string
+	}{
+		{cmek.MaterialVersion(strings.Repeat("0123456789abcdef", 4)), "material:0123456789ab…"},
+		{cmek.MaterialVersion("0123"), "material:0123"},
+		{cmek.RotatedOnVersion(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)), "rotated:2026-11-20T12:00:00Z"},
+		{cmek.KeyVersion{}, ""},
+	} {
+		if got := r.version.Short(); got != r.want {
+			t.Errorf("%s is shown as %q, want %q", r.version, got, r.want)
+		}
+	}
+}
+
+func TestKeyStatesAreUsableOrUnusableOrNeither(t *testing.T) {
+	for state, want := range map[cmek.KeyState][2]bool{
+		cmek.KeyEnabled:           {true, false},
+		cmek.KeyDisabled:          {false, true},
+		cmek.KeyDeletionScheduled: {false, true},
+		cmek.KeyPendingImport:     {false, true},
+		cmek.KeyUnavailable:       {false, true},
+		cmek.KeyNotFound:          {false, true},
+		cmek.KeyTransient:         {false, false},
+		cmek.KeyUnknown:           {false, false},
+		"":                        {false, false},
+	} {
+		if got := [2]bool{state.Usable(), state.Unusable()}; got != want {
+			t.Errorf("a key that is %q is usable: %t, unusable: %t; want %t, %t", state, got[0], got[1], want[0], want[1])
+		}
+	}
+}
