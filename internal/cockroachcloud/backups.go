@@ -1,0 +1,105 @@
+package cockroachcloud
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// BackupConfig is how a cluster's managed backups are taken. A backup needs the CMEK it was encrypted with for as long as
+// it is kept.
+type BackupConfig struct {
+	Enabled bool
+	// RetentionDays is how long a backup is kept.
+	RetentionDays int
+	// FrequencyMinutes is the time from one backup to the next.
+	FrequencyMinutes int
+}
+
+// BackupConfig reads the configuration of a cluster's managed backups.
+func (c *Client) BackupConfig(ctx context.Context, id string) (BackupConfig, error) {
+	path, err := clusterPath(id, "/backups-config")
+	if err != nil {
+		return BackupConfig{}, err
+	}
+	var w struct {
+		Enabled          bool `json:"enabled"`
+		RetentionDays    int  `json:"retention_days"`
+		FrequencyMinutes int  `json:"frequency_minutes"`
+	}
+	if err := c.read(ctx, path, nil, &w); err != nil {
+		return BackupConfig{}, err
+	}
+	return BackupConfig(w), nil
+}
+
+// Backup is one managed backup.
+type Backup struct {
+	ID string
+	// AsOf is the point in time that the backup restores to.
+	AsOf time.Time
+}
+
+// Backups yields a cluster's managed backups since the given time, all of them if it is zero, in the order of the API
+// (which is not documented). An error ends it.
+func (c *Client) Backups(ctx context.Context, id string, since time.Time) iter.Seq2[Backup, error] {
+	return walk(func(page string) ([]Backup, string, error) {
+		path, err := clusterPath(id, "/backups")
+		if err != nil {
+			return nil, "", err
+		}
+		query := pageQuery(page)
+		if !since.IsZero() {
+			query.Set("start_time", since.UTC().Format(time.RFC3339Nano))
+		}
+		var list struct {
+			Backups []struct {
+				ID   string    `json:"id"`
+				AsOf timestamp `json:"as_of_time"`
+			} `json:"backups"`
+			Pagination pagination `json:"pagination"`
+		}
+		if err := c.read(ctx, path, query, &list); err != nil {
+			return nil, "", err
+		}
+		backups := make([]Backup, len(list.Backups))
+		for i, b := range list.Backups {
+			backups[i] = Backup{b.ID, b.AsOf.Time}
+		}
+		return backups, list.Pagination.NextPage, nil
+	})
+}
+
+// MaintenanceWindow is when Cockroach Labs may work on a cluster, every week.
+type MaintenanceWindow struct {
+	// Offset is the time from Monday 00:00 UTC to the start of the window.
+	Offset time.Duration
+	// Length is how long it lasts.
+	Length time.Duration
+}
+
+// MaintenanceWindow reads a cluster's maintenance window. The error wraps cmek.ErrNotFound if the API has none to show.
+func (c *Client) MaintenanceWindow(ctx context.Context, id string) (MaintenanceWindow, error) {
+	path, err := clusterPath(id, "/maintenance-window")
+	if err != nil {
+		return MaintenanceWindow{}, err
+	}
+	// Durations are seconds with an s, for example "172800s".
+	var w struct {
+		Offset string `json:"offset_duration"`
+		Length string `json:"window_duration"`
+	}
+	if err := c.read(ctx, path, nil, &w); err != nil {
+		return MaintenanceWindow{}, err
+	}
+	offset, err := time.ParseDuration(w.Offset)
+	if err != nil {
+		return MaintenanceWindow{}, fmt.Errorf("read maintenance window: offset %q is not a duration", clip(w.Offset))
+	}
+	length, err := time.ParseDuration(w.Length)
+	if err != nil {
+		return MaintenanceWindow{}, fmt.Errorf("read maintenance window: length %q is not a duration", clip(w.Length))
+	}
+	return MaintenanceWindow{offset, length}, nil
+}

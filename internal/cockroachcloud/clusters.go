@@ -1,0 +1,165 @@
+package cockroachcloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// ClusterPage lists the clusters that the service account may see, by name, without deleted ones, from the page on ("" for
+// the first). It returns the next page's name, "" at the end.
+func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.Cluster, next string, err error) {
+	var list struct {
+		Clusters   []cluster  `json:"clusters"`
+		Pagination pagination `json:"pagination"`
+	}
+	if err := c.read(ctx, "/api/v1/clusters", pageQuery(page), &list); err != nil {
+		return nil, "", err
+	}
+	for _, w := range list.Clusters {
+		clusters = append(clusters, w.toCMEK())
+	}
+	return clusters, list.Pagination.NextPage, nil
+}
+
+// Clusters yields what [Client.ClusterPage] lists, page by page. An error ends it.
+func (c *Client) Clusters(ctx context.Context) iter.Seq2[cmek.Cluster, error] {
+	return walk(func(page string) ([]cmek.Cluster, string, error) { return c.ClusterPage(ctx, page) })
+}
+
+// Cluster reads one cluster.
+func (c *Client) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
+	path, err := clusterPath(id, "")
+	if err != nil {
+		return cmek.Cluster{}, err
+	}
+	var w cluster
+	if err := c.read(ctx, path, nil, &w); err != nil {
+		return cmek.Cluster{}, err
+	}
+	return w.toCMEK(), nil
+}
+
+// AddRegions adds regions to a cluster that has CMEK (PATCH, UpdateCluster). nodes is the node count of every region the
+// cluster shall have, because one left out counts as removed; specs are the keys of the new regions only, because the API
+// refuses one for an existing region. Info of the answer stays empty.
+func (c *Client) AddRegions(ctx context.Context, id string, nodes map[string]int, specs []cmek.RegionSpec) cmek.Answer {
+	if err := checkSpecs(specs); err != nil {
+		return refuse(err)
+	}
+	if len(nodes) <= len(specs) {
+		return refuse(errors.New("the node counts do not cover the regions that the cluster has already"))
+	}
+	for _, s := range specs {
+		if nodes[s.Region] <= 0 {
+			return refuse(fmt.Errorf("the new region %q has no node count", clip(s.Region)))
+		}
+	}
+	type dedicated struct {
+		RegionNodes     map[string]int    `json:"region_nodes"`
+		CMEKRegionSpecs []cmek.RegionSpec `json:"cmek_region_specs"`
+	}
+	return c.patchCluster(ctx, id, struct {
+		Dedicated dedicated `json:"dedicated"`
+	}{dedicated{nodes, specs}})
+}
+
+// SetLabels makes labels the cluster's labels (PATCH, UpdateCluster): the API removes all that are not among them. Info of
+// the answer stays empty.
+func (c *Client) SetLabels(ctx context.Context, id string, labels map[string]string) cmek.Answer {
+	if labels == nil {
+		labels = map[string]string{} // null would leave the labels as they are.
+	}
+	return c.patchCluster(ctx, id, struct {
+		Labels map[string]string `json:"labels"`
+	}{labels})
+}
+
+func (c *Client) patchCluster(ctx context.Context, id string, body any) cmek.Answer {
+	path, err := clusterPath(id, "")
+	if err != nil {
+		return refuse(err)
+	}
+	answer, _ := c.write(ctx, http.MethodPatch, path, body)
+	return answer
+}
+
+// NodeLive is the status of a node that takes part in the cluster; the other documented one is NOT_READY.
+const NodeLive = "LIVE"
+
+// Node is a node of an ADVANCED cluster.
+type Node struct {
+	Name   string
+	Region string
+	Status string
+}
+
+// Nodes reads all nodes of a cluster, ordered by region and name.
+func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
+	path, err := clusterPath(id, "/nodes")
+	if err != nil {
+		return nil, err
+	}
+	fetch := func(page string) ([]Node, string, error) {
+		var list struct {
+			Nodes []struct {
+				Name   string `json:"name"`
+				Region string `json:"region_name"`
+				Status string `json:"status"`
+			} `json:"nodes"`
+			Pagination pagination `json:"pagination"`
+		}
+		if err := c.read(ctx, path, pageQuery(page), &list); err != nil {
+			return nil, "", err
+		}
+		nodes := make([]Node, len(list.Nodes))
+		for i, n := range list.Nodes {
+			nodes[i] = Node(n)
+		}
+		return nodes, list.Pagination.NextPage, nil
+	}
+	var nodes []Node
+	for node, err := range walk(fetch) {
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, nil
+}
+
+// cluster is the API's Cluster.
+type cluster struct {
+	ID              string `json:"id"`
+	Name            string `json:"name"`
+	ParentID        string `json:"parent_id"`
+	Plan            string `json:"plan"`
+	CloudProvider   string `json:"cloud_provider"`
+	AccountID       string `json:"account_id"`
+	State           string `json:"state"`
+	OperationStatus string `json:"operation_status"`
+	Regions         []struct {
+		Name      string `json:"name"`
+		NodeCount int    `json:"node_count"`
+	} `json:"regions"`
+	Labels    map[string]string `json:"labels"`
+	CreatedAt timestamp         `json:"created_at"`
+	UpdatedAt timestamp         `json:"updated_at"`
+	DeletedAt timestamp         `json:"deleted_at"`
+}
+
+func (w cluster) toCMEK() cmek.Cluster {
+	c := cmek.Cluster{
+		ID: w.ID, Name: w.Name, ParentID: w.ParentID, Plan: w.Plan, CloudProvider: w.CloudProvider,
+		AccountID: w.AccountID, State: w.State, OperationStatus: w.OperationStatus, Labels: w.Labels,
+		CreatedAt: w.CreatedAt.Time, UpdatedAt: w.UpdatedAt.Time, DeletedAt: w.DeletedAt.Time,
+	}
+	for _, r := range w.Regions {
+		c.Regions = append(c.Regions, cmek.Region{Name: r.Name, NodeCount: r.NodeCount})
+	}
+	return c
+}

@@ -1,0 +1,134 @@
+package cockroachcloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// CMEK reads the customer-managed encryption keys of a cluster, current and past. A cluster without CMEK is either an
+// info with status DISABLED or without regions, or an error that wraps cmek.ErrNotFound: the API leaves open which.
+func (c *Client) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) {
+	path, err := clusterPath(id, "/cmek")
+	if err != nil {
+		return cmek.ClusterInfo{}, err
+	}
+	var info clusterInfo
+	if err := c.read(ctx, path, nil, &info); err != nil {
+		return cmek.ClusterInfo{}, err
+	}
+	return info.toCMEK(), nil
+}
+
+// EnableCMEK switches CMEK on (POST, EnableCMEKSpec). The specs must name every region of the cluster, otherwise the API
+// refuses.
+func (c *Client) EnableCMEK(ctx context.Context, id string, specs []cmek.RegionSpec) cmek.Answer {
+	return c.writeSpecs(ctx, http.MethodPost, id, specs)
+}
+
+// RotateCMEK sends the PUT (UpdateCMEKSpec) that re-encrypts the store keys of the regions named under the current version
+// of the keys named; other regions stay as they are. It is sent at most once. It may wait for the rate limit before that,
+// so a PUT that must not leave late needs a ctx with a deadline: one that would leave after it is refused at once.
+func (c *Client) RotateCMEK(ctx context.Context, id string, specs []cmek.RegionSpec) cmek.Answer {
+	return c.writeSpecs(ctx, http.MethodPut, id, specs)
+}
+
+// RevokeCMEK makes the cluster drop its keys (PATCH with the one action there is). The cluster cannot work any more
+// afterwards, and only Cockroach Labs' support can bring it back.
+func (c *Client) RevokeCMEK(ctx context.Context, id string) cmek.Answer {
+	path, err := clusterPath(id, "/cmek")
+	if err != nil {
+		return refuse(err)
+	}
+	return c.writeCMEK(ctx, http.MethodPatch, path, struct {
+		Action string `json:"action"`
+	}{"REVOKE"})
+}
+
+func (c *Client) writeSpecs(ctx context.Context, method, id string, specs []cmek.RegionSpec) cmek.Answer {
+	path, err := clusterPath(id, "/cmek")
+	if err != nil {
+		return refuse(err)
+	}
+	if err := checkSpecs(specs); err != nil {
+		return refuse(err)
+	}
+	return c.writeCMEK(ctx, method, path, struct {
+		RegionSpecs []cmek.RegionSpec `json:"region_specs"`
+	}{specs})
+}
+
+func (c *Client) writeCMEK(ctx context.Context, method, path string, body any) cmek.Answer {
+	answer, accepted := c.write(ctx, method, path, body)
+	if accepted == nil {
+		return answer
+	}
+	var info clusterInfo
+	if err := json.Unmarshal(accepted, &info); err != nil {
+		answer.Message = clip("accepted, but the answer cannot be read: " + err.Error())
+		return answer
+	}
+	answer.Info = info.toCMEK()
+	return answer
+}
+
+// checkSpecs refuses what can only be a mistake of ours. What the server makes of an incomplete key spec is not
+// documented, so it is not sent.
+func checkSpecs(specs []cmek.RegionSpec) error {
+	if len(specs) == 0 {
+		return errors.New("no region is named")
+	}
+	seen := make(map[string]bool, len(specs))
+	for _, s := range specs {
+		switch {
+		case s.Region == "":
+			return fmt.Errorf("the key %q has no region", clip(string(s.KeySpec.URI)))
+		case seen[s.Region]:
+			return fmt.Errorf("region %q is named twice", clip(s.Region))
+		case s.KeySpec.URI == "" || s.KeySpec.Type == "":
+			return fmt.Errorf("the key of region %q lacks its URI or type", clip(s.Region))
+		case s.KeySpec.Type == "NULL_KMS": // In the API's enum, but no key at all.
+			return fmt.Errorf("the key of region %q is of type NULL_KMS", clip(s.Region))
+		}
+		seen[s.Region] = true
+	}
+	return nil
+}
+
+// clusterInfo is the API's CMEKClusterInfo.
+type clusterInfo struct {
+	Status      cmek.Status `json:"status"`
+	RegionInfos []struct {
+		Region   string      `json:"region"`
+		Status   cmek.Status `json:"status"`
+		KeyInfos []keyInfo   `json:"key_infos"`
+	} `json:"region_infos"`
+}
+
+// keyInfo is the API's CMEKKeyInfo.
+type keyInfo struct {
+	Spec        cmek.KeySpec `json:"spec"`
+	Status      cmek.Status  `json:"status"`
+	UserMessage string       `json:"user_message"`
+	CreatedAt   timestamp    `json:"created_at"`
+	UpdatedAt   timestamp    `json:"updated_at"`
+}
+
+func (w clusterInfo) toCMEK() cmek.ClusterInfo {
+	info := cmek.ClusterInfo{Status: w.Status}
+	for _, r := range w.RegionInfos {
+		region := cmek.RegionInfo{Region: r.Region, Status: r.Status}
+		for _, k := range r.KeyInfos {
+			region.KeyInfos = append(region.KeyInfos, cmek.KeyInfo{
+				Spec: k.Spec, Status: k.Status, UserMessage: k.UserMessage,
+				CreatedAt: k.CreatedAt.Time, UpdatedAt: k.UpdatedAt.Time,
+			})
+		}
+		info.RegionInfos = append(info.RegionInfos, region)
+	}
+	return info
+}

@@ -1,0 +1,143 @@
+package cockroachcloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Backoff between the attempts of a read, before jitter takes up to half of it away.
+const (
+	firstBackoff = 500 * time.Millisecond
+	maxBackoff   = 8 * time.Second
+)
+
+// read sends a GET, repeats it while that is worth it, and decodes the answer into a pointer.
+func (c *Client) read(ctx context.Context, path string, query url.Values, into any) error {
+	r := request{method: http.MethodGet, path: path, query: query}
+	for attempt := 1; ; attempt++ {
+		got, failure := c.readOnce(ctx, r)
+		if failure == nil {
+			return r.decode(got, into)
+		}
+		if !failure.retryable || attempt >= c.maxReadAttempts {
+			return failure
+		}
+		// The server's answer says more than the end of ctx would.
+		if sleep(ctx, max(failure.RetryAfter, c.backoff(attempt))) != nil {
+			return failure
+		}
+	}
+}
+
+// readOnce is one attempt, or two if the server refused the API key and the source has a new one.
+func (c *Client) readOnce(ctx context.Context, r request) (reply, *Error) {
+	key, err := c.credential.get(ctx)
+	if err != nil {
+		return reply{}, &Error{Method: r.method, Path: r.path, cause: err, unsent: true}
+	}
+	got, failure := c.attempt(ctx, key, r)
+	if failure == nil || !failure.denied() {
+		return got, failure
+	}
+	c.credential.forget(key)
+	if renewed, err := c.credential.get(ctx); err == nil && renewed != key {
+		return c.attempt(ctx, renewed, r)
+	}
+	return reply{}, failure
+}
+
+// backoff doubles with each attempt. Jitter keeps clients that failed together from coming back together.
+func (c *Client) backoff(attempt int) time.Duration {
+	most := min(firstBackoff<<min(attempt-1, 10), maxBackoff)
+	c.jitterMu.Lock()
+	defer c.jitterMu.Unlock()
+	return most/2 + time.Duration(c.jitter.Int64N(int64(most/2)))
+}
+
+func (r request) decode(got reply, into any) error {
+	if err := json.Unmarshal(got.body, into); err != nil {
+		return r.unreadable(got.status, fmt.Errorf("decode body: %w", err), false)
+	}
+	return nil
+}
+
+// clusterPath is the path of a cluster or of something below it. Ids are UUIDs; anything that could change the path is an
+// error, because the neighbouring paths take PUT and PATCH too.
+func clusterPath(id, below string) (string, error) {
+	if id == "" {
+		return "", errors.New("the cluster id is empty")
+	}
+	notInID := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
+	}
+	if strings.ContainsFunc(id, notInID) {
+		return "", fmt.Errorf("cluster id %q is not a UUID", clip(id))
+	}
+	return "/api/v1/clusters/" + id + below, nil
+}
+
+// maxPages bounds a walk through a list that a broken server never ends.
+const maxPages = 10_000
+
+// walk yields the items of all pages. An error ends it.
+func walk[T any](fetch func(page string) (items []T, next string, err error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		page := ""
+		for range maxPages {
+			items, next, err := fetch(page)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			if next == page {
+				yield(none, fmt.Errorf("list pages: page %q names itself as the next", clip(page)))
+				return
+			}
+			page = next
+		}
+		yield(none, fmt.Errorf("list pages: no end after %d", maxPages))
+	}
+}
+
+// pagination is the API's KeysetPaginationResponse; it may be null.
+type pagination struct {
+	NextPage string `json:"next_page"`
+}
+
+func pageQuery(page string) url.Values {
+	if page == "" {
+		return url.Values{}
+	}
+	return url.Values{"pagination.page": {page}}
+}
+
+// timestamp is an RFC 3339 time. Anything else, an empty text included, is the zero time: one odd date must not hide a
+// whole fleet.
+type timestamp struct{ time.Time }
+
+func (t *timestamp) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		t.Time = at.UTC()
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package cockroachcloud
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// simulated returns a world with the switches set ("name=value") and a client of its Cloud API.
+func simulated(t *testing.T, switches []string, change ...func(*Options)) (*simulator.World, *Client) {
+	t.Helper()
+	world, err := simulator.New(simulator.DefaultSeed())
+	if err != nil {
+		t.Fatalf("make world: %v", err)
+	}
+	for _, s := range switches {
+		name, value, _ := strings.Cut(s, "=")
+		if err := world.Set(name, value); err != nil {
+			t.Fatalf("set switch %s: %v", s, err)
+		}
+	}
+	change = append([]func(*Options){func(o *Options) {
+		o.APIKey, o.Rate, o.MaxReadAttempts = StaticAPIKey(simulator.SampleAPIKey), 8, 5
+	}}, change...)
+	return world, newClient(t, inProcess(world.Handler().ServeHTTP), change...)
+}
+
+// rotatable returns the first cluster that is free and has a CMEK in force, with the specs of all its regions.
+func rotatable(t *testing.T, client *Client) (cmek.Cluster, []cmek.RegionSpec) {
+	t.Helper()
+	for cluster, err := range client.Clusters(t.Context()) {
+		if err != nil {
+			t.Fatalf("Clusters: %v", err)
+		}
+		if cluster.Plan != cmek.PlanAdvanced || cluster.Busy() != "" {
+			continue
+		}
+		info, err := client.CMEK(t.Context(), cluster.ID)
+		if err != nil || info.Status != cmek.Enabled {
+			continue
+		}
+		var specs []cmek.RegionSpec
+		for _, region := range info.RegionInfos {
+			if key, n := region.Current(); n == 1 {
+				specs = append(specs, cmek.RegionSpec{Region: region.Region, KeySpec: key.Spec})
+			}
+		}
+		return cluster, specs
+	}
+	t.Fatal("no cluster of the world has a CMEK in force")
+	return cmek.Cluster{}, nil
+}
+
+func TestARotationInTheSimulatorIsAcceptedOnceAndSeenToItsEnd(t *testing.T) {
+	for _, switches := range [][]string{
+		nil,
+		{"busy-reply=409", "error-body=html", "page-limit=2", "single-page=null"},
+		{"busy-reply=400", "error-body=text", "status-flip=after", "same-uri-key-info=append", "key-info-order=random"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			world, client := simulated(t, switches)
+			cluster, specs := rotatable(t, client)
+			if got := client.RotateCMEK(t.Context(), cluster.ID, specs); got.Outcome != cmek.Accepted {
+				t.Fatalf("%v: answer is %+v, want accepted", switches, got)
+			}
+			if got := client.RotateCMEK(t.Context(), cluster.ID, specs); got.Outcome != cmek.Refused {
+				t.Errorf("%v: answer to a PUT while busy is %+v, want refused", switches, got)
+			}
+			time.Sleep(5 * time.Second)
+			busy, err := client.Cluster(t.Context(), cluster.ID)
+			if err != nil || busy.Busy() == "" {
+				t.Errorf("%v: cluster is %+v (error %v), want it busy", switches, busy, err)
+			}
+			time.Sleep(time.Minute)
+			info, err := client.CMEK(t.Context(), cluster.ID)
+			if err != nil || info.Status != cmek.Enabled {
+				t.Errorf("%v: CMEK is %+v (error %v), want it enabled again", switches, info, err)
+			}
+			if puts := world.PUTs(); len(puts) != 2 {
+				t.Errorf("%v: %d PUTs arrived, want the two that were sent", switches, len(puts))
+			}
+		})
+	}
+}
+
+func TestReadsSurviveTheSimulatorsRateLimit(t *testing.T) {
+	for _, status := range []string{"429", "503", "403"} {
+		for _, body := range []string{"json", "html", "text"} {
+			synctest.Test(t, func(t *testing.T) {
+				world, client := simulated(t, []string{"rate-limit-status=" + status, "error-body=" + body}, func(o *Options) {
+					o.Rate = 100 // Ten times what is allowed.
+				})
+				cluster, _ := rotatable(t, client)
+				for range 50 {
+					if _, err := client.CMEK(t.Context(), cluster.ID); err != nil {
+						t.Fatalf("status %s, body %s: %v", status, body, err)
+					}
+				}
+				limited := 0
+				for _, r := range world.Requests() {
+					if r.Status >= 400 {
+						limited++
+					}
+				}
+				if limited == 0 {
+					t.Errorf("status %s, body %s: the rate limit was never met", status, body)
+				}
+			})
+		}
+	}
+}

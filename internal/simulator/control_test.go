@@ -1,0 +1,56 @@
+package simulator_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+func TestTheControlSurfaceDrivesTheWorld(t *testing.T) {
+	world := newWorld(t)
+	control := func(method, path, body string, headers ...string) reply {
+		t.Helper()
+		request, err := http.NewRequest(method, "http://world.test/_simulator/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			request.Header.Set(headers[i], headers[i+1])
+		}
+		response, err := simulator.Transport(world.Handler()).RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply{response.StatusCode, response.Header, string(data)}
+	}
+
+	control("GET", "events", "").want(t, 200, "[]")
+	control("POST", "switches", `{"name":"kms-propagation","value":"0s"}`).want(t, 204, "")
+	control("POST", "rotate", `{"key":"`+paymentsKey+`"}`).want(t, 204, "")
+	control("GET", "store-keys", "").want(t, 200, `"behind":true`)
+	control("GET", "events?after=1", "").want(t, 200, `[{"seq":2,`)
+	lines := control("GET", "events", "", "Accept", "application/x-ndjson").want(t, 200, "RotateKey").body
+	if strings.Count(lines, "\n") != 2 {
+		t.Errorf("NDJSON of two events is %q", lines)
+	}
+	control("POST", "fail-rotation", `{"cluster":"orders","region":"us-east-1","message":"no"}`).want(t, 204, "")
+	control("POST", "lock", `{"cluster":"orders","operation_status":"CRDB_PATCH_RUNNING","duration":"10m"}`).want(t, 204, "")
+	control("POST", "deny", `{"key":"`+paymentsKey+`","denied":true}`).want(t, 204, "")
+	control("GET", "switches", "").want(t, 200, `"name":"kms-propagation","value":"0s"`)
+	control("GET", "puts", "").want(t, 200, "[]")
+	control("GET", "requests", "").want(t, 200, "[]")
+
+	control("POST", "switches", `{"name":"kms-propagation","value":"soon"}`).want(t, 400, "duration")
+	control("POST", "rotate", `{"key":"nothing"}`).want(t, 400, "no such key")
+	control("POST", "lock", `{"cluster":"orders","operation_status":"X","duration":"10m"}`).want(t, 400, "CRDB_PATCH_RUNNING")
+	control("POST", "lock", `{"cluster":"nobody","duration":"10m"}`).want(t, 400, "nobody")
+	control("POST", "rotate", `{`).want(t, 400, "")
+	control("GET", "events?after=x", "").want(t, 400, "not a number")
+}

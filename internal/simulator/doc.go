@@ -1,0 +1,12 @@
+// Package simulator is the outside world of keyturn on one machine: the CockroachDB Cloud API and AWS KMS as plain
+// [http.Handler]s, for tests, the demo and drills.
+//
+// A [World] has no goroutines and no timers. Whatever time brings (an operation that ends, a rotation that completes, a
+// key whose waiting period is over) is put on an agenda and done when the world is next looked at, at the time it was due.
+// So tests run whole days in milliseconds under testing/synctest, and the same handlers serve real clients over a listener.
+// A world answers the same calls at the same times in the same way, provided the same seed and random source.
+//
+// What the vendors document is always on. What they leave open is a switch ([World.Set]), so that everything can be
+// tested with each answer. What nobody needs here is left out: such a path answers 404, such a KMS operation
+// UnknownOperationException.
+package simulator

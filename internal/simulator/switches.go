@@ -1,0 +1,184 @@
+package simulator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Names of the switches; what each does is in its Doc.
+const (
+	BusyReply         = "busy-reply"
+	RateLimitStatus   = "rate-limit-status"
+	CMEKAbsent        = "cmek-absent"
+	StatusFlip        = "status-flip"
+	SameURIKeyInfo    = "same-uri-key-info"
+	KeyInfoOrder      = "key-info-order"
+	DuplicatePUT      = "duplicate-put"
+	ErrorBody         = "error-body"
+	RotationDuration  = "rotation-duration"
+	PUTRegions        = "put-regions"
+	UpdatedAt         = "updated-at"
+	PUTWithoutCMEK    = "put-without-cmek"
+	PUTAfterRevoke    = "put-after-revoke"
+	POSTWhenEnabled   = "post-when-enabled"
+	InvalidKeySpec    = "invalid-key-spec"
+	CMEKOnOtherPlans  = "cmek-on-other-plans"
+	NodesInRotation   = "nodes-in-rotation"
+	PUTInBlackout     = "put-in-blackout"
+	FailedKeyStatus   = "failed-key-status"
+	PageLimit         = "page-limit"
+	SinglePage        = "single-page"
+	AuditPayload      = "audit-payload"
+	KMSPropagation    = "kms-propagation"
+	KMSRotationTime   = "kms-rotation-time"
+	KMSRotationEvent  = "kms-rotation-event"
+	KMSReplicaEvents  = "kms-replica-events"
+	KMSMaterialID     = "kms-material-id"
+	KMSRotationsOrder = "kms-rotations-order"
+	CloudTrail        = "cloudtrail"
+)
+
+// Switch is one question that the vendors leave open, or one pace that tests want to set.
+type Switch struct {
+	Name string `json:"name"`
+	// Value is the setting in force.
+	Value string `json:"value"`
+	// Settings lists the possible answers, the most plausible (the default) first. "duration" among them admits every Go
+	// duration, "number" every positive number; the others are then suggestions.
+	Settings []string `json:"settings"`
+	Doc      string   `json:"doc"`
+}
+
+const (
+	anyDuration = "duration"
+	anyNumber   = "number"
+)
+
+var switchTable = []Switch{
+	{Name: BusyReply, Settings: []string{"503", "409", "400"},
+		Doc: "Reply to a write while the cluster is busy: 503 with code 14, 409 with code 10, or 400 with a message about the lock."},
+	{Name: RateLimitStatus, Settings: []string{"429", "503", "403"},
+		Doc: "HTTP status of the reply over the rate limit. Retry-After and the text are documented, the status is not."},
+	{Name: CMEKAbsent, Settings: []string{"disabled", "404", "empty"},
+		Doc: "GET …/cmek of a cluster without CMEK: 200 with status DISABLED, 404, or 200 with neither status nor regions."},
+	{Name: StatusFlip, Settings: []string{"before", "after"},
+		Doc: "Whether reads show an operation before its PUT returns, or up to 3 s after."},
+	{Name: SameURIKeyInfo, Settings: []string{"update", "append"},
+		Doc: "A PUT with the same key updates the key_info in place, or appends a new one and ends the old as DISABLED."},
+	{Name: KeyInfoOrder, Settings: []string{"oldest-first", "newest-first", "random"},
+		Doc: "Order of key_infos; random draws a new order for each read."},
+	{Name: DuplicatePUT, Settings: []string{"busy", "rotate", "no-op"},
+		Doc: "A PUT that repeats the running one: busy, another rotation in its place, or 200 without effect. " +
+			"No-op also answers a PUT that would wrap under the material already in use."},
+	{Name: ErrorBody, Settings: []string{"json", "html", "text"},
+		Doc: "Body of every error: the Status schema, or what a proxy might send instead."},
+	{Name: RotationDuration, Settings: []string{"8s", "0s", "90s", "20m", "1h", anyDuration},
+		Doc: "How long an operation on a cluster takes."},
+	{Name: PUTRegions, Settings: []string{"all-succeed", "last-fails"},
+		Doc: "Regions of one PUT: all succeed, or the last by name fails when there are several."},
+	{Name: UpdatedAt, Settings: []string{"moves", "stays"},
+		Doc: "Whether updated_at moves when a key_info is updated in place. New key_infos have their own times anyway."},
+	{Name: PUTWithoutCMEK, Settings: []string{"400", "404", "enable"},
+		Doc: "PUT on a cluster without CMEK: refused, or it enables like POST (with all regions)."},
+	{Name: PUTAfterRevoke, Settings: []string{"400", "403", "rotate"},
+		Doc: "PUT on a revoked cluster: refused, or accepted as if nothing had happened."},
+	{Name: POSTWhenEnabled, Settings: []string{"400", "409", "rotate"},
+		Doc: "POST on a cluster that has a CMEK: refused, or handled like PUT."},
+	{Name: InvalidKeySpec, Settings: []string{"400", "404"},
+		Doc: "Reply to an unknown region or a key of the wrong type."},
+	{Name: CMEKOnOtherPlans, Settings: []string{"400", "403", "404", "501"},
+		Doc: "Reply of …/cmek on BASIC and STANDARD clusters."},
+	{Name: NodesInRotation, Settings: []string{"live", "restart"},
+		Doc: "Whether one node of each region is NOT_READY while a CMEK operation runs."},
+	{Name: PUTInBlackout, Settings: []string{"accept", "refuse"},
+		Doc: "PUT inside a blackout window."},
+	{Name: FailedKeyStatus, Settings: []string{"ENABLE_FAILED", "ENABLED"},
+		Doc: "Status of a key_info updated in place after its rotation failed; the old wrapping is still in force."},
+	{Name: PageLimit, Settings: []string{"100", "2", "500", anyNumber},
+		Doc: "Most entries on a page of the Cloud API, whatever the caller asks for."},
+	{Name: SinglePage, Settings: []string{"object", "null"},
+		Doc: "The pagination field when everything fits on one page."},
+	{Name: AuditPayload, Settings: []string{"string", "object"},
+		Doc: "Type of payload in the audit log: a string since mid-2025, an object before."},
+	{Name: KMSPropagation, Settings: []string{"5s", "0s", "1m", "4m", anyDuration},
+		Doc: "How long after a completed rotation encryption still uses the old material. Everything else shows the new one at once."},
+	{Name: KMSRotationTime, Settings: []string{"3s", "0s", "1m", anyDuration},
+		Doc: "How long an on-demand rotation runs, from RotateKeyOnDemand to the rotation event."},
+	{Name: KMSRotationEvent, Settings: []string{"full", "key-id-only", "none"},
+		Doc: "The KMS CMK Rotation event: with material ids, in its shape before 2025, or lost (delivery is best effort)."},
+	{Name: KMSReplicaEvents, Settings: []string{"primary-only", "every-region"},
+		Doc: "Regions that emit the events of a multi-Region key's rotation."},
+	{Name: KMSMaterialID, Settings: []string{"present", "absent"},
+		Doc: "Whether DescribeKey and ListKeyRotations carry material ids."},
+	{Name: KMSRotationsOrder, Settings: []string{"oldest-first", "newest-first"},
+		Doc: "Order of ListKeyRotations."},
+	{Name: CloudTrail, Settings: []string{"on", "off"},
+		Doc: "Whether a trail delivers the KMS's records to EventBridge. Off leaves only the KMS's own events."},
+}
+
+// Set turns a switch. It counts from the next request on; what already runs keeps its course. The error names the
+// settings there are.
+func (w *World) Set(name, value string) error {
+	if err := checkSwitch(name, value); err != nil {
+		return err
+	}
+	w.enter()
+	defer w.mu.Unlock()
+	w.switches[name] = value
+	return nil
+}
+
+// Switches returns all switches with the settings in force.
+func (w *World) Switches() []Switch {
+	w.enter()
+	defer w.mu.Unlock()
+	all := slices.Clone(switchTable)
+	for i := range all {
+		all[i].Value = w.switches[all[i].Name]
+		all[i].Settings = slices.Clone(all[i].Settings)
+	}
+	return all
+}
+
+func checkSwitch(name, value string) error {
+	i := slices.IndexFunc(switchTable, func(s Switch) bool { return s.Name == name })
+	if i < 0 {
+		return fmt.Errorf("no switch %q", name)
+	}
+	settings := switchTable[i].Settings
+	switch {
+	case value == anyDuration || value == anyNumber:
+	case slices.Contains(settings, value):
+		return nil
+	case slices.Contains(settings, anyDuration):
+		if d, err := time.ParseDuration(value); err == nil && d >= 0 {
+			return nil
+		}
+	case slices.Contains(settings, anyNumber):
+		if n, err := strconv.Atoi(value); err == nil && n > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("switch %s: %q is none of %s", name, value, strings.Join(settings, ", "))
+}
+
+// is reports whether a switch has the setting. The world is locked.
+func (w *World) is(name, setting string) bool { return w.switches[name] == setting }
+
+// duration reads a switch that checkSwitch holds to be a duration.
+func (w *World) duration(name string) time.Duration {
+	d, _ := time.ParseDuration(w.switches[name])
+	return d
+}
+
+// number reads a switch that checkSwitch holds to be a number.
+func (w *World) number(name string) int {
+	n, _ := strconv.Atoi(w.switches[name])
+	return n
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
