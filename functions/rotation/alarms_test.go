@@ -47,6 +47,9 @@ func TestAlarmsTellWhatIsWrong(t *testing.T) {
 		{"a failed CMEK operation while everything reads ENABLED", []given{doneWith(eastKey, v2), operation(cmek.CMEKOperationFailed)},
 			[]cmek.Change{changeRotateFailed}, cmek.CMEKOperationFailed, cmek.Owners},
 		{"work held for several ENABLED specs", []given{due, twoSpecs}, []cmek.Change{changeHeld}, "2 different key specs", cmek.Owners},
+		{"a PUT that left no trace for the second time", []given{timedOut, sent(time.Hour), work(func(w *ledger.Work) { w.Lost = 1 })},
+			[]cmek.Change{changeHeld}, "no trace", cmek.Owners},
+		{"nothing of a PUT that left no trace once", []given{timedOut, sent(time.Hour)}, nil, "", ""},
 		{"work held for a revoked cluster", []given{due, statusEverywhere(cmek.Revoked)}, []cmek.Change{changeHeld}, "REVOKED", cmek.Owners},
 		{"an operation of more than two hours", []given{accepted, sent(2 * time.Hour), regionStatus(cmek.Rotating)}, []cmek.Change{changeStuck}, "2h0m0s", cmek.Owners},
 		{"nothing of an operation of less than two hours", []given{accepted, sent(2*time.Hour - time.Minute), regionStatus(cmek.Rotating)}, nil, "", ""},
@@ -135,7 +138,7 @@ func TestAlarmsAreToldOnceAndSoIsTheirEnd(t *testing.T) {
 
 func TestAlarmsOfAKeyStayWhileTheKeyIsNotRead(t *testing.T) {
 	w := newWorld(keyState(cmek.KeyDisabled)).apply()
-	w.facts.Keys = nil
+	keysUnread(w)
 	w.apply()
 	if len(alerts(w.item)) != 1 || len(w.item.Alarms) != 1 {
 		t.Errorf("a look that did not read the key changed its alarm: told %+v, open %+v", alerts(w.item), w.item.Alarms)
@@ -171,7 +174,7 @@ func TestAlarmsEndWhenAFailureIsRetriedWell(t *testing.T) {
 }
 
 func TestAlarmsOfAMultiRegionKeyNameEveryRegionOnce(t *testing.T) {
-	w := newWorld(usingKey(mrkEast), alsoIn(west, mrkWest), keyState(cmek.KeyDisabled)).apply()
+	w := newWorld(usingKey(mrkEast), alsoWest(mrkWest), keyState(cmek.KeyDisabled)).apply()
 	told := alerts(w.item)
 	if len(told) != 1 || !slices.Equal(told[0].Clusters[0].Regions, []string{east, west}) {
 		t.Errorf("a disabled multi-Region key told %+v, want one alert that names both regions", told)
@@ -196,7 +199,7 @@ func TestAlarmsSayTheWayBackWithTheRealKey(t *testing.T) {
 }
 
 func TestAnnouncementIsMadeOnceAndListsTheRegions(t *testing.T) {
-	w := newWorld(due, observing, alsoIn(west, westKey))
+	w := newWorld(due, observing, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	w.apply().apply()
 	told := alerts(w.item)

@@ -33,7 +33,9 @@ func TestApplyMovesWorkOn(t *testing.T) {
 			ledger.Work{State: ledger.Held, Failed: 2, NotBefore: in(time.Minute)}, "ROTATE_FAILED"},
 		{"a PUT without a trace makes the work due once more", []given{timedOut, sent(time.Hour)}, ledger.Work{State: ledger.Due, Lost: 1}, "no trace"},
 		{"a second PUT without a trace holds the work", []given{timedOut, sent(time.Hour), work(func(w *ledger.Work) { w.Lost = 1 })},
-			ledger.Work{State: ledger.Held, Lost: 1}, "two requests"},
+			ledger.Work{State: ledger.Held, Lost: 2}, "no trace"},
+		{"work held after two PUTs without a trace stays held", []given{due, work(func(w *ledger.Work) { w.State, w.Lost = ledger.Held, 2 })},
+			ledger.Work{State: ledger.Held, Lost: 2}, "two requests"},
 	} {
 		t.Run(r.sentence, func(t *testing.T) {
 			item := newWorld(r.given...).apply().item
@@ -68,7 +70,7 @@ func TestApplyNotesWhatWasDone(t *testing.T) {
 		given    []given
 		want     ledger.Done
 	}{
-		{"a PUT that did it is followed", []given{accepted, updated(after)},
+		{"a PUT that did it is followed", []given{accepted, updated(after), keysUnread},
 			ledger.Done{Region: east, Key: eastKey, Version: v2, At: noon, Followed: true, Evidence: "updated_at moved"}},
 		{"a region seen first is adopted", []given{neverDone, updated(after)},
 			ledger.Done{Region: east, Key: eastKey, Version: v2, At: noon, Evidence: "wrapped after the key's last rotation"}},

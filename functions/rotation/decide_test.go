@@ -90,7 +90,7 @@ func TestDecideWithoutOpenWork(t *testing.T) {
 		{sentence: "an unusable key opens no work", given: []given{keyState(cmek.KeyDisabled)}, want: Wait},
 		{sentence: "a key that we may not read opens no work", given: []given{keyUnread(cmek.ErrDenied)}, want: Wait},
 		{sentence: "a KMS that does not answer opens no work", given: []given{keyUnread(errOutage)}, want: Wait},
-		{sentence: "a key that was not read opens no work", given: []given{func(w *world) { w.facts.Keys = nil }}, want: Wait},
+		{sentence: "a key that was not read opens no work", given: []given{keysUnread}, want: Wait},
 		{sentence: "a key without a version opens no work", given: []given{version(cmek.KeyVersion{})}, want: Wait},
 		{sentence: "an Azure key opens no work: its new version is a new URI",
 			given: []given{usingKey("https://vault.vault.azure.net/keys/cmek/0123")}, want: Wait, because: "AZURE_KEY_VAULT"},
@@ -220,7 +220,7 @@ func TestDecideUnderTheOperatorsOrders(t *testing.T) {
 
 func TestDecideCopiesThePutFromTheClustersOwnKeySpecs(t *testing.T) {
 	otherReplica := work(func(w *ledger.Work) { w.Key = mrkWest })
-	w := newWorld(due, usingKey(mrkEast), doneWith(mrkEast, v1), otherReplica, alsoIn(west, westKey))
+	w := newWorld(due, usingKey(mrkEast), doneWith(mrkEast, v1), otherReplica, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	want := []cmek.RegionSpec{{Region: east, KeySpec: spec(mrkEast)}, {Region: west, KeySpec: spec(westKey)}}
 	if got := w.decide().Put; !reflect.DeepEqual(got, want) {
@@ -229,7 +229,7 @@ func TestDecideCopiesThePutFromTheClustersOwnKeySpecs(t *testing.T) {
 }
 
 func TestDecideHoldsOnlyTheRegionThatMustWait(t *testing.T) {
-	w := newWorld(due, keyState(cmek.KeyDisabled), alsoIn(west, westKey))
+	w := newWorld(due, keyState(cmek.KeyDisabled), alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	want := []cmek.RegionSpec{{Region: west, KeySpec: spec(westKey)}}
 	if got := w.decide().Put; !reflect.DeepEqual(got, want) {
@@ -258,6 +258,22 @@ func TestDecideWaitsForTheRequestOfAnEarlierVersion(t *testing.T) {
 	}
 }
 
+func TestDecideWaitsForTheRequestOfAnotherRegion(t *testing.T) {
+	w := newWorld(accepted, alsoWest(westKey))
+	w.item.Work = append(w.item.Work, workFor(west, westKey))
+	if v := w.verdict(t, west); v.Act != Wait || len(w.decide().Put) > 0 {
+		t.Errorf("due work is decided %q (%s) while a request for another region of the cluster is open, want %q", v.Act, v.Why, Wait)
+	}
+}
+
+func TestDecideSendsOneSpecForARegionWithTwoPiecesOfWork(t *testing.T) {
+	w := newWorld(due, due)
+	plan := w.decide()
+	if len(plan.Put) != 1 || plan.Verdicts[1].Act != Drop {
+		t.Errorf("two notices of one rotation make the PUT %+v with verdicts %+v, want one spec and the second piece dropped", plan.Put, plan.Verdicts)
+	}
+}
+
 func TestDecideSaysNothingAboutAClusterThatIsGone(t *testing.T) {
 	if plan := newWorld(gone).decide(); len(plan.Verdicts) > 0 || !plan.Next.IsZero() {
 		t.Errorf("a cluster that is gone and has no work gets the plan %+v, want none", plan)
@@ -265,7 +281,7 @@ func TestDecideSaysNothingAboutAClusterThatIsGone(t *testing.T) {
 }
 
 func TestDecideLooksAgainAtTheEarliestTime(t *testing.T) {
-	w := newWorld(due, rotated(2*time.Minute), alsoIn(west, westKey))
+	w := newWorld(due, rotated(2*time.Minute), alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	w.item.Work[1].NotBefore = in(90 * time.Second)
 	if got, want := w.decide().Next, in(90*time.Second); !got.Equal(want) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -23,7 +24,7 @@ func records(item *ledger.Cluster) (names []string, data [][]byte) {
 
 func TestEvidenceTellsTheWholeFollowThrough(t *testing.T) {
 	w := newWorld(accepted, updated(after), sighting(ledger.Sighting{Region: cmek.Rotating, Key: cmek.Enabled}),
-		work(func(w *ledger.Work) { w.RotatedAt = ago(61 * 60e9) }))
+		work(func(w *ledger.Work) { w.RotatedAt = ago(61 * time.Minute) }))
 	work := w.item.Work[0]
 	names, data := records(w.apply().item)
 	if want := []string{"evidence/c-1/000001-us-east-1.json"}; !reflect.DeepEqual(names, want) {
@@ -56,7 +57,7 @@ func TestEvidenceKnowsNoPreviousVersionOfAnotherKey(t *testing.T) {
 }
 
 func TestEvidenceRecordsOfAClusterFormAChain(t *testing.T) {
-	w := newWorld(accepted, updated(after), alsoIn(west, westKey))
+	w := newWorld(accepted, updated(after), alsoWest(westKey))
 	second := w.item.Work[0]
 	second.Region, second.Key = west, westKey
 	w.item.Work = append(w.item.Work, second)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestClaimRecordsTheIntentOfTheRegionsInThePutOnly(t *testing.T) {
-	w := newWorld(due, alsoIn(west, westKey))
+	w := newWorld(due, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	claim(w.item, []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}, noon)
 
@@ -162,7 +162,7 @@ func TestOpenTakesWorkFromAnEvent(t *testing.T) {
 	unversioned.Version = cmek.KeyVersion{}
 	ofReplica := rotation
 	ofReplica.Key = mrkEast
-	mrk := func(w *world) { usingKey(mrkEast)(w); alsoIn(west, mrkWest)(w) }
+	mrk := func(w *world) { usingKey(mrkEast)(w); alsoWest(mrkWest)(w) }
 	past := func(w *world) {
 		infos := &w.item.CMEK.RegionInfos[0].KeyInfos
 		(*infos)[0].Status = cmek.Disabled

@@ -121,7 +121,9 @@ func TestDecideWhetherALostPutArrived(t *testing.T) {
 		{sentence: "without a trace it waits until the end of the grace time", given: []given{timedOut, sent(10*time.Minute - time.Second)}, want: Wait},
 		{sentence: "without a trace it is not sent again before the cluster was read", given: []given{timedOut, sent(time.Hour), clusterUnread}, want: Wait},
 		{sentence: "without a trace it is sent once more after the grace time", given: []given{timedOut, sent(10 * time.Minute)}, want: Resend},
-		{sentence: "without a trace for the second time it is held", given: []given{timedOut, sent(10 * time.Minute), lostOnce}, want: Hold, because: "two requests"},
+		{sentence: "without a trace for the second time it is lost again", given: []given{timedOut, sent(10 * time.Minute), lostOnce}, want: Resend},
+		{sentence: "a cluster locked by an operation with another name is no trace of ours", want: Resend,
+			given: []given{timedOut, sent(time.Hour), state(cmek.StateLocked), operation("CRDB_SCALE_RUNNING")}},
 		{sentence: "without a trace it is not sent again to a cluster that is gone", given: []given{timedOut, sent(time.Hour), gone}, want: Drop},
 		{sentence: "a region of unknown status that outlasts the grace time is no trace", given: []given{timedOut, sent(time.Hour), regionStatus(strange)}, want: Resend},
 	})
@@ -145,7 +147,7 @@ func TestDecideAsksForTheClusterWhenItsKeysDoNotTell(t *testing.T) {
 }
 
 func TestDecideSettlesOneRegionWhileTheOtherIsStillRotating(t *testing.T) {
-	w := newWorld(accepted, updated(after), alsoIn(west, westKey), func(w *world) {
+	w := newWorld(accepted, updated(after), alsoWest(westKey), func(w *world) {
 		w.facts.CMEK.Status = cmek.Rotating
 		w.facts.CMEK.RegionInfos[1].Status = cmek.Rotating
 		second := w.item.Work[0]

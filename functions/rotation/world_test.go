@@ -206,13 +206,13 @@ func usingKey(uri cmek.KeyURI) given {
 	}
 }
 
-// alsoIn adds us-west-2 with its key, up to date at v1 as us-east-1 is.
-func alsoIn(region string, uri cmek.KeyURI) given {
+// alsoWest adds us-west-2 with its key, done at v1 as us-east-1 is.
+func alsoWest(uri cmek.KeyURI) given {
 	return func(w *world) {
-		w.facts.CMEK.RegionInfos = append(w.facts.CMEK.RegionInfos, regionInfo(region, uri))
-		w.item.CMEK.RegionInfos = append(w.item.CMEK.RegionInfos, regionInfo(region, uri))
+		w.facts.CMEK.RegionInfos = append(w.facts.CMEK.RegionInfos, regionInfo(west, uri))
+		w.item.CMEK.RegionInfos = append(w.item.CMEK.RegionInfos, regionInfo(west, uri))
 		w.facts.Keys[uri] = KeyFact{Key: healthyKey(uri)}
-		w.item.Done = append(w.item.Done, ledger.Done{Region: region, Key: uri, Version: v1, Followed: true})
+		w.item.Done = append(w.item.Done, ledger.Done{Region: west, Key: uri, Version: v1, Followed: true})
 	}
 }
 
@@ -231,6 +231,9 @@ func kms(change func(*cmek.Key)) given {
 func rotated(d time.Duration) given { return kms(func(k *cmek.Key) { k.RotatedAt = ago(d) }) }
 
 func version(v cmek.KeyVersion) given { return kms(func(k *cmek.Key) { k.Version = v }) }
+
+// keysUnread: the look watches a request and reads no key.
+func keysUnread(w *world) { w.facts.Keys = nil }
 
 func keyState(s cmek.KeyState) given { return kms(func(k *cmek.Key) { k.State = s }) }
 
