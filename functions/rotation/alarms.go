@@ -76,9 +76,11 @@ func conditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) (found
 	if f.Gone {
 		return nil, func(string) bool { return false }
 	}
-	judged := map[string]bool{}
+	judged, needed := map[string]bool{}, map[string]bool{}
 	for _, info := range item.CMEK.RegionInfos {
 		spec, distinct := info.Current()
+		needed["key-unusable/"+string(spec.Spec.URI)] = true
+		needed["key-unreadable/"+string(spec.Spec.URI)] = true
 		fact, read := f.Keys[spec.Spec.URI]
 		if distinct != 1 || !read || (fact.Err != nil && !errors.Is(fact.Err, cmek.ErrDenied)) {
 			continue
@@ -86,18 +88,15 @@ func conditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) (found
 		found = append(found, keyConditions(item, spec.Spec, fact, judged)...)
 	}
 	found = append(found, workConditions(item, f, now, s)...)
-	return found, func(key string) bool {
-		kind, key, _ := strings.Cut(key, "/")
-		return strings.HasPrefix(kind, "key-") && !judged[kind+"/"+key]
-	}
+	return found, func(key string) bool { return needed[key] && !judged[key] }
 }
 
 // keyConditions judges one key that the cluster needs.
 func keyConditions(item *ledger.Cluster, spec cmek.KeySpec, fact KeyFact, judged map[string]bool) []cmek.Alert {
-	canonical := spec.URI.Canonical()
-	unusable, unreadable := "key-unusable/"+canonical, "key-unreadable/"+canonical
+	// By the region's own URI: a replica of a multi-Region key is disabled and deleted on its own.
+	unusable, unreadable := "key-unusable/"+string(spec.URI), "key-unreadable/"+string(spec.URI)
 	if judged[unreadable] {
-		return nil // another region of the same key
+		return nil // another region with the same key
 	}
 	judged[unreadable] = true
 	if fact.Err != nil {
@@ -117,7 +116,7 @@ func keyConditions(item *ledger.Cluster, spec cmek.KeySpec, fact KeyFact, judged
 		DedupKey: unusable, Audience: cmek.Owners, Severity: cmek.Critical, Change: changeKeyUnusable, Key: spec.URI,
 		Clusters:    affected(item, spec.URI),
 		Deadline:    fact.Key.DeletionDate,
-		Summary:     fmt.Sprintf("The key of cluster %s is %s", item.Cluster.Name, fact.Key.State),
+		Summary:     fmt.Sprintf("The key of cluster %s in %s is %s", item.Cluster.Name, spec.URI.Location(), fact.Key.State),
 		Consequence: "Nodes that restart cannot rejoin the cluster, and managed backups fail without a message. Running nodes go on with the keys they hold in memory.",
 		WayBack:     wayBack(spec.URI, fact.Key.State),
 	}}
@@ -187,6 +186,15 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 			"The store key stays wrapped under the older key version. keyturn tries again at growing intervals.",
 			"Check that the cluster's principal may still use the key, and that keyturn's API key has Cluster Operator on the cluster.")
 	}
+	if denied, reason := pick(func(w ledger.Work) bool {
+		return w.Attempts > 0 && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Denied
+	}); len(denied) > 0 {
+		add("put-denied", changeAPIKeyRefused, cmek.High, denied,
+			fmt.Sprintf("The Cloud API denies keyturn's API key the PUT to cluster %s: %s", name, reason),
+			"The store key stays wrapped under the older key version. keyturn tries again at growing intervals, with the secret read afresh.",
+			"Give keyturn's service account Cluster Operator on the cluster (or its folder), or store a working API key in the secret.")
+		found[len(found)-1].Audience = cmek.Operations
+	}
 	if held, reason := pick(func(w ledger.Work) bool { return w.State == ledger.Held && w.Failed == 0 && !keyHeld(w, f) }); len(held) > 0 {
 		add("held", changeHeld, cmek.Medium, held,
 			fmt.Sprintf("The follow-through for cluster %s is held: %s", name, reason),
@@ -233,7 +241,7 @@ func cloudFailure(item *ledger.Cluster, f Facts) (regions []string, reason strin
 func affected(item *ledger.Cluster, uri cmek.KeyURI) []cmek.AffectedCluster {
 	a := cmek.AffectedCluster{ID: item.ID, Name: item.Cluster.Name}
 	for _, info := range item.CMEK.RegionInfos {
-		if spec, n := info.Current(); n == 1 && spec.Spec.URI.SameKey(uri) {
+		if spec, n := info.Current(); n == 1 && spec.Spec.URI == uri {
 			a.Regions = append(a.Regions, info.Region)
 		}
 	}

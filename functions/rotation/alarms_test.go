@@ -173,11 +173,11 @@ func TestAlarmsEndWhenAFailureIsRetriedWell(t *testing.T) {
 	}
 }
 
-func TestAlarmsOfAMultiRegionKeyNameEveryRegionOnce(t *testing.T) {
+func TestAlarmsOfAMultiRegionKeyNameEachReplicaWithItsRegion(t *testing.T) {
 	w := newWorld(usingKey(mrkEast), alsoWest(mrkWest), keyState(cmek.KeyDisabled)).apply()
 	told := alerts(w.item)
-	if len(told) != 1 || !slices.Equal(told[0].Clusters[0].Regions, []string{east, west}) {
-		t.Errorf("a disabled multi-Region key told %+v, want one alert that names both regions", told)
+	if len(told) != 2 || !slices.Equal(told[0].Clusters[0].Regions, []string{east}) || !slices.Equal(told[1].Clusters[0].Regions, []string{west}) {
+		t.Errorf("two disabled replicas told %+v, want one alert for each with its region", told)
 	}
 }
 

@@ -132,7 +132,8 @@ func claim(item *ledger.Cluster, put []cmek.RegionSpec, now time.Time) {
 			info, _ := item.CMEK.Region(w.Region)
 			w.State, w.Reason, w.NotBefore = ledger.Requested, "sending", time.Time{}
 			w.Key = spec.KeySpec.URI
-			w.Request = &ledger.Request{Intent: now, Before: info.Newest(spec.KeySpec.URI).UpdatedAt}
+			w.Request = &ledger.Request{Intent: now, Before: info.Newest(spec.KeySpec.URI).UpdatedAt,
+				FailedBefore: item.Cluster.OperationStatus == cmek.CMEKOperationFailed}
 		}
 	}
 	item.NextLook = now.Add(answerWithin)
@@ -191,8 +192,7 @@ func sighted(r ledger.Request, s ledger.Sighting) *ledger.Request {
 	const kept = 24
 	if n := len(r.Timeline); n > 0 {
 		last := r.Timeline[n-1]
-		last.At = s.At
-		if last == s {
+		if last.Region == s.Region && last.Key == s.Key && last.Operation == s.Operation && last.UpdatedAt.Equal(s.UpdatedAt) {
 			return &r
 		}
 	}

@@ -85,7 +85,7 @@ const (
 func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	d := decision{f, item, now, s}
 	var p Plan
-	open := map[string]bool{}    // regions with work that stays open
+	judged := map[string]bool{}  // regions with work that stays open or was done just now
 	waiting := map[string]bool{} // regions with work that was not sent yet
 	for i, w := range item.Work {
 		v := d.work(w)
@@ -93,14 +93,13 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 			v = Verdict{Act: Drop, Why: "the same work is open already"}
 		}
 		v.Region, v.work = w.Region, i
-		if v.Act != Drop && v.Act != Adopt && v.Act != Settle {
-			open[w.Region] = true
-			waiting[w.Region] = waiting[w.Region] || w.State != ledger.Requested || v.Act == Resend || v.Act == Fail
-		}
+		judged[w.Region] = judged[w.Region] || v.Act != Drop
+		unsent := w.State != ledger.Requested || v.Act == Resend || v.Act == Fail
+		waiting[w.Region] = waiting[w.Region] || unsent && v.Act != Drop && v.Act != Adopt && v.Act != Settle
 		p.add(v)
 	}
 	for _, info := range f.CMEK.RegionInfos {
-		if !open[info.Region] && !f.Gone {
+		if !judged[info.Region] && !f.Gone {
 			v := d.region(info)
 			v.Region, v.work = info.Region, -1
 			p.add(v)
@@ -189,7 +188,7 @@ func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) 
 		return v.because(Hold, "%d different key specs are ENABLED", distinct).until(d.now.Add(backoffMax)), cmek.Key{}
 	case distinct == 1:
 		v.Spec = current.Spec
-	case info.Status.InProgress():
+	case info.Status.InProgress() || !info.Status.Known():
 		return v.because(Wait, "status %s", info.Status).until(soon), cmek.Key{}
 	case w != nil && (w.Failed > 0 || w.Released) && info.Newest(w.Key).Spec.URI != "":
 		v.Spec = info.Newest(w.Key).Spec // after our own failed rotation no key may read ENABLED
@@ -236,6 +235,8 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Drop, "already done %s", done.At.UTC().Format(time.RFC3339))
 	case !ok && w.Request == nil && d.adoptable(info, v.Spec.URI, key):
 		return v.because(Adopt, "wrapped after the key's last rotation")
+	case w.Lost > 0 && w.Request != nil && info.Status == cmek.Enabled && moved(w.Request, info.Newest(w.Key)):
+		return v.because(Settle, "updated_at moved, late")
 	case w.Failed > 1:
 		return v.because(Hold, "the rotation failed twice").until(d.now.Add(backoffMax))
 	case w.Lost > 1:
@@ -250,8 +251,8 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Wait, "the new version settles").until(settled)
 	case d.ClusterRead && d.Cluster.Busy() != "":
 		return v.because(Wait, "%s", d.Cluster.Busy()).until(d.now.Add(busyWait))
-	case info.Status != cmek.Enabled && !info.Status.Failed():
-		return v.because(Wait, "status %s", info.Status).until(d.now.Add(busyWait))
+	case d.unfinished() != "":
+		return v.because(Wait, "status %s", d.unfinished()).until(d.now.Add(busyWait))
 	case d.now.Before(w.NotBefore):
 		return v.because(Wait, "%s", w.Reason).until(w.NotBefore)
 	case d.settings.Mode != Follow && w.Announced:
@@ -267,7 +268,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 // lagging reports whether the KMS may still come to show the version that an event announced, and when to look again. An
 // event older than the KMS' current version is not early but late.
 func (d decision) lagging(w ledger.Work, key cmek.Key) (time.Time, bool) {
-	late := !key.RotatedAt.IsZero() && w.Trigger.Time.Before(key.RotatedAt.Add(-clockSkew))
+	late := !key.RotatedAt.IsZero() && !w.Trigger.Time.IsZero() && w.Trigger.Time.Before(key.RotatedAt.Add(-clockSkew))
 	if late || d.now.Sub(w.Since) >= lagLimit {
 		return time.Time{}, false
 	}
@@ -276,7 +277,7 @@ func (d decision) lagging(w ledger.Work, key cmek.Key) (time.Time, bool) {
 
 // adoptable reports whether a region seen for the first time is already wrapped under the key's version.
 func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key) bool {
-	if info.Status != cmek.Enabled {
+	if info.Status != cmek.Enabled || d.inFlight() {
 		return false
 	}
 	if key.NeverRotated {
@@ -291,6 +292,26 @@ func (d decision) optedOut() bool { return d.Cluster.Labels["keyturn"] == "off" 
 // traces could not be told from those of a second one.
 func (d decision) inFlight() bool {
 	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool { return w.State == ledger.Requested })
+}
+
+// unfinished returns a status, at any level, that tells of an operation under way or that we do not know; "" if there is
+// none. Then nothing should be sent to the cluster.
+func (d decision) unfinished() cmek.Status {
+	busy := func(s cmek.Status) bool { return s.InProgress() || (s != "" && !s.Known()) }
+	if busy(d.CMEK.Status) {
+		return d.CMEK.Status
+	}
+	for _, info := range d.CMEK.RegionInfos {
+		if busy(info.Status) {
+			return info.Status
+		}
+		for _, k := range info.KeyInfos {
+			if busy(k.Status) {
+				return k.Status
+			}
+		}
+	}
+	return ""
 }
 
 // told quotes Cockroach Labs' message about the key, if there is one.

@@ -4,38 +4,56 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// turn decides whether it is the cluster's turn among all clusters of the key: one canary goes first, then at most inFlight
-// at a time; a failure of any stops the rest. The fleet is every cluster that names the key.
-func turn(fleet []*ledger.Cluster, self string, key cmek.KeyURI, version cmek.KeyVersion, inFlight int) (ok bool, why string) {
+// turn decides whether it is the turn of one region's work among all clusters of its key: one canary cluster goes first, then
+// at most inFlight clusters at a time; a failure of any stops the rest. The fleet is every cluster that names the key.
+func turn(fleet []*ledger.Cluster, self string, work ledger.Work, inFlight int) (ok bool, why string) {
 	canaryDone := false
-	var flying []string
+	var flying []*ledger.Cluster
 	for _, c := range fleet {
 		for _, d := range c.Done {
-			canaryDone = canaryDone || d.Followed && d.Version == version && d.Key.SameKey(key)
+			canaryDone = canaryDone || d.Followed && d.Version == work.Version && d.Key.SameKey(work.Key)
 		}
-		for _, w := range c.Work {
-			if w.Version != version || !w.Key.SameKey(key) || c.ID == self {
-				continue
-			}
-			if w.Failed > 0 {
-				return false, fmt.Sprintf("stopped: the rotation of cluster %s failed", named(c))
-			}
-			if w.State == ledger.Requested && !slices.Contains(flying, named(c)) {
-				flying = append(flying, named(c))
-			}
+		if failed := failedRegion(c, work, self); failed != "" {
+			return false, fmt.Sprintf("stopped: the rotation of cluster %s failed in %s", named(c), failed)
+		}
+		if c.ID != self && slices.ContainsFunc(c.Work, func(w ledger.Work) bool {
+			return w.State == ledger.Requested && w.Version == work.Version && w.Key.SameKey(work.Key)
+		}) {
+			flying = append(flying, c)
 		}
 	}
 	switch {
 	case !canaryDone && len(flying) > 0:
-		return false, fmt.Sprintf("waits for the canary %s", flying[0])
+		return false, "waits for the canary " + named(flying[0])
 	case len(flying) >= inFlight:
 		return false, fmt.Sprintf("waits for its turn: %d clusters of the key are in flight", len(flying))
 	}
 	return true, ""
+}
+
+// failedRegion returns a region of the cluster, other than the work's own, whose rotation with the work's key failed: by our
+// request, or as the last read showed it.
+func failedRegion(c *ledger.Cluster, work ledger.Work, self string) string {
+	own := func(region string) bool { return c.ID == self && region == work.Region }
+	for _, w := range c.Work {
+		if w.Failed > 0 && w.Version == work.Version && w.Key.SameKey(work.Key) && !own(w.Region) {
+			return w.Region
+		}
+	}
+	for _, info := range c.CMEK.RegionInfos {
+		if info.Status.Failed() && info.Newest(work.Key).Spec.URI != "" && !own(info.Region) && !released(c, info.Region) {
+			return info.Region
+		}
+	}
+	return ""
+}
+
+// released reports whether an operator has let the region's work try again.
+func released(c *ledger.Cluster, region string) bool {
+	return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Region == region && w.Released })
 }
 
 func named(c *ledger.Cluster) string {

@@ -69,7 +69,7 @@ func TestTurnKeepsTheFleetInOrder(t *testing.T) {
 		{"a hold that is no failure does not stop the rest", []*ledger.Cluster{member("a", followed(v2)), member("b", working(east, ledger.Held, v2))}, true, ""},
 	} {
 		t.Run(r.sentence, func(t *testing.T) {
-			ok, why := turn(r.fleet, "id-of-self", eastKey, v2, 3)
+			ok, why := turn(r.fleet, "id-of-self", ledger.Work{Region: east, Key: eastKey, Version: v2}, 3)
 			if ok != r.want {
 				t.Errorf("%s: may go: %t (%s), want %t", r.sentence, ok, why, r.want)
 			}
@@ -83,7 +83,7 @@ func TestTurnKeepsTheFleetInOrder(t *testing.T) {
 func TestTurnCountsReplicasOfAMultiRegionKeyAsOneKey(t *testing.T) {
 	other := member("a", working(west, ledger.Requested, v2))
 	other.Work[0].Key = mrkWest
-	if ok, _ := turn([]*ledger.Cluster{other}, "id-of-self", mrkEast, v2, 3); ok {
+	if ok, _ := turn([]*ledger.Cluster{other}, "id-of-self", ledger.Work{Region: east, Key: mrkEast, Version: v2}, 3); ok {
 		t.Error("a cluster went although the canary under another replica of its key is not done")
 	}
 }
@@ -100,7 +100,7 @@ func TestTurnLetsAFleetThroughOneThenThreeAtATime(t *testing.T) {
 			if len(c.Work) == 0 || c.Work[0].State != ledger.Due {
 				continue
 			}
-			if ok, _ := turn(fleet, c.ID, eastKey, v2, 3); ok {
+			if ok, _ := turn(fleet, c.ID, c.Work[0], 3); ok {
 				c.Work[0].State = ledger.Requested
 				wave += c.Cluster.Name
 			}

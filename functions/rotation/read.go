@@ -102,7 +102,7 @@ func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) erro
 			uris[spec.Spec.URI] = followable(spec.Spec)
 		}
 		for _, work := range c.Work { // after a failed rotation of our own no key may read ENABLED
-			if spec := info.Newest(work.Key).Spec; work.Region == info.Region && work.Failed > 0 && spec.URI != "" {
+			if spec := info.Newest(work.Key).Spec; work.Region == info.Region && (work.Failed > 0 || work.Released) && spec.URI != "" {
 				uris[spec.URI] = followable(spec)
 			}
 		}
@@ -127,25 +127,34 @@ func followable(spec cmek.KeySpec) bool {
 // keyCache reads each key once in a tick, however many clusters and goroutines ask. It is bounded, so that a sweep's memory
 // does not grow with the fleet.
 type keyCache struct {
-	mu    sync.Mutex
-	facts map[cmek.KeyURI]func() KeyFact
+	mu      sync.Mutex
+	entries map[cmek.KeyURI]*keyEntry
+}
+
+// keyEntry's fact may be used once read is closed.
+type keyEntry struct {
+	read chan struct{}
+	fact KeyFact
 }
 
 const keysCached = 1024
 
 func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI) KeyFact {
 	k.mu.Lock()
-	if k.facts == nil || len(k.facts) >= keysCached {
-		k.facts = map[cmek.KeyURI]func() KeyFact{}
+	if k.entries == nil || len(k.entries) >= keysCached {
+		k.entries = map[cmek.KeyURI]*keyEntry{}
 	}
-	once, ok := k.facts[uri]
+	entry, ok := k.entries[uri]
 	if !ok {
-		once = sync.OnceValue(func() KeyFact {
-			key, err := kms.Key(ctx, uri)
-			return KeyFact{key, err}
-		})
-		k.facts[uri] = once
+		entry = &keyEntry{read: make(chan struct{})}
+		k.entries[uri] = entry
 	}
 	k.mu.Unlock()
-	return once()
+	if ok {
+		<-entry.read
+		return entry.fact
+	}
+	defer close(entry.read)
+	entry.fact.Key, entry.fact.Err = kms.Key(ctx, uri)
+	return entry.fact
 }

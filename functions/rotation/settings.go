@@ -53,7 +53,7 @@ func DefaultSettings() Settings {
 		Settle:      5 * time.Minute,
 		InFlight:    3,
 		SweepEvery:  15 * time.Minute,
-		Concurrency: 4,
+		Concurrency: 16,
 		Poll:        15 * time.Second,
 		Grace:       10 * time.Minute,
 	}
@@ -79,10 +79,10 @@ func (s Settings) Check() []error {
 
 // Times that are not settings: each is a promise that other parts rely on.
 const (
-	// sendWithin bounds the time from the intent to the moment the PUT leaves. answerWithin bounds the time from the intent
-	// to its answer: before that, a request without an answer on record may still be under way.
+	// sendWithin bounds the time from the intent to the end of the PUT. answerWithin is when its answer is on record, if it
+	// ever will be: before that, a request without an answer may still be under way.
 	sendWithin   = 30 * time.Second
-	answerWithin = 75 * time.Second
+	answerWithin = 40 * time.Second
 	// clockSkew is how far the Cloud API's clock may be behind ours when updated_at is compared with an intent.
 	clockSkew = time.Minute
 	// busyWait is the time to the next look at a cluster that is busy with something else.

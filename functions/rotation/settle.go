@@ -25,7 +25,8 @@ func (d decision) requested(w ledger.Work) Verdict {
 		return v.because(Drop, "the region is gone")
 	}
 	key := info.Newest(w.Key)
-	if key.Spec.URI == "" {
+	current, distinct := info.Current()
+	if key.Spec.URI == "" || distinct == 1 && !current.Spec.URI.SameKey(w.Key) {
 		return v.because(Drop, "the region's key changed")
 	}
 	v.Spec = key.Spec
@@ -53,14 +54,15 @@ func (d decision) sight(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInf
 func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cmek.KeyInfo) Verdict {
 	r := w.Request
 	accepted := r.Answer != nil && r.Answer.Outcome == cmek.Accepted
-	moved := !key.UpdatedAt.Equal(r.Before) && key.UpdatedAt.After(r.Intent.Add(-clockSkew))
+	moved := moved(r, key)
 	seen := trace(r.Timeline) || trace([]ledger.Sighting{*v.Sighting})
 	grace := r.Intent.Add(d.settings.Grace)
 	poll := d.now.Add(min(max(d.now.Sub(r.Intent), d.settings.Poll), backoffMax))
 
 	failed := info.Status.Failed() || key.Status.Failed() || v.Sighting.Operation == cmek.CMEKOperationFailed
 	// After a retry the region may go on showing the earlier failure until the new operation begins.
-	stale := w.Failed > 0 && !moved && !seen && d.now.Before(grace)
+	retried := w.Failed > 0 || w.Released
+	stale := retried && !moved && !seen && d.now.Before(grace)
 
 	switch {
 	case d.CMEK.Status.HandsOff() || info.Status.HandsOff():
@@ -69,13 +71,16 @@ func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cm
 			status = d.CMEK.Status
 		}
 		return v.because(Hold, "status %s since our request: hands off", status).until(d.now.Add(backoffMax))
-	case failed && !stale && (accepted || moved || seen):
+	case failed && !stale && (accepted || moved || seen || !retried):
 		return v.because(Fail, "%s%s", failure(info, key, v.Sighting), told(info, w.Key)).until(d.now)
 	case failed || info.Status != cmek.Enabled || key.Status != cmek.Enabled || v.Sighting.Operation != "":
 		if !accepted && !moved && !seen && !d.now.Before(grace) {
 			return v.because(Resend, "the request left no trace within %s", d.settings.Grace).until(d.now)
 		}
 		return v.because(Wait, "status %s", info.Status).until(poll)
+	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed:
+		v.wantCluster = !d.ClusterRead
+		return v.because(Wait, "the cluster's operation status is %s", d.Cluster.OperationStatus).until(poll)
 	case moved:
 		return v.because(Settle, "updated_at moved")
 	case seen:
@@ -84,8 +89,6 @@ func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cm
 		// Nothing at the keys tells; the cluster's operation status may.
 		v.wantCluster = !accepted || !d.now.Before(grace)
 		return v.because(Wait, "no trace of the request yet").until(earlier(poll, grace))
-	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed:
-		return v.because(Wait, "the cluster's operation status is %s", d.Cluster.OperationStatus).until(poll)
 	case d.now.Before(grace):
 		return v.because(Wait, "no trace of the request yet").until(earlier(poll, grace))
 	case accepted:
@@ -94,10 +97,16 @@ func (d decision) outcome(w ledger.Work, v Verdict, info cmek.RegionInfo, key cm
 	return v.because(Resend, "the request left no trace within %s", d.settings.Grace).until(d.now)
 }
 
+// moved reports whether the key was updated since the request's intent.
+func moved(r *ledger.Request, key cmek.KeyInfo) bool {
+	return !key.UpdatedAt.Equal(r.Before) && key.UpdatedAt.After(r.Intent.Add(-clockSkew))
+}
+
 // trace reports whether an operation was seen at work on the region.
 func trace(timeline []ledger.Sighting) bool {
+	atWork := func(s cmek.Status) bool { return s.InProgress() || (s != "" && !s.Known()) }
 	for _, s := range timeline {
-		if s.Region.InProgress() || s.Key.InProgress() || s.Operation != "" {
+		if atWork(s.Region) || atWork(s.Key) || s.Operation != "" {
 			return true
 		}
 	}

@@ -143,7 +143,7 @@ func (w *worker) turns(item *ledger.Cluster, want []cmek.RegionSpec, now time.Ti
 			if spec.Region != work.Region || work.State != ledger.Due {
 				continue
 			}
-			ok, why := turn(w.fleets[work.Key.Canonical()], item.ID, work.Key, work.Version, w.Settings.InFlight)
+			ok, why := turn(w.fleets[work.Key.Canonical()], item.ID, *work, w.Settings.InFlight)
 			if ok {
 				put = append(put, spec)
 				continue

@@ -41,14 +41,22 @@ type Notifier struct {
 func NewNotifier(config Config, topics Topics) (*Notifier, error) {
 	var problems []error
 	for _, topic := range []struct{ audience, arn string }{{"owners", topics.Owners}, {"operations", topics.Operations}} {
-		if parsed, err := arn.Parse(topic.arn); err != nil || parsed.Service != "sns" || parsed.Region == "" {
-			problems = append(problems, fmt.Errorf("topic for %s: %q is not the ARN of an SNS topic", topic.audience, topic.arn))
+		if err := CheckTopic(topic.arn); err != nil {
+			problems = append(problems, fmt.Errorf("topic for %s: %w", topic.audience, err))
 		}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
 	return &Notifier{sns.NewFromConfig(config), topics}, nil
+}
+
+// CheckTopic reports whether the text is the ARN of an SNS topic.
+func CheckTopic(topic string) error {
+	if parsed, err := arn.Parse(topic); err != nil || parsed.Service != "sns" || parsed.Region == "" {
+		return fmt.Errorf("%q is not the ARN of an SNS topic", topic)
+	}
+	return nil
 }
 
 // Notify publishes the alert to its audience's topic. The message is the alert's text, an empty line, and on the last

@@ -228,7 +228,7 @@ func parseVaultKey(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("not a URL")
 	}
-	parts := strings.Split(strings.Trim(parsed.Path, "/"), "/")
+	parts := strings.Split(strings.Trim(parsed.EscapedPath(), "/"), "/")
 	if parsed.Host == "" || len(parts) < 2 || len(parts) > 3 || parts[0] != "keys" || parts[1] == "" {
 		return "", fmt.Errorf("not of the form https://VAULT/keys/NAME/VERSION")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -169,7 +170,7 @@ func (l *Ledger) Clusters(ctx context.Context) ([]*Cluster, error) {
 	// Every item that is not gone is due at some time, be it only to be looked at again.
 	end := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	a, err := l.Due(ctx, end, most)
-	return a.Clusters, err
+	return slices.DeleteFunc(a.Clusters, func(c *Cluster) bool { return c.Gone }), err
 }
 
 func decodeCluster(r Record, id string) (*Cluster, error) {

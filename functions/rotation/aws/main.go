@@ -54,6 +54,13 @@ func (s *settings) Check() (problems []error) {
 	if s.Archive.Scheme != "" && s.Archive.Scheme != "s3" {
 		problems = append(problems, fmt.Errorf("KEYTURN_ARCHIVE is %s; want s3://BUCKET/PREFIX", s.Archive))
 	}
+	for _, topic := range []struct{ variable, arn string }{
+		{"KEYTURN_ALERTS_TOPIC", s.AlertsTopic}, {"KEYTURN_OPERATIONS_TOPIC", s.OperationsTopic},
+	} {
+		if err := amazon.CheckTopic(topic.arn); topic.arn != "" && err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", topic.variable, err))
+		}
+	}
 	if s.RequestRate <= 0 || s.RequestRate > cockroachcloud.UserRate {
 		problems = append(problems, fmt.Errorf("KEYTURN_REQUEST_RATE is %v; want more than 0 and at most %v requests/s", s.RequestRate, cockroachcloud.UserRate))
 	}
@@ -79,7 +86,7 @@ func wire(environ []string, getenv func(string) string) (lambda.Handler, error) 
 	aws, err := amazon.ConfigFromEnv(getenv, client)
 	problems = append(problems, err)
 	notifier, err := amazon.NewNotifier(aws, amazon.Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
-	if s.AlertsTopic != "" && s.OperationsTopic != "" {
+	if errors.Join(problems...) == nil { // else Check has named the variable
 		problems = append(problems, err)
 	}
 	cloud, err := cockroachcloud.New(cockroachcloud.Options{

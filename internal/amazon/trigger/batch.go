@@ -68,6 +68,9 @@ func (h Handler) message(ctx context.Context, m lambdaevents.SQSMessage) (done b
 		log.ErrorContext(ctx, "message cannot be understood", "error", err)
 		return false
 	}
+	if len(decoded) == 0 {
+		log.InfoContext(ctx, "message is not for us: nothing in it is a change to a KMS key that we understand")
+	}
 	done = true
 	for _, e := range decoded {
 		if err := h.Event(ctx, e); err != nil {
