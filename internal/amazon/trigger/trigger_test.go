@@ -73,8 +73,11 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 			if handled != tc.handled {
 				t.Errorf("%d events were handled, want %d", handled, tc.handled)
 			}
-			if lines, failures := strings.Count(log.String(), "\n"), strings.Count(tc.want, "itemIdentifier"); lines != failures {
+			if lines, failures := strings.Count(log.String(), "ERROR"), strings.Count(tc.want, "itemIdentifier"); lines != failures {
 				t.Errorf("%d log lines for %d failures:\n%s", lines, failures, &log)
+			}
+			if lines := strings.Count(log.String(), "\n"); lines > len(tc.bodies) {
+				t.Errorf("%d log lines for %d messages:\n%s", lines, len(tc.bodies), &log)
 			}
 		})
 	}
