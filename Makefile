@@ -60,7 +60,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./internal/... ./functions/... -update
+	go test ./events ./functions/keyturn ./functions/rotation/aws -update
 
 .PHONY: cover
 cover: need-go ## Show test coverage by package

@@ -11,12 +11,12 @@ case $1 in
 go)
   command -v go >/dev/null || { echo "keyturn needs Go $2 or later; there is none on this machine: https://go.dev/dl" >&2; exit 1; }
   have=$(go env GOVERSION | sed 's/^go//; s/[ -].*//')
-  older "$have" "$2" && { echo "keyturn needs Go $2 or later; this machine has $have: https://go.dev/dl" >&2; exit 1; }
+  ! older "$have" "$2" || { echo "keyturn needs Go $2 or later; this machine has $have: https://go.dev/dl" >&2; exit 1; }
   ;;
 node)
   command -v node >/dev/null || { echo "the tests need Node $2 or later (for the CDK); there is none on this machine: https://nodejs.org" >&2; exit 1; }
   have=$(node --version | sed 's/^v//')
-  older "$have" "$2" && { echo "the tests need Node $2 or later (for the CDK); this machine has $have: https://nodejs.org" >&2; exit 1; }
+  ! older "$have" "$2" || { echo "the tests need Node $2 or later (for the CDK); this machine has $have: https://nodejs.org" >&2; exit 1; }
   ;;
 *)
   missing=0

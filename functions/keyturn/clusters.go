@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// Words for where a region stands, beside the Cloud API's own statuses.
+const (
+	stageDue       = string(ledger.Due)
+	stageRequested = string(ledger.Requested)
+	stageHeld      = string(ledger.Held)
+	stageStuck     = "stuck"
+	stageDone      = "done"
+	stageDropped   = "dropped"
+	stageUpToDate  = "up to date"
+)
+
+// stage is where a piece of open work stands: its state, or what was last seen of its request.
+func stage(w ledger.Work) string {
+	if w.State != ledger.Requested {
+		return string(w.State)
+	}
+	if !w.Request.StuckSince.IsZero() {
+		return stageStuck
+	}
+	for i := len(w.Request.Timeline) - 1; i >= 0; i-- {
+		if seen := w.Request.Timeline[i].Region; seen != "" {
+			return string(seen)
+		}
+	}
+	return stageRequested
+}
+
+// urgent lists what a person must settle: held, failed and stuck work, and open alarms that page somebody.
+func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []string {
+	var found []string
+	for _, c := range clusters {
+		for _, w := range c.Work {
+			switch {
+			case w.State == ledger.Held:
+				found = append(found, fmt.Sprintf("%s %s is held: %s", name(c), w.Region, w.Reason))
+			case w.Failed > 0:
+				found = append(found, fmt.Sprintf("%s %s failed: %s", name(c), w.Region, w.Reason))
+			case w.Request != nil && !w.Request.StuckSince.IsZero():
+				found = append(found, fmt.Sprintf("%s %s is stuck: %s", name(c), w.Region, w.Reason))
+			}
+		}
+		found = append(found, paging(c.Alarms)...)
+	}
+	return append(found, paging(worker.Alarms)...)
+}
+
+func paging(alarms []ledger.Alarm) []string {
+	var found []string
+	for _, a := range alarms {
+		if a.Alert.Severity == cmek.Critical || a.Alert.Severity == cmek.High {
+			found = append(found, a.Alert.Headline())
+		}
+	}
+	return found
+}
+
+// name is how people call the cluster.
+func name(c *ledger.Cluster) string {
+	if c.Cluster.Name != "" {
+		return printable(c.Cluster.Name)
+	}
+	return c.ID
+}
+
+// findCluster finds a cluster of the ledger by id or name.
+func findCluster(clusters []*ledger.Cluster, wanted string) (*ledger.Cluster, error) {
+	var named []*ledger.Cluster
+	for _, c := range clusters {
+		if c.ID == wanted {
+			return c, nil
+		}
+		if c.Cluster.Name == wanted {
+			named = append(named, c)
+		}
+	}
+	switch len(named) {
+	case 1:
+		return named[0], nil
+	case 0:
+		return nil, fmt.Errorf("the ledger knows no cluster %q; \"keyturn status\" lists those it knows", wanted)
+	}
+	return nil, fmt.Errorf("%d clusters are named %q; use one of their ids", len(named), wanted)
+}
+
+// completeCluster offers the names and ids of the ledger's clusters for the one argument. A ledger that cannot be read
+// offers none.
+func (p *program) completeCluster(c *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	known, err := p.knownClusters(c.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for _, known := range known {
+		if strings.HasPrefix(known.Cluster.Name, begun) {
+			offers = append(offers, cobra.CompletionWithDesc(name(known), known.ID))
+		}
+		if begun != "" && strings.HasPrefix(known.ID, begun) {
+			offers = append(offers, cobra.CompletionWithDesc(known.ID, name(known)))
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completionTime is how long a person waits for the shell to complete a word.
+const completionTime = 2 * time.Second
+
+func (p *program) knownClusters(ctx context.Context) ([]*ledger.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	w, err := p.wire(ctx, needs{ledger: true}, p.err)
+	if err != nil {
+		return nil, err
+	}
+	known, err := w.Ledger.Clusters(ctx)
+	if closed := w.close(); err == nil {
+		err = closed
+	}
+	return known, err
+}

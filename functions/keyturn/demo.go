@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/events"
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+func (p *program) demoCommand() *cobra.Command {
+	var dir string
+	var noColor bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch a KMS rotation being followed through, with no cloud account",
+		Long: `Watch a KMS rotation being followed through, on this machine and with no cloud account.
+
+A CockroachDB Cloud API and AWS KMS are simulated on a loopback address; the function that follows
+rotations, its ledger, its evidence and the events are the real ones. It takes about ten seconds and
+leaves the ledger and the evidence in a folder to look at. A new demo replaces those of the one before.`,
+		Example: `  keyturn demo
+  keyturn status --ledger file:.keyturn/demo/ledger.db`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if noColor {
+				p.environ = append(p.environ, "NO_COLOR=1")
+			}
+			return p.demo(c.Context(), dir)
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", filepath.Join(".keyturn", "demo"), "`folder` for the ledger and the evidence")
+	c.Flags().BoolVar(&noColor, "no-color", false, "use no colors")
+	return c
+}
+
+// demoTime is more than a demo ever takes.
+const demoTime = time.Minute
+
+func (p *program) demo(ctx context.Context, dir string) error {
+	bounded, cancel := context.WithTimeout(ctx, demoTime)
+	defer cancel()
+	d, done, err := p.setUpDemo(bounded, dir)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(d.play(bounded), done())
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted; the next demo begins anew")
+	case bounded.Err() != nil:
+		return fmt.Errorf("the demo did not come to its end within %s", demoTime)
+	}
+	return err
+}
+
+// demo is a stage with everything on it.
+type demo struct {
+	world    *simulator.World
+	kms      *kms.Client
+	function *rotation.Function
+	runner   *runner
+	alerts   *alertLog
+	c        palette
+	dir, url string
+	// payloads are the notices that AWS sent.
+	payloads [][]byte
+	events   []cmek.Event
+}
+
+func (d *demo) say(format string, args ...any) { tell(d.runner.display, format+"\n", args...) }
+
+func (d *demo) head(n int, title string) { d.say("\n%s", d.c.bold(fmt.Sprintf("%d. %s", n, title))) }
+
+// play is the demo, act by act.
+func (d *demo) play(ctx context.Context) error {
+	d.say("%s", d.c.bold("keyturn follows KMS rotations through to CockroachDB Cloud"))
+	d.say("A simulated CockroachDB Cloud and AWS KMS answer at %s.", d.url)
+	d.say("What follows the rotations is the function that runs in Lambda, with the ledger in %s.", filepath.Join(d.dir, ledgerFile))
+	for i, act := range []struct {
+		title string
+		play  func(context.Context) error
+	}{
+		{"A first sweep gets to know the fleet", d.sweep},
+		{"AWS KMS rotates two keys, and says so", d.rotate},
+		{"The store keys are re-encrypted: one cluster of each key goes first, then the rest", d.follow},
+		{"The same events arrive once more", d.deliverAgain},
+	} {
+		d.head(i+1, act.title)
+		if err := act.play(ctx); err != nil {
+			return err
+		}
+	}
+	return d.summary()
+}
+
+func (d *demo) sweep(ctx context.Context) error {
+	v, err := d.runner.until(ctx, func(v view) bool { return !v.worker.Sweep.Ended.IsZero() })
+	if err != nil {
+		return err
+	}
+	regions := 0
+	for _, c := range v.clusters {
+		regions += len(c.Done)
+	}
+	d.say("   %s, %s with a key of their own in KMS: every store key is wrapped under its key's", count(v.worker.Sweep.Clusters, "cluster"), count(regions, "region"))
+	d.say("   current version. That is now in the ledger, so that an event alone says whom it concerns.")
+	return nil
+}
+
+func (d *demo) rotate(ctx context.Context) error {
+	for _, key := range demoKeys {
+		if err := d.rotateKey(ctx, key.uri); err != nil {
+			return err
+		}
+		d.say("   aws kms rotate-key-on-demand --key-id %s   %s", shortKey(key.uri), d.c.dim(key.users))
+	}
+	if err := d.awaitNotices(ctx); err != nil {
+		return err
+	}
+	if err := d.deliver(ctx); err != nil {
+		return err
+	}
+	clusters, err := d.function.Ledger.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both tell).", count(len(d.payloads), "notice"), len(d.events))
+	d.say("   They opened %s of work, one for each region, without a call to the Cloud API.", count(openWork(clusters), "piece"))
+	d.say("   %s", d.c.dim("CockroachDB Cloud does nothing by itself: it waits for a PUT with the unchanged key."))
+	return nil
+}
+
+func (d *demo) rotateKey(ctx context.Context, key cmek.KeyURI) error {
+	_, err := d.kms.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: aws.String(string(key))},
+		func(o *kms.Options) { o.Region = key.Location() })
+	if err != nil {
+		return fmt.Errorf("rotate key %s: %w", key, err)
+	}
+	return nil
+}
+
+// awaitNotices collects what AWS sends until it told of both rotations, by both ways.
+func (d *demo) awaitNotices(ctx context.Context) error {
+	for len(d.events) < 2*len(demoKeys) {
+		for _, notice := range d.world.Events() {
+			d.payloads = append(d.payloads, notice.Payload)
+			decoded, err := events.Decode(notice.Payload)
+			if err != nil {
+				return fmt.Errorf("read notice: %w", err)
+			}
+			d.events = append(d.events, decoded...)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// deliver hands every notice to the function, as its queue does.
+func (d *demo) deliver(ctx context.Context) error {
+	for _, e := range d.events {
+		if err := d.function.Event(ctx, e); err != nil {
+			return fmt.Errorf("handle event %s: %w", e.ID, err)
+		}
+	}
+	return nil
+}
+
+func (d *demo) follow(ctx context.Context) error {
+	d.say("   %s", d.c.dim("First the new versions settle: a PUT at once could wrap under the old material again."))
+	_, err := d.runner.until(ctx, func(v view) bool { return openWork(v.clusters) == 0 && undelivered(v.clusters) == 0 })
+	return err
+}
+
+// hurry has waiting clusters looked at again as soon as another one is done, where the function lets a minute pass.
+func (d *demo) hurry(ctx context.Context, moved []*track) error {
+	done := false
+	for _, t := range moved {
+		done = done || t.ended()
+	}
+	if !done {
+		return nil
+	}
+	clusters, err := d.function.Ledger.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range clusters {
+		if len(c.Work) == 0 || c.Work[0].State != ledger.Due {
+			continue
+		}
+		_, err := d.function.Ledger.UpdateCluster(ctx, c.ID, func(c *ledger.Cluster) error {
+			c.WaitUntil(time.Now())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) deliverAgain(ctx context.Context) error {
+	before := len(d.world.PUTs())
+	if err := d.deliver(ctx); err != nil {
+		return err
+	}
+	until := time.Now().Add(d.function.Settings.Settle + 300*time.Millisecond)
+	v, err := d.runner.until(ctx, func(view) bool { return time.Now().After(until) })
+	if err != nil {
+		return err
+	}
+	after := len(d.world.PUTs())
+	d.say("   EventBridge and SQS deliver at least once. The ledger knows these versions are done:")
+	d.say("   %s of work opened; PUTs before %d, after %d.", count(openWork(v.clusters), "piece"), before, after)
+	if after != before {
+		return fmt.Errorf("the events were delivered twice and %d more PUTs were sent", after-before)
+	}
+	return nil
+}
+
+// summary counts what happened by the simulator's own truth, and says where to look next.
+func (d *demo) summary() error {
+	behind, requests := 0, 0
+	for _, key := range d.world.StoreKeys() {
+		if key.Behind {
+			behind++
+		}
+	}
+	for _, r := range d.world.Requests() {
+		if r.API == "cloud" {
+			requests++
+		}
+	}
+	evidence, err := filepath.Glob(filepath.Join(d.dir, archiveFolder, "evidence", "*", "*.json"))
+	if err != nil {
+		return fmt.Errorf("list evidence: %w", err)
+	}
+	if behind > 0 {
+		return fmt.Errorf("%s still wrapped under an older key version", count(behind, "store key"))
+	}
+	d.say("\n%s No store key is behind its KMS key.", d.c.green(d.c.bold("Done.")))
+	d.say("   Cloud API   %d requests, %d of them PUTs: one for each cluster", requests, len(d.world.PUTs()))
+	d.say("   evidence    %s, chained by SHA-256 for each cluster", count(len(evidence), "file"))
+	d.say("   alerts      %s to the owners of the clusters", count(len(d.alerts.headlines), "message"))
+	for _, headline := range d.alerts.headlines {
+		d.say("      %s", d.c.dim(headline))
+	}
+	d.say("\nLook around:")
+	d.say("   keyturn status --ledger file:%s", filepath.Join(d.dir, ledgerFile))
+	if len(evidence) > 0 {
+		d.say("   cat %s", evidence[0])
+	}
+	d.say("   keyturn simulate --help   # the same world, to try the commands and the AWS CLI on")
+	return nil
+}

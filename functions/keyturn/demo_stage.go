@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/local"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// What a demo leaves in its folder. The mark tells that the rest is a demo's, and so may be replaced by the next one.
+const (
+	demoMark      = ".keyturn-demo"
+	ledgerFile    = "ledger.db"
+	archiveFolder = "archive"
+)
+
+// demoKeys are the keys that the demo rotates.
+var demoKeys = []struct {
+	uri   cmek.KeyURI
+	users string
+}{
+	{"arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "shared by payments, checkout, invoices and refunds"},
+	{"arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906", "multi-Region: ledger-eu (2 regions), ledger-us"},
+}
+
+// demoSeed is the simulator's sample company with more clusters on the two keys, and a faster clock.
+func demoSeed() simulator.Seed {
+	seed := simulator.DefaultSeed()
+	add := func(id, name string, region simulator.RegionSeed) {
+		seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{
+			ID: id, Name: name, AccountID: "900000000099", AgeDays: 300, Regions: []simulator.RegionSeed{region},
+		})
+	}
+	payments := simulator.RegionSeed{Name: "us-east-1", Key: demoKeys[0].uri, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}
+	add("7c1d9e20-3a4b-4c5d-8e6f-000000000011", "invoices", payments)
+	add("7c1d9e20-3a4b-4c5d-8e6f-000000000012", "refunds", payments)
+	add("7c1d9e20-3a4b-4c5d-8e6f-000000000013", "ledger-us", simulator.RegionSeed{
+		Name: "us-east-1", AuthPrincipal: "arn:aws:iam::111122223333:role/ledger-cmek",
+		Key: "arn:aws:kms:us-east-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906",
+	})
+	seed.Switches = map[string]string{
+		simulator.RotationDuration: "1s",
+		simulator.KMSRotationTime:  "500ms",
+		simulator.KMSPropagation:   "500ms",
+	}
+	return seed
+}
+
+// demoSettings are those of the cloud at a faster pace.
+func demoSettings() rotation.Settings {
+	s := rotation.DefaultSettings()
+	s.Mode = rotation.Follow
+	s.Settle = 1200 * time.Millisecond
+	s.Poll = 300 * time.Millisecond
+	s.SweepEvery = time.Hour
+	return s
+}
+
+// setUpDemo puts everything on the stage. done takes it off again, but for the ledger and the evidence.
+func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func() error, err error) {
+	if err := clearDemo(dir); err != nil {
+		return nil, nil, err
+	}
+	world, err := simulator.New(demoSeed())
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen: %w", err)
+	}
+	store, err := local.OpenStore(filepath.Join(dir, ledgerFile))
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	server := &http.Server{Handler: world.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	done = func() error { return errors.Join(server.Close(), store.Close()) }
+
+	d = &demo{world: world, alerts: &alertLog{}, c: palette(p.color()), dir: dir, url: "http://" + listener.Addr().String()}
+	if err := d.wire(store); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	p.json = false
+	d.runner = &runner{function: d.function, display: p.newDisplay(), moved: d.hurry,
+		tickEvery: 50 * time.Millisecond, lookEvery: 25 * time.Millisecond}
+	return d, done, nil
+}
+
+// wire builds the function as its entry point in the cloud does, over what stands on this machine.
+func (d *demo) wire(store ledger.Store) error {
+	environment := map[string]string{
+		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": sampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": sampleSecretAccessKey,
+		"AWS_ENDPOINT_URL_KMS": d.url,
+	}
+	aws, err := amazon.ConfigFromEnv(func(name string) string { return environment[name] }, &http.Client{Timeout: 5 * time.Second})
+	if err != nil {
+		return err
+	}
+	cloud, err := cockroachcloud.New(cockroachcloud.Options{
+		Server: d.url, APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey), Rate: cockroachcloud.UserRate,
+	})
+	if err != nil {
+		return err
+	}
+	random := newRandom()
+	d.kms = kms.NewFromConfig(aws)
+	d.function = &rotation.Function{
+		Cloud:    cloud,
+		KMS:      amazon.NewKMS(aws, nil),
+		Ledger:   ledger.New(store, random),
+		Archive:  local.NewArchive(filepath.Join(d.dir, archiveFolder)),
+		Notifier: d.alerts,
+		Settings: demoSettings(),
+		Log:      slog.New(slog.DiscardHandler),
+		Holder:   holder(random),
+	}
+	return nil
+}
+
+// clearDemo makes the folder ready: it removes what a demo before left there, and nothing else.
+func clearDemo(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make folder of demo: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open folder of demo: %w", err)
+	}
+	defer func() { _ = root.Close() }() // nothing is written through it any more
+	_, unmarked := root.Lstat(demoMark)
+	for _, name := range []string{ledgerFile, archiveFolder} {
+		_, absent := root.Lstat(name)
+		switch {
+		case errors.Is(absent, fs.ErrNotExist):
+			continue
+		case unmarked != nil:
+			return fmt.Errorf("%s is not of a demo; name another folder with --dir", filepath.Join(dir, name))
+		case name == ledgerFile:
+			if err := unused(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		if err := root.RemoveAll(name); err != nil {
+			return fmt.Errorf("clear former demo: %w", err)
+		}
+	}
+	if err := root.WriteFile(demoMark, []byte("keyturn demo replaces ledger.db and archive in this folder.\n"), 0o600); err != nil {
+		return fmt.Errorf("mark folder of demo: %w", err)
+	}
+	return nil
+}
+
+// unused reports an error if another process holds the ledger.
+func unused(path string) error {
+	store, err := local.OpenStore(path)
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+// alertLog keeps the headlines of the alerts that were told, each once.
+type alertLog struct {
+	mu        sync.Mutex
+	told      map[string]bool
+	headlines []string
+}
+
+// Notify implements rotation.Notifier.
+func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told == nil {
+		l.told = map[string]bool{}
+	}
+	if !l.told[alert.ID] {
+		l.told[alert.ID] = true
+		l.headlines = append(l.headlines, alert.Headline())
+	}
+	return nil
+}

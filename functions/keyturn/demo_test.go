@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTheDemoFollowsTwoRotationsThroughByItself(t *testing.T) {
+	b := newBench(t)
+	dir := filepath.Join(b.folder, "demo")
+	began := time.Now()
+	out := b.succeed(t, "demo", "--dir", dir)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the demo took %s, want less than 15 s", took)
+	}
+	wantText(t, "the demo", out,
+		"1. A first sweep", "9 clusters", "2. AWS KMS rotates two keys", "They opened 7 pieces of work",
+		"due", "requested", "ROTATING", "ENABLED → done", "waits for the canary",
+		"0 pieces of work opened; PUTs before 6, after 6.", "Done.", "6 of them PUTs", "evidence    7 files",
+		"keyturn status --ledger file:"+filepath.Join(dir, "ledger.db"))
+	if strings.Contains(out, "\x1b") {
+		t.Error("the output holds control sequences although it goes to no terminal")
+	}
+	wantCanariesFirst(t, out)
+	evidence, _ := filepath.Glob(filepath.Join(dir, "archive", "evidence", "*", "*.json"))
+	if len(evidence) != 7 {
+		t.Errorf("%d evidence files, want one for each of 7 regions", len(evidence))
+	}
+	s := decodeJSON[status](t, b.succeed(t, "status", "-o", "json", "--ledger", "file:"+filepath.Join(dir, "ledger.db")))
+	if len(s.Clusters) != 9 || len(s.NeedsPerson) != 0 {
+		t.Errorf("afterwards the ledger has %d clusters and needs a person for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)
+	}
+	if err := clearDemo(dir); err != nil {
+		t.Errorf("the next demo cannot begin: %v", err)
+	}
+}
+
+// wantCanariesFirst checks that of the clusters on the key of payments, a second one is requested only after one is done.
+func wantCanariesFirst(t *testing.T, out string) {
+	t.Helper()
+	lines := regexp.MustCompile(`(?m)^ +[0-9.]+s  (payments|checkout|invoices|refunds) .*(requested|done)`).FindAllStringSubmatch(out, -1)
+	if len(lines) < 3 {
+		t.Fatalf("the demo shows too little of the key's clusters:\n%s", out)
+	}
+	canary := lines[0][1]
+	for _, line := range lines {
+		if line[1] == canary && line[2] == "done" {
+			return
+		}
+		if line[1] != canary {
+			t.Errorf("%s is %s before the canary %s is done", line[1], line[2], canary)
+		}
+	}
+}
+
+func TestTheDemoRefusesAFolderThatIsNotItsOwn(t *testing.T) {
+	b := newBench(t)
+	ledger := filepath.Join(b.folder, "ledger.db")
+	if err := os.WriteFile(ledger, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := b.keyturn(t, "demo", "--dir", b.folder)
+	o.wantCode(t, exitFailed, "demo")
+	wantText(t, "the error", o.err, ledger, "is not of a demo", "--dir")
+	if left, _ := os.ReadFile(ledger); string(left) != "precious" {
+		t.Errorf("the file holds %q now, want it untouched", left)
+	}
+}
+
+func TestClearingADemoLeavesForeignFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := clearDemo(dir); err != nil {
+		t.Fatal(err)
+	}
+	notes, outside := filepath.Join(dir, "notes.txt"), filepath.Join(t.TempDir(), "outside.json")
+	for _, file := range []string{notes, outside} {
+		if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Dir(outside), filepath.Join(dir, archiveFolder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := clearDemo(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{notes, outside} {
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("clearing removed %s: %v", file, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, archiveFolder)); err == nil {
+		t.Error("the former archive is still there")
+	}
+}

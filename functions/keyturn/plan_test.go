@@ -1,0 +1,110 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPlanOfAFleetThatNoLedgerKnowsSendsNothing(t *testing.T) {
+	b := newBench(t)
+	b.rotate(t, paymentsKey)
+	out := b.succeed(t, "plan", "-o", "json")
+	b.golden(t, "plan.json", out)
+	report := decodeJSON[planReport](t, out)
+	for _, c := range report.Clusters {
+		for _, r := range c.Regions {
+			want := "note as up to date"
+			switch c.Name {
+			case "payments", "checkout":
+				want = "open work"
+			case "archive", "analytics":
+				want = "nothing for now"
+			}
+			if r.Act != want {
+				t.Errorf("plan for %s in %s is %q (%s), want %q", c.Name, r.Region, r.Act, r.Why, want)
+			}
+		}
+	}
+	if puts := b.PUTs(); len(puts) != 0 {
+		t.Errorf("plan sent %d PUTs, want none", len(puts))
+	}
+	wantText(t, "the table", b.succeed(t, "plan"), "CLUSTER", "payments", "open work", "observes")
+}
+
+func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
+	b := newBench(t).swept(t)
+	events := b.rotate(t, paymentsKey)
+	b.keyturnWith(t.Context(), events[0], "replay", "-").wantCode(t, exitFine, "replay")
+
+	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
+	acts := map[string]regionPlan{}
+	for _, c := range report.Clusters {
+		acts[c.Name] = c.Regions[0]
+	}
+	if report.PUTs != 1 || acts["checkout"].Act != "send a PUT" {
+		t.Errorf("%d PUTs planned and checkout's act is %q; want one PUT, for the first of the two clusters", report.PUTs, acts["checkout"].Act)
+	}
+	if got := acts["payments"]; got.Act != "wait" || got.Why != "waits for the canary checkout" {
+		t.Errorf("the plan for payments is %q (%s), want it to wait for the canary", got.Act, got.Why)
+	}
+
+	observing := decodeJSON[planReport](t, b.succeed(t, "plan", "payments", "-o", "json"))
+	if act := observing.Clusters[0].Regions[0].Act; act != "would send a PUT" {
+		t.Errorf("observe mode plans %q, want would send a PUT", act)
+	}
+
+	b.succeed(t, "pause", "--reason", "freeze")
+	wantText(t, "the plan", b.succeed(t, "plan", "--mode", "follow"), "Paused", "freeze", "No PUT would be sent")
+	if puts := b.PUTs(); len(puts) != 0 {
+		t.Errorf("plan sent %d PUTs, want none", len(puts))
+	}
+}
+
+func TestPlanFindsAClusterByNameOrID(t *testing.T) {
+	b := newBench(t)
+	for _, wanted := range []string{"orders", "7c1d9e20-3a4b-4c5d-8e6f-000000000003"} {
+		report := decodeJSON[planReport](t, b.succeed(t, "plan", wanted, "-o", "json"))
+		if len(report.Clusters) != 1 || report.Clusters[0].Name != "orders" || len(report.Clusters[0].Regions) != 3 {
+			t.Errorf("plan %s is about %+v, want orders with its three regions", wanted, report.Clusters)
+		}
+	}
+	for _, unknown := range []string{"nobody", "00000000-0000-4000-8000-000000000000"} {
+		o := b.keyturn(t, "plan", unknown)
+		o.wantCode(t, exitFailed, "plan", unknown)
+		wantText(t, "the error", o.err, unknown)
+	}
+}
+
+func TestPlanNeedsAPersonWhenAKeyCannotBeUsed(t *testing.T) {
+	b := newBench(t)
+	b.kms(t, "DisableKey", ordersKey)
+	o := b.keyturn(t, "plan")
+	o.wantCode(t, exitNeedsPerson, "plan")
+	wantText(t, "the plan", o.out, "A person must settle this:", "orders us-east-1: the key is disabled")
+	if strings.Contains(o.err, "keyturn:") {
+		t.Errorf("standard error repeats what the plan says: %s", o.err)
+	}
+}
+
+// mayOnlyList has the bench use an API key that sees clusters but no CMEK.
+func (b *bench) mayOnlyList() {
+	b.environ = append(b.environ, "COCKROACH_API_KEY=CCDB1_SAMPLEdevelSAMPLEdevel_SAMPLEdevelSAMPLEdevelSAMPLEdevelSAMPLEd")
+}
+
+func TestPlanNamesTheClustersThatCannotBeRead(t *testing.T) {
+	b := newBench(t)
+	b.mayOnlyList()
+	o := b.keyturn(t, "plan", "orders")
+	o.wantCode(t, exitFailed, "plan", "orders")
+	wantText(t, "the table", o.out, "orders", "unreadable")
+	wantText(t, "the error", o.err, "403", "check the roles")
+}
+
+func TestPlanWithoutAWSCredentialsSaysHowToGiveThem(t *testing.T) {
+	b := newBench(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	o := b.keyturn(t, "plan")
+	o.wantCode(t, exitUsage, "plan")
+	wantText(t, "the error", o.err, "AWS gives no credentials", "AWS_PROFILE")
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/config"
+)
+
+// settings are read from the environment, under the names that the rotation function uses too.
+type settings struct {
+	Rotation rotation.Settings
+
+	Ledger  config.Location `env:"KEYTURN_LEDGER"`
+	Archive config.Location `env:"KEYTURN_ARCHIVE"`
+
+	AlertsTopic     string `env:"KEYTURN_ALERTS_TOPIC"`
+	OperationsTopic string `env:"KEYTURN_OPERATIONS_TOPIC"`
+
+	APIKey          string  `env:"COCKROACH_API_KEY"`
+	Server          string  `env:"COCKROACH_SERVER"`
+	CloudAPIVersion string  `env:"KEYTURN_CLOUD_API_VERSION"`
+	RequestRate     float64 `env:"KEYTURN_REQUEST_RATE"`
+
+	ReaderRole       string `env:"KEYTURN_READER_ROLE"`
+	ReaderExternalID string `env:"KEYTURN_READER_EXTERNAL_ID"`
+
+	LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
+
+	needs needs
+}
+
+// needs is what a command cannot do without.
+type needs struct {
+	// ledger: one is named and exists.
+	ledger bool
+	// reads: it asks the Cloud API and the KMS.
+	reads bool
+	// puts: it sends PUTs, keeps evidence and tells people. It reads too, and a ledger that is named may be new.
+	puts bool
+}
+
+// The shares of the API user's 10 requests/s: one who only looks must leave room for the function that works.
+const (
+	lookingRate = cockroachcloud.DefaultRate
+	workingRate = 8
+)
+
+// configurationError is every problem of the configuration.
+type configurationError struct{ problems error }
+
+func (e *configurationError) Error() string {
+	problems := strings.Split(e.problems.Error(), "\n")
+	if len(problems) == 1 {
+		return problems[0]
+	}
+	return fmt.Sprintf("the configuration has %d problems:\n  %s", len(problems), strings.Join(problems, "\n  "))
+}
+
+func (e *configurationError) Unwrap() error { return e.problems }
+
+func loadSettings(environ []string, n needs) (settings, error) {
+	s := settings{Rotation: rotation.DefaultSettings(), LogLevel: slog.LevelWarn, RequestRate: lookingRate, needs: n}
+	if n.puts {
+		s.RequestRate = workingRate
+	}
+	if err := config.Load(&s, environ); err != nil {
+		return s, &configurationError{err}
+	}
+	if s.Archive.Scheme == "" && s.Ledger.Scheme == "file" {
+		s.Archive = config.Location{Scheme: "file", Name: filepath.Join(filepath.Dir(s.Ledger.Name), "archive")}
+	}
+	return s, nil
+}
+
+// Check implements the configuration's own rules.
+func (s *settings) Check() (problems []error) {
+	bad := func(when bool, format string, args ...any) {
+		if when {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	needsLedger := s.needs.ledger || s.needs.puts
+	bad(needsLedger && s.Ledger.Scheme == "", "KEYTURN_LEDGER is not set; want file:PATH or dynamodb://TABLE?region=REGION (or use --ledger)")
+	bad(s.Ledger.Scheme != "" && s.Ledger.Scheme != "file" && s.Ledger.Scheme != "dynamodb",
+		"KEYTURN_LEDGER is %s; want file:PATH or dynamodb://TABLE?region=REGION", s.Ledger)
+	bad(s.Archive.Scheme != "" && s.Archive.Scheme != "file" && s.Archive.Scheme != "s3",
+		"KEYTURN_ARCHIVE is %s; want file:DIR or s3://BUCKET/PREFIX", s.Archive)
+	bad(!(s.RequestRate > 0 && s.RequestRate <= cockroachcloud.UserRate),
+		"KEYTURN_REQUEST_RATE is %v; want more than 0 and at most %v requests/s", s.RequestRate, cockroachcloud.UserRate)
+	if s.needs.reads || s.needs.puts {
+		problems = append(problems, s.checkCloud()...)
+	}
+	if s.needs.puts {
+		problems = append(problems, s.checkPuts()...)
+	}
+	return problems
+}
+
+func (s *settings) checkCloud() []error {
+	if s.APIKey == "" {
+		return []error{errors.New("COCKROACH_API_KEY is not set; want the secret of an API key (CCDB1_…) whose service account has Cluster Operator")}
+	}
+	given := map[string]string{cockroachcloud.EnvAPIKey: s.APIKey, cockroachcloud.EnvServer: s.Server}
+	if _, err := cockroachcloud.FromEnv(func(name string) string { return given[name] }); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+// checkPuts are the rules for what acts on a fleet.
+func (s *settings) checkPuts() (problems []error) {
+	if s.Rotation.Mode != rotation.Follow {
+		problems = append(problems, fmt.Errorf(
+			"KEYTURN_MODE is %s, and this command sends PUTs; add --mode follow to act, or use \"keyturn plan\" to see what it would do", s.Rotation.Mode))
+	}
+	// Two ledgers must never drive one fleet.
+	if s.Ledger.Scheme == "file" && !isLoopback(s.Server) {
+		problems = append(problems, fmt.Errorf("the ledger %s is on this machine only, "+
+			"but PUTs would go to %s: another ledger may drive that fleet; name the shared ledger (--ledger "+
+			"dynamodb://TABLE?region=REGION), or a simulator on loopback (--server)", s.Ledger, s.server()))
+	}
+	if s.Ledger.Scheme != "dynamodb" {
+		return problems
+	}
+	for _, v := range []struct {
+		missing    bool
+		name, want string
+	}{
+		{s.Archive.Scheme != "s3", "KEYTURN_ARCHIVE", "s3://BUCKET/PREFIX, where the function keeps its evidence"},
+		{s.AlertsTopic == "", "KEYTURN_ALERTS_TOPIC", "the ARN of the SNS topic for owners of clusters and keys"},
+		{s.OperationsTopic == "", "KEYTURN_OPERATIONS_TOPIC", "the ARN of the SNS topic for those who run keyturn"},
+	} {
+		if v.missing {
+			problems = append(problems, fmt.Errorf("%s goes with a shared ledger; want %s", v.name, v.want))
+		}
+	}
+	return problems
+}
+
+func (s *settings) server() string {
+	if s.Server == "" {
+		return cockroachcloud.DefaultServer
+	}
+	return s.Server
+}
+
+// isLoopback reports whether the server's address says that it is this machine.
+func isLoopback(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}

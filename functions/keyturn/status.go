@@ -1,0 +1,183 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status [CLUSTER]",
+		Short: "Show what the ledger knows: regions, open work, alarms, the last sweep",
+		Long: `Show what the ledger knows: for each region the key version its store key is wrapped under, open
+work and what it waits for, open alarms, whether following is paused, and the last sweep.
+
+Only the ledger is read, so the answer is as old as the last look; "keyturn plan" looks afresh.
+With the name or id of a cluster, all about that one.`,
+		Example: `  keyturn status --ledger file:.keyturn/demo/ledger.db
+  keyturn status orders
+  keyturn status -o json | jq '.clusters[].regions[] | select(.work)'`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: p.completeCluster,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.status(c.Context(), args)
+		},
+	}
+	p.ledgerFlag(c)
+	p.outputFlag(c)
+	return c
+}
+
+func (p *program) status(ctx context.Context, args []string) (err error) {
+	w, err := p.wire(ctx, needs{ledger: true}, p.err)
+	if err != nil {
+		return err
+	}
+	defer w.closeInto(&err)
+	s, err := readStatus(ctx, w, args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.json:
+		err = printJSON(p.out, s)
+	case len(args) > 0:
+		p.printCluster(s.Clusters[0])
+	default:
+		p.printStatus(s)
+	}
+	if err == nil && len(s.NeedsPerson) > 0 {
+		return errNeedsPerson
+	}
+	return err
+}
+
+// status is what the ledger knows; its JSON is the output of "keyturn status -o json".
+type status struct {
+	Ledger string `json:"ledger"`
+	// Pause is nil unless following is paused.
+	Pause *ledger.Pause `json:"pause,omitempty"`
+	// Sweep is the walk under way or the last one; Worker holds the lease now, "" if nobody does.
+	Sweep    ledger.Sweep    `json:"sweep"`
+	Worker   string          `json:"worker,omitempty"`
+	Alarms   []ledger.Alarm  `json:"alarms,omitempty"`
+	Clusters []clusterStatus `json:"clusters"`
+	// NeedsPerson says, a line each, what a person must settle.
+	NeedsPerson []string `json:"needs_person,omitempty"`
+}
+
+type clusterStatus struct {
+	ID       string           `json:"id"`
+	Name     string           `json:"name"`
+	State    string           `json:"state,omitempty"`
+	SeenAt   time.Time        `json:"seen_at,omitzero"`
+	NextLook time.Time        `json:"next_look,omitzero"`
+	Regions  []regionStatus   `json:"regions"`
+	Alarms   []ledger.Alarm   `json:"alarms,omitempty"`
+	Dropped  []ledger.Dropped `json:"dropped,omitempty"`
+	// EvidenceRecords counts the records in the cluster's chain.
+	EvidenceRecords int `json:"evidence_records"`
+	// Undelivered counts alerts and records that are still to be delivered.
+	Undelivered int `json:"undelivered,omitempty"`
+}
+
+// regionStatus is one region, or one piece of work of it if several are open.
+type regionStatus struct {
+	Region string `json:"region"`
+	// Status is the Cloud API's, as last read.
+	Status cmek.Status `json:"status,omitempty"`
+	Key    cmek.KeyURI `json:"key,omitempty"`
+	// Done is the last key version that the store key is known to be wrapped under, nil if none is known.
+	Done *ledger.Done `json:"done,omitempty"`
+	// Work is nil if nothing is open; Stage is then where it stands, in one word.
+	Work  *ledger.Work `json:"work,omitempty"`
+	Stage string       `json:"stage,omitempty"`
+}
+
+func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
+	clusters, err := w.Ledger.Clusters(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	worker, err := w.Ledger.Worker(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	pause, err := w.Ledger.Paused(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	if len(args) > 0 {
+		c, err := findCluster(clusters, args[0])
+		if err != nil {
+			return status{}, err
+		}
+		clusters = []*ledger.Cluster{c}
+	}
+	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int {
+		return cmp.Or(cmp.Compare(a.Cluster.Name, b.Cluster.Name), cmp.Compare(a.ID, b.ID))
+	})
+	s := status{
+		Ledger: w.settings.Ledger.String(), Sweep: worker.Sweep, Alarms: worker.Alarms,
+		Clusters: []clusterStatus{}, NeedsPerson: urgent(clusters, worker),
+	}
+	if pause.Active() {
+		s.Pause = &pause
+	}
+	if time.Now().Before(worker.Until) {
+		s.Worker = worker.Holder
+	}
+	for _, c := range clusters {
+		s.Clusters = append(s.Clusters, statusOf(c))
+	}
+	return s, nil
+}
+
+func statusOf(c *ledger.Cluster) clusterStatus {
+	s := clusterStatus{
+		ID: c.ID, Name: c.Cluster.Name, State: c.Cluster.State, SeenAt: c.SeenAt, NextLook: c.NextLook,
+		Regions: []regionStatus{}, Alarms: c.Alarms, Dropped: c.Dropped, EvidenceRecords: c.Chain.Count, Undelivered: len(c.Messages),
+	}
+	shown := map[string]bool{}
+	for _, info := range c.CMEK.RegionInfos {
+		shown[info.Region] = true
+		s.Regions = append(s.Regions, regionsOf(c, info)...)
+	}
+	for _, w := range c.Work {
+		if !shown[w.Region] { // the region is gone from the inventory, its work is not settled yet
+			shown[w.Region] = true
+			s.Regions = append(s.Regions, regionsOf(c, cmek.RegionInfo{Region: w.Region})...)
+		}
+	}
+	return s
+}
+
+// regionsOf has one entry for each piece of the region's open work, or one if there is none.
+func regionsOf(c *ledger.Cluster, info cmek.RegionInfo) []regionStatus {
+	r := regionStatus{Region: info.Region, Status: info.Status}
+	current, _ := info.Current()
+	r.Key = current.Spec.URI
+	if done, ok := c.DoneIn(info.Region); ok {
+		r.Done = &done
+		r.Key = cmp.Or(r.Key, done.Key)
+	}
+	var regions []regionStatus
+	for _, w := range c.Work {
+		if w.Region == info.Region {
+			open := r
+			open.Key, open.Work, open.Stage = w.Key, &w, stage(w)
+			regions = append(regions, open)
+		}
+	}
+	if len(regions) == 0 {
+		return []regionStatus{r}
+	}
+	return regions
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// printStatus writes the overview: what concerns all clusters, a line for each region, and what needs a person.
+func (p *program) printStatus(s status) {
+	now, c := time.Now(), palette(p.color())
+	tell(p.out, "Ledger   %s\n", s.Ledger)
+	tell(p.out, "Sweep    %s\n", describeSweep(s.Sweep, now))
+	if s.Worker != "" {
+		tell(p.out, "Worker   %s\n", printable(s.Worker))
+	}
+	if s.Pause != nil {
+		tell(p.out, "Paused   %s\n", c.yellow(describePause(*s.Pause, now)))
+	}
+	tell(p.out, "\n")
+	if len(s.Clusters) == 0 {
+		tell(p.out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
+		return
+	}
+	t := newTable("cluster", "region", "key", "state", "key version", "last done", "waits for")
+	for _, cluster := range s.Clusters {
+		if len(cluster.Regions) == 0 {
+			t.AppendRow(table.Row{printable(cluster.Name), "–", "–", "no CMEK", "–", "–", ""})
+		}
+		for i, r := range cluster.Regions {
+			name := ""
+			if i == 0 {
+				name = printable(cluster.Name)
+			}
+			t.AppendRow(p.statusRow(name, cluster, r, now))
+		}
+	}
+	printTable(p.out, t)
+	printUrgent(p.out, c, s.NeedsPerson)
+}
+
+func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) table.Row {
+	state, version, done, waits := string(r.Status), "–", "–", ""
+	if r.Done != nil {
+		version, done = r.Done.Version.Short(), when(r.Done.At, now)
+	}
+	switch {
+	case r.Work != nil:
+		state, waits = r.Stage, printable(r.Work.Reason)+", next look "+nextLook(cluster.NextLook, now)
+		if !r.Work.Version.IsZero() {
+			version = "→ " + r.Work.Version.Short()
+		}
+	case r.Done != nil && r.Status == cmek.Enabled:
+		state = stageUpToDate
+	}
+	return table.Row{name, r.Region, shortKey(r.Key), palette(p.color()).state(state), version, done, waits}
+}
+
+func nextLook(at, now time.Time) string {
+	if at.Before(now) && !at.IsZero() {
+		return "due"
+	}
+	return when(at, now)
+}
+
+func describeSweep(s ledger.Sweep, now time.Time) string {
+	switch {
+	case s.Began.IsZero():
+		return "never"
+	case s.Running():
+		return fmt.Sprintf("running, began %s, %s so far", when(s.Began, now), count(s.Clusters, "cluster"))
+	case s.Complete.Before(s.Ended):
+		return fmt.Sprintf("ended %s, %s, %d of them unreadable", when(s.Ended, now), count(s.Clusters, "cluster"), s.Failed)
+	}
+	return fmt.Sprintf("ended %s, %s, complete", when(s.Ended, now), count(s.Clusters, "cluster"))
+}
+
+func describePause(pause ledger.Pause, now time.Time) string {
+	s := when(pause.Since, now)
+	if pause.By != "" {
+		s += " by " + printable(pause.By)
+	}
+	if pause.Reason != "" {
+		s += ": " + printable(pause.Reason)
+	}
+	return s + " (\"keyturn resume\" ends it)"
+}
+
+// printUrgent lists what a person must settle, if anything.
+func printUrgent(out io.Writer, c palette, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	tell(out, "\n%s\n", c.bold("A person must settle this:"))
+	for _, line := range lines {
+		tell(out, "  %s\n", c.red(printable(line)))
+	}
+	tell(out, "\"keyturn status CLUSTER\" shows the details; functions/rotation/README.md is the runbook.\n")
+}
+
+// printCluster writes all about one cluster.
+func (p *program) printCluster(s clusterStatus) {
+	now, c := time.Now(), palette(p.color())
+	tell(p.out, "%s   %s   %s\n", c.bold(printable(s.Name)), s.ID, s.State)
+	tell(p.out, "seen %s, next look %s, %s\n", when(s.SeenAt, now), nextLook(s.NextLook, now), count(s.EvidenceRecords, "evidence record"))
+	if s.Undelivered > 0 {
+		tell(p.out, "%s still to be delivered\n", count(s.Undelivered, "message"))
+	}
+	for _, r := range s.Regions {
+		p.printRegion(r, now)
+	}
+	if len(s.Dropped) > 0 {
+		tell(p.out, "\n%s\n", c.bold("Dropped without a PUT"))
+	}
+	for _, d := range s.Dropped {
+		tell(p.out, "  %s   %s   %s: %s\n", when(d.At, now), d.Region, d.Version.Short(), printable(d.Reason))
+	}
+	for _, a := range s.Alarms {
+		tell(p.out, "\n%s since %s\n%s", c.bold("Alarm"), when(a.Since, now), indent(a.Alert.Text()))
+	}
+}
+
+func (p *program) printRegion(r regionStatus, now time.Time) {
+	c := palette(p.color())
+	tell(p.out, "\n%s   %s\n", c.bold(r.Region), c.state(string(r.Status)))
+	fact := func(name, format string, args ...any) {
+		tell(p.out, "  %-9s%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	fact("key", "%s", r.Key)
+	if r.Done != nil {
+		how := "adopted"
+		if r.Done.Followed {
+			how = "re-encrypted"
+		}
+		fact("done", "%s, %s %s: %s", r.Done.Version.Short(), how, when(r.Done.At, now), r.Done.Evidence)
+	}
+	w := r.Work
+	if w == nil {
+		return
+	}
+	fact("open", "%s, since %s by %s", w.Version.Short(), when(w.Since, now), w.Trigger.Kind)
+	tell(p.out, "  %-9s%s: %s\n", "state", c.state(r.Stage), printable(w.Reason))
+	if w.Attempts+w.Failed+w.Lost > 0 {
+		fact("trouble", "%d refused in a row, %d failed, %d without a trace", w.Attempts, w.Failed, w.Lost)
+	}
+	if w.Request == nil {
+		return
+	}
+	fact("PUT", "%s, %s", when(w.Request.Intent, now), answerOf(w.Request))
+	for _, seen := range w.Request.Timeline {
+		fact("", "%s   %s %s", seen.At.UTC().Format(time.TimeOnly), seen.Region, seen.Operation)
+	}
+}
+
+func answerOf(r *ledger.Request) string {
+	if r.Answer == nil {
+		return "no answer on record yet"
+	}
+	s := string(r.Answer.Outcome)
+	if r.Answer.HTTPStatus != 0 {
+		s += fmt.Sprintf(" (HTTP %d)", r.Answer.HTTPStatus)
+	}
+	return strings.TrimSpace(s + " " + r.Answer.Message)
+}
+
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("  " + line)
+	}
+	return b.String()
+}

@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What TestMain made for all tests.
+var (
+	binary       string // rotation's Lambda binary
+	motoEndpoint string // http://127.0.0.1:PORT
+)
+
+func enabled() bool { return os.Getenv("KEYTURN_E2E") == "1" }
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "end-to-end tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run builds the binary and starts moto_server before the tests, and takes both away after them.
+func run(m *testing.M) (code int, err error) {
+	if !enabled() {
+		return m.Run(), nil // Each test skips itself and says why.
+	}
+	// The tests mostly wait, for leases to run out and grace times to end; they can do that together.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "keyturn-e2e")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	binary = filepath.Join(dir, "bootstrap")
+	if err := build(binary); err != nil {
+		return 1, err
+	}
+	moto, err := startMoto()
+	if err != nil {
+		return 1, err
+	}
+	defer func() {
+		_ = moto.Process.Kill()
+		_ = moto.Wait()
+	}()
+	return m.Run(), nil
+}
+
+// build makes rotation's Lambda binary for this machine, with the command that the Makefile builds the released one with.
+func build(output string) error {
+	const root = "../.."
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		return err
+	}
+	var command string
+	for lines := bufio.NewScanner(bytes.NewReader(makefile)); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "LAMBDA_BUILD := "); ok {
+			command = value
+		}
+	}
+	if command == "" {
+		return errors.New("the Makefile has no line LAMBDA_BUILD := …")
+	}
+	cmd := exec.Command("bash", "-c", command+` -o "$0" ./functions/rotation/aws`, output)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the Lambda binary: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// startMoto starts moto_server on a free port and returns when it answers.
+func startMoto() (*exec.Cmd, error) {
+	program, err := exec.LookPath("moto_server")
+	if err != nil {
+		return nil, errors.New("moto_server is missing; get it with: pip install 'moto[server]'")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := listener.Addr().(*net.TCPAddr)
+	_ = listener.Close()
+
+	moto := exec.Command(program, "-H", "127.0.0.1", "-p", fmt.Sprint(address.Port))
+	moto.Env = append(os.Environ(), "MOTO_ACCOUNT_ID="+accountID)
+	if err := moto.Start(); err != nil {
+		return nil, fmt.Errorf("start moto_server: %w", err)
+	}
+	motoEndpoint = "http://" + address.String()
+	const tries, pause = 300, 100 * time.Millisecond
+	for range tries {
+		if resp, err := http.Get(motoEndpoint + "/moto-api/"); err == nil {
+			_ = resp.Body.Close()
+			return moto, nil
+		}
+		time.Sleep(pause)
+	}
+	_ = moto.Process.Kill()
+	_ = moto.Wait()
+	return nil, fmt.Errorf("moto_server does not answer at %s within %s", motoEndpoint, tries*pause)
+}

@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// wire is what the function reaches the world through: a reverse proxy in front of each service, which notes every call and
+// strikes where a fault was laid.
+type wire struct {
+	t *testing.T
+
+	mu     sync.Mutex
+	calls  []call
+	faults []*fault
+}
+
+// call is one request of the function.
+type call struct {
+	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns or secretsmanager.
+	service string
+	// operation is the AWS operation's name, or method and path where a service has none on the wire.
+	operation string
+	body      []byte
+}
+
+func (c call) String() string { return c.service + " " + c.operation }
+
+// moment is where in a call a fault strikes.
+type moment string
+
+const (
+	// arriving: the request has left the function, and never reaches the service.
+	arriving moment = "arriving"
+	// answered: the service has done it, and the function never gets the answer.
+	answered moment = "answered"
+)
+
+// fault breaks the first call that matches, once: the connection is closed without an answer, after act.
+type fault struct {
+	when    moment
+	matches func(call) bool
+	act     func()
+	struck  bool
+}
+
+// lay puts a fault on the wire.
+func (w *wire) lay(f *fault) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults = append(w.faults, f)
+}
+
+// hasStruck reports whether the fault did what it was laid for.
+func (w *wire) hasStruck(f *fault) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return f.struck
+}
+
+// since returns the calls after the first n.
+func (w *wire) since(n int) []call {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls[n:])
+}
+
+func (w *wire) count() int { return len(w.since(0)) }
+
+// to returns the URL at which the function reaches the service.
+func (w *wire) to(service string, backend http.Handler) string {
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // The function died while it was sending.
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		c := call{service, operation(r, body), body}
+		w.note(c)
+		w.strike(arriving, c)
+		reply := httptest.NewRecorder()
+		backend.ServeHTTP(reply, r)
+		w.strike(answered, c)
+		for name, values := range reply.Header() {
+			rw.Header()[name] = values
+		}
+		rw.WriteHeader(reply.Code)
+		_, _ = rw.Write(reply.Body.Bytes())
+	}))
+	w.t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (w *wire) note(c call) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, c)
+}
+
+// strike closes the connection if a fault was laid for the call.
+func (w *wire) strike(when moment, c call) {
+	w.mu.Lock()
+	i := slices.IndexFunc(w.faults, func(f *fault) bool { return !f.struck && f.when == when && f.matches(c) })
+	if i < 0 {
+		w.mu.Unlock()
+		return
+	}
+	f := w.faults[i]
+	f.struck = true
+	w.mu.Unlock()
+	if f.act != nil {
+		f.act()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// operation names what a request asks for: AWS' JSON protocols say it in X-Amz-Target, its query protocol in the form field
+// Action (docs.aws.amazon.com/sns/latest/api/API_Publish.html); REST services only have method and path.
+func operation(r *http.Request, body []byte) string {
+	if _, name, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
+		return name
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if form, err := url.ParseQuery(string(body)); err == nil && form.Has("Action") {
+			return form.Get("Action")
+		}
+	}
+	return r.Method + " " + r.URL.Path
+}
+
+// toMoto passes requests on to moto_server.
+func toMoto(t *testing.T) http.Handler {
+	target, err := url.Parse(motoEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+}
