@@ -134,7 +134,7 @@ func wayBack(uri cmek.KeyURI, state cmek.KeyState) []string {
 	case cmek.KeyDisabled:
 		return []string{enable, check}
 	case cmek.KeyDeletionScheduled:
-		return []string{"aws kms cancel-key-deletion " + at, enable + "   (cancelling alone leaves the key disabled)", check}
+		return []string{"aws kms cancel-key-deletion " + at, enable + "   (canceling alone leaves the key disabled)", check}
 	case cmek.KeyPendingImport:
 		return []string{"Import the same key material again: aws kms import-key-material " + at + " …", check}
 	case cmek.KeyNotFound:
@@ -165,7 +165,7 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 
 	failed, reason := pick(func(w ledger.Work) bool { return w.Failed > 0 })
 	if len(failed) == 0 {
-		failed, reason = cloudFailure(item, f)
+		failed, reason = cloudFailure(item)
 	}
 	if len(failed) > 0 {
 		add("rotate-failed", changeRotateFailed, cmek.Critical, failed,
@@ -217,7 +217,7 @@ func keyHeld(w ledger.Work, f Facts) bool {
 }
 
 // cloudFailure finds a failure that Cockroach Labs reports and that is not ours.
-func cloudFailure(item *ledger.Cluster, f Facts) (regions []string, reason string) {
+func cloudFailure(item *ledger.Cluster) (regions []string, reason string) {
 	for _, info := range item.CMEK.RegionInfos {
 		if info.Status.Failed() {
 			regions, reason = append(regions, info.Region), string(info.Status)

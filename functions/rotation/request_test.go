@@ -64,7 +64,7 @@ func TestAnswerDecidesHowTheWorkGoesOn(t *testing.T) {
 			ledger.Work{State: ledger.Due, Attempts: 2, NotBefore: in(30 * time.Second)}, in(30 * time.Second)},
 		{"a PUT refused many times is due after 10 min", []given{unanswered, attempts(40)}, cmek.Answer{Outcome: cmek.Refused},
 			ledger.Work{State: ledger.Due, Attempts: 41, NotBefore: in(10 * time.Minute)}, in(10 * time.Minute)},
-		{"the server's wish for a longer wait is honoured", []given{unanswered}, cmek.Answer{Outcome: cmek.Refused, RetryAfter: time.Hour},
+		{"the server's wish for a longer wait is honored", []given{unanswered}, cmek.Answer{Outcome: cmek.Refused, RetryAfter: time.Hour},
 			ledger.Work{State: ledger.Due, Attempts: 1, NotBefore: in(time.Hour)}, in(time.Hour)},
 		{"the server's wish for a shorter wait is not", []given{unanswered, attempts(3)}, cmek.Answer{Outcome: cmek.Refused, RetryAfter: time.Second},
 			ledger.Work{State: ledger.Due, Attempts: 4, NotBefore: in(2 * time.Minute)}, in(2 * time.Minute)},

@@ -2,7 +2,7 @@
 // to it that every store key is re-encrypted under that version, once, and keeps the proof.
 //
 // Events open work in the ledger; the tick does it, and finds what events missed. Decide is pure, apply carries a decision
-// out on the ledger item, and this file and its neighbours read, swap and send.
+// out on the ledger item, and this file and its neighbors read, swap and send.
 package rotation
 
 import (

@@ -433,17 +433,17 @@ func (s *schedule) checkLedger() {
 	}
 }
 
-func (s *schedule) evidence(clusterID string, n int) ([]byte, rotation.Evidence) {
-	var record rotation.Evidence
-	for _, name := range s.records(fmt.Sprintf("evidence/%s/%06d-", clusterID, n)) {
-		data, _ := s.archive.Data(name)
-		if err := json.Unmarshal(data, &record); err != nil {
-			s.t.Errorf("seed %d: evidence %s: %v", s.seed, name, err)
-		}
-		return data, record
+func (s *schedule) evidence(clusterID string, n int) (data []byte, record rotation.Evidence) {
+	names := s.records(fmt.Sprintf("evidence/%s/%06d-", clusterID, n))
+	if len(names) != 1 {
+		s.t.Errorf("seed %d: %d records are number %d of cluster %s, want one", s.seed, len(names), n, clusterID)
+		return nil, record
 	}
-	s.t.Errorf("seed %d: evidence %d of cluster %s is missing", s.seed, n, strings.TrimSpace(clusterID))
-	return nil, record
+	data, _ = s.archive.Data(names[0])
+	if err := json.Unmarshal(data, &record); err != nil {
+		s.t.Errorf("seed %d: evidence %s: %v", s.seed, names[0], err)
+	}
+	return data, record
 }
 
 func (s *schedule) records(prefix string) (names []string) {

@@ -52,10 +52,10 @@ func (l *Location) UnmarshalText(text []byte) (err error) {
 
 // String writes the location as [ParseLocation] reads it.
 func (l Location) String() string {
-	switch {
-	case l.Scheme == "":
+	switch l.Scheme {
+	case "":
 		return ""
-	case l.Scheme == "file":
+	case "file":
 		return "file:" + l.Name
 	}
 	s := l.Scheme + "://" + l.Name

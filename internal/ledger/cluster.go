@@ -173,7 +173,7 @@ func (c *Cluster) SetDone(d Done) {
 }
 
 // DueAt is when somebody must look at the cluster or deliver its messages; zero for never.
-func (c *Cluster) DueAt() time.Time { return c.Outbox.dueAt(c.NextLook) }
+func (c *Cluster) DueAt() time.Time { return c.dueAt(c.NextLook) }
 
 // WaitUntil brings NextLook forward to at, never back.
 func (c *Cluster) WaitUntil(at time.Time) {

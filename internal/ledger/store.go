@@ -29,7 +29,7 @@ type Record struct {
 	Data []byte
 }
 
-// Store is the port to a database. Implementations are safe for concurrent use, read their own writes, and honour ctx.
+// Store is the port to a database. Implementations are safe for concurrent use, read their own writes, and honor ctx.
 //
 // The reads of Get, Due and ByKey never return torn records. An index may lag behind: Due and ByKey may miss a record
 // written a moment ago, and the records they do return are current (read again consistently, and left out if they no

@@ -97,7 +97,7 @@ func (l *Ledger) SaveWorker(ctx context.Context, w *Worker, next time.Time) erro
 		return err
 	}
 	r := w.record
-	r.Kind, r.ID, r.Data, r.NextLook = kindRotation, workerID, data, w.Outbox.dueAt(next)
+	r.Kind, r.ID, r.Data, r.NextLook = kindRotation, workerID, data, w.dueAt(next)
 	w.record, err = l.put(ctx, r)
 	return err
 }

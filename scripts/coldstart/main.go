@@ -139,7 +139,7 @@ func start(binary string) (ms, mb float64, err error) {
 		err = fmt.Errorf("no /next within 10 s")
 	}
 	_ = cmd.Process.Kill()
-	<-exited
+	<-exited //nolint:errcheck // it was killed
 	return ms, mb, err
 }
 

@@ -73,7 +73,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "rotation cannot start; its configuration has these problems:\n%v\n", err)
 		os.Exit(1)
 	}
-	lambda.StartHandler(handler)
+	lambda.Start(handler)
 }
 
 // wire builds the function from the environment. The error names every problem.
