@@ -72,7 +72,8 @@ type demo struct {
 	runner   *runner
 	alerts   *alertLog
 	c        palette
-	dir, url string
+	// name is how a person calls the program.
+	name, dir, url string
 	// payloads are the notices that AWS sent.
 	payloads [][]byte
 	events   []cmek.Event
@@ -261,10 +262,10 @@ func (d *demo) summary() error {
 		d.say("      %s", d.c.dim(headline))
 	}
 	d.say("\nLook around:")
-	d.say("   keyturn status --ledger file:%s", filepath.Join(d.dir, ledgerFile))
+	d.say("   %s status --ledger file:%s", d.name, filepath.Join(d.dir, ledgerFile))
 	if len(evidence) > 0 {
 		d.say("   cat %s", evidence[0])
 	}
-	d.say("   keyturn simulate --help   # the same world, to try the commands and the AWS CLI on")
+	d.say("   %s simulate --help   # the same world, to try the commands and the AWS CLI on", d.name)
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	done = func() error { return errors.Join(server.Close(), store.Close()) }
 
-	d = &demo{world: world, alerts: &alertLog{}, c: palette(p.color()), dir: dir, url: "http://" + listener.Addr().String()}
+	d = &demo{world: world, alerts: &alertLog{}, c: palette(p.color()), name: cmp.Or(p.name, "keyturn"), dir: dir, url: "http://" + listener.Addr().String()}
 	if err := d.wire(store); err != nil {
 		return nil, nil, errors.Join(err, done())
 	}

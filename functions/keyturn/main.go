@@ -6,14 +6,24 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), live: isTerminal(os.Stdout)}
+	p := &program{name: calledAs(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), live: isTerminal(os.Stdout)}
 	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// calledAs is what a person types to call the program again.
+func calledAs(arg0 string) string {
+	if strings.ContainsRune(arg0, filepath.Separator) {
+		return arg0
+	}
+	return "keyturn"
 }
 
 func isTerminal(f *os.File) bool {

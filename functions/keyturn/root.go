@@ -22,6 +22,8 @@ var errNeedsPerson = errors.New("something needs a person")
 
 // program is one run of the command line.
 type program struct {
+	// name is how the program was called; empty means keyturn.
+	name     string
 	in       io.Reader
 	out, err io.Writer
 	// environ is the environment, NAME=value; flags are appended to it, and the last entry of a name counts.

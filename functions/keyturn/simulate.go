@@ -177,7 +177,7 @@ func printGuide(out io.Writer, url string, port int, seed simulator.Seed) {
 # %[2]s, %[3]s. Paste this into another shell:
 export COCKROACH_SERVER=%[1]s
 export COCKROACH_API_KEY=%[4]s
-export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1
+export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
 export KEYTURN_LEDGER=file:.keyturn/simulate-%[7]d/ledger.db
 export KEYTURN_SETTLE=10s KEYTURN_POLL=1s
