@@ -53,18 +53,18 @@ func (f *fakeKMS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var input struct {
-		KeyId  cmek.KeyURI
+		KeyID  cmek.KeyURI `json:"KeyId"`
 		Marker string
 	}
 	if err := json.NewDecoder(r.Body).Decode(&input); err != nil {
 		f.t.Errorf("%s: decode request: %v", operation, err)
 	}
-	if region := "/" + input.KeyId.Location() + "/kms/"; !strings.Contains(r.Header.Get("Authorization"), region) {
-		f.t.Errorf("%s of %s is not signed for the key's Region", operation, input.KeyId)
+	if region := "/" + input.KeyID.Location() + "/kms/"; !strings.Contains(r.Header.Get("Authorization"), region) {
+		f.t.Errorf("%s of %s is not signed for the key's Region", operation, input.KeyID)
 	}
 	f.calls = append(f.calls, operation)
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	key, exists := f.keys[input.KeyId]
+	key, exists := f.keys[input.KeyID]
 	code := key.fails[operation]
 	if !exists {
 		code = "NotFoundException"
@@ -74,7 +74,7 @@ func (f *fakeKMS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"__type": code, "message": "no"})
 		return
 	}
-	_ = json.NewEncoder(w).Encode(key.answer(operation, input.KeyId, input.Marker))
+	_ = json.NewEncoder(w).Encode(key.answer(operation, input.KeyID, input.Marker))
 }
 
 func (k fakeKey) answer(operation string, uri cmek.KeyURI, marker string) map[string]any {

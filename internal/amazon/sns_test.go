@@ -51,9 +51,11 @@ func newInbox(t *testing.T, config amazon.Config, audience cmek.Audience) inbox 
 		t.Fatalf("create topic: %v", err)
 	}
 	box := inbox{audience: audience, endpoint: *config.BaseEndpoint, topic: *topic.TopicArn}
-	var queue struct{ QueueUrl string }
+	var queue struct {
+		QueueURL string `json:"QueueUrl"`
+	}
 	box.sqs(t, "CreateQueue", map[string]any{"QueueName": name}, &queue)
-	box.queue = queue.QueueUrl
+	box.queue = queue.QueueURL
 	_, err = client.Subscribe(t.Context(), &sns.SubscribeInput{
 		TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:123456789012:" + name),
 	})

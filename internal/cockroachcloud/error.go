@@ -59,8 +59,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // reason is the server's message, or what went wrong on the way.
 func (e *Error) reason() string {
-	switch e.cause {
-	case nil, cmek.ErrNotFound, cmek.ErrDenied:
+	if e.cause == nil || e.denied() || e.notFound() {
 		return e.Message
 	}
 	return clip(e.cause.Error())
@@ -72,7 +71,7 @@ func (e *Error) hint() string {
 		return "check that the API key is right and was not deleted"
 	case e.denied():
 		return "check the roles of the API key's service account"
-	case e.cause == cmek.ErrNotFound:
+	case e.notFound():
 		return "it does not exist, or the API key's service account may not see it"
 	case e.redirect():
 		return "redirects are not followed, check the server's address"
@@ -80,8 +79,13 @@ func (e *Error) hint() string {
 	return ""
 }
 
-// denied reports that the server refused the API key.
-func (e *Error) denied() bool { return e.cause == cmek.ErrDenied }
+// denied reports that the server refused the API key. A rate-limit answer of that status says nothing about the key.
+func (e *Error) denied() bool {
+	return !e.rateLimited && (e.HTTPStatus == http.StatusUnauthorized || e.HTTPStatus == http.StatusForbidden)
+}
+
+// notFound reports that the server knows no such thing, or does not show it to this API key.
+func (e *Error) notFound() bool { return !e.rateLimited && e.HTTPStatus == http.StatusNotFound }
 
 // redirect reports a status that sends the request elsewhere before anything was done with it.
 func (e *Error) redirect() bool {
@@ -105,16 +109,13 @@ func (r request) refusal(resp *http.Response, body []byte, key string) *Error {
 			strings.Contains(strings.ToLower(message), "rate limit exceeded")
 	}
 	switch {
-	case e.rateLimited:
-		// Its header and text are documented, its status is not: a 403 or 404 of this kind says nothing else.
-		e.retryable = true
-		return e
-	case resp.StatusCode == http.StatusNotFound:
+	case e.notFound():
 		e.cause = cmek.ErrNotFound
-	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+	case e.denied():
 		e.cause = cmek.ErrDenied
 	}
-	e.retryable = e.RetryAfter > 0 || worthRepeating(resp.StatusCode)
+	// A rate-limit answer has a documented header and text, but no documented status.
+	e.retryable = e.rateLimited || e.RetryAfter > 0 || worthRepeating(resp.StatusCode)
 	return e
 }
 

@@ -90,7 +90,7 @@ func TestTheFieldsOfAnErrorAreTheServersAnswer(t *testing.T) {
 	if !ok {
 		t.Fatalf("error %v is not an *Error", err)
 	}
-	if e.Method != "GET" || e.Path != "/api/v1/organization" || e.HTTPStatus != 503 || e.Code != 14 || e.Message != "locked" || e.RetryAfter != 5*time.Second {
+	if e.Method != http.MethodGet || e.Path != "/api/v1/organization" || e.HTTPStatus != 503 || e.Code != 14 || e.Message != "locked" || e.RetryAfter != 5*time.Second {
 		t.Errorf("fields are %+v", e)
 	}
 }
@@ -120,7 +120,7 @@ func TestNoErrorOrAnswerShowsAKey(t *testing.T) {
 				return nil, fmt.Errorf("malformed HTTP response %q", r.Header)
 			})},
 			{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: 200, Body: brokenBody{echo}}, nil
+				return &http.Response{StatusCode: http.StatusOK, Body: brokenBody{echo}}, nil
 			})},
 		}
 		for i, httpClient := range clients {

@@ -57,7 +57,7 @@ func (c *Client) attempt(ctx context.Context, key string, r request) (reply, *Er
 			unsent: trail.unsent(err), retryable: caller.Err() == nil,
 		}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode/100 != 2 {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // The part that arrived is better than nothing.
 		failure := r.refusal(resp, body, key)

@@ -8,7 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"strings"
+	"regexp"
 	"time"
 )
 
@@ -68,16 +68,15 @@ func (r request) decode(got reply, into any) error {
 	return nil
 }
 
+var idPattern = regexp.MustCompile(`^[0-9A-Za-z-]+$`)
+
 // clusterPath is the path of a cluster or of something below it. Ids are UUIDs; anything that could change the path is an
-// error, because the neighbouring paths take PUT and PATCH too.
+// error, because the neighboring paths take PUT and PATCH too.
 func clusterPath(id, below string) (string, error) {
 	if id == "" {
 		return "", errors.New("the cluster id is empty")
 	}
-	notInID := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
-	}
-	if strings.ContainsFunc(id, notInID) {
+	if !idPattern.MatchString(id) {
 		return "", fmt.Errorf("cluster id %q is not a UUID", clip(id))
 	}
 	return "/api/v1/clusters/" + id + below, nil
@@ -133,9 +132,7 @@ type timestamp struct{ time.Time }
 
 func (t *timestamp) UnmarshalJSON(data []byte) error {
 	var text string
-	if json.Unmarshal(data, &text) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(data, &text) // What is no text stays "".
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		t.Time = at.UTC()
 	}

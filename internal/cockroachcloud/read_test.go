@@ -274,7 +274,7 @@ func TestAKeyThatStaysRefusedIsReadAgainOnceAMinute(t *testing.T) {
 		keyReads, requests := 0, 0
 		client := newClient(t, inProcess(func(w http.ResponseWriter, _ *http.Request) {
 			requests++
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 		}), func(o *Options) {
 			o.APIKey = func(context.Context) (string, error) { keyReads++; return testKey, nil }
 		})
@@ -300,7 +300,7 @@ func TestARefusedWriteIsNotRepeatedWithANewKey(t *testing.T) {
 	client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
 		used = append(used, r.Header.Get("Authorization"))
 		if used[len(used)-1] == "Bearer 1" {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}), func(o *Options) {
 		o.APIKey = func(context.Context) (string, error) { keyReads++; return string(rune('0' + keyReads)), nil }
@@ -335,7 +335,7 @@ func TestAClientMayBeSharedByGoroutines(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if requests++; requests%7 == 0 {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		io.WriteString(w, `{"offset_duration":"0s","window_duration":"0s"}`)

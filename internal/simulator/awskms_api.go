@@ -134,9 +134,11 @@ func (w *World) findKey(c *kmsCall) (*awsKey, *kmsError) {
 		account, id = parts[4], strings.TrimPrefix(parts[5], "key/")
 	}
 	if strings.HasPrefix(id, "alias/") {
-		// Only DescribeKey, of the operations here, takes an alias.
+		if c.operation != "DescribeKey" { // the only operation here that takes an alias
+			return nil, &kmsError{"NotFoundException", "Invalid keyId '" + c.input.KeyID + "'"}
+		}
 		for _, alias := range w.aws.aliases {
-			if c.operation == "DescribeKey" && alias.name == id && alias.key.region == c.region && alias.key.account == account {
+			if alias.name == id && alias.key.region == c.region && alias.key.account == account {
 				return alias.key, nil
 			}
 		}

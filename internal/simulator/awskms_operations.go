@@ -155,8 +155,9 @@ type rotationEntry struct {
 
 func (w *World) listKeyRotations(c *kmsCall, k *awsKey) (any, *kmsError) {
 	entries := []rotationEntry{}
+	hidden := k != k.lineage.primary && w.is(KMSReplicaHistory, "empty")
 	for i, g := range k.lineage.generations {
-		if i == 0 && c.input.IncludeKeyMaterial != "ALL_KEY_MATERIAL" {
+		if hidden || i == 0 && c.input.IncludeKeyMaterial != "ALL_KEY_MATERIAL" {
 			continue
 		}
 		entry := rotationEntry{KeyID: k.arn, KeyMaterialState: "NON_CURRENT", RotationDate: epoch{g.rotatedAt}, RotationType: g.kind}

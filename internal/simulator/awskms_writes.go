@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -167,8 +166,9 @@ type replicateKeyOutput struct {
 	ReplicaTags        []keyTag
 }
 
-// replicateKey makes a replica that is Creating for a moment. CloudTrail shows ReplicateKey in the primary's Region and
-// CreateKey in the replica's.
+// replicateKey makes a replica that is Creating for a moment. It has no tags: those are not shared with the primary
+// (docs.aws.amazon.com/kms/latest/APIReference/API_ReplicateKey.html). CloudTrail shows ReplicateKey in the primary's Region
+// and CreateKey in the replica's.
 func (w *World) replicateKey(c *kmsCall, k *awsKey) (any, *kmsError) {
 	if !k.lineage.multiRegion || k != k.lineage.primary {
 		return nil, &kmsError{"UnsupportedOperationException", k.arn + " is not a multi-Region primary key."}
@@ -187,7 +187,7 @@ func (w *World) replicateKey(c *kmsCall, k *awsKey) (any, *kmsError) {
 	}
 	replica := &awsKey{
 		arn: arn, id: k.id, region: c.input.ReplicaRegion, account: k.account, lineage: k.lineage, created: c.now,
-		description: c.input.Description, policy: c.input.Policy, tags: maps.Clone(k.tags), state: stateCreating,
+		description: c.input.Description, policy: c.input.Policy, state: stateCreating,
 	}
 	if replica.policy == "" {
 		replica.policy = cockroachPolicy(k.account, nil)

@@ -62,6 +62,9 @@ var cloudRoutes = []cloudRoute{
 	{"DELETE /api/v1/clusters/{cluster_id}/maintenance-window", operators, false, (*World).deleteMaintenanceWindow},
 	{"GET /api/v1/clusters/{cluster_id}/blackout-windows", operators, false, (*World).listBlackoutWindows},
 	{"POST /api/v1/clusters/{cluster_id}/blackout-windows", operators, false, (*World).createBlackoutWindow},
+	{"GET /api/v1/clusters/{cluster_id}/blackout-windows/{blackout_window_id}", operators, false, (*World).getBlackoutWindow},
+	{"PATCH /api/v1/clusters/{cluster_id}/blackout-windows/{blackout_window_id}", operators, false, (*World).updateBlackoutWindow},
+	{"DELETE /api/v1/clusters/{cluster_id}/blackout-windows/{blackout_window_id}", operators, false, (*World).deleteBlackoutWindow},
 	{"GET /api/v1/organization", []string{orgAdmin, orgMember}, false, (*World).getOrganization},
 	{"GET /api/v1/auditlogevents", []string{orgAdmin}, true, (*World).listAuditLogs},
 }

@@ -113,6 +113,32 @@ func TestClustersAndWindowsAreChangedAsDocumented(t *testing.T) {
 	})
 }
 
+func TestABlackoutWindowIsReadChangedAndDeletedByItsID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		world := newWorld(t)
+		windows := "/clusters/" + payments + "/blackout-windows"
+		start := time.Now().AddDate(0, 0, 8).UTC()
+		times := func(end time.Time) string {
+			return fmt.Sprintf(`{"start_time":%q,"end_time":%q}`, start.Format(time.RFC3339), end.Format(time.RFC3339))
+		}
+		created := decode[struct{ ID string }](t, call(t, world, "POST", windows, times(start.AddDate(0, 0, 1))).want(t, 200, "").body)
+		window := windows + "/" + created.ID
+		call(t, world, "GET", window, "").want(t, 200, created.ID)
+
+		time.Sleep(2 * 24 * time.Hour)
+		end := start.AddDate(0, 0, 2).Format(time.RFC3339)
+		call(t, world, "PATCH", window, `{"end_time":"`+end+`"}`).want(t, 200, `"end_time":"`+end+`"`)
+		call(t, world, "PATCH", window, times(start.AddDate(0, 0, 3))).want(t, 400, "7 days")
+		call(t, world, "PATCH", window, `{"end_time":"`+start.AddDate(0, 0, 15).Format(time.RFC3339)+`"}`).want(t, 400, "14 days")
+		call(t, world, "GET", window, "").want(t, 200, `"end_time":"`+end+`"`)
+
+		call(t, world, "DELETE", window, "").want(t, 200, created.ID)
+		for _, method := range []string{"GET", "PATCH", "DELETE"} {
+			call(t, world, method, window, "{}").want(t, 404, "blackout window")
+		}
+	})
+}
+
 func TestARegionLeftOutOfRegionNodesIsRemoved(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		world := newWorld(t)

@@ -164,7 +164,8 @@ func (w *World) newCluster(seed ClusterSeed, now time.Time) *cluster {
 // seedKeyInfo gives the region its key, in force since the cluster was made or since the rotation last followed.
 func (w *World) seedKeyInfo(c *cluster, r *region, seed RegionSeed, now time.Time) {
 	spec := cmek.KeySpec{Type: seed.Key.Type(), URI: seed.Key, AuthPrincipal: seed.AuthPrincipal}
-	material, wrappedAt := "", c.created
+	var material string
+	wrappedAt := c.created
 	if k := w.aws.byARN[string(seed.Key)]; k != nil {
 		g := k.lineage.generations[len(k.lineage.generations)-1-seed.Behind]
 		material = g.id

@@ -63,12 +63,14 @@ func (w *World) postCMEK(call *cloudCall) (any, *cloudError) {
 		return nil, failed
 	}
 	specs, failed := w.regionSpecs(call, c)
-	if failed == nil {
-		if setting := w.switches[POSTWhenEnabled]; !c.enabled() || setting == "rotate" {
-			_, _, failed = w.wrap(call, c, specs, !c.enabled())
-		} else {
-			failed = refusal(setting, "CMEK is already enabled for the cluster")
-		}
+	switch setting := w.switches[POSTWhenEnabled]; {
+	case failed != nil:
+	case !c.enabled():
+		_, _, failed = w.wrap(call, c, specs, true)
+	case setting == "rotate":
+		_, _, failed = w.rotate(call, c, specs)
+	default:
+		failed = refusal(setting, "CMEK is already enabled for the cluster")
 	}
 	w.auditCMEK(call, updateCMEK, c, specs, failed)
 	return w.ordered(w.visibleInfo(c, call.now)), failed
@@ -116,7 +118,7 @@ func (w *World) rotate(call *cloudCall, c *cluster, specs []cmek.RegionSpec) (ou
 		return w.wrap(call, c, specs, true)
 	case repeats && duplicates == "no-op", c.operation == nil && duplicates == "no-op" && w.upToDate(c, specs, call.now):
 		return "no-op", nil, nil
-	case c.operation != nil && !(repeats && duplicates == "rotate"):
+	case c.operation != nil && (!repeats || duplicates != "rotate"):
 		return "", nil, w.busy(c)
 	case w.is(PUTInBlackout, "refuse") && c.inBlackout(call.now):
 		return "", nil, refusal("400", "the cluster is in a blackout window")

@@ -176,7 +176,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// closeBody keeps the contract of http.RoundTripper for a request that is not passed on.
+// closeBody keeps the contract of http.RoundTripper, which closes the body of every request.
 func closeBody(request *http.Request) {
 	if request.Body != nil {
 		_ = request.Body.Close()

@@ -79,7 +79,7 @@ func TestScriptedFaults(t *testing.T) {
 					t.Errorf("the server saw the PUT: %v, want %v", processed, tt.processed)
 				}
 				time.Sleep(time.Minute)
-				if response, err := putThrough(t, context.Background(), faults); err != nil || response.StatusCode != 200 {
+				if response, err := putThrough(t, context.Background(), faults); err != nil || response.StatusCode != http.StatusOK {
 					t.Errorf("the next PUT: %v, %v; want it to get through", response, err)
 				}
 			})
@@ -121,14 +121,14 @@ func TestFaultsByChanceReplay(t *testing.T) {
 	}
 }
 
-func TestTheTransportHonoursContextAndRequest(t *testing.T) {
+func TestTheTransportHonorsContextAndRequest(t *testing.T) {
 	world := newWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := simulator.Transport(world.CloudAPI()).RoundTrip(requestFor(t, payments).WithContext(ctx)); !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled request got %v", err)
+		t.Errorf("a canceled request got %v", err)
 	}
 	if len(world.Requests()) != 0 {
-		t.Error("a cancelled request reached the server")
+		t.Error("a canceled request reached the server")
 	}
 }

@@ -17,7 +17,7 @@ type operation struct {
 	duration        time.Duration
 	// specs are those of a PUT, to recognize its repetition.
 	specs []cmek.RegionSpec
-	// before is the CMEK as reads show it until visibleAt.
+	// before is the CMEK as reads show it until visibleAt; the zero time hides nothing.
 	before    cmek.ClusterInfo
 	visibleAt time.Time
 	// finish ends the work of one region each and reports whether it went well.
@@ -27,18 +27,18 @@ type operation struct {
 // cmekOperation is an operation that wraps, enables or revokes. It must be made before the cluster changes, since it keeps
 // how the cluster looked.
 func (w *World) cmekOperation(c *cluster, now time.Time) *operation {
-	return &operation{
+	op := &operation{
 		running: cmek.CMEKOperationRunning, failed: cmek.CMEKOperationFailed, duration: w.duration(RotationDuration),
 		before: w.visibleInfo(c, now),
 	}
+	if w.is(StatusFlip, "after") {
+		op.visibleAt = now.Add(min(statusLag, op.duration))
+	}
+	return op
 }
 
 // begin starts the operation, in place of one that runs. One without duration is over at once.
 func (w *World) begin(c *cluster, op *operation, now time.Time) {
-	op.visibleAt = now
-	if w.is(StatusFlip, "after") {
-		op.visibleAt = now.Add(min(statusLag, op.duration))
-	}
 	c.operation, c.updated = op, now
 	w.agenda.at(now.Add(op.duration), func(due time.Time) {
 		if c.operation == op {

@@ -3,6 +3,7 @@ package simulator
 import (
 	_ "embed"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -168,7 +169,7 @@ func FleetSeed(n, regions int) Seed {
 			seed.Keys = append(seed.Keys, fleetKeys(group, multiRegion, names)...)
 		}
 		cluster := ClusterSeed{
-			ID: derivedUUID("cluster", fmt.Sprint(i)), Name: fmt.Sprintf("fleet-%05d", i),
+			ID: derivedUUID("cluster", strconv.Itoa(i)), Name: fmt.Sprintf("fleet-%05d", i),
 			AccountID: fmt.Sprintf("9%011d", i), AgeDays: 500, Labels: map[string]string{"team": fmt.Sprintf("team-%d", group)},
 		}
 		for _, region := range names {
@@ -202,7 +203,7 @@ func fleetKeyURI(group int, multiRegion bool, region string) cmek.KeyURI {
 	if multiRegion {
 		return cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:%s:key/mrk-%032x", region, fleetAccount, group+1))
 	}
-	return cmek.KeyURI("arn:aws:kms:" + region + ":" + fleetAccount + ":key/" + derivedUUID("key", fmt.Sprint(group), region))
+	return cmek.KeyURI("arn:aws:kms:" + region + ":" + fleetAccount + ":key/" + derivedUUID("key", strconv.Itoa(group), region))
 }
 
 // ago is the moment so many days before now.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -90,13 +91,13 @@ func (v *validation) awsKey(place string, key KeySeed) {
 	v.check(slices.Contains([]string{"", originAWS, originExternal}, key.Origin), place+".origin", key.Origin,
 		"write AWS_KMS or EXTERNAL")
 	v.check(key.RotationPeriodDays == 0 || validRotationPeriod(key.RotationPeriodDays), place+".rotation_period_days",
-		fmt.Sprint(key.RotationPeriodDays), "write 90 to 2560, or 0 for none")
+		strconv.Itoa(key.RotationPeriodDays), "write 90 to 2560, or 0 for none")
 	v.check(key.Policy == "" || validPolicy(key.Policy), place+".policy", key.Policy,
 		"write a JSON policy document with Statement")
 	age := key.AgeDays
 	for i, rotation := range key.Rotations {
 		at := fmt.Sprintf("%s.rotations[%d]", place, i)
-		v.check(rotation.AgeDays >= 0 && rotation.AgeDays <= age, at+".age_days", fmt.Sprint(rotation.AgeDays),
+		v.check(rotation.AgeDays >= 0 && rotation.AgeDays <= age, at+".age_days", strconv.Itoa(rotation.AgeDays),
 			"list rotations oldest first, none older than the key")
 		v.check(slices.Contains([]string{"", automatic, onDemand}, rotation.Type), at+".type", rotation.Type,
 			"write AUTOMATIC or ON_DEMAND")
@@ -145,7 +146,7 @@ func (v *validation) regions(place string, c ClusterSeed, generations map[string
 		known, exists := generations[string(r.Key)]
 		v.check(exists || r.Key.Type() == cmek.AzureKeyVault, at+".key", string(r.Key),
 			"add the key to keys, or the Region to its replicas")
-		v.check(r.Behind >= 0 && (r.Behind == 0 || r.Behind < known), at+".behind", fmt.Sprint(r.Behind),
+		v.check(r.Behind >= 0 && (r.Behind == 0 || r.Behind < known), at+".behind", strconv.Itoa(r.Behind),
 			"write at most the number of the key's rotations")
 	}
 	v.check(withKey == 0 || withKey == len(c.Regions), place+".regions", "", "give every region a key or none")

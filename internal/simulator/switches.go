@@ -39,6 +39,7 @@ const (
 	KMSReplicaEvents  = "kms-replica-events"
 	KMSMaterialID     = "kms-material-id"
 	KMSRotationsOrder = "kms-rotations-order"
+	KMSReplicaHistory = "kms-replica-history"
 	CloudTrail        = "cloudtrail"
 )
 
@@ -116,6 +117,8 @@ var switchTable = []Switch{
 		Doc: "Whether DescribeKey and ListKeyRotations carry material ids."},
 	{Name: KMSRotationsOrder, Settings: []string{"oldest-first", "newest-first"},
 		Doc: "Order of ListKeyRotations."},
+	{Name: KMSReplicaHistory, Settings: []string{"listed", "empty"},
+		Doc: "Whether ListKeyRotations at a replica shows the rotations of the multi-Region key, or none."},
 	{Name: CloudTrail, Settings: []string{"on", "off"},
 		Doc: "Whether a trail delivers the KMS's records to EventBridge. Off leaves only the KMS's own events."},
 }

@@ -133,6 +133,33 @@ func TestAStaleReadShowsTheStateBeforeThePUT(t *testing.T) {
 	})
 }
 
+func TestAStaleReadDoesNotHideAnOperationOfCockroachLabs(t *testing.T) {
+	world := newWorld(t, simulator.StatusFlip, "after")
+	if err := world.Lock("payments", "CRDB_PATCH_RUNNING", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if info := getCMEK(t, world, payments); info.Status != cmek.Enabled || len(info.RegionInfos) != 1 {
+		t.Errorf("while the cluster is locked the CMEK reads %+v, want it as it is", info)
+	}
+	if c := getCluster(t, world, payments); c.State != "LOCKED" {
+		t.Errorf("the locked cluster reads %s", c.State)
+	}
+}
+
+func TestAPOSTTreatedAsAPUTIsRefusedLikeOne(t *testing.T) {
+	world := newWorld(t, simulator.POSTWhenEnabled, "rotate")
+	archived := regionSpec("eu-central-1", "arn:aws:kms:eu-central-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f005", "arn:aws:iam::111122223333:role/archive-cmek")
+	call(t, world, "POST", "/clusters/"+archive+"/cmek", specBody(archived)).want(t, 400, "revoked")
+
+	if err := world.Lock("payments", "CRDB_PATCH_RUNNING", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	call(t, world, "POST", "/clusters/"+payments+"/cmek", specBody(paymentsSpec)).want(t, 503, "lock")
+	if c := getCluster(t, world, payments); c.OperationStatus != "CRDB_PATCH_RUNNING" {
+		t.Errorf("the operation that was running became %s", c.OperationStatus)
+	}
+}
+
 func TestASameURIRotationUpdatesOrAppends(t *testing.T) {
 	tests := []struct {
 		switches []string
@@ -308,5 +335,10 @@ func TestSwitchesOfTheKMS(t *testing.T) {
 	}
 	if l := decode[list](t, r.body); len(l.Rotations) != 2 || l.Rotations[0].RotationDate < l.Rotations[1].RotationDate {
 		t.Errorf("rotations are not newest first: %s", r.body)
+	}
+	set(t, world, simulator.KMSReplicaHistory, "empty")
+	r = callKMS(t, world, "eu-west-1", "ListKeyRotations", `{"KeyId":"`+ledgerReplica+`"}`)
+	if l := decode[list](t, r.body); len(l.Rotations) != 0 {
+		t.Errorf("the replica lists rotations: %s", r.body)
 	}
 }

@@ -14,9 +14,7 @@ func Transport(handler http.Handler) http.RoundTripper { return handlerTransport
 type handlerTransport struct{ handler http.Handler }
 
 func (t handlerTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Body != nil {
-		defer request.Body.Close()
-	}
+	defer closeBody(request)
 	if err := request.Context().Err(); err != nil {
 		return nil, err
 	}
