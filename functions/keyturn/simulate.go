@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -20,6 +22,7 @@ type simulateOptions struct {
 	listen       string
 	seed         string
 	rotationTime time.Duration
+	rateLimit    int
 	switches     []string
 	listSwitches bool
 	requestLog   string
@@ -50,6 +53,7 @@ company on AWS. Under /_simulator/ a world shows its requests, its PUTs and the 
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "loopback `address` to serve; port 0 picks a free one")
 	flags.StringVar(&o.seed, "seed", "", "YAML or JSON `file` that describes the world")
 	flags.DurationVar(&o.rotationTime, "rotation-time", 5*time.Second, "how long an operation on a cluster takes")
+	flags.IntVar(&o.rateLimit, "rate-limit", cockroachcloud.UserRate, "`requests` per second that one service account may send")
 	flags.StringArrayVar(&o.switches, "switch", nil, "`name=value` of a switch; repeat for more, \"help\" lists them")
 	flags.BoolVar(&o.listSwitches, "list-switches", false, "list all switches with their settings, and end")
 	flags.StringVar(&o.requestLog, "request-log", "", "`file` for the requests as NDJSON, without headers and bodies")
@@ -114,7 +118,10 @@ func loadSeed(file string) (simulator.Seed, error) {
 
 // turnSwitches reports every switch that is wrong.
 func turnSwitches(world *simulator.World, o simulateOptions) error {
-	problems := []error{world.Set(simulator.RotationDuration, o.rotationTime.String())}
+	problems := []error{
+		world.Set(simulator.RotationDuration, o.rotationTime.String()),
+		world.Set(simulator.RateLimit, strconv.Itoa(o.rateLimit)),
+	}
 	for _, s := range o.switches {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -141,7 +142,7 @@ func (w *World) admit(c *cloudCall, route cloudRoute) *cloudError {
 	if c.caller = w.apiKeys[secret]; c.caller == nil || !isBearer {
 		return &cloudError{status: http.StatusUnauthorized, code: codeUnauthenticated, message: "invalid or expired bearer token"}
 	}
-	if wait := c.caller.bucket.take(c.now); wait > 0 {
+	if wait := c.caller.bucket.take(c.now, float64(w.number(RateLimit))); wait > 0 {
 		status, _ := strconv.Atoi(w.switches[RateLimitStatus])
 		return &cloudError{status: status, code: codeResourceExhausted, message: "rate limit exceeded", retryAfter: wait}
 	}
@@ -251,7 +252,7 @@ type serviceAccount struct {
 func (w *World) addAPIKey(key APIKeySeed, now time.Time) {
 	account := w.accounts[key.ServiceAccount]
 	if account == nil {
-		account = &serviceAccount{name: key.ServiceAccount, roles: []string{orgMember}, bucket: bucket{requestsPerSecond, now}}
+		account = &serviceAccount{name: key.ServiceAccount, roles: []string{orgMember}, bucket: bucket{math.Inf(1), now}}
 		w.accounts[account.name] = account
 	}
 	account.roles = append(account.roles, key.Roles...)
@@ -262,21 +263,18 @@ func (a *serviceAccount) hasAny(roles []string) bool {
 	return slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(a.roles, role) })
 }
 
-// requestsPerSecond is the documented limit for one user; cockroachlabs.com/docs/cockroachcloud/cloud-api.
-const requestsPerSecond = 10
-
-// bucket is a token bucket that is filled when it is looked at. It holds one second's worth.
+// bucket is a token bucket that is filled when it is looked at. It holds one second's worth, and begins full.
 type bucket struct {
 	tokens float64
 	at     time.Time
 }
 
 // take takes a token and returns 0, or says how long to wait for one.
-func (b *bucket) take(now time.Time) (wait time.Duration) {
-	b.tokens = min(requestsPerSecond, b.tokens+now.Sub(b.at).Seconds()*requestsPerSecond)
+func (b *bucket) take(now time.Time, rate float64) (wait time.Duration) {
+	b.tokens = min(max(rate, 1), b.tokens+now.Sub(b.at).Seconds()*rate)
 	b.at = now
 	if b.tokens < 1 {
-		return time.Duration((1 - b.tokens) / requestsPerSecond * float64(time.Second))
+		return time.Duration((1 - b.tokens) / rate * float64(time.Second))
 	}
 	b.tokens--
 	return 0

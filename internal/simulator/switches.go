@@ -12,6 +12,7 @@ import (
 // Names of the switches; what each does is in its Doc.
 const (
 	BusyReply         = "busy-reply"
+	RateLimit         = "rate-limit"
 	RateLimitStatus   = "rate-limit-status"
 	CMEKAbsent        = "cmek-absent"
 	StatusFlip        = "status-flip"
@@ -62,6 +63,8 @@ const (
 var switchTable = []Switch{
 	{Name: BusyReply, Settings: []string{"503", "409", "400"},
 		Doc: "Reply to a write while the cluster is busy: 503 with code 14, 409 with code 10, or 400 with a message about the lock."},
+	{Name: RateLimit, Settings: []string{"10", anyNumber},
+		Doc: "Requests per second that one service account may send; 10 is documented."},
 	{Name: RateLimitStatus, Settings: []string{"429", "503", "403"},
 		Doc: "HTTP status of the reply over the rate limit. Retry-After and the text are documented, the status is not."},
 	{Name: CMEKAbsent, Settings: []string{"disabled", "404", "empty"},

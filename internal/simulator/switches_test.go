@@ -342,3 +342,18 @@ func TestSwitchesOfTheKMS(t *testing.T) {
 		t.Errorf("the replica lists rotations: %s", r.body)
 	}
 }
+
+func TestTheRateLimitIsASwitch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		world := newWorld(t)
+		if err := world.Set(simulator.RateLimit, "3"); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			call(t, world, "GET", "/organization", "").want(t, 200, "")
+		}
+		call(t, world, "GET", "/organization", "").want(t, 429, "rate limit exceeded")
+		time.Sleep(time.Second)
+		call(t, world, "GET", "/organization", "").want(t, 200, "")
+	})
+}
