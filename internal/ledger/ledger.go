@@ -195,7 +195,8 @@ func (l *Ledger) Paused(ctx context.Context) (Pause, error) {
 	if err != nil {
 		return p, fmt.Errorf("read pause flag: %w", err)
 	}
-	return p, decode(r, &p)
+	err = decode(r, &p)
+	return p, err
 }
 
 // SetPause gives the order, or withdraws it with the zero Pause. It holds from the next PUT on.
