@@ -24,6 +24,8 @@ const (
 	changeRefused           cmek.Change = "requests refused"
 	changeClusterUnreadable cmek.Change = "cluster unreadable"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
+	changeSweepIncomplete   cmek.Change = "sweep incomplete"
+	changeUndelivered       cmek.Change = "messages undelivered"
 )
 
 func runbook(change cmek.Change) string {
@@ -33,6 +35,13 @@ func runbook(change cmek.Change) string {
 // ring compares the conditions that hold now with the alarms that are open: a new condition is told once, and so is the end
 // of one. A condition that could not be judged this time stays as it was.
 func ring(item *ledger.Cluster, f Facts, now time.Time, s Settings) {
+	if f.Gone {
+		// Not resolved: nobody can tell any more.
+		for i := range item.Alarms {
+			a := &item.Alarms[i].Alert
+			a.Summary = fmt.Sprintf("Cluster %s is gone, or keyturn may no longer see it; open until then: %s", item.Cluster.Name, a.Summary)
+		}
+	}
 	conditions, unjudged := conditions(item, f, now, s)
 	item.Alarms = transitions(item.Alarms, conditions, unjudged, now, &item.Outbox)
 }
@@ -51,23 +60,33 @@ func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key
 		end := alarm.Alert
 		end.ID = fmt.Sprintf("%s@%d/resolved", alarm.Key, alarm.Since.Unix())
 		end.Resolved, end.Severity, end.Time = true, cmek.Info, now
-		end.Summary = "Resolved: " + end.Summary
 		end.Consequence, end.WayBack, end.Deadline = "", nil, time.Time{}
 		out.Tell(end)
 	}
 	for _, alert := range conditions {
-		if slices.ContainsFunc(alarms, func(a ledger.Alarm) bool { return a.Key == alert.DedupKey }) {
-			continue
-		}
 		alert.ID = fmt.Sprintf("%s@%d", alert.DedupKey, now.Unix())
 		alert.Runbook = runbook(alert.Change)
 		if alert.Time.IsZero() {
 			alert.Time = now
 		}
-		alarms = append(alarms, ledger.Alarm{Key: alert.DedupKey, Since: now, Alert: alert})
-		out.Tell(alert)
+		i := slices.IndexFunc(alarms, func(a ledger.Alarm) bool { return a.Key == alert.DedupKey })
+		switch {
+		case i < 0:
+			alarms = append(alarms, ledger.Alarm{Key: alert.DedupKey, Since: now, Alert: alert})
+			out.Tell(alert)
+		case news(alarms[i].Alert, alert):
+			alarms[i].Alert = alert
+			out.Tell(alert)
+		}
 	}
 	return alarms
+}
+
+// news reports whether an open alarm has become another one: more or less urgent, due at another time, or, where the summary
+// names a state and not a server's words, in another state.
+func news(told, now cmek.Alert) bool {
+	state := now.Change == changeKeyUnusable || now.Change == changeHeld
+	return told.Severity != now.Severity || !told.Deadline.Equal(now.Deadline) || state && told.Summary != now.Summary
 }
 
 // conditions lists what is wrong with the cluster now, one alert for each incident, and tells which dedup keys could not be
@@ -79,10 +98,12 @@ func conditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) (found
 	judged, needed := map[string]bool{}, map[string]bool{}
 	for _, info := range item.CMEK.RegionInfos {
 		spec, distinct := info.Current()
-		needed["key-unusable/"+string(spec.Spec.URI)] = true
-		needed["key-unreadable/"+string(spec.Spec.URI)] = true
+		for _, kind := range []string{keyUnusable, keyUnreadable} {
+			needed[keyAlarm(kind, item, spec.Spec.URI)] = true
+		}
 		fact, read := f.Keys[spec.Spec.URI]
-		if distinct != 1 || !read || (fact.Err != nil && !errors.Is(fact.Err, cmek.ErrDenied)) {
+		passing := fact.Err != nil && !errors.Is(fact.Err, cmek.ErrDenied) && item.KeyFailures < keyFailuresToReport
+		if distinct != 1 || !read || passing {
 			continue
 		}
 		found = append(found, keyConditions(item, spec.Spec, fact, judged)...)
@@ -91,21 +112,37 @@ func conditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) (found
 	return found, func(key string) bool { return needed[key] && !judged[key] }
 }
 
+// Kinds of alarms about a key of a cluster.
+const (
+	keyUnusable   = "key-unusable"
+	keyUnreadable = "key-unreadable"
+)
+
+// keyAlarm is the dedup key of an alarm about a key. It names the cluster, because each cluster tells the beginning and the
+// end for itself.
+func keyAlarm(kind string, item *ledger.Cluster, uri cmek.KeyURI) string {
+	return kind + "/" + item.ID + "/" + string(uri)
+}
+
 // keyConditions judges one key that the cluster needs.
 func keyConditions(item *ledger.Cluster, spec cmek.KeySpec, fact KeyFact, judged map[string]bool) []cmek.Alert {
 	// By the region's own URI: a replica of a multi-Region key is disabled and deleted on its own.
-	unusable, unreadable := "key-unusable/"+string(spec.URI), "key-unreadable/"+string(spec.URI)
+	unusable, unreadable := keyAlarm(keyUnusable, item, spec.URI), keyAlarm(keyUnreadable, item, spec.URI)
 	if judged[unreadable] {
 		return nil // another region with the same key
 	}
 	judged[unreadable] = true
 	if fact.Err != nil {
+		summary := fmt.Sprintf("keyturn cannot read key %s: %v", spec.URI.ID(), fact.Err)
+		if errors.Is(fact.Err, cmek.ErrDenied) {
+			summary = fmt.Sprintf("keyturn may not read key %s", spec.URI.ID())
+		}
 		return []cmek.Alert{{
 			DedupKey: unreadable, Audience: cmek.Operations, Severity: cmek.High, Change: changeKeyUnreadable, Key: spec.URI,
 			Clusters:    affected(item, spec.URI),
-			Summary:     fmt.Sprintf("keyturn may not read key %s", spec.URI.ID()),
+			Summary:     summary,
 			Consequence: "Rotations of this key cannot be followed, and whether it is healthy is not known. This says nothing about the key itself.",
-			WayBack:     []string{fmt.Sprintf("Allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", spec.URI)},
+			WayBack:     []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", spec.URI)},
 		}}
 	}
 	judged[unusable] = true
@@ -201,6 +238,19 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 			"The store key stays wrapped under the older key version until this is settled.",
 			"keyturn status "+item.ID, "keyturn release "+item.ID+"   (once it is settled, if keyturn does not notice by itself)")
 	}
+	if ambiguous := severalKeys(item); len(ambiguous) > 0 {
+		add("ambiguous", changeHeld, cmek.Medium, ambiguous,
+			fmt.Sprintf("Cluster %s has several ENABLED key specs in one region, so keyturn follows none of them there", name),
+			"Rotations of these keys are not followed in these regions until one spec is left.",
+			"keyturn status "+item.ID, "Ask Cockroach Labs support which spec is in force.")
+	}
+	if !item.FailingSince.IsZero() && now.Sub(item.FailingSince) >= undeliveredToReport {
+		add("undelivered", changeUndelivered, cmek.High, nil,
+			fmt.Sprintf("keyturn has not been able to deliver messages about cluster %s for over an hour", name),
+			"Evidence or alerts wait in the ledger; none is lost.",
+			"Look at the function's log for the reason: the archive or a topic refuses.")
+		found[len(found)-1].Audience = cmek.Operations
+	}
 	if overdue, reason := pick(func(w ledger.Work) bool { return s.Mode == Follow && now.Sub(w.Since) >= overdueAfter }); len(overdue) > 0 {
 		add("overdue", changeOverdue, cmek.High, overdue,
 			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", name, reason),
@@ -208,6 +258,17 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 			"keyturn status "+item.ID)
 	}
 	return found
+}
+
+// severalKeys lists the regions with more than one ENABLED key spec.
+func severalKeys(item *ledger.Cluster) (regions []string) {
+	for _, info := range item.CMEK.RegionInfos {
+		open := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Region == info.Region }) // held, and told so
+		if _, distinct := info.Current(); distinct > 1 && !open {
+			regions = append(regions, info.Region)
+		}
+	}
+	return regions
 }
 
 // keyHeld reports whether the work is held because of its key's state, which has an alarm of its own.

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 func apply(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
 	item.Failures = 0
 	remember(item, f, now)
+	item.KeyFailures = keyFailures(item.KeyFailures, f)
 
 	var done []ledger.Done
 	var announced []Verdict
@@ -72,7 +74,10 @@ func apply(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
 			w.State, w.Announced = ledger.Due, true
 			announced = append(announced, v)
 		case Wait:
-			if w.State == ledger.Held {
+			switch {
+			case w.State == ledger.Held && pending(w):
+				w.State = ledger.Requested
+			case w.State == ledger.Held:
 				w.State = ledger.Due // what held it is well again
 			}
 			if w.State == ledger.Requested && now.Sub(w.Request.Intent) >= stuckAfter && w.Request.StuckSince.IsZero() {
@@ -82,6 +87,9 @@ func apply(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
 			}
 		case Send:
 			w.State = ledger.Due
+		case Renew:
+			w.State, w.Since, w.Request = ledger.Due, now, nil
+			w.Failed, w.Lost, w.Attempts, w.Announced, w.Released = 0, 0, 0, false, true
 		}
 		kept = append(kept, w)
 	}
@@ -111,6 +119,10 @@ func remember(item *ledger.Cluster, f Facts, now time.Time) {
 	}
 	if f.CMEKRead {
 		item.CMEK = f.CMEK
+		item.Released = slices.DeleteFunc(item.Released, func(region string) bool {
+			info, ok := f.CMEK.Region(region)
+			return !ok || !info.Status.Failed()
+		})
 	}
 	if !f.CMEKRead {
 		return
@@ -118,6 +130,22 @@ func remember(item *ledger.Cluster, f Facts, now time.Time) {
 	if after, _ := fingerprint(item); after != before || now.Sub(item.SeenAt) > forgottenAfter/2 {
 		item.SeenAt = now
 	}
+}
+
+// keyFailures counts looks in a row in which a key could not be read for another reason than that we may not. Looks that read
+// no key say nothing.
+func keyFailures(before int, f Facts) int {
+	read := false
+	for _, fact := range f.Keys {
+		if fact.Err != nil && !errors.Is(fact.Err, cmek.ErrDenied) {
+			return before + 1
+		}
+		read = true
+	}
+	if read {
+		return 0
+	}
+	return before
 }
 
 // claim turns the regions' due work into requests with an intent at now. From the moment the item is swapped in, a PUT may
@@ -144,7 +172,7 @@ func unclaim(item *ledger.Cluster, intent time.Time) {
 	for i := range item.Work {
 		w := &item.Work[i]
 		if w.State == ledger.Requested && w.Request.Intent.Equal(intent) && w.Request.Answer == nil {
-			w.State, w.Reason = ledger.Due, ""
+			w.State, w.Reason, w.Request = ledger.Due, "", nil
 		}
 	}
 }
@@ -216,7 +244,7 @@ func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time)
 // schedule sets the next look: what is open decides, else the day on which we ask whether the cluster still exists.
 func schedule(item *ledger.Cluster, p Plan, now time.Time, opened bool) {
 	item.NextLook = time.Time{}
-	if item.Gone {
+	if item.Gone && len(item.Work) == 0 {
 		return
 	}
 	item.NextLook = item.SeenAt.Add(forgottenAfter)
@@ -236,6 +264,13 @@ func release(item *ledger.Cluster, now time.Time) (regions []string) {
 			w.State, w.Reason, w.NotBefore = ledger.Due, "released by an operator", time.Time{}
 			w.Failed, w.Lost, w.Attempts, w.Released = 0, 0, 0, true
 			regions = append(regions, w.Region)
+		}
+	}
+	// A failure that no work of ours stands for holds the other clusters of the key up, too.
+	for _, info := range item.CMEK.RegionInfos {
+		if info.Status.Failed() && !slices.Contains(regions, info.Region) && !slices.Contains(item.Released, info.Region) {
+			item.Released = append(item.Released, info.Region)
+			regions = append(regions, info.Region)
 		}
 	}
 	if len(regions) > 0 {

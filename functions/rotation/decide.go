@@ -78,6 +78,7 @@ const (
 	Send     Act = "send"           // a PUT is due
 	Settle   Act = "done"           // the PUT did it
 	Fail     Act = "failed"         // the accepted PUT ended in *_FAILED
+	Renew    Act = "start anew"     // failed work goes on with the key's next version
 	Resend   Act = "send once more" // no trace of the PUT within the grace time; held after the second
 )
 
@@ -128,9 +129,11 @@ type decision struct {
 
 func (d decision) work(w ledger.Work) Verdict {
 	switch {
+	case d.Gone && pending(w) && d.now.Sub(w.Request.Intent) < overdueAfter:
+		return Verdict{Act: Wait, Why: "the Cloud API does not show the cluster, and a PUT may be under way", Until: d.now.Add(backoffMax)}
 	case d.Gone:
 		return Verdict{Act: Drop, Why: "the cluster is gone"}
-	case w.State == ledger.Requested:
+	case pending(w):
 		return d.requested(w)
 	case d.optedOut():
 		return Verdict{Act: Drop, Why: "the cluster has the label keyturn=off"}
@@ -177,6 +180,11 @@ func (d decision) region(info cmek.RegionInfo) Verdict {
 func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) {
 	var v Verdict
 	soon := d.now.Add(busyWait)
+	for _, other := range d.CMEK.RegionInfos {
+		if s := other.Status; s == cmek.Revoked || s == cmek.RevokeFailed {
+			return v.because(Hold, "region %s is %s: hands off", other.Region, s).until(d.now.Add(backoffMax)), cmek.Key{}
+		}
+	}
 	for _, s := range []cmek.Status{d.CMEK.Status, info.Status} {
 		if s.HandsOff() {
 			return v.because(Hold, "status %s: hands off", s).until(d.now.Add(backoffMax)), cmek.Key{}
@@ -205,7 +213,7 @@ func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) 
 	case errors.Is(fact.Err, cmek.ErrDenied):
 		return v.because(Wait, "we may not read the key").until(d.now.Add(backoffMax)), key
 	case fact.Err != nil:
-		return v.because(Wait, "the key could not be read").until(soon), key
+		return v.because(Wait, "the key could not be read: %v", fact.Err).until(soon), key
 	case key.State.Unusable():
 		return v.because(Hold, "the key is %s", key.State).until(soon), key
 	case !key.State.Usable():
@@ -224,6 +232,10 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		if until, lagging := d.lagging(w, key); lagging {
 			v.Version = w.Version
 			return v.because(Wait, "the KMS does not show this version yet").until(until)
+		}
+		if w.Failed > 0 || w.Released {
+			// No key may read ENABLED after a failure, so nothing else would open work for the next version.
+			return v.because(Renew, "the key has the next version %s", key.Version.Short()).until(d.now)
 		}
 		return v.because(Drop, "the key's version is %s", key.Version.Short())
 	}
@@ -284,6 +296,12 @@ func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key)
 		return true
 	}
 	return !key.RotatedAt.IsZero() && info.Newest(uri).UpdatedAt.After(key.RotatedAt.Add(d.settings.Settle))
+}
+
+// pending reports whether the outcome of the work's PUT is still to be read; a hold in between does not settle it.
+func pending(w ledger.Work) bool {
+	return w.State == ledger.Requested || w.State == ledger.Held && w.Request != nil && w.Failed+w.Lost == 0 &&
+		(w.Request.Answer == nil || w.Request.Answer.Outcome != cmek.Refused)
 }
 
 func (d decision) optedOut() bool { return d.Cluster.Labels["keyturn"] == "off" }

@@ -19,7 +19,7 @@ func (w *worker) deliver(ctx context.Context, c *ledger.Cluster) error {
 	_, err := w.update(ctx, c.ID, func(item *ledger.Cluster) error {
 		item.Clear(delivered)
 		if problems != nil {
-			item.RetryAt = time.Now().Add(busyWait)
+			item.Retry(time.Now(), time.Now().Add(busyWait))
 		}
 		return nil
 	})
@@ -34,7 +34,7 @@ func (w *worker) deliverOwn(ctx context.Context) error {
 	delivered, problems := w.deliverAll(ctx, w.lease.Messages)
 	w.lease.Clear(delivered)
 	if problems != nil {
-		w.lease.RetryAt = time.Now().Add(busyWait)
+		w.lease.Retry(time.Now(), time.Now().Add(busyWait))
 	}
 	return errors.Join(problems, w.saveLease(ctx))
 }
@@ -51,13 +51,16 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 			err = w.Archive.PutIfAbsent(ctx, m.ID, m.Evidence)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("deliver %s: %w", m.ID, err))
+			problems = append(problems, fmt.Errorf("deliver %s: %w: %w", m.ID, errUndelivered, err))
 			continue
 		}
 		delivered[m.ID] = true
 	}
 	return delivered, errors.Join(problems...)
 }
+
+// errUndelivered marks what could not be told or archived; it says nothing about the cluster.
+var errUndelivered = errors.New("not delivered")
 
 // unreadable tells that a cluster could not be read several times in a row. The next look that succeeds ends it.
 func unreadable(item *ledger.Cluster, cause error, now time.Time) {
@@ -69,6 +72,20 @@ func unreadable(item *ledger.Cluster, cause error, now time.Time) {
 		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
 	}
 	item.Alarms = transitions(item.Alarms, []cmek.Alert{alert}, func(string) bool { return true }, now, &item.Outbox)
+}
+
+// sweepIncomplete is the alert for a walk that could not read every cluster.
+func sweepIncomplete(s ledger.Sweep, cause error) cmek.Alert {
+	alert := cmek.Alert{
+		DedupKey: "sweep-incomplete", Audience: cmek.Operations, Severity: cmek.High, Change: changeSweepIncomplete,
+		Summary:     fmt.Sprintf("keyturn could not read %d of %d clusters or their keys", s.Failed, s.Clusters),
+		Consequence: "Rotations that no event told of are not found for these, and keyturn cannot say of any key that nobody needs it.",
+		WayBack:     []string{"Look at the function's log for the clusters and reasons; most often a role or a permission is missing."},
+	}
+	if cause != nil {
+		alert.Summary = fmt.Sprintf("keyturn could not list the clusters: %v", cause)
+	}
+	return alert
 }
 
 // apiKeyRefused is the alert for a Cloud API key that no longer lists clusters.

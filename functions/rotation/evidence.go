@@ -56,8 +56,11 @@ func file(item *ledger.Cluster, w ledger.Work, d ledger.Done, previous ledger.Do
 		data = fmt.Appendf(nil, `{"schema":%q,"number":%d,"previous_sha256":%q,"error":%q}`, EvidenceSchema, record.Number, record.PreviousSHA256, err)
 	}
 	sum := sha256.Sum256(data)
-	item.Chain = ledger.Chain{Count: record.Number, Last: hex.EncodeToString(sum[:])}
-	item.File(fmt.Sprintf("evidence/%s/%06d-%s.json", item.ID, record.Number, w.Region), data)
+	if item.Chain.Start.IsZero() {
+		item.Chain.Start = d.At.UTC()
+	}
+	item.Chain.Count, item.Chain.Last = record.Number, hex.EncodeToString(sum[:])
+	item.File(fmt.Sprintf("evidence/%s/%s-%06d-%s.json", item.ID, item.Chain.Start.Format("20060102T150405Z"), record.Number, w.Region), data)
 }
 
 // fingerprint is a hash of the inventory, to tell whether a read showed anything new.

@@ -27,7 +27,7 @@ func TestEvidenceTellsTheWholeFollowThrough(t *testing.T) {
 		work(func(w *ledger.Work) { w.RotatedAt = ago(61 * time.Minute) }))
 	work := w.item.Work[0]
 	names, data := records(w.apply().item)
-	if want := []string{"evidence/c-1/000001-us-east-1.json"}; !reflect.DeepEqual(names, want) {
+	if want := []string{"evidence/c-1/20261120T120000Z-000001-us-east-1.json"}; !reflect.DeepEqual(names, want) {
 		t.Fatalf("the archive gets %q, want %q", names, want)
 	}
 	var got Evidence

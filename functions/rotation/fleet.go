@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -43,17 +44,27 @@ func failedRegion(c *ledger.Cluster, work ledger.Work, self string) string {
 			return w.Region
 		}
 	}
+	if c.Gone || c.Cluster.Labels["keyturn"] == "off" || c.CMEK.Status.HandsOff() {
+		return ""
+	}
 	for _, info := range c.CMEK.RegionInfos {
-		if info.Status.Failed() && info.Newest(work.Key).Spec.URI != "" && !own(info.Region) && !released(c, info.Region) {
+		if info.Status.Failed() && !info.Status.HandsOff() && inForce(info, work.Key) && !own(info.Region) && !released(c, info.Region) {
 			return info.Region
 		}
 	}
 	return ""
 }
 
-// released reports whether an operator has let the region's work try again.
+// inForce reports whether the region still has to do with the key: a key that is DISABLED there is a past one.
+func inForce(info cmek.RegionInfo, key cmek.KeyURI) bool {
+	return slices.ContainsFunc(info.KeyInfos, func(k cmek.KeyInfo) bool {
+		return k.Spec.URI.SameKey(key) && k.Status != cmek.Disabled
+	})
+}
+
+// released reports whether an operator has let the region's work try again, or the others go on without it.
 func released(c *ledger.Cluster, region string) bool {
-	return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Region == region && w.Released })
+	return slices.Contains(c.Released, region) || slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Region == region && w.Released })
 }
 
 func named(c *ledger.Cluster) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -110,7 +111,7 @@ func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) erro
 			if !uris[k.Spec.URI] {
 				continue
 			}
-			fact := w.keys.read(ctx, w.KMS, k.Spec.URI)
+			fact := w.keys.read(ctx, w.KMS, k.Spec.URI, w.Log)
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("read key %s: %w", k.Spec.URI, err)
 			}
@@ -139,7 +140,7 @@ type keyEntry struct {
 
 const keysCached = 1024
 
-func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI) KeyFact {
+func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI, log *slog.Logger) KeyFact {
 	k.mu.Lock()
 	if k.entries == nil || len(k.entries) >= keysCached {
 		k.entries = map[cmek.KeyURI]*keyEntry{}
@@ -156,5 +157,8 @@ func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI) KeyFact {
 	}
 	defer close(entry.read)
 	entry.fact.Key, entry.fact.Err = kms.Key(ctx, uri)
+	if err := entry.fact.Err; err != nil {
+		log.Warn("key not read", "key", uri, "err", err)
+	}
 	return entry.fact
 }

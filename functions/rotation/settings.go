@@ -101,6 +101,10 @@ const (
 	backoffMax     = 10 * time.Minute
 	// refusalsToReport is the number of refusals in a row that a person should hear of.
 	refusalsToReport = 5
+	// keyFailuresToReport is the number of looks in a row at a key that fail before it is reported; undeliveredToReport is how
+	// long messages may wait before that is.
+	keyFailuresToReport = 3
+	undeliveredToReport = time.Hour
 )
 
 // backoff is the wait after the nth failure in a row: 15 s, doubled each time, at most 10 min.

@@ -21,6 +21,9 @@ func (d decision) requested(w ledger.Work) Verdict {
 		return v.because(Wait, "the outcome was not read yet").until(d.now)
 	}
 	info, ok := d.CMEK.Region(w.Region)
+	if !ok && d.now.Sub(r.Intent) < overdueAfter {
+		return v.because(Wait, "the region is not shown").until(d.now.Add(backoffMax))
+	}
 	if !ok {
 		return v.because(Drop, "the region is gone")
 	}

@@ -61,9 +61,10 @@ func TestDecideWhetherAnAcceptedPutIsDone(t *testing.T) {
 		{sentence: "the label keyturn=off does not stop the watch", given: []given{accepted, updated(after), optedOut}, want: Settle},
 		{sentence: "a cluster revoked since is left alone", want: Hold, because: "hands off",
 			given: []given{accepted, updated(after), func(w *world) { w.facts.CMEK.Status = cmek.Revoked }}},
-		{sentence: "a cluster that is gone drops it", given: []given{accepted, gone}, want: Drop, because: "cluster is gone"},
-		{sentence: "a region that is gone drops it", want: Drop, because: "region is gone",
-			given: []given{accepted, func(w *world) { w.facts.CMEK.RegionInfos = nil }}},
+		{sentence: "a cluster that is not shown keeps it open: a role may have been taken away", given: []given{accepted, gone}, want: Wait, because: "does not show the cluster"},
+		{sentence: "a cluster that is gone for a day drops it", given: []given{accepted, sent(25 * time.Hour), gone}, want: Drop, because: "cluster is gone"},
+		{sentence: "a region that is gone for a day drops it", want: Drop, because: "region is gone",
+			given: []given{accepted, sent(25 * time.Hour), func(w *world) { w.facts.CMEK.RegionInfos = nil }}},
 		{sentence: "a region that no longer lists the key drops it", given: []given{accepted, usingKey(newKey)}, want: Drop, because: "key changed"},
 	})
 }
@@ -124,7 +125,7 @@ func TestDecideWhetherALostPutArrived(t *testing.T) {
 		{sentence: "without a trace for the second time it is lost again", given: []given{timedOut, sent(10 * time.Minute), lostOnce}, want: Resend},
 		{sentence: "a cluster locked by an operation with another name is no trace of ours", want: Resend,
 			given: []given{timedOut, sent(time.Hour), state(cmek.StateLocked), operation("CRDB_SCALE_RUNNING")}},
-		{sentence: "without a trace it is not sent again to a cluster that is gone", given: []given{timedOut, sent(time.Hour), gone}, want: Drop},
+		{sentence: "without a trace it is not sent again to a cluster that is gone", given: []given{timedOut, sent(time.Hour), gone}, want: Wait},
 		{sentence: "a region of unknown status is waited for, however long", given: []given{timedOut, sent(time.Hour), regionStatus(strange)}, want: Wait},
 	})
 }

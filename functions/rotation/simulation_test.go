@@ -434,7 +434,8 @@ func (s *schedule) checkLedger() {
 }
 
 func (s *schedule) evidence(clusterID string, n int) (data []byte, record rotation.Evidence) {
-	names := s.records(fmt.Sprintf("evidence/%s/%06d-", clusterID, n))
+	number := fmt.Sprintf("-%06d-", n)
+	names := slices.DeleteFunc(s.records("evidence/"+clusterID+"/"), func(name string) bool { return !strings.Contains(name, number) })
 	if len(names) != 1 {
 		s.t.Errorf("seed %d: %d records are number %d of cluster %s, want one", s.seed, len(names), n, clusterID)
 		return nil, record

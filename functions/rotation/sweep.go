@@ -20,15 +20,16 @@ func (w *worker) sweepDue(now time.Time) bool {
 	return s.Running() || !now.Before(s.Began.Add(w.Settings.SweepEvery))
 }
 
-// sweep visits one page of clusters, from where the walk stopped, and keeps its place in the worker's record.
-func (w *worker) sweep(ctx context.Context) error {
+// sweep visits one page of clusters, from where the walk stopped, and keeps its place in the worker's record. It reports
+// whether there is a point in going on with the next page.
+func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s := &w.lease.Sweep
 	if !s.Running() {
 		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete}
 	}
 	clusters, next, err := w.Cloud.ClusterPage(ctx, s.Page)
 	if err != nil {
-		return w.pageFailed(ctx, err)
+		return false, w.pageFailed(ctx, err)
 	}
 	s.PageFailures = 0
 	todo := clusters[min(s.Skip, len(clusters)):]
@@ -46,8 +47,14 @@ func (w *worker) sweep(ctx context.Context) error {
 			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "seconds", int(s.Ended.Sub(s.Began).Seconds()))
 		}
 	}
-	w.lease.Alarms = transitions(w.lease.Alarms, nil, func(string) bool { return false }, time.Now(), &w.lease.Outbox)
-	return errors.Join(err, w.saveLease(ctx), w.deliverOwn(ctx))
+	var conditions []cmek.Alert
+	if !s.Running() && s.Failed > 0 {
+		conditions = append(conditions, sweepIncomplete(*s, nil))
+	}
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return s.Running() && key == "sweep-incomplete" },
+		time.Now(), &w.lease.Outbox)
+	saveErr := w.saveLease(ctx)
+	return saveErr == nil && visited > failed, errors.Join(err, saveErr, w.deliverOwn(ctx))
 }
 
 // pageFailed notes that the list of clusters could not be read.
@@ -58,9 +65,14 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 		// Not complete: the next walk begins at the first page.
 		s.Ended, s.Page, s.Skip, s.PageFailures = now, "", 0, 0
 	}
-	if errors.Is(cause, cmek.ErrDenied) {
-		w.lease.Alarms = transitions(w.lease.Alarms, []cmek.Alert{apiKeyRefused(cause)}, func(string) bool { return true }, now, &w.lease.Outbox)
+	var conditions []cmek.Alert
+	switch {
+	case errors.Is(cause, cmek.ErrDenied):
+		conditions = append(conditions, apiKeyRefused(cause))
+	case !s.Running():
+		conditions = append(conditions, sweepIncomplete(*s, cause))
 	}
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(string) bool { return true }, now, &w.lease.Outbox)
 	return errors.Join(fmt.Errorf("list clusters: %w", cause), w.saveLease(ctx), w.deliverOwn(ctx))
 }
 

@@ -53,7 +53,9 @@ func (w *worker) run(ctx context.Context) error {
 			if err := w.look(ctx, c); err != nil {
 				problems = append(problems, err)
 				w.looks[c.ID] = looksPerTick
-				failures++
+				if !errors.Is(err, cmek.ErrDenied) && !errors.Is(err, errUndelivered) {
+					failures++ // the others say nothing about the next cluster
+				}
 				continue
 			}
 			failures = 0
@@ -64,10 +66,16 @@ func (w *worker) run(ctx context.Context) error {
 		if !w.sweepDue(time.Now()) {
 			break
 		}
-		if err := w.sweep(ctx); err != nil {
-			problems = append(problems, err)
+		goOn, err := w.sweep(ctx)
+		problems = append(problems, err)
+		if !goOn {
 			break
 		}
+	}
+	if failures >= outage && w.timeLeft(ctx) && w.sweepDue(time.Now()) {
+		// The sweep must not wait for ever behind clusters that cannot be looked at.
+		_, err := w.sweep(ctx)
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }

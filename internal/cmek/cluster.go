@@ -113,16 +113,20 @@ func (r RegionInfo) Current() (info KeyInfo, distinct int) {
 	if len(specs) != 1 {
 		return KeyInfo{}, len(specs)
 	}
-	return r.Newest(specs[0].URI), 1
+	return r.newest(func(k KeyInfo) bool { return k.Spec == specs[0] }), 1
 }
 
 // Newest returns the newest info with the URI; the zero KeyInfo if there is none. A same-URI rotation may update an info or
 // append another and end the first as DISABLED, in an order that is not documented: the info created last is the newest,
 // then the one updated last, then the one that is not DISABLED, then the later one in the list.
 func (r RegionInfo) Newest(uri KeyURI) KeyInfo {
+	return r.newest(func(k KeyInfo) bool { return k.Spec.URI == uri })
+}
+
+func (r RegionInfo) newest(match func(KeyInfo) bool) KeyInfo {
 	var newest KeyInfo
 	for _, k := range r.KeyInfos {
-		if k.Spec.URI == uri && (newest.Spec.URI == "" || !k.olderThan(newest)) {
+		if match(k) && (newest.Spec.URI == "" || !k.olderThan(newest)) {
 			newest = k
 		}
 	}
@@ -130,13 +134,13 @@ func (r RegionInfo) Newest(uri KeyURI) KeyInfo {
 }
 
 func (k KeyInfo) olderThan(other KeyInfo) bool {
+	if a, b := k.Status == Disabled, other.Status == Disabled; a != b {
+		return a
+	}
 	if c := k.CreatedAt.Compare(other.CreatedAt); c != 0 {
 		return c < 0
 	}
-	if c := k.UpdatedAt.Compare(other.UpdatedAt); c != 0 {
-		return c < 0
-	}
-	return k.Status == Disabled && other.Status != Disabled
+	return k.UpdatedAt.Before(other.UpdatedAt)
 }
 
 // Cluster states and operations that matter to us, verbatim from the Cloud API.

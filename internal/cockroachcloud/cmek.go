@@ -124,7 +124,7 @@ func (w clusterInfo) toCMEK() cmek.ClusterInfo {
 		region := cmek.RegionInfo{Region: r.Region, Status: r.Status}
 		for _, k := range r.KeyInfos {
 			region.KeyInfos = append(region.KeyInfos, cmek.KeyInfo{
-				Spec: k.Spec, Status: k.Status, UserMessage: k.UserMessage,
+				Spec: k.Spec, Status: k.Status, UserMessage: clip(k.UserMessage),
 				CreatedAt: k.CreatedAt.Time, UpdatedAt: k.UpdatedAt.Time,
 			})
 		}

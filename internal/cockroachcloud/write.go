@@ -49,6 +49,9 @@ func (e *Error) answer() cmek.Answer {
 	return a
 }
 
+// clientClosedRequest is the status of a request that was canceled, as nginx and grpc-gateway use it.
+const clientClosedRequest = 499
+
 // outcome judges a write that failed. The API answers 4xx, 501 and 503 (cluster not ready, or locked by another job)
 // without having begun; a 500, or a 502 and 504 from a proxy, may have come after that.
 func (e *Error) outcome() cmek.Outcome {
@@ -57,6 +60,8 @@ func (e *Error) outcome() cmek.Outcome {
 		return cmek.Refused
 	case status/100 == 2:
 		return cmek.Accepted // The server said yes, even if the rest of its answer is lost.
+	case !e.rateLimited && (status == http.StatusRequestTimeout || status == clientClosedRequest):
+		return cmek.Unknown // gRPC's Canceled, by the gateway's old and new mapping: the operation may have begun
 	case e.rateLimited, status/100 == 4, e.redirect(),
 		status == http.StatusNotImplemented, status == http.StatusServiceUnavailable:
 		return cmek.Refused

@@ -38,9 +38,22 @@ func Load(settings any, environ []string) error {
 	case err != nil:
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	problems = append(problems, checks(reflect.ValueOf(settings))...)
+	for _, problem := range checks(reflect.ValueOf(settings)) {
+		if !named(problems, problem) { // what could not be read need not be checked
+			problems = append(problems, problem)
+		}
+	}
 	slices.SortStableFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)
+}
+
+// named reports whether the variable that the problem begins with is named in another problem already.
+func named(problems []error, problem error) bool {
+	name, _, _ := strings.Cut(problem.Error(), " ")
+	name = strings.TrimSuffix(name, ":")
+	return slices.ContainsFunc(problems, func(other error) bool {
+		return strings.HasPrefix(other.Error(), name+" ") || strings.HasPrefix(other.Error(), name+":")
+	})
 }
 
 // variable is a field's variable and type.

@@ -28,9 +28,12 @@ type Cluster struct {
 	Outbox
 	// Chain links the cluster's evidence records.
 	Chain Chain `json:"chain,omitzero"`
-	// Failures counts looks that failed in a row, for their backoff.
-	Failures int       `json:"failures,omitempty"`
-	NextLook time.Time `json:"next_look,omitzero"`
+	// Released are regions whose failure an operator has dealt with although no work of ours stands for it.
+	Released []string `json:"released,omitempty"`
+	// Failures counts looks that failed in a row, for their backoff; KeyFailures those that could not read a key.
+	Failures    int       `json:"failures,omitempty"`
+	KeyFailures int       `json:"key_failures,omitempty"`
+	NextLook    time.Time `json:"next_look,omitzero"`
 
 	record Record
 }
@@ -145,6 +148,9 @@ type Alarm struct {
 
 // Chain is the head of a cluster's chain of evidence.
 type Chain struct {
+	// Start is when the chain began. It is in the records' names, so that a chain begun anew, in a new ledger over an old
+	// archive, does not run into the names of the one before.
+	Start time.Time `json:"start,omitzero"`
 	// Count is the number of records so far, Last the hex SHA-256 of the newest one's bytes.
 	Count int    `json:"count"`
 	Last  string `json:"last,omitempty"`

@@ -14,6 +14,8 @@ type Outbox struct {
 	Messages []Message `json:"outbox,omitempty"`
 	// RetryAt is when to try again after a failed delivery; zero for at once.
 	RetryAt time.Time `json:"outbox_retry_at,omitzero"`
+	// FailingSince is when the first of the deliveries failed that have failed in a row; zero if none has.
+	FailingSince time.Time `json:"outbox_failing_since,omitzero"`
 }
 
 // atOnce is a due time before all others: a message that was never tried goes first.
@@ -53,6 +55,14 @@ func (o *Outbox) File(name string, record []byte) {
 	o.Messages = append(o.Messages, Message{ID: name, Evidence: record})
 }
 
+// Retry notes a failed delivery, to be tried again at the given time.
+func (o *Outbox) Retry(now, at time.Time) {
+	o.RetryAt = at
+	if o.FailingSince.IsZero() {
+		o.FailingSince = now
+	}
+}
+
 // Clear takes the delivered messages out.
 func (o *Outbox) Clear(delivered map[string]bool) {
 	var rest []Message
@@ -62,6 +72,9 @@ func (o *Outbox) Clear(delivered map[string]bool) {
 		}
 	}
 	o.Messages, o.RetryAt = rest, time.Time{}
+	if len(rest) == 0 {
+		o.FailingSince = time.Time{}
+	}
 }
 
 func encode(v any) ([]byte, error) {

@@ -1,0 +1,140 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// brokenKMS cannot be reached, which is no denial.
+type brokenKMS struct{}
+
+func (brokenKMS) Key(context.Context, cmek.KeyURI) (cmek.Key, error) {
+	return cmek.Key{}, errors.New("ValidationError: the role's ARN is malformed")
+}
+
+// denying refuses the CMEK of some clusters.
+type denying struct {
+	rotation.Cloud
+	denied map[string]bool
+}
+
+func (d denying) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) {
+	if d.denied[id] {
+		return cmek.ClusterInfo{}, fmt.Errorf("read CMEK: %w", cmek.ErrDenied)
+	}
+	return d.Cloud.CMEK(ctx, id)
+}
+
+// refusing takes no evidence.
+type refusing struct{}
+
+func (refusing) PutIfAbsent(context.Context, string, []byte) error { return errors.New("bucket is gone") }
+
+// minutes runs ticks whose errors are expected.
+func minutes(f *rotation.Function, n int) {
+	for range n {
+		next := time.Now().Add(time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 55*time.Second)
+		_ = f.Tick(ctx)
+		cancel()
+		time.Sleep(time.Until(next))
+	}
+}
+
+// told lists the changes that operations heard of.
+func told(f *rotation.Function) (changes []string) {
+	for _, a := range f.Notifier.(*cmektest.Notifier).Alerts() {
+		if a.Audience == cmek.Operations && !a.Resolved {
+			changes = append(changes, string(a.Change)+": "+a.Summary)
+		}
+	}
+	return changes
+}
+
+func contains(list []string, part string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, part) })
+}
+
+func TestAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world, err := simulator.New(simulator.DefaultSeed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		f.KMS = brokenKMS{}
+		minutes(f, 60)
+		if changes := told(f); !contains(changes, "key unreadable") || !contains(changes, "malformed") {
+			t.Errorf("an hour without a KMS told operations %q, want that keys cannot be read, and why", changes)
+		}
+	})
+}
+
+func TestClustersThatWeMayNotReadDoNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world, err := simulator.New(simulator.FleetSeed(60, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		minutes(f, 2) // all are known, then access to most is taken away
+		denied := map[string]bool{}
+		seed := simulator.FleetSeed(60, 1)
+		for _, c := range seed.Clusters[:50] {
+			denied[c.ID] = true
+		}
+		f.Cloud = denying{f.Cloud, denied}
+		healthy := seed.Clusters[59]
+		if err := world.Set(simulator.CloudTrail, "off"); err != nil {
+			t.Fatal(err)
+		}
+		if err := world.Rotate(string(healthy.Regions[0].Key)); err != nil {
+			t.Fatal(err)
+		}
+		minutes(f, 90) // no event is delivered: a sweep must find it
+		for _, key := range world.StoreKeys() {
+			if key.ClusterID == healthy.ID && key.Behind {
+				t.Error("the rotation of a healthy cluster was not found within 90 minutes")
+			}
+		}
+		if changes := told(f); !contains(changes, "cluster unreadable") || !contains(changes, "sweep incomplete") {
+			t.Errorf("operations heard %q, want of the clusters and the sweep", changes)
+		}
+	})
+}
+
+func TestEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := sharedKey(30)
+		world, err := simulator.New(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		f.Archive = refusing{}
+		minutes(f, 2)
+		if err := world.Rotate(string(seed.Clusters[0].Regions[0].Key)); err != nil {
+			t.Fatal(err)
+		}
+		minutes(f, 180)
+		for _, key := range world.StoreKeys() {
+			if key.Behind {
+				t.Errorf("%s was not followed within three hours", key.Cluster)
+			}
+		}
+		if changes := told(f); !contains(changes, "messages undelivered") {
+			t.Errorf("operations heard %q, want that messages wait", changes)
+		}
+	})
+}
