@@ -117,6 +117,9 @@ func (e *ending) reached(v view) bool {
 		e.swept = true
 		tell(e.display, "%s read, %s of work open.\n", count(sweep.Clusters, "cluster"), count(openWork(v.clusters), "piece"))
 	}
+	if sweep.Complete.Before(sweep.Ended) && v.problem == nil && time.Since(sweep.Ended) < tickTime {
+		return false // the tick is about to end, and to say why
+	}
 	if openWork(v.clusters) == 0 {
 		return undelivered(v.clusters) == 0
 	}
@@ -135,6 +138,8 @@ func (p *program) concludeFollow(display display, v view, followed int) error {
 	people := urgent(v.clusters, v.worker)
 	printUrgent(display, palette(p.color()), people)
 	switch {
+	case sweep.Complete.Before(sweep.Ended) && v.problem == nil:
+		return fmt.Errorf("the sweep could not read %d of %d clusters; the log of the worker that swept says why", sweep.Failed, sweep.Clusters)
 	case sweep.Complete.Before(sweep.Ended):
 		return fmt.Errorf("the sweep could not read the whole fleet: %w", v.problem)
 	case open > 0 || len(people) > 0:
