@@ -39,7 +39,9 @@ func (d denying) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) 
 // refusing takes no evidence.
 type refusing struct{}
 
-func (refusing) PutIfAbsent(context.Context, string, []byte) error { return errors.New("bucket is gone") }
+func (refusing) PutIfAbsent(context.Context, string, []byte) error {
+	return errors.New("bucket is gone")
+}
 
 // minutes runs ticks whose errors are expected.
 func minutes(f *rotation.Function, n int) {
