@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,111 +17,140 @@ import (
 
 // Decode reads one EventBridge event, as a rule delivers it to its target.
 //
-// No events and no error mean that the payload is not for us: a notice that is not in [Table], a call that failed, a
-// notice about something that is no KMS key. Such payloads cost little more than one scan of their bytes.
+// No events and no error mean that the payload is not for us: a notice that is not in [Table]. Such payloads cost one scan
+// of their bytes.
 //
 // An error means that the payload cannot be understood although it claims to be for us, or that it is not an EventBridge
 // event at all. It names the field and the reason, quotes at most a short piece of the payload, and comes without events.
 //
-// Every event has a Change, a Source that is the String of its row, and a Key that is an ARN of one key in one Region;
-// Account and Region are those of that ARN. ID, Version, Previous and Time may be zero. A rotation that is told twice, by
-// KMS and by CloudTrail, gives two events with different IDs for the same Change of the same Key, with the same Version
-// if both notices carry it. Keys that AWS manages rotate too and look the same on the wire.
+// Every event has a Source that is the String of its row, and the Change of its row, or the row's Failed if Error is set. Key
+// is the ARN of one key in one Region; it is an alias ARN if the notice names nothing better, and "" if it names no key (or
+// the call failed and names none that could exist), but a rotation always names its key. Account and Region are those of the Key, or else those where the call was
+// recorded. ID, Version, Previous and Time may be zero. A rotation that is told twice, by KMS and by CloudTrail, gives two
+// events with different IDs for the same Change of the same Key, with the same Version if both notices carry it. Keys that
+// AWS manages look the same on the wire.
 func Decode(payload []byte) ([]cmek.Event, error) {
-	var n notice
-	if err := json.Unmarshal(payload, &n, tolerant); err != nil {
+	var head envelope
+	if err := json.Unmarshal(payload, &head, tolerant); err != nil {
 		if foreign(payload) {
 			return nil, nil
 		}
 		return nil, explain(err)
 	}
-	if n.Source == "" || n.DetailType == "" {
+	if head.Source == "" || head.DetailType == "" {
 		return nil, errors.New("not an EventBridge event: source or detail-type is missing")
 	}
-	position, ok := positions[selector{n.Source, n.DetailType, n.Detail.EventName}]
-	if !ok || n.Detail.ErrorCode != "" {
+	row, ok := lookup[head.selector()]
+	if !ok {
 		return nil, nil
 	}
-	row := understood[position]
-	if n.Version != "0" {
-		return nil, fmt.Errorf("decode %s: version %q: unknown, want \"0\"", row, clip(n.Version))
-	}
-	event, err := row.decode(&n)
-	if errors.Is(err, errNotForUs) {
-		return nil, nil
-	}
+	event, err := row.decodeEnvelope(payload)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", row, err)
+		return nil, err
 	}
-	event.Source, event.Change = row.String(), row.Change
 	return []cmek.Event{event}, nil
 }
 
-// errNotForUs ends the decoding of a notice that is in the table but concerns no KMS key.
-var errNotForUs = errors.New("not for us")
+// envelope is what tells whether an EventBridge event is for us.
+type envelope struct {
+	DetailType string `json:"detail-type"`
+	Source     string `json:"source"`
+	Detail     struct {
+		EventName string `json:"eventName"`
+		bulk
+	} `json:"detail"`
+}
+
+func (e *envelope) selector() selector { return selector{e.Source, e.DetailType, e.Detail.EventName} }
+
+// bulk is the greater part of a CloudTrail record, named so that it is passed over in one piece: the decoder takes names
+// that it does not know, and all below them, token by token.
+type bulk struct {
+	UserIdentity        passed `json:"userIdentity"`
+	RequestParameters   passed `json:"requestParameters"`
+	ResponseElements    passed `json:"responseElements"`
+	AdditionalEventData passed `json:"additionalEventData"`
+	Resources           passed `json:"resources"`
+	TLSDetails          passed `json:"tlsDetails"`
+}
+
+// passed is a value of any type that nobody looks at.
+type passed struct{}
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (*passed) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	_, err := dec.ReadValue()
+	return err
+}
+
+// decodeEnvelope reads a notice of the row out of an EventBridge event.
+func (row entry) decodeEnvelope(payload []byte) (cmek.Event, error) {
+	var n notice
+	if err := json.Unmarshal(payload, &n, tolerant); err != nil {
+		return cmek.Event{}, explain(err)
+	}
+	if n.Version != "0" {
+		return cmek.Event{}, fmt.Errorf("decode %s: version %q: unknown, want \"0\"", row, clip(n.Version))
+	}
+	return row.event(&n)
+}
+
+// decodeRecord reads a notice of the row out of a CloudTrail record without an envelope.
+func (row entry) decodeRecord(payload []byte) (cmek.Event, error) {
+	var n notice
+	if err := json.Unmarshal(payload, &n.Detail, tolerant); err != nil {
+		return cmek.Event{}, explain(err)
+	}
+	return row.event(&n)
+}
+
+// event makes the event of what was read.
+func (row entry) event(n *notice) (cmek.Event, error) {
+	e := cmek.Event{ID: n.ID, Source: row.String(), Change: row.Change, Time: instant(n.Time), Account: n.Account, Region: n.Region}
+	if row.Name != "" {
+		if err := n.Detail.check(row.Row); err != nil {
+			return cmek.Event{}, fmt.Errorf("decode %s: %w", row, err)
+		}
+		n.Detail.describe(&e, row.Source)
+	}
+	if !e.Succeeded() {
+		e.Change = row.Failed
+	}
+	err := cmp.Or(row.read(n, &e), identifier("event id", e.ID), identifier("id of the amended event", e.Amends))
+	if err != nil {
+		return cmek.Event{}, fmt.Errorf("decode %s: %w", row, err)
+	}
+	e.Account, e.Region = bounded(e.Account), bounded(e.Region)
+	return e, nil
+}
 
 // tolerant accepts what Go's JSON v2 would refuse and AWS does not promise to avoid. Names stay case-sensitive.
 var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // notice is an EventBridge envelope (docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html) with all
-// that any decoder wants of its detail, so that a payload is scanned once.
+// that any reader wants of its detail, so that one scan reads it.
 type notice struct {
-	Version    string   `json:"version"`
-	ID         string   `json:"id"`
-	DetailType string   `json:"detail-type"`
-	Source     string   `json:"source"`
-	Account    string   `json:"account"`
-	Time       string   `json:"time"`
-	Region     string   `json:"region"`
-	Resources  []string `json:"resources"`
-	Detail     struct {
-		kmsDetail
-		record
-	} `json:"detail"`
+	Version   string   `json:"version"`
+	ID        string   `json:"id"`
+	Account   string   `json:"account"`
+	Time      string   `json:"time"`
+	Region    string   `json:"region"`
+	Resources []string `json:"resources"`
+	Detail    detail   `json:"detail"`
 }
 
-// record is a CloudTrail record
-// (docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html).
-type record struct {
-	EventVersion       string     `json:"eventVersion"`
-	EventTime          string     `json:"eventTime"`
-	EventSource        string     `json:"eventSource"`
-	EventName          string     `json:"eventName"`
-	EventType          string     `json:"eventType"`
-	EventID            string     `json:"eventID"`
-	AWSRegion          string     `json:"awsRegion"`
-	RecipientAccountID string     `json:"recipientAccountId"`
-	ErrorCode          string     `json:"errorCode"`
-	Resources          []resource `json:"resources"`
-	ResponseElements   struct {
-		KeyID string `json:"keyId"`
-	} `json:"responseElements"`
-	ServiceEventDetails struct {
-		KeyID                 string `json:"keyId"`
-		CurrentKeyMaterialID  string `json:"currentKeyMaterialId"`
-		PreviousKeyMaterialID string `json:"previousKeyMaterialId"`
-	} `json:"serviceEventDetails"`
+type detail struct {
+	kmsDetail
+	record
 }
 
-// resource is something that a CloudTrail record concerns. AWS writes ARN; tools that normalise records write arn.
-type resource struct {
-	ARN        string `json:"ARN"`
-	Normalised string `json:"arn"`
-}
-
-// check makes sure that the notice carries a CloudTrail record of the type and service that its envelope announces.
-// CloudTrail adds fields under a new minor version; only a new major version may change their meaning.
-func (r *record) check(service, eventType string) error {
-	if major, _, _ := strings.Cut(r.EventVersion, "."); major != "1" {
-		return fmt.Errorf("detail.eventVersion %q: unknown version, want 1.x", clip(r.EventVersion))
-	}
-	if r.EventSource != service {
-		return fmt.Errorf("detail.eventSource %q: want %s", clip(r.EventSource), service)
-	}
-	if r.EventType != eventType {
-		return fmt.Errorf("detail.eventType %q: want %s", clip(r.EventType), eventType)
-	}
-	return nil
+// kmsDetail is the detail of an event that AWS KMS sends by itself.
+type kmsDetail struct {
+	KeyID                 string `json:"key-id"`
+	KeyMaterialID         string `json:"key-material-id"`
+	CurrentKeyMaterialID  string `json:"current-key-material-id"`
+	PreviousKeyMaterialID string `json:"previous-key-material-id"`
+	RotationType          string `json:"rotation-type"`
 }
 
 // foreign reports whether a payload with fields of unexpected types is well-formed and of a kind that no row knows.
@@ -145,7 +175,7 @@ func explain(err error) error {
 	if wrong, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return fmt.Errorf("not JSON: byte %d: %s", wrong.ByteOffset, clip(wrong.Err.Error()))
 	}
-	return fmt.Errorf("not JSON: %s", clip(err.Error()))
+	return fmt.Errorf("read JSON: %w", err)
 }
 
 // jsonKind names the JSON type that was found.
@@ -190,14 +220,18 @@ func instant(text string) time.Time {
 	return t
 }
 
-const (
-	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	digits  = "0123456789"
-)
-
 // clip keeps hostile input out of errors, and so out of logs, beyond a readable length.
 func clip(s string) string {
 	const most = 80
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// bounded keeps a fact from outside to a length that a ledger and an alert can carry.
+func bounded(s string) string {
+	const most = 4096
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}

@@ -56,12 +56,12 @@ func TestEachBadSampleIsRefusedForItsReason(t *testing.T) {
 }
 
 func TestEachRowOfTheTableHasASampleAndEachEventHasARow(t *testing.T) {
-	changes := map[string]cmek.Change{}
+	rows := map[string]Row{}
 	for _, row := range Table() {
-		if _, twice := changes[row.String()]; twice {
+		if _, twice := rows[row.String()]; twice {
 			t.Errorf("%s stands in the table twice", row)
 		}
-		changes[row.String()] = row.Change
+		rows[row.String()] = row
 	}
 	seen := map[string]bool{}
 	for _, file := range samples(t, "testdata/*.json") {
@@ -71,12 +71,17 @@ func TestEachRowOfTheTableHasASampleAndEachEventHasARow(t *testing.T) {
 		}
 		for _, e := range decoded {
 			seen[e.Source] = true
-			if want, ok := changes[e.Source]; !ok || e.Change != want {
+			row, ok := rows[e.Source]
+			want := row.Change
+			if !e.Succeeded() {
+				want = row.Failed
+			}
+			if !ok || e.Change != want {
 				t.Errorf("%s: source %q with change %q; the table says %q", file, e.Source, e.Change, want)
 			}
 		}
 	}
-	for row := range changes {
+	for row := range rows {
 		if !seen[row] {
 			t.Errorf("no sample in testdata is understood as %s", row)
 		}

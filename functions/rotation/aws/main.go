@@ -109,15 +109,17 @@ func wire(environ []string, getenv func(string) string) (lambda.Handler, error) 
 		KMS:      amazon.NewKMS(aws, roles),
 		Ledger:   ledger.New(amazon.NewStore(in(aws, s.Ledger.Region), s.Ledger.Name), random),
 		Archive:  amazon.NewArchive(in(aws, s.Archive.Region), s.Archive.Name, s.Archive.Prefix),
+		Policies: amazon.NewPolicies(aws, roles),
 		Notifier: notifier,
 		Settings: s.Rotation,
 		Log:      log,
 		Holder:   getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}
 	return trigger.Handler{
-		Event: func(ctx context.Context, e cmek.Event) error { return function.Event(ctx, e) },
-		Tick:  func(ctx context.Context, _ time.Time) error { return function.Tick(ctx) },
-		Log:   log,
+		Event:      func(ctx context.Context, e cmek.Event) error { return function.Event(ctx, e) },
+		Subscribes: rotation.Subscribes,
+		Tick:       func(ctx context.Context, _ time.Time) error { return function.Tick(ctx) },
+		Log:        log,
 	}, nil
 }
 

@@ -69,10 +69,10 @@ func (h Handler) message(ctx context.Context, m lambdaevents.SQSMessage) (done b
 		return false
 	}
 	if len(decoded) == 0 {
-		log.InfoContext(ctx, "message is not for us: nothing in it is a change to a KMS key that we understand")
+		log.InfoContext(ctx, "message is not for us: nothing in it is a change that we understand")
 	}
 	done = true
-	for _, e := range decoded {
+	for _, e := range h.subscribed(decoded) {
 		if err := h.Event(ctx, e); err != nil {
 			log.ErrorContext(ctx, "event not handled", "event", e.ID, "change", e.Change, "key", e.Key,
 				"region", e.Region, "principal", e.Principal, "error", err)

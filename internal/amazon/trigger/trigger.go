@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ import (
 type Handler struct {
 	// Event handles one event; an error asks for its redelivery. nil: the function takes no events.
 	Event func(ctx context.Context, e cmek.Event) error
+	// Subscribes lists the changes that Event is called for; other events are done with as they come. Empty: all.
+	Subscribes []cmek.Change
 	// Tick does the function's periodic work; at is the time the tick was scheduled for. nil: the function takes no ticks.
 	Tick func(ctx context.Context, at time.Time) error
 	// Log receives one line for each message that failed. nil: slog.Default.
@@ -91,12 +94,20 @@ func (h Handler) event(ctx context.Context, payload []byte) error {
 		return err
 	}
 	var errs []error
-	for _, e := range decoded {
+	for _, e := range h.subscribed(decoded) {
 		if err := h.Event(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("handle %s of %s: %w", e.Change, e.Key, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// subscribed returns the events that the function wants.
+func (h Handler) subscribed(decoded []cmek.Event) []cmek.Event {
+	if len(h.Subscribes) == 0 {
+		return decoded
+	}
+	return slices.DeleteFunc(decoded, func(e cmek.Event) bool { return !slices.Contains(h.Subscribes, e.Change) })
 }
 
 // clip keeps hostile input out of errors and logs beyond a readable length.

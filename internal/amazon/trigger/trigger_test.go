@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,8 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 		{"an empty batch", nil, `{"batchItemFailures":[]}`, 0},
 		{"all handled", []string{rotation, sample(t, "cloudtrail-rotatekey-automatic")}, `{"batchItemFailures":[]}`, 2},
 		{"one message twice", []string{rotation, rotation}, `{"batchItemFailures":[]}`, 2},
-		{"not for us", []string{sample(t, "foreign-ec2-state-change"), sample(t, "cloudtrail-disablekey")}, `{"batchItemFailures":[]}`, 0},
+		{"not for us", []string{sample(t, "foreign-ec2-state-change"), sample(t, "foreign-custom-event-with-other-types")},
+			`{"batchItemFailures":[]}`, 0},
 		{"a bad message between good ones", []string{rotation, "rotate, please", rotation},
 			`{"batchItemFailures":[{"itemIdentifier":"m1"}]}`, 2},
 		{"a failing event between good ones", []string{rotation, busy, rotation},
@@ -44,7 +46,7 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 		{"a truncated event", []string{rotation[:len(rotation)/2]}, `{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
 		{"wrong types", []string{sample(t, "bad/resources-is-a-string"), `[]`, `7`},
 			`{"batchItemFailures":[{"itemIdentifier":"m0"},{"itemIdentifier":"m1"},{"itemIdentifier":"m2"}]}`, 0},
-		{"an alias", []string{sample(t, "bad/alias")}, `{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
+		{"an alias", []string{sample(t, "bad/alias-as-key-id")}, `{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
 		{"a megabyte of nesting", []string{strings.Repeat("[", 1<<20), rotation},
 			`{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 1},
 		{"SNS notifications", []string{notification(rotation), notification("rotate, please")},
@@ -80,6 +82,41 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 				t.Errorf("%d log lines for %d messages:\n%s", lines, len(tc.bodies), &log)
 			}
 		})
+	}
+}
+
+func TestEventsThatTheFunctionDoesNotSubscribeToAreDoneWithQuietly(t *testing.T) {
+	rotated, disabled := sample(t, "kms-cmk-rotation-automatic"), sample(t, "cloudtrail-disablekey")
+	for _, tc := range []struct {
+		name       string
+		subscribes []cmek.Change
+		want       []cmek.Change
+	}{
+		{"rotations only", []cmek.Change{cmek.Rotated}, []cmek.Change{cmek.Rotated}},
+		{"two changes", []cmek.Change{cmek.KeyWasDisabled, cmek.Rotated}, []cmek.Change{cmek.Rotated, cmek.KeyWasDisabled}},
+		{"all", nil, []cmek.Change{cmek.Rotated, cmek.KeyWasDisabled}},
+	} {
+		var got []cmek.Change
+		var log bytes.Buffer
+		h := Handler{Subscribes: tc.subscribes, Log: slog.New(slog.NewJSONHandler(&log, nil)), Event: func(_ context.Context, e cmek.Event) error {
+			got = append(got, e.Change)
+			return nil
+		}}
+		answer, err := h.Invoke(t.Context(), batchOf(rotated, disabled))
+		if err != nil || string(answer) != `{"batchItemFailures":[]}` {
+			t.Errorf("%s: answer %s, error %v; want no failures", tc.name, answer, err)
+		}
+		for _, payload := range []string{rotated, disabled} {
+			if _, err := h.Invoke(t.Context(), []byte(payload)); err != nil {
+				t.Errorf("%s: a bare event failed: %v", tc.name, err)
+			}
+		}
+		if want := append(tc.want, tc.want...); !slices.Equal(got, want) {
+			t.Errorf("%s: handled %q, want %q, from the queue and then by hand", tc.name, got, want)
+		}
+		if log.Len() > 0 {
+			t.Errorf("%s: want nothing in the log:\n%s", tc.name, &log)
+		}
 	}
 }
 
@@ -206,7 +243,7 @@ func TestAPayloadThatCannotBeServedIsNamed(t *testing.T) {
 		{"a tick without a time", everything, `{"keyturn":"tick"}`, `scheduled "" is not an RFC 3339 time`},
 		{"a tick whose time was not filled in", everything,
 			`{"keyturn":"tick","scheduled":"<aws.scheduler.scheduled-time>"}`, "is not an RFC 3339 time"},
-		{"a bare event that cannot be understood", everything, sample(t, "bad/alias"), "is an alias"},
+		{"a bare event that cannot be understood", everything, sample(t, "bad/alias-as-key-id"), "is an alias"},
 		{"a tick for a function without one", Handler{}, `{"keyturn":"tick","scheduled":"2026-03-22T18:59:00Z"}`, "takes no ticks"},
 		{"an event for a function without one", Handler{}, rotation, "takes no events"},
 		{"a batch for a function without events", Handler{}, string(batchOf(rotation)), "takes no events"},
