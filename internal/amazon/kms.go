@@ -96,21 +96,30 @@ func (k *KMS) reader(uri cmek.KeyURI) keyReader {
 
 // assumeRole makes a client act as the account's reader role, if it has one.
 func (k *KMS) assumeRole(account string) func(*kms.Options) {
+	credentials := k.credentials(account)
+	return func(o *kms.Options) {
+		if credentials != nil {
+			o.Credentials = credentials
+		}
+	}
+}
+
+// credentials are those of the account's reader role; nil if it has none.
+func (k *KMS) credentials(account string) aws.CredentialsProvider {
 	role, ok := k.roles[account]
 	if !ok {
 		role = k.roles[anyAccount]
 	}
 	if role.ARN == "" {
-		return func(*kms.Options) {}
+		return nil
 	}
 	arn := strings.ReplaceAll(role.ARN, "{account}", account)
-	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(k.config), arn, func(o *stscreds.AssumeRoleOptions) {
+	return aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(k.config), arn, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = "keyturn"
 		if role.ExternalID != "" {
 			o.ExternalID = &role.ExternalID
 		}
-	})
-	return func(o *kms.Options) { o.Credentials = aws.NewCredentialsCache(provider) }
+	}))
 }
 
 // key completes what DescribeKey told with what the rotation calls tell.

@@ -2,9 +2,12 @@ package cockroachcloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // BackupConfig is how a cluster's managed backups are taken. A backup needs the CMEK it was encrypted with for as long as
@@ -102,4 +105,38 @@ func (c *Client) MaintenanceWindow(ctx context.Context, id string) (MaintenanceW
 		return MaintenanceWindow{}, fmt.Errorf("read maintenance window: length %q is not a duration", clip(w.Length))
 	}
 	return MaintenanceWindow{offset, length}, nil
+}
+
+// NextMaintenance is when the cluster's maintenance window opens next, from now on; zero if none is set. A window that is
+// open now counts.
+func (c *Client) NextMaintenance(ctx context.Context, id string) (time.Time, error) {
+	window, err := c.MaintenanceWindow(ctx, id)
+	if errors.Is(err, cmek.ErrNotFound) || err == nil && window.Length == 0 {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return window.next(time.Now()), nil
+}
+
+// next is the start of the first window that ends after now.
+func (w MaintenanceWindow) next(now time.Time) time.Time {
+	now = now.UTC()
+	day := now.Truncate(24 * time.Hour)
+	monday := day.AddDate(0, 0, -int((now.Weekday()+6)%7))
+	start := monday.Add(w.Offset).AddDate(0, 0, -7)
+	for !start.Add(w.Length).After(now) {
+		start = start.AddDate(0, 0, 7)
+	}
+	return start
+}
+
+// BackupInterval is the time from one managed backup to the next; zero if there are none.
+func (c *Client) BackupInterval(ctx context.Context, id string) (time.Duration, error) {
+	config, err := c.BackupConfig(ctx, id)
+	if errors.Is(err, cmek.ErrNotFound) || err == nil && !config.Enabled {
+		return 0, nil
+	}
+	return time.Duration(config.FrequencyMinutes) * time.Minute, err
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -189,7 +190,8 @@ func (c *Cluster) WaitUntil(at time.Time) {
 }
 
 // Keys are the canonical URIs of all keys that the cluster names, past ones included: a past key is still needed to read
-// what was written under it.
+// what was written under it. With them go the keys' accounts and the roles that the cluster acts as, for [Ledger.ByAccount]
+// and [Ledger.ByRole].
 func (c *Cluster) Keys() []string {
 	if c.Gone {
 		return nil
@@ -197,9 +199,25 @@ func (c *Cluster) Keys() []string {
 	var keys []string
 	for _, r := range c.CMEK.RegionInfos {
 		for _, k := range r.KeyInfos {
-			keys = append(keys, k.Spec.URI.Canonical())
+			keys = append(keys, k.Spec.URI.Canonical(), accountKey(k.Spec.URI.Account()))
+			if account, name, ok := roleName(k.Spec.AuthPrincipal); ok {
+				keys = append(keys, roleKey(account, name))
+			}
 		}
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
+}
+
+func accountKey(account string) string    { return "account:" + account }
+func roleKey(account, name string) string { return "role:" + account + "/" + name }
+
+// roleName takes the account and the name out of a role's ARN. The path is left out, because IAM's own records leave it out;
+// a name is unique in its account.
+func roleName(arn string) (account, name string, ok bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[2] != "iam" || !strings.HasPrefix(parts[5], "role/") {
+		return "", "", false
+	}
+	return parts[4], parts[5][strings.LastIndex(parts[5], "/")+1:], true
 }

@@ -149,9 +149,26 @@ func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (Agenda, err
 
 // ByKey returns the items of all clusters that name the key, now or in the past, ordered by cluster id.
 func (l *Ledger) ByKey(ctx context.Context, key cmek.KeyURI) ([]*Cluster, error) {
-	records, err := l.store.ByKey(ctx, kindRotation, key.Canonical())
+	return l.byKey(ctx, key.Canonical())
+}
+
+// ByRole returns the items of all clusters that act as the role of that name in the account. An ARN serves as the name, too.
+func (l *Ledger) ByRole(ctx context.Context, account, name string) ([]*Cluster, error) {
+	if a, n, ok := roleName(name); ok {
+		account, name = a, n
+	}
+	return l.byKey(ctx, roleKey(account, name))
+}
+
+// ByAccount returns the items of all clusters that name a key of the account.
+func (l *Ledger) ByAccount(ctx context.Context, account string) ([]*Cluster, error) {
+	return l.byKey(ctx, accountKey(account))
+}
+
+func (l *Ledger) byKey(ctx context.Context, key string) ([]*Cluster, error) {
+	records, err := l.store.ByKey(ctx, kindRotation, key)
 	if err != nil {
-		return nil, fmt.Errorf("query ledger for clusters of key %s: %w", key, err)
+		return nil, fmt.Errorf("query ledger for clusters of %s: %w", key, err)
 	}
 	clusters := make([]*Cluster, 0, len(records))
 	for _, r := range records {
@@ -200,20 +217,23 @@ func (l *Ledger) Paused(ctx context.Context) (Pause, error) {
 }
 
 // SetPause gives the order, or withdraws it with the zero Pause. It holds from the next PUT on.
-func (l *Ledger) SetPause(ctx context.Context, p Pause) error {
-	data, err := encode(p)
+func (l *Ledger) SetPause(ctx context.Context, p Pause) error { return l.setControl(ctx, pauseID, p) }
+
+// setControl writes an operator's order over whatever was there.
+func (l *Ledger) setControl(ctx context.Context, id string, order any) error {
+	data, err := encode(order)
 	if err != nil {
 		return err
 	}
 	for range attempts {
-		r, err := l.store.Get(ctx, kindControl, pauseID)
+		r, err := l.store.Get(ctx, kindControl, id)
 		if err != nil {
-			return fmt.Errorf("read pause flag: %w", err)
+			return fmt.Errorf("read %s: %w", id, err)
 		}
-		r.Kind, r.ID, r.Data = kindControl, pauseID, data
+		r.Kind, r.ID, r.Data = kindControl, id, data
 		if _, err = l.put(ctx, r); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}
-	return fmt.Errorf("write pause flag: %w", ErrConflict)
+	return fmt.Errorf("write %s: %w", id, ErrConflict)
 }

@@ -1,0 +1,140 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+const (
+	kindAlerting   = "alerting"
+	incidentPrefix = "incident#"
+	declaredPrefix = "declared#"
+)
+
+// Incident is one danger that was told about: the alert, the events that belong to it, and how far it is from its end. One
+// without an end (a happening) is closed from the start, and only keeps a repeat of its event from being told again.
+type Incident struct {
+	DedupKey string     `json:"dedup_key"`
+	Alert    cmek.Alert `json:"alert"`
+	// Kind says what is broken, and so what must be read to know that it is well again; "" for a happening.
+	Kind string `json:"kind,omitempty"`
+	// Events are the ids of the newest events that were told under this key.
+	Events []string  `json:"events,omitempty"`
+	Opened time.Time `json:"opened,omitzero"`
+	Closed time.Time `json:"closed,omitzero"`
+	// Recovered is the time of the last event that may have ended it. GoodSince is when a read first showed it well, zero
+	// while reads show it broken.
+	Recovered time.Time `json:"recovered,omitzero"`
+	GoodSince time.Time `json:"good_since,omitzero"`
+	// Repaired is when keyturn last repaired the key by itself.
+	Repaired time.Time `json:"repaired,omitzero"`
+	NextLook time.Time `json:"next_look,omitzero"`
+
+	record Record
+}
+
+// Open reports whether the incident was told about and has not ended.
+func (i *Incident) Open() bool { return !i.Opened.IsZero() && i.Closed.IsZero() }
+
+// Told reports whether the event was told about already.
+func (i *Incident) Told(eventID string) bool { return slices.Contains(i.Events, eventID) }
+
+// Add notes that the event was told about.
+func (i *Incident) Add(eventID string) {
+	const kept = 30
+	i.Events = append(i.Events, eventID)
+	i.Events = i.Events[max(0, len(i.Events)-kept):]
+}
+
+// Incident returns the incident; one that does not exist has only its key.
+func (l *Ledger) Incident(ctx context.Context, dedupKey string) (*Incident, error) {
+	r, err := l.store.Get(ctx, kindAlerting, incidentPrefix+dedupKey)
+	if err != nil {
+		return nil, fmt.Errorf("read incident %s: %w", dedupKey, err)
+	}
+	i := &Incident{DedupKey: dedupKey, record: r}
+	return i, decode(r, i)
+}
+
+// UpdateIncident reads the incident, lets change alter it, and swaps it in; see [Ledger.UpdateCluster].
+func (l *Ledger) UpdateIncident(ctx context.Context, dedupKey string, change func(*Incident) error) (*Incident, error) {
+	for range attempts {
+		i, err := l.Incident(ctx, dedupKey)
+		if err != nil {
+			return nil, err
+		}
+		switch err := change(i); {
+		case errors.Is(err, ErrUnchanged):
+			return i, nil
+		case err != nil:
+			return nil, err
+		}
+		data, err := encode(i)
+		if err != nil {
+			return nil, err
+		}
+		r := i.record
+		r.Kind, r.ID, r.Data, r.NextLook = kindAlerting, incidentPrefix+dedupKey, data, i.NextLook
+		i.record, err = l.put(ctx, r)
+		if err == nil {
+			return i, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("write incident %s: %w, %d times in a row", dedupKey, ErrConflict, attempts)
+}
+
+// DueIncidents returns at most limit open incidents that are due at now, the oldest first.
+func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]*Incident, error) {
+	records, err := l.store.Due(ctx, kindAlerting, now, limit)
+	if err != nil {
+		return nil, fmt.Errorf("query ledger for open incidents: %w", err)
+	}
+	var incidents []*Incident
+	for _, r := range records {
+		i := &Incident{record: r}
+		if err := decode(r, i); err != nil {
+			return nil, err
+		}
+		incidents = append(incidents, i)
+	}
+	return incidents, nil
+}
+
+// OpenIncidents returns all open incidents, for display.
+func (l *Ledger) OpenIncidents(ctx context.Context) ([]*Incident, error) {
+	return l.DueIncidents(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 10_000)
+}
+
+// Declaration is an operator's word that people are at work on a key; automation then leaves it alone.
+type Declaration struct {
+	Since  time.Time `json:"since,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Active reports whether the declaration stands.
+func (d Declaration) Active() bool { return !d.Since.IsZero() }
+
+// Declared reads the operator's word about a key.
+func (l *Ledger) Declared(ctx context.Context, key cmek.KeyURI) (Declaration, error) {
+	var d Declaration
+	r, err := l.store.Get(ctx, kindControl, declaredPrefix+key.Canonical())
+	if err != nil {
+		return d, fmt.Errorf("read declaration about %s: %w", key, err)
+	}
+	err = decode(r, &d)
+	return d, err
+}
+
+// Declare gives the operator's word about a key, or takes it back with the zero Declaration.
+func (l *Ledger) Declare(ctx context.Context, key cmek.KeyURI, d Declaration) error {
+	return l.setControl(ctx, declaredPrefix+key.Canonical(), d)
+}

@@ -1,0 +1,39 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+const policyPrefix = "policy#"
+
+// storedPolicy is the last policy of a key or role that a sweep saw.
+type storedPolicy struct {
+	Document string `json:"document"`
+}
+
+// LastPolicy returns the last policy document noted for a key or role, by its URI or ARN; "" if none was.
+func (l *Ledger) LastPolicy(ctx context.Context, name string) (string, error) {
+	var p storedPolicy
+	r, err := l.store.Get(ctx, kindControl, policyPrefix+name)
+	if err != nil {
+		return "", fmt.Errorf("read last policy of %s: %w", name, err)
+	}
+	err = decode(r, &p)
+	return p.Document, err
+}
+
+// SetLastPolicy notes the policy document of a key or role.
+func (l *Ledger) SetLastPolicy(ctx context.Context, name, document string) error {
+	return l.setControl(ctx, policyPrefix+name, storedPolicy{document})
+}
+
+// PolicyName is the name in the archive of a policy document of a key or role. Each document has one name, so that noting it
+// twice changes nothing.
+func PolicyName(name, document string) string {
+	sum := sha256.Sum256([]byte(document))
+	return "policies/" + strings.NewReplacer(":", "_", "/", "_").Replace(name) + "/" + hex.EncodeToString(sum[:8]) + ".json"
+}
