@@ -1,0 +1,366 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+const disabledAlert = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was disabled"
+
+func TestAnAlertNamesTheClustersThePrincipalAndTheWayBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster("c-2", "payments", cmek.Enabled)
+		w.happens(w.isScheduled("e-1"))
+		w.want("after a deletion was scheduled", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled for deletion; needed by orders, payments")
+		alert := w.last()
+		if alert.Principal != ana || len(alert.Clusters) != 2 || alert.Deadline.IsZero() || len(alert.WayBack) != 3 || alert.Audience != cmek.Owners {
+			t.Errorf("the alert lacks the principal, a cluster, the deadline or a step of the way back:\n%s", alert.Text())
+		}
+		if got := alert.Clusters[0].Regions; !slices.Equal(got, []string{"us-east-1"}) {
+			t.Errorf("regions of the first cluster are %v, want us-east-1", got)
+		}
+	})
+}
+
+func TestAKeyThatNobodyUsesIsRatedLowerOnlyAfterACompleteWalk(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(event("e-1", cmek.KeyWasDisabled, of(unused)))
+		time.Sleep(2 * time.Hour)
+		w.happens(event("e-2", cmek.KeyWasDisabled, of(unused)))
+		w.want("after two disabled keys", "[MEDIUM] Key ffffffff-12ab-34cd-56ef-1234567890ab was disabled; no cluster needs it",
+			"[CRITICAL] Key ffffffff-12ab-34cd-56ef-1234567890ab was disabled; which clusters need it is not known")
+		if !strings.Contains(w.last().Consequence, "Usage unknown") {
+			t.Errorf("the alert does not say that the usage is unknown:\n%s", w.last().Text())
+		}
+	})
+}
+
+func TestTheSameEventDeliveredTwicePagesOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		trail := event("e-2", cmek.TrailChanged, of(""), with("trail", "main"))
+		for _, e := range []cmek.Event{w.isDisabled("e-1"), trail} {
+			w.happens(e)
+			w.happens(e)
+		}
+		addendum := event("e-3", cmek.TrailChanged, of(""), with("trail", "main"), func(e *cmek.Event) { e.Amends = "e-2" })
+		w.happens(addendum)
+		w.want("after two events, each twice, and an addendum", disabledAlert, "[HIGH] Trail main was stopped, deleted or changed")
+	})
+}
+
+func TestARepeatOfAnOpenIncidentDoesNotPageAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		for i := range 50 {
+			w.ticks(time.Minute)
+			w.happens(event(fmt.Sprint("again-", i), cmek.KeyWasDisabled))
+			w.happens(event(fmt.Sprint("refused-", i), cmek.UseRefused, by(role), failed("DisabledException")))
+		}
+		w.want("after 50 repeats", disabledAlert)
+	})
+}
+
+func TestAnOpenIncidentThatGetsWorsePagesAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		w.happens(w.isScheduled("e-2"))
+		w.kms.set(key, cmek.KeyNotFound)
+		w.happens(event("e-3", cmek.KeyWasDeleted))
+		w.happens(event("e-4", cmek.KeyWasDeleted)) // KMS and CloudTrail both tell
+		w.want("on the way from disabled to deleted", disabledAlert, "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled",
+			"[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted for good")
+		first := w.told.Alerts()[0].DedupKey
+		for _, alert := range w.told.Alerts() {
+			if alert.DedupKey != first {
+				t.Errorf("%s has the dedup key %s, want %s: it is one incident", alert.Headline(), alert.DedupKey, first)
+			}
+		}
+	})
+}
+
+func TestASecondDisableAfterARecoveryAlertsAgain(t *testing.T) {
+	for name, recover := range map[string]func(*world){
+		"resolved":                                     func(w *world) { w.happens(w.isEnabled("e-2")); w.ticks(30 * time.Minute) },
+		"recovered but not resolved yet":               func(w *world) { w.happens(w.isEnabled("e-2")); time.Sleep(time.Second) },
+		"recovered unseen, and read well once":         func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(6 * time.Minute) },
+		"recovered unseen, and resolved after an hour": func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(2 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.happens(w.isDisabled("e-1"))
+				time.Sleep(time.Minute)
+				recover(w)
+				w.happens(w.isDisabled("e-3"))
+				if got := w.last(); got.ID != "key-unusable/"+string(key)+"@e-3" {
+					t.Errorf("after the second disable the last thing told is %s, %s", got.ID, got.Headline())
+				}
+				w.ticks(2 * time.Hour)
+				if got := w.open(); len(got) != 1 {
+					t.Errorf("open incidents are %v, want the second disable's", got)
+				}
+			})
+		})
+	}
+}
+
+func TestEventsThatComeLateChangeNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		start := time.Now()
+		time.Sleep(10 * time.Minute)
+		w.happens(w.isDisabled("e-1"))
+		w.happens(event("e-0", cmek.KeyWasEnabled, at(start)))
+		w.ticks(5 * time.Minute)
+		late := event("e-2", cmek.KeyWasDisabled)
+		time.Sleep(time.Second)
+		w.happens(w.isEnabled("e-3"))
+		w.happens(late)
+		w.want("after an enable from before the disable, and a disable from before the enable", disabledAlert)
+		w.ticks(11 * time.Minute)
+		w.want("two good reads after the last enable", disabledAlert, "[RESOLVED]")
+	})
+}
+
+func TestOurOwnDeniedReadsRaiseNoIncident(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		reader := "arn:aws:iam::111122223333:role/keyturn-reader"
+		session := "arn:aws:sts::111122223333:assumed-role/keyturn-alerting/keyturn"
+		// Even if a cluster was made to act as one of them.
+		w.happens(event("e-1", cmek.UseRefused, by(reader), failed("AccessDenied")))
+		w.happens(event("e-2", cmek.UseRefused, failed("AccessDenied"), func(e *cmek.Event) { e.Principal = session }))
+		w.happens(event("e-3", cmek.UseUnexpected, by(reader)))
+		w.happens(event("e-4", cmek.RoleAssumed, ofRole(role), by(reader)))
+		w.happens(event("e-5", cmek.UseRefused, by(ana), failed("AccessDenied")))
+		w.want("after our own reads, and a stranger's that was refused")
+		if got := w.open(); len(got) > 0 {
+			t.Errorf("open incidents are %v, want none", got)
+		}
+		w.happens(event("e-6", cmek.UseRefused, by(role), failed("AccessDenied")))
+		w.want("after a cluster's call was refused", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster (AccessDenied)")
+	})
+}
+
+func TestAStrangerIsToldOfOnceADay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 40 {
+			w.happens(event(fmt.Sprint("e-", i), cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/curious")))
+		}
+		w.happens(event("other", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/other")))
+		w.want("after two strangers", "[HIGH]", "[HIGH]")
+		time.Sleep(24 * time.Hour)
+		w.happens(event("next", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/other")))
+		w.want("the day after", "[HIGH]", "[HIGH]", "[HIGH]")
+	})
+}
+
+func TestAFailedAttemptIsToldAndBreaksNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(event("e-1", cmek.DeletionWasScheduled, failed("AccessDenied")))
+		w.want("after a failed attempt", "[MEDIUM] Somebody tried and failed (AccessDenied) at key 1234abcd-12ab-34cd-56ef-1234567890ab: deletion scheduled; needed by orders")
+		if got := w.open(); len(got) > 0 {
+			t.Errorf("open incidents are %v, want none", got)
+		}
+	})
+}
+
+func TestAnAccountIsJudgedByItsOwnClusters(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		management := func(e *cmek.Event) { e.Key, e.Account = "", "999900001111" }
+		w.happens(event("e-1", cmek.AccountDetached, management, with("target", account)))
+		w.happens(event("e-2", cmek.AccountDetached, management, with("target", "888800001111")))
+		w.want("after two accounts were closed", "[HIGH] Account 111122223333 left its organization or was closed; may concern orders",
+			"[LOW] Account 888800001111 left its organization or was closed; it concerns no cluster")
+	})
+}
+
+// No alert is lost.
+
+// services are what can be down, with how to take one down.
+var services = []struct {
+	name string
+	set  func(*world, outage)
+}{
+	{"Cloud API", func(w *world, o outage) { w.cloud.outage = o }},
+	{"KMS", func(w *world, o outage) { w.kms.outage = o }},
+	{"ledger", func(w *world, o outage) { w.store.outage = o }},
+	{"ledger's writes", func(w *world, o outage) { w.store.readOnly = o != up }},
+	{"topic", func(w *world, o outage) { w.told.outage = o }},
+}
+
+// endangering are events of each kind that must be heard of, whatever is down.
+func endangering(w *world) []cmek.Event {
+	w.kms.keyPolicy = denyKeyPolicy
+	return []cmek.Event{
+		w.isDisabled("disabled"),
+		event("refused", cmek.UseRefused, by(role), failed("AccessDenied")),
+		event("policy", cmek.KeyPolicyReplaced, document(denyKeyPolicy)),
+		event("opened", cmek.KeyPolicyReplaced, document(openKeyPolicy)),
+		event("trust", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)),
+		event("stranger", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/curious")),
+		event("trail", cmek.TrailChanged, of(""), with("trail", "main")),
+	}
+}
+
+func TestNoAlertIsLostWhateverIsDown(t *testing.T) {
+	for combination := range 1 << len(services) {
+		for _, o := range []outage{down, hanging} {
+			inWorld(t, func(t *testing.T, w *world) {
+				var broken []string
+				for i, s := range services {
+					if combination>>i&1 == 1 {
+						s.set(w, o)
+						broken = append(broken, s.name)
+					}
+				}
+				pending := w.deliver(endangering(w))
+				for _, s := range services {
+					s.set(w, up)
+				}
+				if left := w.deliver(pending); len(left) > 0 {
+					t.Errorf("%v down: after the outage %d events still fail", broken, len(left))
+				}
+				for _, e := range endangering(w) {
+					if !slices.ContainsFunc(w.told.Alerts(), func(a cmek.Alert) bool {
+						return strings.HasSuffix(a.ID, "@"+e.ID) && level(a.Severity) >= level(cmek.High)
+					}) {
+						t.Errorf("%v down (%d): nobody heard of %s", broken, o, e.ID)
+					}
+				}
+			})
+		}
+	}
+}
+
+// deliver delivers events as the queue does, each with a Lambda function's time, and returns those to be delivered again.
+func (w *world) deliver(events []cmek.Event) (again []cmek.Event) {
+	for _, e := range events {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+		if w.Event(ctx, e) != nil {
+			again = append(again, e)
+		}
+		cancel()
+		synctest.Wait() // for reads that came too late
+	}
+	return again
+}
+
+func TestAnAlertIsOutWithinTenSecondsWhateverHangs(t *testing.T) {
+	for _, row := range []struct {
+		hangs string
+		set   func(*world)
+		doubt string
+	}{
+		{"the Cloud API and the KMS", func(w *world) { w.cloud.outage, w.kms.outage = hanging, hanging }, "the key's state; the next maintenance window and backup of orders"},
+		{"the ledger", func(w *world) { w.store.outage = hanging }, "whether this was told before; which clusters need it"},
+		{"everything", func(w *world) { w.cloud.outage, w.kms.outage, w.store.outage = hanging, hanging, hanging }, "the key's state; whether this was told before; which clusters need it"},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.Settings.Enrich = mostEnrich
+			row.set(w)
+			e := w.isDisabled("e-1")
+			ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+			defer cancel()
+			done := make(chan error)
+			go func() { done <- w.Event(ctx, e) }()
+			time.Sleep(10 * time.Second)
+			w.want("10 s after the event while "+row.hangs+" hangs", disabledAlert)
+			got := w.last().Consequence
+			if row.hangs == "the ledger" && strings.Contains(got, "the key's state") {
+				t.Errorf("a ledger that hangs leaves no time to read the key:\n%s", got)
+			}
+			if !strings.Contains(got, row.doubt) {
+				t.Errorf("while %s hangs the alert does not say that these are not known: %s\n%s", row.hangs, row.doubt, got)
+			}
+			<-done
+		})
+	}
+}
+
+// stubborn hangs for long, whatever its context says.
+type stubborn struct{ Cloud }
+
+func (s stubborn) NextMaintenance(_ context.Context, _ string) (time.Time, error) {
+	time.Sleep(time.Hour)
+	return time.Now(), nil
+}
+
+func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Cloud = stubborn{w.cloud}
+		start := time.Now()
+		w.happens(w.isDisabled("e-1"))
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("the alert took %s, want at most 10 s", took)
+		}
+		if got := w.last().Consequence; !strings.Contains(got, "Not known") || strings.Contains(got, "window opens") {
+			t.Errorf("what came too late is not told as unknown:\n%s", got)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+func TestACrashBetweenPublishAndRecordRepeatsTheAlertUnchanged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.store.readOnly = true // as if the process had died before it wrote
+		e := w.isDisabled("e-1")
+		if err := w.Event(t.Context(), e); !errors.Is(err, errDown) {
+			t.Errorf("error is %v, want the ledger's: the event must come again", err)
+		}
+		w.store.readOnly = false
+		w.happens(e)
+		w.happens(e)
+		w.want("after two more deliveries", disabledAlert, disabledAlert)
+		if alerts := w.told.Alerts(); alerts[0].Text() != alerts[1].Text() || alerts[0].ID != alerts[1].ID {
+			t.Errorf("the repeat differs:\n%s\n%s", alerts[0].Text(), alerts[1].Text())
+		}
+	})
+}
+
+func TestAPolicyIsJudgedAgainstTheOneBeforeEvenAfterTheSweepNotedIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		note := func(document string) {
+			if err := w.Ledger.SetLastPolicy(t.Context(), string(key), document); err != nil {
+				t.Fatal(err)
+			}
+		}
+		note(goodKeyPolicy)
+		w.happens(event("e-1", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
+		if got := w.last(); got.Severity != cmek.Critical || !strings.Contains(got.Consequence, "999900001111") || !strings.Contains(got.WayBack[0], `"Sid":"CMEK"`) {
+			t.Errorf("the alert does not name the account let in, or the policy before:\n%s", got.Text())
+		}
+		note(openKeyPolicy)
+		w.happens(event("e-2", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
+		if got := w.last(); got.Severity != cmek.Critical || !strings.Contains(got.Consequence, "previous policy is not known") {
+			t.Errorf("a policy that the sweep saw first is not judged by itself:\n%s", got.Text())
+		}
+		w.happens(event("e-3", cmek.KeyPolicyReplaced, document(goodKeyPolicy)))
+		if got := w.last(); got.Severity != cmek.Medium {
+			t.Errorf("a policy that lets nobody new in is %s, want medium:\n%s", got.Severity, got.Text())
+		}
+	})
+}
+
+func TestARoleIsWatchedByItsName(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		if err := w.Ledger.SetLastPolicy(t.Context(), role, goodTrust); err != nil {
+			t.Fatal(err)
+		}
+		w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
+		w.want("after the external id was changed", "[CRITICAL] Role crdb-cmek got another trust policy, which cuts clusters off and lets somebody else in; needed by orders")
+		if !strings.Contains(w.last().WayBack[0], organization) {
+			t.Errorf("the way back does not hold the trust policy before:\n%s", w.last().Text())
+		}
+		w.happens(event("e-2", cmek.RoleTrustChanged, ofRole("another-role"), document(brokenTrust)))
+		w.happens(event("e-3", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust)))
+		deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
+		w.happens(event("e-4", cmek.RolePolicyChanged, ofRole("crdb-cmek"), document(deny)))
+		w.want("after a Deny", "[CRITICAL] Role crdb-cmek got another", "[CRITICAL] Role crdb-cmek had its permissions changed")
+	})
+}

@@ -1,0 +1,85 @@
+package alerting
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// happened is when the event happened, or now if the notice does not say.
+func happened(e cmek.Event) time.Time {
+	if e.Time.IsZero() {
+		return time.Now()
+	}
+	return e.Time
+}
+
+// told reports whether people know of this very event, or of the one that it is an addendum to.
+func told(e cmek.Event, a Assessment, i *ledger.Incident) bool {
+	if i.Told(e.ID) || a.Incident == "" && !i.Opened.IsZero() {
+		return true
+	}
+	return e.Amends != "" && i.Told(e.Amends) && level(a.Severity) <= level(i.Alert.Severity)
+}
+
+// repeats reports whether an event tells nothing new about an open incident. New is what is worse, what happened in another
+// way (a disabled key is scheduled for deletion), and what happened after it had got well. A refused use is only what the
+// incident leads to.
+func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
+	at := happened(e)
+	switch {
+	case !i.Open(), level(a.Severity) > level(i.Alert.Severity):
+		return false
+	case !i.Recovered.IsZero():
+		return at.Before(i.Recovered) // events come in any order
+	case e.Change == cmek.UseRefused:
+		return true
+	case e.Change != i.Alert.Change:
+		return false
+	}
+	return i.GoodSince.IsZero() || at.Before(i.GoodSince)
+}
+
+// dedupKey names the incident of an event. What has no end is named by its event, and repeated use by who uses the key, and
+// the day: nobody wants to hear of each call.
+func dedupKey(e cmek.Event, a Assessment) string {
+	if a.Incident != "" {
+		return incidentKey(e, a.Incident)
+	}
+	id := cmp.Or(e.Amends, e.ID)
+	if isUse(e.Change) {
+		id = cmp.Or(e.Issuer, e.Principal, "unknown") + "/" + happened(e).UTC().Format(time.DateOnly)
+	}
+	return string(e.Change) + "/" + subject(e) + "/" + id
+}
+
+// incidentKey names an incident: what is broken, at which key, role or key store.
+func incidentKey(e cmek.Event, incident string) string { return incident + "/" + subject(e) }
+
+func subject(e cmek.Event) string {
+	role := e.Role
+	if e.Change == cmek.UseRefused {
+		role = cmp.Or(e.Issuer, role)
+	}
+	store := e.Parameters["custom_key_store_id"]
+	switch {
+	case e.Key != "":
+		return string(e.Key)
+	case role != "":
+		account := e.Account
+		if parts := strings.SplitN(role, ":", 6); len(parts) == 6 {
+			account = parts[4]
+		}
+		return account + "/" + lastSegment(role)
+	case store != "":
+		return e.Account + "/" + store
+	}
+	return e.Account
+}
+
+func isUse(change cmek.Change) bool {
+	return change == cmek.UseRefused || change == cmek.UseUnexpected || change == cmek.RoleAssumed
+}

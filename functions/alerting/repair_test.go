@@ -1,0 +1,169 @@
+package alerting
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// inRepair is a world whose owner wants repairs.
+func inRepair(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Repairer = w.repair
+		test(t, w)
+	})
+}
+
+const scheduledAlert = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled for deletion"
+
+func TestRepairCancelsTheDeletionAndEnablesTheKey(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		e := w.isScheduled("e-1")
+		w.happens(e)
+		w.happens(e)
+		if !slices.Equal(w.repair.calls, []string{"cancel", "enable"}) {
+			t.Errorf("the KMS was called for %v, want cancel, then enable", w.repair.calls)
+		}
+		w.want("after the repair", scheduledAlert, "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab and enabled it again")
+		if alerts := w.told.Alerts(); alerts[0].DedupKey != alerts[1].DedupKey || alerts[0].ID == alerts[1].ID {
+			t.Errorf("the repair is told as %s of %s, want another message of %s", alerts[1].ID, alerts[1].DedupKey, alerts[0].DedupKey)
+		}
+		time.Sleep(time.Minute)
+		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.happens(w.isEnabled("e-3"))
+		w.ticks(20 * time.Minute)
+		if !w.last().Resolved {
+			t.Errorf("after the repair's own events the last thing told is %s, want the end", w.last().Headline())
+		}
+	})
+}
+
+func TestWithoutTheOwnersWishNothingIsRepaired(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isScheduled("e-1"))
+		w.want("after a deletion was scheduled", scheduledAlert)
+	})
+}
+
+func TestOnlyAScheduledDeletionOfAKeyInUseIsRepaired(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.happens(event("e-1", cmek.DeletionWasScheduled, of(unused)))
+		w.happens(event("e-2", cmek.DeletionWasScheduled, failed("AccessDenied")))
+		w.happens(w.isDisabled("e-3"))
+		w.happens(event("e-4", cmek.KeyPolicyReplaced, document(denyKeyPolicy)))
+		if len(w.repair.calls) > 0 {
+			t.Errorf("the KMS was called for %v, want nothing", w.repair.calls)
+		}
+	})
+}
+
+func TestRepairKeepsItsHandsOff(t *testing.T) {
+	for _, row := range []struct {
+		why     string
+		arrange func(*testing.T, *world)
+	}{
+		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoking) }},
+		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoked) }},
+		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.RevokeFailed) }},
+		{"cluster orders is being revoked", func(t *testing.T, w *world) {
+			edit(t, w, func(c *ledger.Cluster) { c.CMEK.RegionInfos[0].KeyInfos[0].Status = cmek.Revoked })
+		}},
+		{"cluster orders is being revoked", func(t *testing.T, w *world) {
+			edit(t, w, func(c *ledger.Cluster) { c.CMEK.Status = cmek.Revoked })
+		}},
+		{"an incident is declared on it since 2000-01-01T00:00:00Z", func(t *testing.T, w *world) {
+			if err := w.Ledger.Declare(t.Context(), key, ledger.Declaration{Since: time.Now(), By: "ana", Reason: "suspected leak"}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the key was not enabled before", func(_ *testing.T, w *world) {
+			w.happens(w.isDisabled("e-0"))
+			time.Sleep(time.Minute)
+		}},
+		{"the key was not enabled before", func(t *testing.T, w *world) {
+			edit(t, w, func(c *ledger.Cluster) {
+				c.Alarms = []ledger.Alarm{{Key: "key unusable", Since: time.Now(), Alert: cmek.Alert{Change: "key unusable", Key: key}}}
+			})
+			time.Sleep(time.Minute)
+		}},
+		{"it did so or tried to at 2000-01-01T00:00:00Z", func(t *testing.T, w *world) {
+			w.happens(w.isScheduled("e-0"))
+			time.Sleep(time.Minute)
+			w.happens(w.isEnabled("e-00"))
+			w.ticks(20 * time.Hour)
+			w.repair.calls = nil
+		}},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			row.arrange(t, w)
+			w.happens(w.isScheduled("e-1"))
+			if len(w.repair.calls) > 0 {
+				t.Errorf("although %s, the KMS was called for %v", row.why, w.repair.calls)
+			}
+			got := w.last()
+			if !strings.HasPrefix(got.Summary, "keyturn leaves key "+key.ID()+" as it is: "+row.why) || len(got.WayBack) != 3 {
+				t.Errorf("the last thing told is\n%s\nwant the reason %q and the way back", got.Text(), row.why)
+			}
+		})
+	}
+}
+
+// edit changes cluster orders in the ledger.
+func edit(t *testing.T, w *world, change func(*ledger.Cluster)) {
+	t.Helper()
+	if _, err := w.Ledger.UpdateCluster(t.Context(), "c-1", func(c *ledger.Cluster) error { change(c); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADayLaterAKeyIsRepairedAgain(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.happens(w.isScheduled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(25 * time.Hour)
+		w.happens(w.isScheduled("e-3"))
+		if want := []string{"cancel", "enable", "cancel", "enable"}; !slices.Equal(w.repair.calls, want) {
+			t.Errorf("the KMS was called for %v, want %v", w.repair.calls, want)
+		}
+	})
+}
+
+func TestARepairThatFailsIsToldWithWhatIsLeftToDo(t *testing.T) {
+	for _, row := range []struct {
+		fails          func(*fakeRepairer)
+		summary, first string
+	}{
+		{func(r *fakeRepairer) { r.noCancel = errors.New("access denied") }, "keyturn tried to cancel the deletion of key " + key.ID() + " and failed: access denied", "aws kms cancel-key-deletion"},
+		{func(r *fakeRepairer) { r.noEnable = errors.New("access denied") }, "keyturn canceled the deletion of key " + key.ID() + " but could not enable it: access denied", "aws kms enable-key"},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			row.fails(w.repair)
+			w.happens(w.isScheduled("e-1"))
+			if got := w.last(); got.Summary != row.summary || !strings.HasPrefix(got.WayBack[0], row.first) {
+				t.Errorf("told:\n%s\nwant %q, and to begin with %q", got.Text(), row.summary, row.first)
+			}
+		})
+	}
+}
+
+func TestARepairThatCouldNotBeWeighedIsTriedAgainWithTheEvent(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.store.readOnly = true
+		e := w.isScheduled("e-1")
+		if err := w.Event(t.Context(), e); !errors.Is(err, errDown) || len(w.repair.calls) > 0 {
+			t.Errorf("without a ledger the KMS was called for %v (error %v), want nothing before it is on record", w.repair.calls, err)
+		}
+		w.store.readOnly = false
+		w.happens(e)
+		if !slices.Equal(w.repair.calls, []string{"cancel", "enable"}) {
+			t.Errorf("with the ledger back the KMS was called for %v, want cancel, then enable", w.repair.calls)
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package alerting
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Settings are the knobs of alerting. Begin with [DefaultSettings].
+type Settings struct {
+	// Enrich bounds all reading beyond the ledger for one event; the alert goes out with what is known by then.
+	Enrich time.Duration `env:"KEYTURN_ENRICH"`
+	// RecheckEvery is the time between reads of the state behind an open incident.
+	RecheckEvery time.Duration `env:"KEYTURN_RECHECK_EVERY"`
+	// WellFor is how long the state must read well after a recovery event before an incident is resolved.
+	WellFor time.Duration `env:"KEYTURN_WELL_FOR"`
+	// OwnRoles are the names of keyturn's own roles, separated by commas: their denied reads raise no alarm.
+	OwnRoles string `env:"KEYTURN_OWN_ROLES"`
+	// OrganizationID is the CockroachDB Cloud organization's id, which a role's trust policy must ask for as external id.
+	OrganizationID string `env:"KEYTURN_ORGANIZATION_ID"`
+	// OwnRules is the prefix of the names of keyturn's own event rules.
+	OwnRules string `env:"KEYTURN_OWN_RULES"`
+}
+
+// wellWithoutEvent is how long the state must read well when no recovery event came: events can be lost.
+const wellWithoutEvent = time.Hour
+
+// mostEnrich leaves two looks into the ledger, and the publishing, within 10 seconds.
+const mostEnrich = 6 * time.Second
+
+// DefaultSettings are made for a person who is woken.
+func DefaultSettings() Settings {
+	return Settings{Enrich: 5 * time.Second, RecheckEvery: 5 * time.Minute, WellFor: 10 * time.Minute, OwnRules: "keyturn"}
+}
+
+// Check returns every setting that makes no sense, each naming its variable and what it should be.
+func (s Settings) Check() (problems []error) {
+	if s.Enrich <= 0 || s.Enrich > mostEnrich {
+		problems = append(problems, fmt.Errorf("KEYTURN_ENRICH is %s; want a duration above 0s and at most %s, so that an alert is out within 10 s", s.Enrich, mostEnrich))
+	}
+	if s.RecheckEvery <= 0 {
+		problems = append(problems, fmt.Errorf("KEYTURN_RECHECK_EVERY is %s; want a duration above 0s, such as 5m", s.RecheckEvery))
+	}
+	if s.WellFor <= 0 {
+		problems = append(problems, fmt.Errorf("KEYTURN_WELL_FOR is %s; want a duration above 0s, such as 10m", s.WellFor))
+	}
+	return problems
+}
+
+// ours reports whether the event is a use of a key or role by keyturn itself.
+func (s Settings) ours(e cmek.Event) bool {
+	switch e.Change {
+	case cmek.UseRefused, cmek.UseUnexpected, cmek.RoleAssumed:
+	default:
+		return false
+	}
+	for name := range strings.SplitSeq(s.OwnRoles, ",") {
+		name = strings.TrimSpace(name)
+		if name != "" && (strings.HasSuffix(e.Issuer, "/"+name) || strings.Contains(e.Principal, ":assumed-role/"+name+"/")) {
+			return true
+		}
+	}
+	return false
+}

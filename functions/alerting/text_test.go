@@ -1,0 +1,94 @@
+package alerting
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// What a person reads who is woken: read testdata aloud before changing it.
+func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
+	for _, row := range []struct {
+		file   string
+		happen func(*testing.T, *world)
+	}{
+		{"deletion-scheduled", func(_ *testing.T, w *world) {
+			w.cluster("c-2", "payments", cmek.Enabled)
+			w.happens(w.isScheduled("e-1"))
+		}},
+		{"key-disabled", func(_ *testing.T, w *world) { w.happens(w.isDisabled("e-1")) }},
+		{"key-disabled-while-nothing-answers", func(_ *testing.T, w *world) {
+			w.kms.outage, w.cloud.outage, w.store.outage = down, down, down
+			_ = w.Event(w.t.Context(), w.isDisabled("e-1"))
+		}},
+		{"deletion-canceled", func(_ *testing.T, w *world) {
+			w.kms.set(key, cmek.KeyDisabled)
+			w.happens(event("e-1", cmek.DeletionWasCanceled))
+		}},
+		{"key-policy-cuts-off", func(t *testing.T, w *world) {
+			if err := w.Ledger.SetLastPolicy(t.Context(), string(key), goodKeyPolicy); err != nil {
+				t.Fatal(err)
+			}
+			w.happens(event("e-1", cmek.KeyPolicyReplaced, document(denyKeyPolicy)))
+		}},
+		{"key-policy-lets-a-stranger-in", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
+		}},
+		{"role-trust-broken", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
+		}},
+		{"role-deleted", func(_ *testing.T, w *world) { w.happens(event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek"))) }},
+		{"use-refused", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.UseRefused, by(role), failed("AccessDenied")))
+		}},
+		{"failed-attempt", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.DeletionWasScheduled, failed("AccessDenied")))
+		}},
+		{"trail-stopped", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.TrailChanged, of(""), with("trail", "main")))
+		}},
+		{"repaired", func(_ *testing.T, w *world) {
+			w.Repairer = w.repair
+			w.happens(w.isScheduled("e-1"))
+		}},
+		{"resolved", func(_ *testing.T, w *world) {
+			w.happens(w.isDisabled("e-1"))
+			time.Sleep(time.Minute)
+			w.happens(w.isEnabled("e-2"))
+			w.ticks(20 * time.Minute)
+		}},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			row.happen(t, w)
+			got, golden := w.last().Text(), filepath.Join("testdata", row.file+".txt")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("the alert reads\n%s\nwant (%s; go test -update rewrites it)\n%s", got, golden, want)
+			}
+		})
+	}
+}
+
+func TestNamesFromEventsAreSafeToPasteIntoAShell(t *testing.T) {
+	for name, want := range map[string]string{
+		"crdb-cmek": "crdb-cmek", "": "", "a b": "'a b'", "x; rm -rf ~": "'x; rm -rf ~'", "it's": `'it'\''s'`, "$(id)": "'$(id)'",
+	} {
+		if got := quoted(name); got != want {
+			t.Errorf("quoted(%q) is %s, want %s", name, got, want)
+		}
+	}
+}

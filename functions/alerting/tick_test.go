@@ -1,0 +1,274 @@
+package alerting
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+func TestARecoveryAndTwoGoodReadsResolveOnceWithTheSameDedupKey(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		w.ticks(30 * time.Minute)
+		w.want("half an hour after the disable", disabledAlert)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(10 * time.Minute)
+		w.want("9 minutes after the first good read", disabledAlert)
+		w.ticks(2 * time.Minute)
+		w.want("10 minutes after the first good read", disabledAlert, "[RESOLVED] Key 1234abcd-12ab-34cd-56ef-1234567890ab can be used again")
+		first, end := w.told.Alerts()[0], w.last()
+		if end.DedupKey != first.DedupKey || !end.Resolved {
+			t.Errorf("the end has the dedup key %s (resolved: %t), want %s", end.DedupKey, end.Resolved, first.DedupKey)
+		}
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(3 * time.Hour)
+		w.want("three hours later", disabledAlert, "[RESOLVED]")
+	})
+}
+
+func TestACanceledDeletionAloneResolvesNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const scheduled, canceled = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled",
+			"[HIGH] Key 1234abcd-12ab-34cd-56ef-1234567890ab is no longer scheduled for deletion, but is still disabled"
+		w.happens(w.isScheduled("e-1"))
+		time.Sleep(time.Minute)
+		w.kms.set(key, cmek.KeyDisabled)
+		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.ticks(24 * time.Hour)
+		w.want("a day after the cancellation", scheduled, canceled)
+		if got := w.open(); !slices.Equal(got, []string{"key-unusable/" + string(key)}) {
+			t.Errorf("open incidents are %v, want the key's", got)
+		}
+		w.happens(w.isEnabled("e-3"))
+		w.ticks(20 * time.Minute)
+		w.want("20 minutes after the key was enabled", scheduled, canceled, "[RESOLVED]")
+	})
+}
+
+func TestABadReadInBetweenStartsTheWaitAnew(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(4 * time.Minute)
+		w.kms.set(key, cmek.KeyDisabled)
+		w.ticks(4 * time.Minute)
+		w.kms.set(key, cmek.KeyEnabled)
+		w.ticks(11 * time.Minute)
+		w.want("11 minutes after a bad read", disabledAlert)
+		w.ticks(6 * time.Minute)
+		w.want("17 minutes after a bad read", disabledAlert, "[RESOLVED]")
+	})
+}
+
+func TestAReadThatFailsIsNeitherGoodNorBad(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(time.Minute)
+		w.kms.outage = down
+		for range 20 {
+			time.Sleep(time.Minute)
+			if err := w.Tick(t.Context()); err != nil && !errors.Is(err, errDown) {
+				t.Fatalf("tick: %v", err)
+			}
+		}
+		w.want("while the KMS is down", disabledAlert)
+		w.kms.outage = up
+		w.ticks(6 * time.Minute)
+		w.want("after a second good read", disabledAlert, "[RESOLVED]")
+	})
+}
+
+func TestWithoutARecoveryEventAnHourOfGoodReadsResolves(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		w.kms.set(key, cmek.KeyEnabled)
+		w.ticks(time.Hour)
+		w.want("before an hour of good reads is over", disabledAlert)
+		w.ticks(10 * time.Minute)
+		w.want("after an hour of good reads", disabledAlert, "[RESOLVED]")
+	})
+}
+
+func TestTheEndIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(10 * time.Minute)
+		w.told.outage = down
+		time.Sleep(time.Minute)
+		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("a tick that cannot tell the end returns %v", err)
+		}
+		w.told.outage, w.store.readOnly = up, true
+		time.Sleep(time.Minute)
+		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("a tick that cannot record the end returns %v", err)
+		}
+		w.store.readOnly = false
+		w.ticks(20 * time.Minute)
+		w.want("after a crash between the end and its record", disabledAlert, "[RESOLVED]", "[RESOLVED]")
+		if a := w.told.Alerts(); a[1].ID != a[2].ID || a[1].Text() != a[2].Text() {
+			t.Errorf("the repeat differs:\n%s\n%s", a[1].Text(), a[2].Text())
+		}
+	})
+}
+
+func TestAnIncidentThatBeginsAnewWhileItsStateIsReadDoesNotEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(10 * time.Minute)
+		// The KMS lags: it shows the key as it was before the event.
+		w.kms.during = func() { w.happens(event("e-3", cmek.KeyWasDisabled)) }
+		w.ticks(time.Minute)
+		w.want("after a second disable in the middle of the last read", disabledAlert, disabledAlert)
+		if got := w.open(); len(got) != 1 {
+			t.Errorf("open incidents are %v, want the second disable's", got)
+		}
+	})
+}
+
+func TestOneBadIncidentDoesNotHoldUpTheOthers(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.trust = "not a policy"
+		w.happens(event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek")))
+		w.happens(w.isDisabled("e-2"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-3"))
+		for range 15 {
+			time.Sleep(time.Minute)
+			if err := w.Tick(t.Context()); err != nil && !strings.Contains(err.Error(), "trust policy") {
+				t.Fatalf("tick: %v", err)
+			}
+		}
+		w.want("with a trust policy that cannot be read", "[CRITICAL] Role crdb-cmek was deleted", disabledAlert, "[RESOLVED] Key 1234abcd-12ab-34cd-56ef-1234567890ab can be used again")
+	})
+}
+
+func TestLostAccessIsWellAgainOnlyWhenThePoliciesSaySo(t *testing.T) {
+	for _, row := range []struct {
+		lost     string
+		breaks   func(*world) cmek.Event
+		mends    func(*world) cmek.Event
+		readable bool // whether reads show that it is still lost
+	}{
+		{
+			"by the key policy",
+			func(w *world) cmek.Event {
+				w.kms.keyPolicy = denyKeyPolicy
+				return event("e-1", cmek.KeyPolicyReplaced, document(denyKeyPolicy))
+			},
+			func(w *world) cmek.Event {
+				w.kms.keyPolicy = goodKeyPolicy
+				return event("e-2", cmek.KeyPolicyReplaced, document(goodKeyPolicy))
+			}, true,
+		},
+		{
+			"by the trust policy",
+			func(w *world) cmek.Event {
+				w.kms.trust = brokenTrust
+				return event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust))
+			},
+			func(w *world) cmek.Event {
+				w.kms.trust = goodTrust
+				return event("e-2", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust))
+			}, true,
+		},
+		{
+			"by the role's end",
+			func(w *world) cmek.Event {
+				w.kms.trust = ""
+				return event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek"))
+			},
+			func(w *world) cmek.Event {
+				w.kms.trust = goodTrust
+				return event("e-2", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust))
+			}, true,
+		},
+		{
+			"by a policy of the role, which is not read",
+			func(*world) cmek.Event {
+				deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
+				return event("e-1", cmek.RolePolicyChanged, ofRole("crdb-cmek"), document(deny))
+			},
+			func(*world) cmek.Event { return event("e-2", cmek.RolePolicyChanged, ofRole("crdb-cmek")) }, true,
+		},
+		{
+			"for a reason that is not known",
+			func(*world) cmek.Event { return event("e-1", cmek.UseRefused, by(role), failed("AccessDenied")) },
+			func(*world) cmek.Event {
+				return event("e-2", cmek.KeyPolicyReplaced, document(goodKeyPolicy))
+			}, false,
+		},
+	} {
+		t.Run(row.lost, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.happens(row.breaks(w))
+				if row.readable {
+					w.ticks(3 * time.Hour)
+				} else {
+					w.ticks(30 * time.Minute)
+				}
+				if got := w.open(); len(got) != 1 {
+					t.Fatalf("access was lost %s, and the open incidents are %v", row.lost, got)
+				}
+				w.happens(row.mends(w))
+				w.ticks(20 * time.Minute)
+				if got := w.open(); len(got) != 0 || !w.last().Resolved {
+					t.Errorf("access was lost %s and is mended; open incidents are %v, and the last thing told is %s", row.lost, got, w.last().Headline())
+				}
+			})
+		})
+	}
+}
+
+func TestRefusalsKeepAnIncidentOpenThatReadsWell(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		// An organization's policy refuses the cluster: nothing that is read shows it.
+		for i := range 18 {
+			w.happens(event(fmt.Sprint("refused-", i), cmek.UseRefused, by(role), failed("AccessDenied")))
+			w.ticks(10 * time.Minute)
+		}
+		const refused = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster"
+		w.want("three hours of refusals", refused)
+		w.ticks(2 * time.Hour)
+		w.want("two hours after the last", refused, "[RESOLVED]")
+	})
+}
+
+func TestAKeyStoreIsWellAgainWhenItIsConnected(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		store := with("custom_key_store_id", "cks-1")
+		w.happens(event("e-1", cmek.KeyStoreDisconnected, of(""), store))
+		w.ticks(3 * time.Hour)
+		w.happens(event("e-2", cmek.KeyStoreConnected, of(""), with("custom_key_store_id", "cks-2")))
+		w.ticks(time.Hour)
+		w.want("after another store was connected", "[CRITICAL] Custom key store cks-1 was disconnected")
+		w.happens(event("e-3", cmek.KeyStoreConnected, of(""), store))
+		w.ticks(20 * time.Minute)
+		w.want("after the store was connected", "[CRITICAL]", "[RESOLVED]")
+	})
+}
+
+func TestAnIdleTickIsOneQuery(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.outage, w.cloud.outage, w.store.readOnly = down, down, true
+		if err := w.Tick(t.Context()); err != nil {
+			t.Errorf("a tick without open incidents returns %v", err)
+		}
+		w.store.outage = down
+		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("a tick without a ledger returns %v, want its error", err)
+		}
+	})
+}

@@ -1,0 +1,352 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+const (
+	key          = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+	unused       = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/ffffffff-12ab-34cd-56ef-1234567890ab")
+	account      = "111122223333"
+	role         = "arn:aws:iam::111122223333:role/crdb-cmek"
+	crlAccount   = "444455556666"
+	organization = "3b1f7a52-6d0c-4e8b-9f21-5c7a90d4e613"
+	ana          = "arn:aws:iam::111122223333:user/ana"
+
+	goodKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"CMEK","Effect":"Allow","Principal":{"AWS":"` + role + `"},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
+	rootStatement = `{"Sid":"Root","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}`
+	denyKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"Stop","Effect":"Deny","Principal":{"AWS":"` + role + `"},"Action":"kms:Decrypt","Resource":"*"}]}`
+	openKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"CMEK","Effect":"Allow","Principal":{"AWS":["` + role + `","arn:aws:iam::999900001111:root"]},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
+	goodTrust     = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"` + organization + `"}}}]}`
+	brokenTrust   = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"something else"}}}]}`
+)
+
+var errDown = errors.New("the service is down")
+
+// world is alerting with everything that it talks to, in memory: an AWS account in which cluster orders uses the key.
+type world struct {
+	*Function
+	t      *testing.T
+	store  *faultyStore
+	told   *topic
+	kms    *fakeKMS
+	cloud  *fakeCloud
+	repair *fakeRepairer
+}
+
+// newWorld begins with all well, and a walk over the whole fleet that ended just now.
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t: t, store: &faultyStore{Store: cmektest.NewStore()}, told: &topic{}, cloud: &fakeCloud{},
+		kms: &fakeKMS{state: map[cmek.KeyURI]cmek.KeyState{key: cmek.KeyEnabled, unused: cmek.KeyEnabled}, keyPolicy: goodKeyPolicy, trust: goodTrust},
+	}
+	w.repair = &fakeRepairer{kms: w.kms}
+	settings := DefaultSettings()
+	settings.OrganizationID, settings.OwnRoles = organization, "keyturn-reader, keyturn-alerting"
+	w.Function = &Function{
+		Ledger: ledger.New(w.store, rand.New(rand.NewPCG(1, 2))), Notifier: w.told, KMS: w.kms, Policies: w.kms, Cloud: w.cloud,
+		Settings: settings, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	w.cluster("c-1", "orders", cmek.Enabled)
+	w.swept()
+	return w
+}
+
+// inWorld runs the test in a bubble, so that days take no time.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+// cluster puts a cluster that uses the key into the inventory.
+func (w *world) cluster(id, name string, status cmek.Status) {
+	w.t.Helper()
+	_, err := w.Ledger.UpdateCluster(w.t.Context(), id, func(c *ledger.Cluster) error {
+		c.Cluster = cmek.Cluster{ID: id, Name: name, AccountID: crlAccount, State: cmek.StateCreated}
+		c.CMEK = cmek.ClusterInfo{Status: status, RegionInfos: []cmek.RegionInfo{{Region: "us-east-1", Status: status, KeyInfos: []cmek.KeyInfo{{
+			Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: role}, Status: cmek.Enabled,
+		}}}}}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatalf("put cluster %s into the ledger: %v", id, err)
+	}
+}
+
+// swept: a walk over the whole fleet ends now.
+func (w *world) swept() {
+	w.t.Helper()
+	worker, err := w.Ledger.Worker(w.t.Context())
+	if err == nil {
+		worker.Sweep.Complete = time.Now()
+		err = w.Ledger.SaveWorker(w.t.Context(), worker, time.Now())
+	}
+	if err != nil {
+		w.t.Fatalf("end a sweep: %v", err)
+	}
+}
+
+// happens delivers an event and fails the test if it has to be delivered again.
+func (w *world) happens(e cmek.Event) {
+	w.t.Helper()
+	if err := w.Event(w.t.Context(), e); err != nil {
+		w.t.Fatalf("%s: %v", e.Change, err)
+	}
+}
+
+// ticks lets time pass, with a tick every minute.
+func (w *world) ticks(d time.Duration) {
+	w.t.Helper()
+	for range int(d / time.Minute) {
+		time.Sleep(time.Minute)
+		if err := w.Tick(w.t.Context()); err != nil {
+			w.t.Fatalf("tick: %v", err)
+		}
+	}
+}
+
+// open lists the open incidents.
+func (w *world) open() (names []string) {
+	w.t.Helper()
+	incidents, err := w.Ledger.OpenIncidents(w.t.Context())
+	if err != nil {
+		w.t.Fatalf("list open incidents: %v", err)
+	}
+	for _, i := range incidents {
+		names = append(names, i.DedupKey)
+	}
+	return names
+}
+
+// want fails the test unless exactly these were told, each as the beginning of a headline.
+func (w *world) want(when string, headlines ...string) {
+	w.t.Helper()
+	var got []string
+	for _, alert := range w.told.Alerts() {
+		got = append(got, alert.Headline())
+	}
+	same := len(got) == len(headlines)
+	for i := 0; same && i < len(got); i++ {
+		same = strings.HasPrefix(got[i], headlines[i])
+	}
+	if !same {
+		w.t.Fatalf("%s, people were told\n  %s\nwant\n  %s", when, strings.Join(got, "\n  "), strings.Join(headlines, "\n  "))
+	}
+}
+
+func (w *world) last() cmek.Alert {
+	w.t.Helper()
+	alerts := w.told.Alerts()
+	if len(alerts) == 0 {
+		w.t.Fatal("nobody was told anything")
+	}
+	return alerts[len(alerts)-1]
+}
+
+// Events, made by ana just now.
+
+func event(id string, change cmek.Change, edits ...func(*cmek.Event)) cmek.Event {
+	e := cmek.Event{ID: id, Source: "aws.kms/AWS API Call via CloudTrail/" + string(change), Change: change, Key: key, Time: time.Now(),
+		Account: account, Region: "us-east-1", Principal: ana}
+	for _, edit := range edits {
+		edit(&e)
+	}
+	return e
+}
+
+func failed(code string) func(*cmek.Event)   { return func(e *cmek.Event) { e.Error = code } }
+func of(uri cmek.KeyURI) func(*cmek.Event)   { return func(e *cmek.Event) { e.Key = uri } }
+func document(text string) func(*cmek.Event) { return func(e *cmek.Event) { e.Policy = text } }
+func at(time time.Time) func(*cmek.Event)    { return func(e *cmek.Event) { e.Time = time } }
+func ofRole(name string) func(*cmek.Event)   { return func(e *cmek.Event) { e.Key, e.Role = "", name } }
+func by(issuer string) func(*cmek.Event) {
+	return func(e *cmek.Event) { e.Issuer, e.Principal = issuer, issuer+"/session" }
+}
+func with(name, value string) func(*cmek.Event) {
+	return func(e *cmek.Event) {
+		e.Parameters = map[string]string{name: value}
+	}
+}
+
+func (w *world) isDisabled(id string) cmek.Event {
+	w.kms.set(key, cmek.KeyDisabled)
+	return event(id, cmek.KeyWasDisabled)
+}
+
+func (w *world) isScheduled(id string) cmek.Event {
+	w.kms.set(key, cmek.KeyDeletionScheduled)
+	return event(id, cmek.DeletionWasScheduled, with("pending_window_days", "7"))
+}
+
+func (w *world) isEnabled(id string) cmek.Event {
+	w.kms.set(key, cmek.KeyEnabled)
+	return event(id, cmek.KeyWasEnabled)
+}
+
+// What alerting talks to. Each may be down, or hang until the caller gives up.
+
+// outage is what is wrong with a service.
+type outage int
+
+const (
+	up outage = iota
+	down
+	hanging
+)
+
+func (o outage) err(ctx context.Context) error {
+	switch o {
+	case down:
+		return errDown
+	case hanging:
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return ctx.Err()
+}
+
+type faultyStore struct {
+	ledger.Store
+	outage outage
+	// readOnly lets reads through.
+	readOnly bool
+}
+
+func (s *faultyStore) Get(ctx context.Context, kind, id string) (ledger.Record, error) {
+	if err := s.outage.err(ctx); err != nil {
+		return ledger.Record{}, err
+	}
+	return s.Store.Get(ctx, kind, id)
+}
+
+func (s *faultyStore) Put(ctx context.Context, r ledger.Record) error {
+	if err := s.outage.err(ctx); err != nil || s.readOnly {
+		return errors.Join(errDown, err)
+	}
+	return s.Store.Put(ctx, r)
+}
+
+func (s *faultyStore) Due(ctx context.Context, kind string, before time.Time, limit int) ([]ledger.Record, error) {
+	if err := s.outage.err(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.Due(ctx, kind, before, limit)
+}
+
+func (s *faultyStore) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, error) {
+	if err := s.outage.err(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.ByKey(ctx, kind, key)
+}
+
+type topic struct {
+	cmektest.Notifier
+	outage outage
+}
+
+func (n *topic) Notify(ctx context.Context, alert cmek.Alert) error {
+	if err := n.outage.err(ctx); err != nil {
+		return err
+	}
+	return n.Notifier.Notify(ctx, alert)
+}
+
+// fakeKMS is the KMS and the IAM of the account.
+type fakeKMS struct {
+	outage           outage
+	keyPolicy, trust string
+	// during is called within the next read of a key, if set.
+	during func()
+
+	mu    sync.Mutex
+	state map[cmek.KeyURI]cmek.KeyState
+}
+
+func (k *fakeKMS) set(uri cmek.KeyURI, state cmek.KeyState) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state[uri] = state
+}
+
+func (k *fakeKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	if err := k.outage.err(ctx); err != nil {
+		return cmek.Key{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if during := k.during; during != nil {
+		k.during = nil
+		k.mu.Unlock()
+		during()
+		k.mu.Lock()
+	}
+	found := cmek.Key{URI: uri, State: cmek.KeyNotFound}
+	if state, ok := k.state[uri]; ok {
+		found.State = state
+	}
+	if found.State == cmek.KeyDeletionScheduled {
+		found.DeletionDate = time.Date(2000, 1, 8, 0, 0, 0, 0, time.UTC)
+	}
+	return found, nil
+}
+
+func (k *fakeKMS) KeyPolicy(ctx context.Context, _ cmek.KeyURI) (string, error) {
+	return k.keyPolicy, k.outage.err(ctx)
+}
+
+func (k *fakeKMS) RoleTrust(ctx context.Context, _ string) (string, error) {
+	if err := k.outage.err(ctx); err != nil {
+		return "", err
+	}
+	if k.trust == "" {
+		return "", cmek.ErrNotFound
+	}
+	return k.trust, nil
+}
+
+type fakeCloud struct{ outage outage }
+
+func (c *fakeCloud) NextMaintenance(ctx context.Context, _ string) (time.Time, error) {
+	return time.Date(2000, 1, 2, 3, 0, 0, 0, time.UTC), c.outage.err(ctx)
+}
+
+func (c *fakeCloud) BackupInterval(ctx context.Context, _ string) (time.Duration, error) {
+	return 30 * time.Minute, c.outage.err(ctx)
+}
+
+// fakeRepairer acts on the fake KMS, as KMS does: a canceled deletion leaves the key disabled.
+type fakeRepairer struct {
+	kms                *fakeKMS
+	calls              []string
+	noCancel, noEnable error
+}
+
+func (r *fakeRepairer) CancelDeletion(_ context.Context, uri cmek.KeyURI) error {
+	r.calls = append(r.calls, "cancel")
+	if r.noCancel == nil {
+		r.kms.set(uri, cmek.KeyDisabled)
+	}
+	return r.noCancel
+}
+
+func (r *fakeRepairer) Enable(_ context.Context, uri cmek.KeyURI) error {
+	r.calls = append(r.calls, "enable")
+	if r.noEnable == nil {
+		r.kms.set(uri, cmek.KeyEnabled)
+	}
+	return r.noEnable
+}
