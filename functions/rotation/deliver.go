@@ -45,6 +45,8 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 	for _, m := range messages {
 		var err error
 		switch {
+		case m.Alert != nil && w.toldByAlerting(ctx, *m.Alert):
+			w.Log.Info("told by alerting", "alert", m.ID)
 		case m.Alert != nil:
 			err = w.Notifier.Notify(ctx, *m.Alert)
 		case m.Evidence != nil:
@@ -57,6 +59,20 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 		delivered[m.ID] = true
 	}
 	return delivered, errors.Join(problems...)
+}
+
+// toldByAlerting reports whether alerting, which heard of it from an event, has an incident for the key that a sweep found
+// unusable: nobody is woken twice for one key. Its end is alerting's to tell, too. If that cannot be known, telling twice is
+// better than never.
+func (w *worker) toldByAlerting(ctx context.Context, alert cmek.Alert) bool {
+	if alert.Change != changeKeyUnusable {
+		return false
+	}
+	incident, err := w.Ledger.Incident(ctx, keyUnusable+"/"+string(alert.Key))
+	if err != nil || incident.Opened.IsZero() {
+		return false
+	}
+	return incident.Open() || alert.Resolved && time.Since(incident.Closed) < overdueAfter
 }
 
 // errUndelivered marks what could not be told or archived; it says nothing about the cluster.

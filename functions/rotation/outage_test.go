@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -139,4 +140,48 @@ func TestEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp(t *testing.T) {
 			t.Errorf("operations heard %q, want that messages wait", changes)
 		}
 	})
+}
+
+func TestAKeyThatAlertingToldAboutIsNotToldAgain(t *testing.T) {
+	const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+	for _, byAlerting := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			world, err := simulator.New(simulator.DefaultSeed())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+			f.KMS = disabled{f.KMS, key}
+			if byAlerting {
+				if _, err := f.Ledger.UpdateIncident(t.Context(), "key-unusable/"+key, func(i *ledger.Incident) error {
+					i.Opened = time.Now()
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			minutes(f, 3)
+			var summaries []string
+			for _, a := range f.Notifier.(*cmektest.Notifier).Alerts() {
+				summaries = append(summaries, string(a.Change)+": "+a.Summary)
+			}
+			if contains(summaries, "key unusable") == byAlerting {
+				t.Errorf("with an incident of alerting (%v) people heard %q", byAlerting, summaries)
+			}
+		})
+	}
+}
+
+// disabled shows one key as disabled.
+type disabled struct {
+	rotation.KMS
+	key cmek.KeyURI
+}
+
+func (d disabled) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	key, err := d.KMS.Key(ctx, uri)
+	if uri == d.key {
+		key.State = cmek.KeyDisabled
+	}
+	return key, err
 }

@@ -132,6 +132,23 @@ type keyCache struct {
 	entries map[cmek.KeyURI]*keyEntry
 }
 
+// onceEach tells the first mention of a name in a tick from later ones. It is bounded like keyCache.
+type onceEach struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (o *onceEach) first(name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen == nil || len(o.seen) >= keysCached {
+		o.seen = map[string]bool{}
+	}
+	first := !o.seen[name]
+	o.seen[name] = true
+	return first
+}
+
 // keyEntry's fact may be used once read is closed.
 type keyEntry struct {
 	read chan struct{}

@@ -23,10 +23,12 @@ var Subscribes = []cmek.Change{cmek.Rotated}
 // Function is follow-through with everything it needs. Its methods may be called concurrently, also from several processes
 // on one ledger.
 type Function struct {
-	Cloud    Cloud
-	KMS      KMS
-	Ledger   *ledger.Ledger
-	Archive  Archive
+	Cloud   Cloud
+	KMS     KMS
+	Ledger  *ledger.Ledger
+	Archive Archive
+	// Policies is nil if policies are not to be kept.
+	Policies Policies
 	Notifier Notifier
 	Settings Settings
 	Log      *slog.Logger

@@ -141,5 +141,5 @@ func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) error {
 		apply(item, f, Decide(f, item, now, w.Settings), now, w.Settings)
 		return nil
 	})
-	return err
+	return errors.Join(err, w.notePolicies(ctx, f.CMEK))
 }

@@ -17,6 +17,8 @@ type worker struct {
 	lease *ledger.Worker
 	until time.Time
 	keys  keyCache
+	// noted holds the keys and roles whose policies were noted in this tick.
+	noted onceEach
 	// fleets holds the clusters of each key, by its canonical URI, kept up to date with our own swaps.
 	mu     sync.Mutex
 	fleets map[string][]*ledger.Cluster

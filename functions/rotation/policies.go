@@ -1,0 +1,56 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// Policies reads the policies that decide about a cluster's access to its keys, as JSON text. An error says nothing about
+// them.
+type Policies interface {
+	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
+	RoleTrust(ctx context.Context, role string) (string, error)
+}
+
+// notePolicies keeps the policies of the cluster's keys and roles: each new document goes into the archive, and the ledger
+// keeps the last one for alerting, which says what a change changed. KMS and IAM keep no earlier versions of them. What we
+// may not read is left out: whether it may be read is not this function's business.
+func (w *worker) notePolicies(ctx context.Context, info cmek.ClusterInfo) error {
+	if w.Policies == nil {
+		return nil
+	}
+	var problems []error
+	for _, region := range info.RegionInfos {
+		current, n := region.Current()
+		if n != 1 || current.Spec.Type != cmek.AWSKMS {
+			continue
+		}
+		problems = append(problems,
+			w.notePolicy(ctx, string(current.Spec.URI), func() (string, error) { return w.Policies.KeyPolicy(ctx, current.Spec.URI) }),
+			w.notePolicy(ctx, current.Spec.AuthPrincipal, func() (string, error) { return w.Policies.RoleTrust(ctx, current.Spec.AuthPrincipal) }))
+	}
+	return errors.Join(problems...)
+}
+
+func (w *worker) notePolicy(ctx context.Context, name string, read func() (string, error)) error {
+	if !w.noted.first(name) {
+		return nil
+	}
+	document, err := read()
+	if err != nil {
+		w.Log.Debug("policy not read", "name", name, "err", err)
+		return nil
+	}
+	last, err := w.Ledger.LastPolicy(ctx, name)
+	if err != nil || last == document {
+		return err
+	}
+	if err := w.Archive.PutIfAbsent(ctx, ledger.PolicyName(name, document), []byte(document)); err != nil {
+		return fmt.Errorf("archive policy of %s: %w", name, err)
+	}
+	return w.Ledger.SetLastPolicy(ctx, name, document)
+}

@@ -1,0 +1,57 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// policies answers with documents by name; a name without one may not be read.
+type policies map[string]string
+
+func (p policies) KeyPolicy(_ context.Context, uri cmek.KeyURI) (string, error) {
+	return p.RoleTrust(context.Background(), string(uri))
+}
+
+func (p policies) RoleTrust(_ context.Context, name string) (string, error) {
+	if document, ok := p[name]; ok {
+		return document, nil
+	}
+	return "", errors.Join(errors.New("read policy"), cmek.ErrDenied)
+}
+
+func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world, err := simulator.New(simulator.DefaultSeed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		archive := &cmektest.Archive{}
+		const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+		readable := policies{key: `{"Version":"1"}`}
+		f.Archive, f.Policies = archive, readable
+		for _, document := range []string{`{"Version":"1"}`, `{"Version":"1"}`, `{"Version":"2"}`, `{"Version":"1"}`} {
+			readable[key] = document
+			for range 20 { // one sweep at least
+				tick(t, f)
+			}
+			if last, err := f.Ledger.LastPolicy(t.Context(), key); err != nil || last != document {
+				t.Errorf("the ledger's last policy is %q (%v), want %q", last, err, document)
+			}
+		}
+		want := []string{ledger.PolicyName(key, `{"Version":"1"}`), ledger.PolicyName(key, `{"Version":"2"}`)}
+		slices.Sort(want)
+		if got := archive.Names(); !slices.Equal(got, want) {
+			t.Errorf("the archive holds %q, want %q", got, want)
+		}
+	})
+}
