@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/events"
+	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -23,12 +23,14 @@ func (p *program) demoCommand() *cobra.Command {
 	var noColor bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch a KMS rotation being followed through, with no cloud account",
-		Long: `Watch a KMS rotation being followed through, on this machine and with no cloud account.
+		Short: "Watch a rotation being followed through and a key in danger being told, with no cloud account",
+		Long: `Watch a KMS rotation being followed through, and a key in danger being told, on this machine and with no
+cloud account.
 
-A CockroachDB Cloud API and AWS KMS are simulated on a loopback address; the function that follows
-rotations, its ledger, its evidence and the events are the real ones. It takes about ten seconds and
-leaves the ledger and the evidence in a folder to look at. A new demo replaces those of the one before.`,
+A CockroachDB Cloud API and AWS KMS are simulated on a loopback address; the functions that follow
+rotations and alert on risky changes, their ledger, the evidence and the events are the real ones. It
+takes about ten seconds and leaves the ledger and the evidence in a folder to look at. A new demo
+replaces those of the one before.`,
 		Example: `  keyturn demo
   keyturn status --ledger file:.keyturn/demo/ledger.db`,
 		Args: cobra.NoArgs,
@@ -69,14 +71,14 @@ type demo struct {
 	world    *simulator.World
 	kms      *kms.Client
 	function *rotation.Function
+	alerting *alerting.Function
 	runner   *runner
 	alerts   *alertLog
 	c        palette
 	// name is how a person calls the program.
 	name, dir, url string
-	// payloads are the notices that AWS sent.
-	payloads [][]byte
-	events   []cmek.Event
+	// rotations are the events about the rotated keys.
+	rotations []cmek.Event
 }
 
 func (d *demo) say(format string, args ...any) { tell(d.runner.display, format+"\n", args...) }
@@ -85,9 +87,9 @@ func (d *demo) head(n int, title string) { d.say("\n%s", d.c.bold(fmt.Sprintf("%
 
 // play is the demo, act by act.
 func (d *demo) play(ctx context.Context) error {
-	d.say("%s", d.c.bold("keyturn follows KMS rotations through to CockroachDB Cloud"))
+	d.say("%s", d.c.bold("keyturn follows KMS rotations through to CockroachDB Cloud, and watches over the keys"))
 	d.say("A simulated CockroachDB Cloud and AWS KMS answer at %s.", d.url)
-	d.say("What follows the rotations is the function that runs in Lambda, with the ledger in %s.", filepath.Join(d.dir, ledgerFile))
+	d.say("What follows and watches are the functions that run in Lambda, with the ledger in %s.", filepath.Join(d.dir, ledgerFile))
 	for i, act := range []struct {
 		title string
 		play  func(context.Context) error
@@ -96,6 +98,9 @@ func (d *demo) play(ctx context.Context) error {
 		{"AWS KMS rotates two keys, and says so", d.rotate},
 		{"The store keys are re-encrypted: one cluster of each key goes first, then the rest", d.follow},
 		{"The same events arrive once more", d.deliverAgain},
+		{"Somebody schedules the deletion of a key in use", d.scheduleDeletion},
+		{"The deletion is canceled, and that is not enough", d.cancelDeletion},
+		{"The key is enabled", d.enableKey},
 	} {
 		d.head(i+1, act.title)
 		if err := act.play(ctx); err != nil {
@@ -126,9 +131,11 @@ func (d *demo) rotate(ctx context.Context) error {
 		}
 		d.say("   aws kms rotate-key-on-demand --key-id %s   %s", shortKey(key.uri), d.c.dim(key.users))
 	}
-	if err := d.awaitNotices(ctx); err != nil {
+	found, notices, err := d.await(ctx, cmek.Rotated, 2*len(demoKeys))
+	if err != nil {
 		return err
 	}
+	d.rotations = found
 	if err := d.deliver(ctx); err != nil {
 		return err
 	}
@@ -136,44 +143,49 @@ func (d *demo) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both tell).", count(len(d.payloads), "notice"), len(d.events))
+	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both tell).", count(notices, "notice"), len(d.rotations))
 	d.say("   They opened %s of work, one for each region, without a call to the Cloud API.", count(openWork(clusters), "piece"))
 	d.say("   %s", d.c.dim("CockroachDB Cloud does nothing by itself: it waits for a PUT with the unchanged key."))
 	return nil
 }
 
 func (d *demo) rotateKey(ctx context.Context, key cmek.KeyURI) error {
-	_, err := d.kms.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: aws.String(string(key))},
-		func(o *kms.Options) { o.Region = key.Location() })
+	_, err := d.kms.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: id(key)}, inRegionOf(key))
 	if err != nil {
 		return fmt.Errorf("rotate key %s: %w", key, err)
 	}
 	return nil
 }
 
-// awaitNotices collects what AWS sends until it told of both rotations, by both ways.
-func (d *demo) awaitNotices(ctx context.Context) error {
-	for len(d.events) < 2*len(demoKeys) {
+// await collects what AWS sends until it told of the change often enough. It returns these events and counts all notices.
+func (d *demo) await(ctx context.Context, change cmek.Change, times int) (found []cmek.Event, notices int, err error) {
+	for {
 		for _, notice := range d.world.Events() {
-			d.payloads = append(d.payloads, notice.Payload)
+			notices++
 			decoded, err := events.Decode(notice.Payload)
 			if err != nil {
-				return fmt.Errorf("read notice: %w", err)
+				return nil, notices, fmt.Errorf("read notice: %w", err)
 			}
-			d.events = append(d.events, decoded...)
+			for _, e := range decoded {
+				if e.Change == change {
+					found = append(found, e)
+				}
+			}
+		}
+		if len(found) >= times {
+			return found, notices, nil
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, notices, ctx.Err()
 		}
 	}
-	return nil
 }
 
-// deliver hands every notice to the function, as its queue does.
+// deliver hands the events about rotations to the function, as its queue does.
 func (d *demo) deliver(ctx context.Context) error {
-	for _, e := range d.events {
+	for _, e := range d.rotations {
 		if err := d.function.Event(ctx, e); err != nil {
 			return fmt.Errorf("handle event %s: %w", e.ID, err)
 		}
@@ -254,15 +266,16 @@ func (d *demo) summary() error {
 	if behind > 0 {
 		return fmt.Errorf("%s still wrapped under an older key version", count(behind, "store key"))
 	}
-	d.say("\n%s No store key is behind its KMS key.", d.c.green(d.c.bold("Done.")))
+	d.say("\n%s No store key is behind its KMS key, and no key is in danger.", d.c.green(d.c.bold("Done.")))
 	d.say("   Cloud API   %d requests, %d of them PUTs: one for each cluster", requests, len(d.world.PUTs()))
 	d.say("   evidence    %s, chained by SHA-256 for each cluster", count(len(evidence), "file"))
-	d.say("   alerts      %s to the owners of the clusters", count(len(d.alerts.headlines), "message"))
-	for _, headline := range d.alerts.headlines {
-		d.say("      %s", d.c.dim(headline))
+	d.say("   alerts      %s to the owners of the clusters", count(len(d.alerts.alerts), "message"))
+	for _, alert := range d.alerts.alerts {
+		d.say("      %s", d.c.dim(alert.Headline()))
 	}
 	d.say("\nLook around:")
 	d.say("   %s status --ledger file:%s", d.name, filepath.Join(d.dir, ledgerFile))
+	d.say("   %s alerts --ledger file:%s", d.name, filepath.Join(d.dir, ledgerFile))
 	if len(evidence) > 0 {
 		d.say("   cat %s", evidence[0])
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -105,7 +106,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 	return d, done, nil
 }
 
-// wire builds the function as its entry point in the cloud does, over what stands on this machine.
+// wire builds the functions as their entry points in the cloud do, over what stands on this machine.
 func (d *demo) wire(store ledger.Store) error {
 	environment := map[string]string{
 		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": sampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": sampleSecretAccessKey,
@@ -123,10 +124,15 @@ func (d *demo) wire(store ledger.Store) error {
 	}
 	random := newRandom()
 	d.kms = kms.NewFromConfig(aws)
+	keys, book := amazon.NewKMS(aws, nil), ledger.New(store, random)
+	d.alerting = &alerting.Function{
+		Ledger: book, Notifier: d.alerts, KMS: keys, Policies: amazon.NewPolicies(aws, nil), Cloud: cloud,
+		Settings: demoAlerting(), Log: slog.New(slog.DiscardHandler),
+	}
 	d.function = &rotation.Function{
 		Cloud:    cloud,
-		KMS:      amazon.NewKMS(aws, nil),
-		Ledger:   ledger.New(store, random),
+		KMS:      keys,
+		Ledger:   book,
 		Archive:  local.NewArchive(filepath.Join(d.dir, archiveFolder)),
 		Notifier: d.alerts,
 		Settings: demoSettings(),
@@ -178,14 +184,14 @@ func unused(path string) error {
 	return store.Close()
 }
 
-// alertLog keeps the headlines of the alerts that were told, each once.
+// alertLog keeps the alerts that were told, each once.
 type alertLog struct {
-	mu        sync.Mutex
-	told      map[string]bool
-	headlines []string
+	mu     sync.Mutex
+	told   map[string]bool
+	alerts []cmek.Alert
 }
 
-// Notify implements rotation.Notifier.
+// Notify implements rotation.Notifier and alerting.Notifier.
 func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,7 +200,7 @@ func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
 	}
 	if !l.told[alert.ID] {
 		l.told[alert.ID] = true
-		l.headlines = append(l.headlines, alert.Headline())
+		l.alerts = append(l.alerts, alert)
 	}
 	return nil
 }

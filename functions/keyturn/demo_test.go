@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestTheDemoFollowsTwoRotationsThroughByItself(t *testing.T) {
+func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 	b := newBench(t)
 	dir := filepath.Join(b.folder, "demo")
 	began := time.Now()
@@ -20,7 +20,9 @@ func TestTheDemoFollowsTwoRotationsThroughByItself(t *testing.T) {
 	wantText(t, "the demo", out,
 		"1. A first sweep", "9 clusters", "2. AWS KMS rotates two keys", "They opened 7 pieces of work",
 		"due", "requested", "ROTATING", "ENABLED → done", "waits for the canary",
-		"0 pieces of work opened; PUTs before 6, after 6.", "Done.", "6 of them PUTs", "evidence    7 files",
+		"0 pieces of work opened; PUTs before 6, after 6.", "Done.", "6 of them PUTs",
+		"5. Somebody schedules the deletion", "[CRITICAL] Key 0a5d1c2e", "Cluster:   refunds", "1. aws kms cancel-key-deletion",
+		"6. The deletion is canceled", "1 incident still open, and no word of an end", "7. The key is enabled", "[RESOLVED]", "evidence    7 files",
 		"keyturn status --ledger file:"+filepath.Join(dir, "ledger.db"))
 	if strings.Contains(out, "\x1b") {
 		t.Error("the output holds control sequences although it goes to no terminal")
@@ -34,6 +36,7 @@ func TestTheDemoFollowsTwoRotationsThroughByItself(t *testing.T) {
 	if len(s.Clusters) != 9 || len(s.NeedsPerson) != 0 {
 		t.Errorf("afterwards the ledger has %d clusters and needs a person for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)
 	}
+	wantText(t, "the list of incidents", b.succeed(t, "alerts", "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "No incident is open.")
 	if err := clearDemo(dir); err != nil {
 		t.Errorf("the next demo cannot begin: %v", err)
 	}

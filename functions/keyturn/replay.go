@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/events"
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -64,7 +65,11 @@ func (p *program) replay(ctx context.Context, file string) (err error) {
 		if err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}
-		decoded = append(decoded, found...)
+		for _, e := range found {
+			if slices.Contains(rotation.Subscribes, e.Change) {
+				decoded = append(decoded, e)
+			}
+		}
 	}
 	w, err := p.wire(ctx, needs{ledger: true}, p.err)
 	if err != nil {

@@ -54,8 +54,13 @@ func TestReplayReadsTheWrappersOfTheQueueAndTheTopic(t *testing.T) {
 
 func TestReplayTellsForeignEventsFromBrokenOnes(t *testing.T) {
 	b := newBench(t).swept(t)
+	b.Events()
+	b.kms(t, "DisableKey", ordersKey)
+	o := b.keyturnWith(t.Context(), string(b.Events()[0].Payload), "replay", "-")
+	o.wantCode(t, exitFine, "replay")
+	wantText(t, "the answer to an event for alerting", o.out, "none that concerns rotation")
 	foreign := `{"version":"0","id":"1","source":"aws.ec2","detail-type":"EC2 Instance State-change Notification","detail":{}}`
-	o := b.keyturnWith(t.Context(), foreign, "replay", "-")
+	o = b.keyturnWith(t.Context(), foreign, "replay", "-")
 	o.wantCode(t, exitFine, "replay")
 	wantText(t, "the answer", o.out, "none that concerns rotation")
 

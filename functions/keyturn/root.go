@@ -37,11 +37,13 @@ type program struct {
 	began bool
 }
 
-const about = `keyturn re-encrypts the store keys of CockroachDB Cloud clusters when their KMS keys rotate.
+const about = `keyturn re-encrypts the store keys of CockroachDB Cloud clusters when their KMS keys rotate, and says at
+once when somebody endangers a key that they need.
 
-CockroachDB Cloud does not do that by itself: somebody has to send a PUT with the unchanged key,
+CockroachDB Cloud does not re-encrypt by itself: somebody has to send a PUT with the unchanged key,
 cluster by cluster. "keyturn demo" shows how keyturn does it, on this machine and with no cloud
-account. "keyturn plan" says what it would do to your clusters, and sends nothing.
+account. "keyturn plan" says what it would do to your clusters, and sends nothing. "keyturn explain"
+says what an event of your cloud means for them.
 
 Environment (flags override it):
   COCKROACH_API_KEY    secret of an API key whose service account has Cluster Operator
@@ -51,13 +53,13 @@ Environment (flags override it):
   KEYTURN_MODE         observe or follow (observe)
   KEYTURN_READER_ROLE  role to assume for reading keys, with {account} for the key's account
   AWS_PROFILE, AWS_REGION, …   credentials and Region, as for every AWS tool
-All other KEYTURN_… variables are those of the rotation function; its README lists them.
+All other KEYTURN_… variables are those of the functions; their READMEs list them.
 
 Exit codes:
   0  fine
   1  failed
   2  wrong usage or configuration; nothing was done
-  3  something needs a person: held, failed or stuck work, or an open alarm of severity high or critical`
+  3  something needs a person: held, failed or stuck work, or an open alert of severity high or critical`
 
 // run executes the command line and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
@@ -118,8 +120,8 @@ func (p *program) command() *cobra.Command {
 		}
 	}
 	add("try", p.demoCommand(), p.simulateCommand())
-	add("look", p.statusCommand(), p.planCommand())
-	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.releaseCommand())
+	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand())
+	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.releaseCommand(), p.incidentCommand())
 	root.AddCommand(p.versionCommand())
 	return root
 }

@@ -32,6 +32,9 @@ type settings struct {
 	ReaderRole       string `env:"KEYTURN_READER_ROLE"`
 	ReaderExternalID string `env:"KEYTURN_READER_EXTERNAL_ID"`
 
+	// OrganizationID is what a role's trust policy must ask for as external id.
+	OrganizationID string `env:"KEYTURN_ORGANIZATION_ID"`
+
 	LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
 
 	needs needs

@@ -17,7 +17,7 @@ func (p *program) statusCommand() *cobra.Command {
 		Use:   "status [CLUSTER]",
 		Short: "Show what the ledger knows: regions, open work, alarms, the last sweep",
 		Long: `Show what the ledger knows: for each region the key version its store key is wrapped under, open
-work and what it waits for, open alarms, whether following is paused, and the last sweep.
+work and what it waits for, open alarms and incidents, whether following is paused, and the last sweep.
 
 Only the ledger is read, so the answer is as old as the last look; "keyturn plan" looks afresh.
 With the name or id of a cluster, all about that one.`,
@@ -65,10 +65,12 @@ type status struct {
 	// Pause is nil unless following is paused.
 	Pause *ledger.Pause `json:"pause,omitempty"`
 	// Sweep is the walk under way or the last one; Worker holds the lease now, "" if nobody does.
-	Sweep    ledger.Sweep    `json:"sweep"`
-	Worker   string          `json:"worker,omitempty"`
-	Alarms   []ledger.Alarm  `json:"alarms,omitempty"`
-	Clusters []clusterStatus `json:"clusters"`
+	Sweep  ledger.Sweep   `json:"sweep"`
+	Worker string         `json:"worker,omitempty"`
+	Alarms []ledger.Alarm `json:"alarms,omitempty"`
+	// OpenIncidents counts what "keyturn alerts" lists; of one cluster, what concerns it.
+	OpenIncidents int             `json:"open_incidents"`
+	Clusters      []clusterStatus `json:"clusters"`
 	// NeedsPerson says, a line each, what a person must settle.
 	NeedsPerson []string `json:"needs_person,omitempty"`
 }
@@ -114,19 +116,29 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
+	incidents, err := openIncidents(ctx, w.Ledger)
+	if err != nil {
+		return status{}, err
+	}
 	if len(args) > 0 {
 		c, err := findCluster(clusters, args[0])
 		if err != nil {
 			return status{}, err
 		}
 		clusters = []*ledger.Cluster{c}
+		incidents = slices.DeleteFunc(incidents, func(i openIncident) bool { return !i.concerns(c.ID) })
 	}
 	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int {
 		return cmp.Or(cmp.Compare(a.Cluster.Name, b.Cluster.Name), cmp.Compare(a.ID, b.ID))
 	})
 	s := status{
 		Ledger: w.settings.Ledger.String(), Sweep: worker.Sweep, Alarms: worker.Alarms,
-		Clusters: []clusterStatus{}, NeedsPerson: urgent(clusters, worker),
+		Clusters: []clusterStatus{}, NeedsPerson: urgent(clusters, worker), OpenIncidents: len(incidents),
+	}
+	for _, i := range incidents {
+		if i.pages() {
+			s.NeedsPerson = append(s.NeedsPerson, i.Alert.Headline())
+		}
 	}
 	if pause.Active() {
 		s.Pause = &pause

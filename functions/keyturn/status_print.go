@@ -23,6 +23,9 @@ func (p *program) printStatus(s status) {
 	if s.Pause != nil {
 		tell(p.out, "Paused   %s\n", c.yellow(describePause(*s.Pause, now)))
 	}
+	if s.OpenIncidents > 0 {
+		tell(p.out, "Alerts   %s (\"keyturn alerts\")\n", c.red(count(s.OpenIncidents, "open incident")))
+	}
 	tell(p.out, "\n")
 	if len(s.Clusters) == 0 {
 		tell(p.out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
@@ -169,10 +172,11 @@ func answerOf(r *ledger.Request) string {
 	return strings.TrimSpace(s + " " + r.Answer.Message)
 }
 
+// indent puts two blanks before each line, and none at the ends of lines.
 func indent(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		b.WriteString("  " + line)
+		b.WriteString(strings.TrimRight("  "+line, " \n") + "\n")
 	}
 	return b.String()
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// open writes incidents to the bench's ledger.
+func (b *bench) open(t *testing.T, incidents ...ledger.Incident) {
+	t.Helper()
+	p := &program{environ: b.environ}
+	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+		for _, i := range incidents {
+			_, err := l.UpdateIncident(ctx, i.DedupKey, func(stored *ledger.Incident) error {
+				stored.Alert, stored.Kind, stored.Opened, stored.NextLook, stored.Recovered = i.Alert, i.Kind, i.Opened, i.NextLook, i.Recovered
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sampleIncidents() (low, critical ledger.Incident) {
+	began := time.Now().Add(-3 * time.Hour)
+	low = ledger.Incident{
+		DedupKey: "access-lost/role", Kind: "access-lost", Opened: began, NextLook: time.Now().Add(time.Minute),
+		Alert: cmek.Alert{Severity: cmek.Low, Summary: "A role was changed"},
+	}
+	critical = ledger.Incident{
+		DedupKey: "key-unusable/" + paymentsKey, Kind: "key-unusable", Opened: began.Add(time.Hour), NextLook: time.Now().Add(time.Minute),
+		Recovered: time.Now(), Alert: cmek.Alert{
+			Severity: cmek.Critical, Summary: "Key 0a5d was disabled\x1b[2J", Key: paymentsKey, WayBack: []string{"aws kms enable-key"},
+			Clusters: []cmek.AffectedCluster{{ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000001", Name: "payments"}, {ID: "2"}, {ID: "3"}, {ID: "4"}},
+		},
+	}
+	return low, critical
+}
+
+func TestAlertsListsOpenIncidentsAndExitsWith3IfOneIsUrgent(t *testing.T) {
+	b := newBench(t).swept(t)
+	wantText(t, "the list", b.succeed(t, "alerts"), "No incident is open.")
+	if none := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); none == nil || len(none) != 0 {
+		t.Errorf("incidents are %v, want an empty list", none)
+	}
+
+	low, critical := sampleIncidents()
+	b.open(t, low)
+	wantText(t, "the list", b.succeed(t, "alerts"), "SEVERITY", "low", "A role was changed")
+	b.open(t, critical)
+	o := b.keyturn(t, "alerts")
+	o.wantCode(t, exitNeedsPerson, "alerts")
+	wantText(t, "the list", o.out, "critical   2h ago   0a5d1c2e…f001   payments, 2, 3, …   recovering   Key 0a5d was disabled [2J\n")
+
+	o = b.keyturn(t, "alerts", "-o", "json")
+	o.wantCode(t, exitNeedsPerson, "alerts", "-o", "json")
+	all := decodeJSON[[]openIncident](t, o.out)
+	if len(all) != 2 || all[0].Incident != critical.DedupKey || !all[0].Recovering || all[0].Alert.WayBack == nil || all[1].Recovering {
+		t.Errorf("incidents are %+v, want the critical one first, with its way back", all)
+	}
+}
+
+func TestStatusCountsOpenIncidentsAndNamesTheUrgentOnes(t *testing.T) {
+	b := newBench(t).swept(t)
+	low, critical := sampleIncidents()
+	b.open(t, low, critical)
+	o := b.keyturn(t, "status")
+	o.wantCode(t, exitNeedsPerson, "status")
+	wantText(t, "the table", o.out, `2 open incidents ("keyturn alerts")`, "A person must settle this:", "[CRITICAL] Key 0a5d was disabled")
+	for cluster, want := range map[string]int{"payments": 1, "orders": 0} {
+		s := decodeJSON[status](t, b.keyturn(t, "status", cluster, "-o", "json").out)
+		if s.OpenIncidents != want || len(s.NeedsPerson) != want {
+			t.Errorf("%s has %d open incidents and needs a person for %q; want %d", cluster, s.OpenIncidents, s.NeedsPerson, want)
+		}
+	}
+}
+
+func TestAnIncidentIsDeclaredOnAKeyAndEnded(t *testing.T) {
+	b := newBench(t).swept(t)
+	const id = "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+	wantText(t, "closing nothing", b.succeed(t, "incident", "close", id), "No incident is declared on "+paymentsKey)
+	wantText(t, "opening", b.succeed(t, "incident", "open", id, "--reason", "key compromised"), "Declared", paymentsKey, "Alerts still come")
+	wantText(t, "opening again", b.succeed(t, "incident", "open", paymentsKey), "already", "key compromised")
+	wantText(t, "closing", b.succeed(t, "incident", "close", paymentsKey), "Closed", "key compromised", operator())
+	wantText(t, "closing again", b.succeed(t, "incident", "close", id), "No incident is declared")
+
+	const foreign = "arn:aws:kms:us-east-1:999999999999:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+	wantText(t, "a key that no cluster uses", b.succeed(t, "incident", "open", foreign), "knows no cluster")
+	wantText(t, "what completes the key", b.succeed(t, "__complete", "incident", "open", "0a5d"), id+"\t"+paymentsKey)
+}
+
+func TestAnIncidentNeedsAKeyThatIsOne(t *testing.T) {
+	b := newBench(t).swept(t)
+	for key, want := range map[string]string{
+		"nobody":         `knows no key "nobody"`,
+		"arn:aws:s3:::b": "not of kms",
+		"alias/cmek":     "knows no key",
+		"arn:aws:kms:us-east-1:111122223333:alias/cmek": "an alias names no key for good",
+	} {
+		o := b.keyturn(t, "incident", "open", key)
+		o.wantCode(t, exitFailed, "incident", "open", key)
+		wantText(t, "the error", o.err, want)
+	}
+	o := b.keyturn(t, "incident", "open")
+	o.wantCode(t, exitUsage, "incident", "open")
+}
