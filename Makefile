@@ -24,7 +24,7 @@ test: need-go need-node ## Run the tests (Go and Node)
 	go test ./...
 
 .PHONY: e2e
-e2e: need-go ## Run the built Lambda binary against moto_server and the simulators
+e2e: need-go ## Run the built Lambda binaries against moto_server and the simulators
 	@scripts/need.sh moto_server "pip install 'moto[server]'" aws "pip install awscli"
 	KEYTURN_E2E=1 go test -count=1 -timeout 20m ./scripts/e2e/... ./internal/amazon/... ./internal/local/...
 
@@ -60,7 +60,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/keyturn ./functions/rotation/aws -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./internal/channel -update
 
 .PHONY: cover
 cover: need-go ## Show test coverage by package

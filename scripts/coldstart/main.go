@@ -150,6 +150,7 @@ func environment() []string {
 		"KEYTURN_LEDGER=dynamodb://keyturn", "KEYTURN_ARCHIVE=s3://keyturn-archive",
 		"KEYTURN_ALERTS_TOPIC=arn:aws:sns:us-east-1:111122223333:keyturn-alerts",
 		"KEYTURN_OPERATIONS_TOPIC=arn:aws:sns:us-east-1:111122223333:keyturn-operations",
+		"KEYTURN_CHANNEL=pagerduty", "KEYTURN_CHANNEL_SECRET=keyturn/pagerduty",
 		"KEYTURN_API_KEY_SECRET=arn:aws:secretsmanager:us-east-1:111122223333:secret:keyturn",
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	eventbridgetypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -31,9 +33,8 @@ import (
 )
 
 const (
-	accountID   = "111122223333"
-	region      = "us-east-1"
-	functionARN = "arn:aws:lambda:" + region + ":" + accountID + ":function:keyturn-rotation"
+	accountID = "111122223333"
+	region    = "us-east-1"
 
 	accessKeyID     = "AKIASAMPLESAMPLESAMP"
 	secretAccessKey = "sampleSecretAccessKey/that/no/log/may/show"
@@ -75,16 +76,36 @@ func newAccount(t *testing.T) *account {
 	}
 	a.createTable()
 	a.createQueues()
-	a.createRule()
+	_, err = a.bus.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: &a.name})
+	must(a.t, err, "create bus")
+	a.createRule(rotationFunction, a.events, rotation.Subscribes)
 	a.createTopics()
 
 	_, err = a.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &a.name})
 	must(a.t, err, "create bucket")
-	_, err = secretsmanager.NewFromConfig(config).CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
-		Name: &a.name, SecretString: aws.String(`{"api_key":"` + simulator.SampleAPIKey + `"}`),
-	})
-	must(a.t, err, "create secret")
+	a.createSecret(a.name, `{"api_key":"`+simulator.SampleAPIKey+`"}`)
+	a.createRoles()
 	return a
+}
+
+var rolesOnce sync.Once
+
+// createRoles makes the roles that the clusters of the default world act as. moto_server plays one account to all
+// installations, so they share them.
+func (a *account) createRoles() {
+	rolesOnce.Do(func() {
+		trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"*"},` +
+			`"Condition":{"StringEquals":{"sts:ExternalId":"` + simulator.DefaultSeed().Organization.ID + `"}}}]}`
+		for _, name := range []string{"payments-cmek", "orders-cmek", "ledger-cmek", "archive-cmek"} {
+			_, err := iam.NewFromConfig(a.config).CreateRole(a.t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: &trust})
+			must(a.t, err, "create role "+name)
+		}
+	})
+}
+
+func (a *account) createSecret(name, value string) {
+	_, err := secretsmanager.NewFromConfig(a.config).CreateSecret(a.t.Context(), &secretsmanager.CreateSecretInput{Name: &name, SecretString: &value})
+	must(a.t, err, "create secret "+name)
 }
 
 // environment is the function's configuration.
@@ -146,24 +167,25 @@ func (a *account) createQueue(name string, attributes map[string]string) queue {
 	return queue{url: *out.QueueUrl, arn: "arn:aws:sqs:" + region + ":" + accountID + ":" + name}
 }
 
-// createRule sends to the queue what the function subscribes to. AWS puts the events of its services on the account's
-// default bus; here each installation has a bus of its own, because moto_server plays one account to all of them.
-func (a *account) createRule() {
-	_, err := a.bus.CreateEventBus(a.t.Context(), &eventbridge.CreateEventBusInput{Name: &a.name})
-	must(a.t, err, "create bus")
-	_, err = a.bus.PutRule(a.t.Context(), &eventbridge.PutRuleInput{Name: &a.name, EventBusName: &a.name, EventPattern: aws.String(eventPattern())})
-	must(a.t, err, "put rule")
-	_, err = a.bus.PutTargets(a.t.Context(), &eventbridge.PutTargetsInput{
-		Rule: &a.name, EventBusName: &a.name, Targets: []eventbridgetypes.Target{{Id: aws.String("queue"), Arn: &a.events.arn}},
+// createRule sends to the queue what a function subscribes to. AWS puts the events of its services on the account's default
+// bus; here each installation has a bus of its own, because moto_server plays one account to all of them.
+func (a *account) createRule(name string, target queue, subscribes []cmek.Change) {
+	name = a.name + "-" + name
+	_, err := a.bus.PutRule(a.t.Context(), &eventbridge.PutRuleInput{
+		Name: &name, EventBusName: &a.name, EventPattern: aws.String(eventPattern(subscribes)),
 	})
-	must(a.t, err, "put targets")
+	must(a.t, err, "put rule "+name)
+	_, err = a.bus.PutTargets(a.t.Context(), &eventbridge.PutTargetsInput{
+		Rule: &name, EventBusName: &a.name, Targets: []eventbridgetypes.Target{{Id: aws.String("queue"), Arn: &target.arn}},
+	})
+	must(a.t, err, "put targets of rule "+name)
 }
 
-// eventPattern selects the notices that mean a change to which rotation subscribes.
-func eventPattern() string {
+// eventPattern selects the notices that mean one of the changes, be it when the call succeeded or when it failed.
+func eventPattern(subscribes []cmek.Change) string {
 	var rows []map[string]any
 	for _, row := range events.Table() {
-		if !slices.Contains(rotation.Subscribes, row.Change) {
+		if !slices.Contains(subscribes, row.Change) && !slices.Contains(subscribes, row.Failed) {
 			continue
 		}
 		pattern := map[string]any{"source": []string{row.Source}, "detail-type": []string{row.DetailType}}

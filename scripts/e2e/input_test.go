@@ -41,10 +41,10 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 		{"an unknown version of the envelope", notice(t, `"version": "0"`, `"version": "7"`), `version \"7\": unknown`},
 		{"a detail of the wrong type", notice(t, `"detail": {`, `"detail": "text", "was": {`), "payload.detail: got a string"},
 		{"a key id of the wrong type", notice(t, `"key-id": "`, `"key-id": ["a"], "was": "`), "key-id: got an array"},
-		{"an alias in place of the key", notice(t, "key/1234", "alias/1234"), "is an alias"},
+		{"an alias in place of the key", notice(t, "key/1234", "alias/1234", `"key-id": "1234`, `"key-id": "alias/1234`), "is an alias"},
 	}
 	good := []struct{ name, body string }{
-		{"an ARN of another service", notice(t, `"`+sampleKey+`"`, `"arn:aws:s3:::bucket/key"`)},
+		{"an ARN of another service beside another key", notice(t, `"`+sampleKey+`"`, `"arn:aws:s3:::bucket/key"`, `"key-id": "1234`, `"key-id": "5678`)},
 		{"an event of another service", `{"version":"0","id":"1","source":"aws.ec2","detail-type":"EC2 Instance State-change Notification","detail":{}}`},
 		{"a key that nobody uses", whole},
 	}
@@ -56,7 +56,7 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 	for _, m := range good {
 		ids[m.name] = s.account.send(m.body)
 	}
-	batch, failed, err := s.poll()
+	batch, failed, err := s.events.poll()
 	must(t, err, "hand over the batch")
 	if len(batch) != len(ids) {
 		t.Fatalf("the batch has %d messages, want all %d", len(batch), len(ids))
@@ -75,8 +75,8 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 			t.Errorf("%s: the message failed; want it to be done with", m.name)
 		}
 	}
-	if lines := s.lambda.log.lines("no known cluster uses the key"); len(lines) != 1 || !strings.Contains(lines[0], sampleKey) {
-		t.Errorf("of the key that nobody uses the log says %q, want one line that names it", lines)
+	if lines := s.lambda.log.lines(sampleKey); len(lines) != 1 || !strings.Contains(lines[0], "no known cluster uses the key") {
+		t.Errorf("of the key that nobody uses the log says %q, want one line that says so", lines)
 	}
 	for _, c := range s.wire.since(before) {
 		if c.String() != "dynamodb Query" {

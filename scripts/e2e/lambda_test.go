@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,10 +18,11 @@ import (
 	"time"
 )
 
-// lambda runs the binary as AWS Lambda does: one process at a time, started when there is something to do, fed through the
+// lambda runs a function's binary as AWS Lambda does: one process at a time, started when there is something to do, fed through the
 // Runtime API (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), killed at its deadline, replaced after its death.
 type lambda struct {
 	t           *testing.T
+	function    string
 	environment []string
 	log         logbook
 
@@ -47,8 +49,8 @@ func (e *functionError) Error() string { return e.Type + ": " + e.Message }
 
 // newLambda makes a function with exactly this environment, which Lambda completes with the address of the Runtime API. Nothing
 // runs before the first invoke.
-func newLambda(t *testing.T, environment ...string) *lambda {
-	l := &lambda{t: t, environment: environment}
+func newLambda(t *testing.T, function string, environment ...string) *lambda {
+	l := &lambda{t: t, function: function, environment: environment}
 	t.Cleanup(l.kill)
 	return l
 }
@@ -58,7 +60,7 @@ func (l *lambda) invoke(payload []byte, timeout time.Duration) ([]byte, error) {
 	l.mu.Lock()
 	if l.sandbox == nil || l.sandbox.dead() {
 		l.started++
-		l.sandbox = startSandbox(l.t, l.environment, &l.log)
+		l.sandbox = startSandbox(l.t, l.function, l.environment, &l.log)
 	}
 	l.invoked++
 	s, id := l.sandbox, fmt.Sprintf("8476a536-e9f4-11e8-9739-%012d", l.invoked)
@@ -88,6 +90,14 @@ func (l *lambda) invoke(payload []byte, timeout time.Duration) ([]byte, error) {
 	}
 }
 
+// tick invokes the function as EventBridge Scheduler does.
+func (l *lambda) tick(timeout time.Duration) error {
+	payload := fmt.Sprintf(`{"keyturn":"tick","schedule":"arn:aws:scheduler:%s:%s:schedule/keyturn/%s","scheduled":%q}`,
+		region, accountID, l.function, time.Now().UTC().Format(time.RFC3339))
+	_, err := l.invoke([]byte(payload), timeout)
+	return err
+}
+
 // kill ends the process with SIGKILL, wherever it is, and returns when it is gone.
 func (l *lambda) kill() {
 	l.mu.Lock()
@@ -107,6 +117,7 @@ func (l *lambda) starts() int {
 
 // sandbox is one process and the Runtime API that serves it alone.
 type sandbox struct {
+	arn     string // the function's
 	next    chan *invocation
 	process *os.Process
 	ended   chan struct{} // closed when the process is gone
@@ -128,10 +139,13 @@ type answer struct {
 	failure *functionError
 }
 
-func startSandbox(t *testing.T, environment []string, log io.Writer) *sandbox {
-	s := &sandbox{next: make(chan *invocation), ended: make(chan struct{})}
+func startSandbox(t *testing.T, function string, environment []string, log io.Writer) *sandbox {
+	s := &sandbox{
+		arn:  "arn:aws:lambda:" + region + ":" + accountID + ":function:keyturn-" + function,
+		next: make(chan *invocation), ended: make(chan struct{}),
+	}
 	api := httptest.NewServer(s.runtimeAPI(log))
-	cmd := exec.Command(binary)
+	cmd := exec.Command(filepath.Join(binaries, function))
 	// Nothing of the tests' own environment gets in.
 	cmd.Env = append([]string{"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(api.URL, "http://")}, environment...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -191,7 +205,7 @@ func (s *sandbox) serveNext(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "application/json")
 		h.Set("Lambda-Runtime-Aws-Request-Id", i.id)
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(i.deadline.UnixMilli(), 10))
-		h.Set("Lambda-Runtime-Invoked-Function-Arn", functionARN)
+		h.Set("Lambda-Runtime-Invoked-Function-Arn", s.arn)
 		h.Set("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0")
 		_, _ = w.Write(i.payload)
 	case <-r.Context().Done():

@@ -18,8 +18,15 @@ import (
 
 // What TestMain made for all tests.
 var (
-	binary       string // rotation's Lambda binary
+	binaries     string // the directory of the Lambda binaries, each under its function's name
 	motoEndpoint string // http://127.0.0.1:PORT
+)
+
+// The functions under test, by their folders.
+const (
+	rotationFunction = "rotation"
+	alertingFunction = "alerting"
+	notifyFunction   = "notify"
 )
 
 func enabled() bool { return os.Getenv("KEYTURN_E2E") == "1" }
@@ -34,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// run builds the binary and starts moto_server before the tests, and takes both away after them.
+// run builds the binaries and starts moto_server before the tests, and takes all of it away after them.
 func run(m *testing.M) (code int, err error) {
 	if !enabled() {
 		return m.Run(), nil // Each test skips itself and says why.
@@ -43,15 +50,14 @@ func run(m *testing.M) (code int, err error) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		return 1, err
 	}
-	dir, err := os.MkdirTemp("", "keyturn-e2e")
-	if err != nil {
+	if binaries, err = os.MkdirTemp("", "keyturn-e2e"); err != nil {
 		return 1, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-
-	binary = filepath.Join(dir, "bootstrap")
-	if err := build(binary); err != nil {
-		return 1, err
+	defer func() { _ = os.RemoveAll(binaries) }()
+	for _, function := range []string{rotationFunction, alertingFunction, notifyFunction} {
+		if err := build(function); err != nil {
+			return 1, err
+		}
 	}
 	moto, err := startMoto()
 	if err != nil {
@@ -64,8 +70,8 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// build makes rotation's Lambda binary for this machine, with the command that the Makefile builds the released one with.
-func build(output string) error {
+// build makes a function's Lambda binary for this machine, with the command that the Makefile builds the released one with.
+func build(function string) error {
 	const root = "../.."
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
@@ -80,10 +86,10 @@ func build(output string) error {
 	if command == "" {
 		return errors.New("the Makefile has no line LAMBDA_BUILD := …")
 	}
-	cmd := exec.Command("bash", "-c", command+` -o "$0" ./functions/rotation/aws`, output)
+	cmd := exec.Command("bash", "-c", command+` -o "$0" "./functions/$1/aws"`, filepath.Join(binaries, function), function)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the Lambda binary: %w\n%s", err, out)
+		return fmt.Errorf("build the Lambda binary of %s: %w\n%s", function, err, out)
 	}
 	return nil
 }

@@ -61,10 +61,15 @@ func TestAnIdleTickCostsOneRequest(t *testing.T) {
 // rotateOnDemand asks the KMS for new key material, as the key's owner does.
 func (s *scene) rotateOnDemand(key cmek.KeyURI) {
 	s.t.Helper()
+	_, err := s.keyOwner(key).RotateKeyOnDemand(s.t.Context(), &kms.RotateKeyOnDemandInput{KeyId: aws.String(string(key))})
+	must(s.t, err, "rotate key on demand")
+}
+
+// keyOwner is the KMS as somebody uses it who may do everything to the key.
+func (s *scene) keyOwner(key cmek.KeyURI) *kms.Client {
 	server := httptest.NewServer(s.world.AWSKMS())
-	defer server.Close()
+	s.t.Cleanup(server.Close)
 	config := s.account.config.Copy()
 	config.BaseEndpoint, config.Region = aws.String(server.URL), key.Location()
-	_, err := kms.NewFromConfig(config).RotateKeyOnDemand(s.t.Context(), &kms.RotateKeyOnDemandInput{KeyId: aws.String(string(key))})
-	must(s.t, err, "rotate key on demand")
+	return kms.NewFromConfig(config)
 }

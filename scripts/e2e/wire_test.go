@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // wire is what the function reaches the world through: a reverse proxy in front of each service, which notes every call and
@@ -18,18 +20,20 @@ import (
 type wire struct {
 	t *testing.T
 
-	mu     sync.Mutex
-	calls  []call
-	faults []*fault
+	mu      sync.Mutex
+	calls   []call
+	faults  []*fault
+	outages map[string]outage // by service
 }
 
 // call is one request of the function.
 type call struct {
-	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns or secretsmanager.
+	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns, iam or secretsmanager.
 	service string
 	// operation is the AWS operation's name, or method and path where a service has none on the wire.
 	operation string
 	body      []byte
+	at        time.Time
 }
 
 func (c call) String() string { return c.service + " " + c.operation }
@@ -50,6 +54,43 @@ type fault struct {
 	matches func(call) bool
 	act     func()
 	struck  bool
+}
+
+// outage is what befalls every call of a service while it lasts. The service hears of none.
+type outage string
+
+const (
+	// hanging: the call is taken and never answered.
+	hanging outage = "hanging"
+	// down: the connection is closed without an answer.
+	down outage = "down"
+)
+
+// interrupt begins an outage of the services.
+func (w *wire) interrupt(o outage, services ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outages = map[string]outage{}
+	for _, service := range services {
+		w.outages[service] = o
+	}
+}
+
+// restore ends all outages.
+func (w *wire) restore() { w.interrupt("") }
+
+// suffer ends the request as an outage of the service does, if there is one.
+func (w *wire) suffer(ctx context.Context, service string) {
+	w.mu.Lock()
+	o := w.outages[service]
+	w.mu.Unlock()
+	switch o {
+	case hanging:
+		<-ctx.Done() // The function gave up, or died.
+		panic(http.ErrAbortHandler)
+	case down:
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // lay puts a fault on the wire.
@@ -83,8 +124,9 @@ func (w *wire) to(service string, backend http.Handler) string {
 			panic(http.ErrAbortHandler) // The function died while it was sending.
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		c := call{service, operation(r, body), body}
+		c := call{service, operation(r, body), body, time.Now()}
 		w.note(c)
+		w.suffer(r.Context(), service)
 		w.strike(arriving, c)
 		reply := httptest.NewRecorder()
 		backend.ServeHTTP(reply, r)
