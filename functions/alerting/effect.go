@@ -148,12 +148,12 @@ func outsidersOf(trust policy.Trust, clusters []*ledger.Cluster) []policy.Grant 
 // rolePolicyEffect judges an identity policy or a boundary that was put on a role: an explicit Deny, or a boundary that does
 // not allow the key's actions, cuts the clusters off.
 func (f *Function) rolePolicyEffect(ctx context.Context, e cmek.Event, clusters []*ledger.Cluster) (*Effect, error) {
-	if e.Policy == "" {
-		return &Effect{Unclear: "the event does not carry the policy's document"}, nil
-	}
-	document, unclear := parsed(e.Policy)
-	if unclear != nil {
-		return unclear, nil
+	var document policy.Document
+	if e.Policy != "" {
+		var unclear *Effect
+		if document, unclear = parsed(e.Policy); unclear != nil {
+			return unclear, nil
+		}
 	}
 	result := &Effect{}
 	var problems []error
@@ -173,30 +173,67 @@ func (f *Function) rolePolicyEffect(ctx context.Context, e cmek.Event, clusters 
 				problems = append(problems, fmt.Errorf("read policy of key %s: %w", current.Spec.URI, err))
 				continue
 			}
-			role := policy.Role{ARN: current.Spec.AuthPrincipal, Policies: []policy.Document{document}}
-			if e.Change == cmek.BoundaryChanged {
-				role.Policies, role.Boundary = nil, &document
+			role, err := f.role(ctx, current.Spec.AuthPrincipal)
+			if err != nil && e.Policy == "" {
+				result.Unclear = "the role's policies cannot be read, and the event does not carry the document"
+				continue
+			}
+			// The event's own document counts, too: IAM may not show it yet. A call may only be rated up by what is read.
+			switch {
+			case e.Policy != "" && e.Change == cmek.BoundaryChanged:
+				role.Boundary = &document
+			case e.Policy != "":
+				role.Policies = append(role.Policies, document)
 			}
 			access := policy.KeyAccess(keyPolicy, current.Spec.URI, role)
 			result.CutsOff = result.CutsOff || access.Decision() == policy.Denied
 			if access.Decision() == policy.CannotTell {
 				result.Unclear = "not all policies of the role are known"
 			}
-			result.Words = append(result.Words, access.Sentences()...)
+			words, previous, err := f.roleDiff(ctx, keyPolicy, current.Spec, access)
+			if err != nil {
+				problems = append(problems, err)
+			}
+			result.Words, result.Previous = append(result.Words, words...), previous
 		}
 	}
 	result.Words = sentences(result.Words)
 	return result, errors.Join(problems...)
 }
 
+// role reads a role with all its policies. With an error it is the role by its name alone.
+func (f *Function) role(ctx context.Context, arn string) (policy.Role, error) {
+	text, err := f.Policies.RolePolicies(ctx, arn)
+	if err != nil {
+		return policy.Role{ARN: arn}, err
+	}
+	role, err := policy.ParseRole(arn, text)
+	if err != nil {
+		return policy.Role{ARN: arn}, err
+	}
+	return role, nil
+}
+
+// roleDiff says what a change of the role's policies changed since a sweep noted them, and what they were.
+func (f *Function) roleDiff(ctx context.Context, keyPolicy policy.Document, spec cmek.KeySpec, after policy.Access) (words []string, previous string, err error) {
+	last, err := f.Ledger.LastPolicy(ctx, ledger.RolePolicies(spec.AuthPrincipal))
+	if err != nil || last == "" {
+		return append(after.Sentences(), "the role's previous policies are not known"), "", err
+	}
+	before, err := policy.ParseRole(spec.AuthPrincipal, last)
+	if err != nil {
+		return after.Sentences(), "", err
+	}
+	return policy.DiffAccess(policy.KeyAccess(keyPolicy, spec.URI, before), after), last, nil
+}
+
 // accessible reports whether the clusters of an access incident can use their keys again, as far as that can be read.
 func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, error) {
-	// A role's own policies and boundary are not read back, and without clusters there is nothing to read: an event must have
-	// said that it is well.
-	read := i.Alert.Change != cmek.RolePolicyChanged && i.Alert.Change != cmek.BoundaryChanged && len(i.Alert.Clusters) > 0
-	if !read && i.Recovered.IsZero() {
+	// Without clusters there is nothing to read: an event must have said that it is well.
+	if len(i.Alert.Clusters) == 0 && i.Recovered.IsZero() {
 		return false, nil
 	}
+	ofRole := i.Alert.Change == cmek.RolePolicyChanged || i.Alert.Change == cmek.BoundaryChanged
 	for _, affected := range i.Alert.Clusters {
 		c, err := f.Ledger.Cluster(ctx, affected.ID)
 		if err != nil {
@@ -207,7 +244,11 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 			if n != 1 || !slices.Contains(affected.Regions, info.Region) {
 				continue
 			}
-			well, err := f.mayUse(ctx, current.Spec, c.Cluster.AccountID)
+			role, err := f.role(ctx, current.Spec.AuthPrincipal)
+			if err != nil && ofRole && i.Recovered.IsZero() {
+				return false, nil // what is broken cannot be read, and no event says that it is well
+			}
+			well, err := f.mayUse(ctx, current.Spec, role, c.Cluster.AccountID)
 			if err != nil || !well {
 				return false, err
 			}
@@ -218,7 +259,7 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 
 // mayUse reads key, key policy and trust policy, and reports whether nothing in them stands against the use of the key by a
 // cluster of the account.
-func (f *Function) mayUse(ctx context.Context, spec cmek.KeySpec, account string) (bool, error) {
+func (f *Function) mayUse(ctx context.Context, spec cmek.KeySpec, role policy.Role, account string) (bool, error) {
 	key, err := f.KMS.Key(ctx, spec.URI)
 	if err != nil || !key.State.Usable() {
 		return false, err
@@ -231,7 +272,7 @@ func (f *Function) mayUse(ctx context.Context, spec cmek.KeySpec, account string
 	if err != nil {
 		return false, fmt.Errorf("read policy of key %s: %w", spec.URI, err)
 	}
-	if policy.KeyAccess(document, spec.URI, policy.Role{ARN: spec.AuthPrincipal}).Decision() == policy.Denied {
+	if policy.KeyAccess(document, spec.URI, role).Decision() == policy.Denied {
 		return false, nil
 	}
 	text, err = f.Policies.RoleTrust(ctx, spec.AuthPrincipal)

@@ -18,6 +18,8 @@ type KMS interface {
 type Policies interface {
 	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
 	RoleTrust(ctx context.Context, role string) (string, error)
+	// RolePolicies returns all identity policies of a role and its permissions boundary; policy.ParseRole reads them.
+	RolePolicies(ctx context.Context, role string) (string, error)
 }
 
 // Cloud is what is worth knowing about a cluster's next days.

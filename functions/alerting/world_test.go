@@ -267,8 +267,8 @@ func (n *topic) Notify(ctx context.Context, alert cmek.Alert) error {
 
 // fakeKMS is the KMS and the IAM of the account.
 type fakeKMS struct {
-	outage           outage
-	keyPolicy, trust string
+	outage                         outage
+	keyPolicy, trust, rolePolicies string
 	// during is called within the next read of a key, if set.
 	during func()
 
@@ -316,6 +316,16 @@ func (k *fakeKMS) RoleTrust(ctx context.Context, _ string) (string, error) {
 		return "", cmek.ErrNotFound
 	}
 	return k.trust, nil
+}
+
+func (k *fakeKMS) RolePolicies(ctx context.Context, _ string) (string, error) {
+	if err := k.outage.err(ctx); err != nil {
+		return "", err
+	}
+	if k.rolePolicies == "" {
+		return "", cmek.ErrDenied
+	}
+	return k.rolePolicies, nil
 }
 
 type fakeCloud struct{ outage outage }

@@ -14,6 +14,7 @@ import (
 type Policies interface {
 	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
 	RoleTrust(ctx context.Context, role string) (string, error)
+	RolePolicies(ctx context.Context, role string) (string, error)
 }
 
 // notePolicies keeps the policies of the cluster's keys and roles: each new document goes into the archive, and the ledger
@@ -31,7 +32,10 @@ func (w *worker) notePolicies(ctx context.Context, info cmek.ClusterInfo) error 
 		}
 		problems = append(problems,
 			w.notePolicy(ctx, string(current.Spec.URI), func() (string, error) { return w.Policies.KeyPolicy(ctx, current.Spec.URI) }),
-			w.notePolicy(ctx, current.Spec.AuthPrincipal, func() (string, error) { return w.Policies.RoleTrust(ctx, current.Spec.AuthPrincipal) }))
+			w.notePolicy(ctx, current.Spec.AuthPrincipal, func() (string, error) { return w.Policies.RoleTrust(ctx, current.Spec.AuthPrincipal) }),
+			w.notePolicy(ctx, ledger.RolePolicies(current.Spec.AuthPrincipal), func() (string, error) {
+				return w.Policies.RolePolicies(ctx, current.Spec.AuthPrincipal)
+			}))
 	}
 	return errors.Join(problems...)
 }

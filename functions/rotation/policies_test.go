@@ -28,6 +28,10 @@ func (p policies) RoleTrust(_ context.Context, name string) (string, error) {
 	return "", errors.Join(errors.New("read policy"), cmek.ErrDenied)
 }
 
+func (p policies) RolePolicies(_ context.Context, name string) (string, error) {
+	return p.RoleTrust(context.Background(), ledger.RolePolicies(name))
+}
+
 func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world, err := simulator.New(simulator.DefaultSeed())
@@ -37,7 +41,8 @@ func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T)
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
 		archive := &cmektest.Archive{}
 		const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
-		readable := policies{key: `{"Version":"1"}`}
+		const role = "arn:aws:iam::111122223333:role/payments-cmek"
+		readable := policies{key: `{"Version":"1"}`, ledger.RolePolicies(role): `{"inline":{},"attached":{}}`}
 		f.Archive, f.Policies = archive, readable
 		for _, document := range []string{`{"Version":"1"}`, `{"Version":"1"}`, `{"Version":"2"}`, `{"Version":"1"}`} {
 			readable[key] = document
@@ -48,7 +53,7 @@ func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T)
 				t.Errorf("the ledger's last policy is %q (%v), want %q", last, err, document)
 			}
 		}
-		want := []string{ledger.PolicyName(key, `{"Version":"1"}`), ledger.PolicyName(key, `{"Version":"2"}`)}
+		want := []string{ledger.PolicyName(ledger.RolePolicies(role), `{"inline":{},"attached":{}}`), ledger.PolicyName(key, `{"Version":"1"}`), ledger.PolicyName(key, `{"Version":"2"}`)}
 		slices.Sort(want)
 		if got := archive.Names(); !slices.Equal(got, want) {
 			t.Errorf("the archive holds %q, want %q", got, want)

@@ -2,6 +2,7 @@ package amazon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -48,23 +49,14 @@ func (p *Policies) KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, erro
 // cmek.ErrNotFound.
 func (p *Policies) RoleTrust(ctx context.Context, role string) (string, error) {
 	doing := "read trust policy of " + role
-	parts := strings.SplitN(role, ":", 6)
-	if len(parts) != 6 || parts[2] != "iam" || !strings.HasPrefix(parts[5], "role/") {
-		return "", fmt.Errorf("%s: not the ARN of a role", doing)
+	client, name, err := p.iam(role)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", doing, err)
 	}
-	name := parts[5][strings.LastIndex(parts[5], "/")+1:]
-	client := iam.NewFromConfig(p.keys.config, func(o *iam.Options) {
-		if credentials := p.keys.credentials(parts[4]); credentials != nil {
-			o.Credentials = credentials
-		}
-	})
 	out, err := client.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
-	var notFound *iamtypes.NoSuchEntityException
 	switch {
-	case errors.As(err, &notFound):
-		return "", fmt.Errorf("%s: %w", doing, cmek.ErrNotFound)
 	case err != nil:
-		return "", explain(err, doing)
+		return "", explainRole(err, doing)
 	case out.Role == nil:
 		return "", fmt.Errorf("%s: the answer holds no role", doing)
 	}
@@ -74,6 +66,20 @@ func (p *Policies) RoleTrust(ctx context.Context, role string) (string, error) {
 		return "", fmt.Errorf("%s: the document is not URL-encoded: %w", doing, err)
 	}
 	return document, nil
+}
+
+// iam returns a client for the account of the role, and the role's name.
+func (p *Policies) iam(role string) (client *iam.Client, name string, err error) {
+	parts := strings.SplitN(role, ":", 6)
+	if len(parts) != 6 || parts[2] != "iam" || !strings.HasPrefix(parts[5], "role/") {
+		return nil, "", errors.New("not the ARN of a role")
+	}
+	client = iam.NewFromConfig(p.keys.config, func(o *iam.Options) {
+		if credentials := p.keys.credentials(parts[4]); credentials != nil {
+			o.Credentials = credentials
+		}
+	})
+	return client, parts[5][strings.LastIndex(parts[5], "/")+1:], nil
 }
 
 // Repairer undoes scheduled deletions. Its role needs kms:CancelKeyDeletion and kms:EnableKey, and nothing else.
@@ -101,4 +107,107 @@ func (r *Repairer) Enable(ctx context.Context, uri cmek.KeyURI) error {
 		return explain(err, fmt.Sprintf("enable key %s", uri))
 	}
 	return nil
+}
+
+// rolePolicies is how the policies of a role are written down, in an order that does not change by itself.
+type rolePolicies struct {
+	Inline   map[string]json.RawMessage `json:"inline"`
+	Attached map[string]json.RawMessage `json:"attached"`
+	// Boundary holds the permissions boundary, if there is one.
+	Boundary map[string]json.RawMessage `json:"boundary,omitempty"`
+}
+
+// mostPolicies bounds the pages of a role's policies; IAM allows far fewer.
+const mostPolicies = 10
+
+// RolePolicies reads a role's inline and attached policies and its permissions boundary, as one JSON object of documents by
+// name and ARN. A role that does not exist is cmek.ErrNotFound.
+func (p *Policies) RolePolicies(ctx context.Context, role string) (string, error) {
+	doing := "read policies of " + role
+	client, name, err := p.iam(role)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", doing, err)
+	}
+	found := rolePolicies{Inline: map[string]json.RawMessage{}, Attached: map[string]json.RawMessage{}}
+	got, err := client.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+	if err != nil {
+		return "", explainRole(err, doing)
+	}
+	if got.Role != nil && got.Role.PermissionsBoundary != nil {
+		arn := aws.ToString(got.Role.PermissionsBoundary.PermissionsBoundaryArn)
+		found.Boundary = map[string]json.RawMessage{}
+		if found.Boundary[arn], err = managedPolicy(ctx, client, arn); err != nil {
+			return "", explainRole(err, doing)
+		}
+	}
+	inline := iam.NewListRolePoliciesPaginator(client, &iam.ListRolePoliciesInput{RoleName: &name})
+	for n := 0; inline.HasMorePages() && n < mostPolicies; n++ {
+		page, err := inline.NextPage(ctx)
+		if err != nil {
+			return "", explainRole(err, doing)
+		}
+		for _, policy := range page.PolicyNames {
+			out, err := client.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &name, PolicyName: &policy})
+			if err != nil {
+				return "", explainRole(err, doing)
+			}
+			if found.Inline[policy], err = decoded(out.PolicyDocument); err != nil {
+				return "", fmt.Errorf("%s: %w", doing, err)
+			}
+		}
+	}
+	attached := iam.NewListAttachedRolePoliciesPaginator(client, &iam.ListAttachedRolePoliciesInput{RoleName: &name})
+	for n := 0; attached.HasMorePages() && n < mostPolicies; n++ {
+		page, err := attached.NextPage(ctx)
+		if err != nil {
+			return "", explainRole(err, doing)
+		}
+		for _, policy := range page.AttachedPolicies {
+			arn := aws.ToString(policy.PolicyArn)
+			if found.Attached[arn], err = managedPolicy(ctx, client, arn); err != nil {
+				return "", explainRole(err, doing)
+			}
+		}
+	}
+	text, err := json.Marshal(found)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", doing, err)
+	}
+	return string(text), nil
+}
+
+// managedPolicy reads the default version of a managed policy.
+func managedPolicy(ctx context.Context, client *iam.Client, arn string) (json.RawMessage, error) {
+	policy, err := client.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
+	if err != nil {
+		return nil, err
+	}
+	if policy.Policy == nil {
+		return nil, fmt.Errorf("policy %s: the answer holds none", arn)
+	}
+	version, err := client.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: policy.Policy.DefaultVersionId})
+	if err != nil {
+		return nil, err
+	}
+	if version.PolicyVersion == nil {
+		return nil, fmt.Errorf("policy %s: the answer holds no version", arn)
+	}
+	return decoded(version.PolicyVersion.Document)
+}
+
+// decoded is a document as IAM gives it: URL-encoded (RFC 3986).
+func decoded(document *string) (json.RawMessage, error) {
+	text, err := url.PathUnescape(aws.ToString(document))
+	if err != nil || !json.Valid([]byte(text)) {
+		return nil, errors.New("a document is not URL-encoded JSON")
+	}
+	return json.RawMessage(text), nil
+}
+
+func explainRole(err error, doing string) error {
+	var notFound *iamtypes.NoSuchEntityException
+	if errors.As(err, &notFound) {
+		return fmt.Errorf("%s: %w", doing, cmek.ErrNotFound)
+	}
+	return explain(err, doing)
 }

@@ -214,3 +214,37 @@ func TestMotosIAMTellsATrustPolicyToo(t *testing.T) {
 		t.Errorf("a role that does not exist: %v, want ErrNotFound", err)
 	}
 }
+
+func TestEveryPolicyOfARoleIsRead(t *testing.T) {
+	config := motoConfig(t, nil)
+	client := iam.NewFromConfig(config)
+	const document = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:Decrypt","Resource":"*"}]}`
+	role := "keyturn-every-policy"
+	created, err := client.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &role, AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := amazon.NewPolicies(config, nil)
+	arn := aws.ToString(created.Role.Arn)
+	if text, err := policies.RolePolicies(t.Context(), arn); err != nil || text != `{"inline":{},"attached":{}}` {
+		t.Errorf("a role without policies reads %q, %v", text, err)
+	}
+	managed, err := client.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("cut-off"), PolicyDocument: aws.String(document)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.AttachRolePolicy(t.Context(), &iam.AttachRolePolicyInput{RoleName: &role, PolicyArn: managed.Policy.Arn}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("inline"), PolicyDocument: aws.String(document)}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := policies.RolePolicies(t.Context(), arn)
+	want := `{"inline":{"inline":` + document + `},"attached":{"` + aws.ToString(managed.Policy.Arn) + `":` + document + `}}`
+	if err != nil || text != want {
+		t.Errorf("the role's policies read\n%s (%v), want\n%s", text, err, want)
+	}
+	if _, err := policies.RolePolicies(t.Context(), "arn:aws:iam::123456789012:role/nobody"); !errors.Is(err, cmek.ErrNotFound) {
+		t.Errorf("a role that does not exist gave %v, want ErrNotFound", err)
+	}
+}

@@ -77,13 +77,13 @@ func dataKept(t *testing.T, store ledger.Store) {
 
 func slicesAreTheCallers(t *testing.T, store ledger.Store) {
 	data, keys := []byte("data"), []string{"key"}
-	put(t, store, ledger.Record{Kind: "rotation", ID: "c-1", Data: data, Keys: keys})
+	written := put(t, store, ledger.Record{Kind: "rotation", ID: "c-1", Data: data, Keys: keys})
 	data[0], keys[0] = 'X', "X"
 	got := get(t, store, "rotation", "c-1")
 	if len(got.Data) > 0 && len(got.Keys) > 0 {
 		got.Data[0], got.Keys[0] = 'Y', "Y"
 	}
-	want := ledger.Record{Kind: "rotation", ID: "c-1", Version: 1, Data: []byte("data"), Keys: []string{"key"}}
+	want := ledger.Record{Kind: "rotation", ID: "c-1", Version: 1, Token: written.Token, Data: []byte("data"), Keys: []string{"key"}}
 	wantRecord(t, get(t, store, "rotation", "c-1"), want)
 }
 

@@ -31,9 +31,13 @@ func (l *Ledger) SetLastPolicy(ctx context.Context, name, document string) error
 	return l.setControl(ctx, policyPrefix+name, storedPolicy{document})
 }
 
+// RolePolicies is the name under which all identity policies of a role and its boundary are noted together; under the role's
+// ARN is its trust policy.
+func RolePolicies(role string) string { return role + "#policies" }
+
 // PolicyName is the name in the archive of a policy document of a key or role. Each document has one name, so that noting it
 // twice changes nothing.
 func PolicyName(name, document string) string {
 	sum := sha256.Sum256([]byte(document))
-	return "policies/" + strings.NewReplacer(":", "_", "/", "_").Replace(name) + "/" + hex.EncodeToString(sum[:8]) + ".json"
+	return "policies/" + strings.NewReplacer(":", "_", "/", "_", "#", "_").Replace(name) + "/" + hex.EncodeToString(sum[:8]) + ".json"
 }
