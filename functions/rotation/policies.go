@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -40,18 +41,24 @@ func (w *worker) notePolicies(ctx context.Context, info cmek.ClusterInfo) error 
 	return errors.Join(problems...)
 }
 
+// policiesEvery is how often a policy is read: IAM's request rate is shared with everybody in the account.
+const policiesEvery = time.Hour
+
 func (w *worker) notePolicy(ctx context.Context, name string, read func() (string, error)) error {
-	if !w.noted.first(name) {
+	if !w.timeLeft(ctx) || !w.noted.first(name) {
 		return nil
+	}
+	last, at, err := w.Ledger.PolicyNoted(ctx, name)
+	if err != nil || time.Since(at) < policiesEvery {
+		return err
 	}
 	document, err := read()
 	if err != nil {
 		w.Log.Debug("policy not read", "name", name, "err", err)
 		return nil
 	}
-	last, err := w.Ledger.LastPolicy(ctx, name)
-	if err != nil || last == document {
-		return err
+	if last == document {
+		return w.Ledger.SetLastPolicy(ctx, name, document)
 	}
 	if err := w.Archive.PutIfAbsent(ctx, ledger.PolicyName(name, document), []byte(document)); err != nil {
 		return fmt.Errorf("archive policy of %s: %w", name, err)

@@ -46,7 +46,7 @@ func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T)
 		f.Archive, f.Policies = archive, readable
 		for _, document := range []string{`{"Version":"1"}`, `{"Version":"1"}`, `{"Version":"2"}`, `{"Version":"1"}`} {
 			readable[key] = document
-			for range 20 { // one sweep at least
+			for range 80 { // policies are read once an hour
 				tick(t, f)
 			}
 			if last, err := f.Ledger.LastPolicy(t.Context(), key); err != nil || last != document {

@@ -91,7 +91,9 @@ func (f *Function) Tick(ctx context.Context) error {
 	}
 	until := now.Add(55 * time.Second)
 	if deadline, ok := ctx.Deadline(); ok {
-		until = now.Add(deadline.Sub(now) * 9 / 10)
+		// What was begun must be able to end: a tenth of the time, and three seconds if there are as many.
+		total := deadline.Sub(now)
+		until = deadline.Add(-max(total/10, min(3*time.Second, total/2)))
 	}
 	lease, err := f.Ledger.Lease(ctx, f.Holder, now, until.Add(leaseMargin))
 	if errors.Is(err, ledger.ErrLeased) {

@@ -6,29 +6,37 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const policyPrefix = "policy#"
 
 // storedPolicy is the last policy of a key or role that a sweep saw.
 type storedPolicy struct {
-	Document string `json:"document"`
+	Document string    `json:"document"`
+	At       time.Time `json:"at"`
 }
 
 // LastPolicy returns the last policy document noted for a key or role, by its URI or ARN; "" if none was.
 func (l *Ledger) LastPolicy(ctx context.Context, name string) (string, error) {
+	document, _, err := l.PolicyNoted(ctx, name)
+	return document, err
+}
+
+// PolicyNoted is LastPolicy with the time at which the document was noted.
+func (l *Ledger) PolicyNoted(ctx context.Context, name string) (document string, at time.Time, err error) {
 	var p storedPolicy
 	r, err := l.store.Get(ctx, kindControl, policyPrefix+name)
 	if err != nil {
-		return "", fmt.Errorf("read last policy of %s: %w", name, err)
+		return "", time.Time{}, fmt.Errorf("read last policy of %s: %w", name, err)
 	}
 	err = decode(r, &p)
-	return p.Document, err
+	return p.Document, p.At, err
 }
 
-// SetLastPolicy notes the policy document of a key or role.
+// SetLastPolicy notes the policy document of a key or role, as of now.
 func (l *Ledger) SetLastPolicy(ctx context.Context, name, document string) error {
-	return l.setControl(ctx, policyPrefix+name, storedPolicy{document})
+	return l.setControl(ctx, policyPrefix+name, storedPolicy{document, time.Now()})
 }
 
 // RolePolicies is the name under which all identity policies of a role and its boundary are noted together; under the role's
