@@ -41,7 +41,7 @@ func (w *worker) notePolicies(ctx context.Context, info cmek.ClusterInfo) error 
 	return errors.Join(problems...)
 }
 
-// policiesEvery is how often a policy is read: IAM's request rate is shared with everybody in the account.
+// policiesEvery is how often a policy is read: it changes rarely, and the policies of one role take several calls.
 const policiesEvery = time.Hour
 
 func (w *worker) notePolicy(ctx context.Context, name string, read func() (string, error)) error {
