@@ -24,11 +24,14 @@ type scene struct {
 	// events feeds the function.
 	events *mapping
 	// tickTime is the function's timeout for a tick. A process that dies holds the worker's lease for that long and a little
-	// more, so tests that kill give it little.
+	// more, so tests that kill give it less than tickTimeout.
 	tickTime time.Duration
 	// troubles are the invocations that failed.
 	troubles []error
 }
+
+// tickTimeout is how long a deployed function may take for a tick. A healthy one needs a hundredth of it.
+const tickTimeout = 55 * time.Second
 
 // settings make the function as quick as it can be. The sweep is left at an hour: after the first one, what is followed is
 // followed because of an event.
@@ -66,7 +69,7 @@ func newScene(t *testing.T, seed simulator.Seed, more ...string) *scene {
 	seed.Switches = quick
 	world, err := simulator.New(seed)
 	must(t, err, "make the world")
-	s := &scene{t: t, world: world, account: newAccount(t), wire: &wire{t: t}, tickTime: 10 * time.Second}
+	s := &scene{t: t, world: world, account: newAccount(t), wire: &wire{t: t}, tickTime: tickTimeout}
 	s.lambda = newLambda(t, rotationFunction, slices.Concat(
 		lambdaEnvironment(rotationFunction), endpoints(world, s.wire), s.account.environment(), settings, more)...)
 	s.events = &mapping{t: t, account: s.account, queue: s.account.events, lambda: s.lambda}
