@@ -80,6 +80,10 @@ func (f *Function) noteRecovery(ctx context.Context, e cmek.Event) (noted bool, 
 	at := happened(e)
 	_, err = f.Ledger.UpdateIncident(ctx, incidentKey(e, catalog[e.Change].incident), func(i *ledger.Incident) error {
 		noted = i.Open() || i.Told(e.ID)
+		if !i.Open() && i.Closing.Asked() && !at.Before(i.Closing.At) && i.Recovered.IsZero() {
+			i.Recovered = at // nothing is left to end, but a repair must know that the key is enabled again
+			return nil
+		}
 		if !i.Open() || i.Told(e.ID) || at.Before(i.Alert.Time) { // events come in any order
 			return ledger.ErrUnchanged
 		}
@@ -135,12 +139,12 @@ func record(i *ledger.Incident, e cmek.Event, a Assessment, alert cmek.Alert, re
 		}
 		return
 	}
-	if i.Open() {
+	if i.Open() && !i.Closing.Asked() {
 		alert.Severity = worse(alert.Severity, i.Alert.Severity)
 	}
 	now := time.Now()
 	i.Alert, i.Kind, i.Opened, i.Closed = alert, a.Incident, now, now
-	i.Recovered, i.GoodSince, i.NextLook = time.Time{}, time.Time{}, time.Time{}
+	i.Recovered, i.GoodSince, i.Closing, i.NextLook = time.Time{}, time.Time{}, ledger.Closing{}, time.Time{}
 	if a.Incident == "" {
 		return
 	}

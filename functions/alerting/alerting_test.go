@@ -257,7 +257,7 @@ func TestAnAlertIsOutWithinTenSecondsWhateverHangs(t *testing.T) {
 		set   func(*world)
 		doubt string
 	}{
-		{"the Cloud API and the KMS", func(w *world) { w.cloud.outage, w.kms.outage = hanging, hanging }, "the key's state; the next maintenance window and backup of orders"},
+		{"the Cloud API and the KMS", func(w *world) { w.cloud.outage, w.kms.outage = hanging, hanging }, "the key's state.\n"},
 		{"the ledger", func(w *world) { w.store.outage = hanging }, "whether this was told before; which clusters need it"},
 		{"everything", func(w *world) { w.cloud.outage, w.kms.outage, w.store.outage = hanging, hanging, hanging }, "the key's state; whether this was told before; which clusters need it"},
 	} {
@@ -271,9 +271,12 @@ func TestAnAlertIsOutWithinTenSecondsWhateverHangs(t *testing.T) {
 			go func() { done <- w.Event(ctx, e) }()
 			time.Sleep(10 * time.Second)
 			w.want("10 s after the event while "+row.hangs+" hangs", disabledAlert)
-			got := w.last().Consequence
+			got := w.last().Text()
 			if row.hangs == "the ledger" && strings.Contains(got, "the key's state") {
 				t.Errorf("a ledger that hangs leaves no time to read the key:\n%s", got)
+			}
+			if row.hangs == "the Cloud API and the KMS" && !strings.Contains(got, "orders in us-east-1: "+daysUnknown+"\n") {
+				t.Errorf("the alert does not say that the cluster's next days are not known:\n%s", got)
 			}
 			if !strings.Contains(got, row.doubt) {
 				t.Errorf("while %s hangs the alert does not say that these are not known: %s\n%s", row.hangs, row.doubt, got)
@@ -299,7 +302,7 @@ func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("the alert took %s, want at most 10 s", took)
 		}
-		if got := w.last().Consequence; !strings.Contains(got, "Not known") || strings.Contains(got, "window opens") {
+		if got := w.last().Clusters[0].Harm; got != daysUnknown {
 			t.Errorf("what came too late is not told as unknown:\n%s", got)
 		}
 		time.Sleep(2 * time.Hour)
@@ -356,6 +359,9 @@ func TestARoleIsWatchedByItsName(t *testing.T) {
 		w.want("after the external id was changed", "[CRITICAL] Role crdb-cmek got another trust policy, which cuts clusters off and lets somebody else in; needed by orders")
 		if !strings.Contains(w.last().WayBack[0], organization) {
 			t.Errorf("the way back does not hold the trust policy before:\n%s", w.last().Text())
+		}
+		if got := w.last().Consequence; !strings.Contains(got, "Account 444455556666 can no longer assume the role") || strings.Contains(got, "not known") {
+			t.Errorf("the alert does not say what changed:\n%s", got)
 		}
 		w.happens(event("e-2", cmek.RoleTrustChanged, ofRole("another-role"), document(brokenTrust)))
 		w.happens(event("e-3", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust)))

@@ -46,8 +46,8 @@ type Facts struct {
 	KeyKnown bool
 	// Effect is set for changes of policies.
 	Effect *Effect
-	// Harm says when the next restart or backup of each cluster is due, as far as it was read.
-	Harm []string
+	// Harm says what breaks at each cluster and when, by its id, as far as it was read.
+	Harm map[string]string
 	// OurRule is true if the event rule changed is one of keyturn's own.
 	OurRule bool
 	// ByCluster is true if the principal of the call is that of a cluster that uses the key.
@@ -186,7 +186,7 @@ func Assess(e cmek.Event, f Facts) Assessment {
 			a.Incident = ""
 		}
 		a.Recovery = a.Recovery && (f.Effect == nil || !f.Effect.CutsOff && !f.Effect.Exposes)
-		a.Consequence = effect(f.Effect, r.consequence)
+		a.Consequence = effect(f.Effect, f.Usage.InUse(), r.consequence)
 	case e.Change == cmek.UseRefused:
 		a.Incident = refused(e)
 	case r.recovery && (!f.KeyKnown || !f.Key.State.Unusable()):
@@ -333,8 +333,9 @@ func deadline(e cmek.Event, f Facts) time.Time {
 	return e.Time.AddDate(0, 0, days)
 }
 
-// effect says what a new policy does, or what such a policy can do.
-func effect(e *Effect, can string) string {
+// effect says what a new policy does, or what such a policy can do. That clusters keep their access is only said of clusters
+// that are known.
+func effect(e *Effect, inUse bool, can string) string {
 	switch {
 	case e == nil:
 		return strings.TrimSpace("What the new policy does to the clusters' access is not known. " + can)
@@ -342,8 +343,12 @@ func effect(e *Effect, can string) string {
 		return strings.Join(append(slices.Clone(e.Words), unusable), " ")
 	case e.Unclear != "":
 		return strings.Join(append(slices.Clone(e.Words), "Whether the clusters can still use the key cannot be told: "+e.Unclear+"."), " ")
+	case len(e.Words) == 0 && !inUse:
+		return "It lets nobody new use the key."
 	case len(e.Words) == 0:
 		return "It still lets the clusters use the key, and nobody new."
+	case inUse && !e.Exposes:
+		return strings.Join(append([]string{"It still lets the clusters use the key."}, e.Words...), " ")
 	}
 	return strings.Join(e.Words, " ")
 }
@@ -351,6 +356,9 @@ func effect(e *Effect, can string) string {
 // summary is one line that makes sense alone, also read aloud.
 func summary(r risk, e cmek.Event, f Facts) string {
 	line := about(e) + " " + r.happened
+	if roleRefused(e) {
+		line = about(e) + " could not be assumed by a cluster"
+	}
 	switch {
 	case attempt(e):
 		line = fmt.Sprintf("Somebody tried and failed (%s) at %s: %s", e.Error, lowerFirst(about(e)), e.Change)
@@ -389,6 +397,9 @@ func someNames(clusters []cmek.AffectedCluster) string {
 // about names what an event is about, at the beginning of a sentence.
 func about(e cmek.Event) string {
 	kind, name := "Key", e.Key.ID()
+	if roleRefused(e) {
+		return "Role " + lastSegment(e.Role)
+	}
 	switch e.Change {
 	case cmek.RoleTrustChanged, cmek.RoleDeleted, cmek.RolePolicyChanged, cmek.BoundaryChanged, cmek.RoleChanged, cmek.RoleAssumed:
 		kind, name = "Role", lastSegment(e.Role)
@@ -420,4 +431,4 @@ func clusterNames(clusters []cmek.AffectedCluster) (names []string) {
 	return names
 }
 
-func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+func lowerFirst(s string) string { return strings.ToLower(s[:min(len(s), 1)]) + s[min(len(s), 1):] }

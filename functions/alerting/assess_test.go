@@ -262,3 +262,23 @@ func FuzzAssess(f *testing.F) {
 		}
 	})
 }
+
+func TestAHarmlessPolicyIsSaidToKeepTheAccessOfClustersThatAreKnown(t *testing.T) {
+	known := Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1", Name: "orders"}}}
+	for _, row := range []struct {
+		usage  Usage
+		effect Effect
+		want   string
+	}{
+		{known, Effect{}, "It still lets the clusters use the key, and nobody new."},
+		{known, Effect{Words: []string{"The previous policy is not known."}}, "It still lets the clusters use the key. The previous policy is not known."},
+		{known, Effect{Exposes: true, Words: []string{"Everybody may."}}, "Everybody may."},
+		{Usage{}, Effect{}, "It lets nobody new use the key."},
+		{Usage{}, Effect{Words: []string{"The previous policy is not known."}}, "The previous policy is not known."},
+	} {
+		a := Assess(cmek.Event{Change: cmek.KeyPolicyReplaced, Key: key}, Facts{Usage: row.usage, Effect: &row.effect})
+		if a.Consequence != row.want {
+			t.Errorf("with %d clusters known, %+v reads %q, want %q", len(row.usage.Clusters), row.effect, a.Consequence, row.want)
+		}
+	}
+}

@@ -22,13 +22,9 @@ func compose(e cmek.Event, a Assessment, f Facts, dedupKey string, doubts []stri
 		alert.WayBack = append([]string{"The policy before, to save as " + previousPolicy + ": " + f.Effect.Previous}, alert.WayBack...)
 	}
 	parts := []string{a.Consequence}
-	if a.Incident != "" {
-		harm := slices.Clone(f.Harm)
-		slices.Sort(harm)
-		parts = append(parts, harm...)
-		if len(f.Usage.Clusters) > 0 {
-			parts = append(parts, "Critical maintenance and node failures can restart nodes at any time.")
-		}
+	if a.Incident != "" && len(f.Usage.Clusters) > 0 {
+		alert.Clusters = withHarm(f.Usage.Clusters, f.Harm)
+		parts = append(parts, "Critical maintenance and node failures can restart nodes at any time.")
 	}
 	if len(f.Usage.Clusters) == 0 && !f.Usage.Complete {
 		parts = append(parts, "Usage unknown: the fleet was not read completely within the last hour, so take it that clusters need it.")
@@ -99,7 +95,7 @@ func WayBack(e cmek.Event, key cmek.Key) []string {
 		return []string{"aws kms put-key-policy " + at + " --policy-name default --policy file://" + previousPolicy + fromArchive, checkClusters}
 	case cmek.UseRefused:
 		if !readable(e.Key) {
-			return []string{"aws iam get-role --role-name " + lastSegment(e.Issuer) + "   # does it exist, and trust the cluster's account?", checkClusters}
+			return []string{"aws iam get-role --role-name " + quoted(lastSegment(refusedRole(e))) + "   # does it exist, and trust the cluster's account?", checkClusters}
 		}
 		return []string{"aws kms describe-key " + at + "   # is it enabled?",
 			"aws kms get-key-policy " + at + "   # may the cluster's principal still use it?", checkClusters}

@@ -21,7 +21,7 @@ func (f *Function) effect(ctx context.Context, e cmek.Event, clusters []*ledger.
 	case cmek.RoleTrustChanged:
 		return f.trustEffect(ctx, e, clusters)
 	case cmek.RoleDeleted:
-		previous, err := f.trustBefore(ctx, e, clusters, policy.Document{})
+		_, previous, err := f.trustBefore(ctx, e, clusters, policy.Document{})
 		return &Effect{CutsOff: true, Previous: previous}, err
 	}
 	return f.rolePolicyEffect(ctx, e, clusters)
@@ -100,13 +100,14 @@ func parsed(text string) (policy.Document, *Effect) {
 	return document, nil
 }
 
-// trustEffect judges a role's new trust policy for each cluster that acts as the role.
+// trustEffect judges a role's new trust policy for each cluster that acts as the role, and compares it with the last one known.
 func (f *Function) trustEffect(ctx context.Context, e cmek.Event, clusters []*ledger.Cluster) (*Effect, error) {
 	after, unclear := parsed(e.Policy)
 	if unclear != nil {
 		return unclear, nil
 	}
-	result := &Effect{}
+	before, previous, err := f.trustBefore(ctx, e, clusters, after)
+	result := &Effect{Previous: previous}
 	organizationID := f.Settings.OrganizationID
 	if organizationID == "" {
 		result.Unclear = "the organization's id, which must be the external id, is not configured (KEYTURN_ORGANIZATION_ID)"
@@ -118,22 +119,30 @@ func (f *Function) trustEffect(ctx context.Context, e cmek.Event, clusters []*le
 		if trust.Assume.Decision == policy.CannotTell && result.Unclear == "" {
 			result.Unclear = trust.Assume.Why
 		}
-		result.Words = append(result.Words, trust.Sentences()...)
+		var changed []string
+		if before != nil {
+			changed = policy.DiffTrust(*before, after, c.Cluster.AccountID, organizationID)
+		}
+		if len(changed) == 0 {
+			changed = trust.Sentences() // what was wrong before is wrong still
+		}
+		result.Words = append(result.Words, changed...)
+	}
+	if before == nil && len(clusters) > 0 {
+		result.Words = append(result.Words, "the previous trust policy is not known")
 	}
 	result.Words = sentences(result.Words)
-	previous, err := f.trustBefore(ctx, e, clusters, after)
-	result.Previous = previous
 	return result, err
 }
 
-// trustBefore is the trust policy that the clusters' role had before this one; "" if that is not known.
-func (f *Function) trustBefore(ctx context.Context, e cmek.Event, clusters []*ledger.Cluster, after policy.Document) (string, error) {
+// trustBefore is the trust policy that the clusters' role had before this one; nil and "" if that is not known.
+func (f *Function) trustBefore(ctx context.Context, e cmek.Event, clusters []*ledger.Cluster, after policy.Document) (*policy.Document, string, error) {
 	for _, arn := range rolesNamed(clusters, e.Role) {
-		if _, previous, err := f.before(ctx, arn, after); err != nil || previous != "" {
-			return previous, err
+		if before, previous, err := f.before(ctx, arn, after); err != nil || previous != "" {
+			return before, previous, err
 		}
 	}
-	return "", nil
+	return nil, "", nil
 }
 
 // outsidersOf are the grants to accounts that belong to none of the clusters of the role.

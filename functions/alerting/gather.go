@@ -1,9 +1,8 @@
 package alerting
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -20,13 +19,11 @@ import (
 func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubts []string, unread error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Settings.Enrich)
 	defer cancel()
-	clusters, complete, unread := f.users(ctx, e)
+	facts, clusters, unread := f.fromLedger(ctx, e)
 	if unread != nil {
-		doubts = append(doubts, "which clusters need it (keyturn's ledger did not answer)")
+		doubts = append(doubts, "which clusters need it (keyturn's ledger did not answer in full)")
 		f.Log.Warn("inventory not read", "event", e.ID, "err", unread)
 	}
-	facts.Usage = Usage{Clusters: affected(clusters, e), Complete: complete && unread == nil}
-	facts.ByCluster = byCluster(clusters, e)
 	facts.OurRule = e.Change == cmek.RuleChanged && f.Settings.OwnRules != "" && strings.HasPrefix(e.Parameters["rule"], f.Settings.OwnRules)
 
 	r := reads{log: f.Log.With("event", e.ID), pending: map[string]bool{}}
@@ -42,12 +39,7 @@ func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubt
 			return func(facts *Facts) { facts.Effect = effect }, err
 		})
 	}
-	for _, c := range clusters[:min(len(clusters), mostEnriched)] {
-		r.start("the next maintenance window and backup of "+named(c), func() (func(*Facts), error) {
-			harm, err := f.nextHarm(ctx, c)
-			return func(facts *Facts) { facts.Harm = append(facts.Harm, harm...) }, err
-		})
-	}
+	facts.Harm = f.startHarm(ctx, &r, facts.Usage, clusters)
 	doubts = append(doubts, r.finish(ctx, &facts)...)
 	return facts, doubts, unread
 }
@@ -63,10 +55,12 @@ type reads struct {
 	found   []func(*Facts)
 }
 
-// start begins to read what, which a person can be told is not known.
+// start begins to read what, which a person can be told is not known; "" if the facts show that by themselves.
 func (r *reads) start(what string, read func() (found func(*Facts), err error)) {
 	r.mu.Lock()
-	r.pending[what] = true
+	if what != "" {
+		r.pending[what] = true
+	}
 	r.mu.Unlock()
 	r.group.Go(func() {
 		found, err := read()
@@ -101,31 +95,36 @@ func (r *reads) finish(ctx context.Context, facts *Facts) (unknown []string) {
 	return slices.Sorted(maps.Keys(r.pending))
 }
 
-// mostEnriched bounds the clusters whose next days are read for one alert.
-const mostEnriched = 5
-
 func readable(key cmek.KeyURI) bool { return key != "" && !key.IsAlias() }
 
-// users finds the clusters that need what the event is about, and whether nobody else can.
-func (f *Function) users(ctx context.Context, e cmek.Event) (clusters []*ledger.Cluster, complete bool, err error) {
+// fromLedger is FromLedger for half of the time that there is.
+func (f *Function) fromLedger(ctx context.Context, e cmek.Event) (Facts, []*ledger.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Settings.Enrich/2)
 	defer cancel()
+	return FromLedger(ctx, f.Ledger, e)
+}
+
+// FromLedger is what the ledger knows about an event: the clusters that need what it is about, whether nobody else can, and
+// whether the call was a cluster's own. After an error the facts are what could be read, and nobody is said to be the only one.
+func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Facts, clusters []*ledger.Cluster, err error) {
 	switch {
 	case readable(e.Key):
-		clusters, err = f.Ledger.ByKey(ctx, e.Key)
+		clusters, err = l.ByKey(ctx, e.Key)
 	case e.Role != "":
-		clusters, err = f.Ledger.ByRole(ctx, e.Account, e.Role)
+		clusters, err = l.ByRole(ctx, e.Account, e.Role)
 	case concerned(e) != "":
-		clusters, err = f.Ledger.ByAccount(ctx, concerned(e))
+		clusters, err = l.ByAccount(ctx, concerned(e))
 	}
+	facts.Usage.Clusters, facts.ByCluster = affected(clusters, e), byCluster(clusters, e)
 	if err != nil {
-		return nil, false, err
+		return facts, clusters, err
 	}
-	w, err := f.Ledger.Worker(ctx)
+	w, err := l.Worker(ctx)
 	if err != nil {
-		return clusters, false, err
+		return facts, clusters, err
 	}
-	return clusters, time.Since(w.Sweep.Complete) < time.Hour, nil
+	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour
+	return facts, clusters, nil
 }
 
 // concerned is the account that an event is about. One of the organization is recorded in its management account and names
@@ -137,8 +136,8 @@ func concerned(e cmek.Event) string {
 	return e.Account
 }
 
-// affected lists the clusters with the regions that use the key or role now; a cluster that only used it in the past is
-// listed without regions, because its backups need it still.
+// affected lists the clusters with the regions that use the key or role now, first those whose nodes may restart at this
+// moment. A cluster that only used it in the past comes last and without regions; its backups need it still.
 func affected(clusters []*ledger.Cluster, e cmek.Event) (list []cmek.AffectedCluster) {
 	for _, c := range clusters {
 		a := cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name}
@@ -155,9 +154,25 @@ func affected(clusters []*ledger.Cluster, e cmek.Event) (list []cmek.AffectedClu
 		}
 		list = append(list, a)
 	}
+	restarting := map[string]bool{}
+	for _, c := range clusters {
+		restarting[c.ID] = underWay(c) != ""
+	}
+	rank := func(a cmek.AffectedCluster) int {
+		switch {
+		case len(a.Regions) == 0:
+			return 2
+		case !restarting[a.ID]:
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(list, func(a, b cmek.AffectedCluster) int { return cmp.Compare(rank(a), rank(b)) })
 	return list
 }
 
+// byCluster reports whether the call was a cluster's: made as one of its principals, or by its own account, which assumes the
+// role that the cluster acts as.
 func byCluster(clusters []*ledger.Cluster, e cmek.Event) bool {
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
@@ -165,43 +180,13 @@ func byCluster(clusters []*ledger.Cluster, e cmek.Event) bool {
 				if k.Spec.AuthPrincipal != "" && (k.Spec.AuthPrincipal == e.Issuer || k.Spec.AuthPrincipal == e.Principal) {
 					return true
 				}
-				// A role is assumed by the cluster's own account.
-				if e.Change == cmek.RoleAssumed && c.Cluster.AccountID != "" && strings.Contains(e.Principal, c.Cluster.AccountID) {
+				if (e.Change == cmek.RoleAssumed || roleRefused(e)) && c.Cluster.AccountID != "" && strings.Contains(e.Principal, c.Cluster.AccountID) {
 					return true
 				}
 			}
 		}
 	}
 	return false
-}
-
-// nextHarm says when a cluster's next restart or backup is due.
-func (f *Function) nextHarm(ctx context.Context, c *ledger.Cluster) (lines []string, err error) {
-	if strings.HasSuffix(c.Cluster.OperationStatus, "_RUNNING") {
-		lines = append(lines, fmt.Sprintf("%s: %s is under way and may restart nodes now.", named(c), c.Cluster.OperationStatus))
-	}
-	window, windowErr := f.Cloud.NextMaintenance(ctx, c.ID)
-	switch opens := window.UTC().Format("Mon 2 Jan 15:04 UTC"); {
-	case windowErr != nil, window.IsZero():
-	case window.Before(time.Now()):
-		lines = append(lines, fmt.Sprintf("%s: its maintenance window has been open since %s; nodes may restart now.", named(c), opens))
-	default:
-		lines = append(lines, fmt.Sprintf("%s: its maintenance window opens %s; nodes may restart then.", named(c), opens))
-	}
-	interval, intervalErr := f.Cloud.BackupInterval(ctx, c.ID)
-	if intervalErr == nil && interval > 0 {
-		lines = append(lines, fmt.Sprintf("%s: a managed backup begins every %s; the next one fails.", named(c), brief(interval)))
-	}
-	return lines, errors.Join(windowErr, intervalErr)
-}
-
-// brief is a duration in hours and minutes, without zeros at the end.
-func brief(d time.Duration) string {
-	s := strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-	if strings.HasSuffix(s, "h0m") {
-		return strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 func named(c *ledger.Cluster) string {

@@ -26,12 +26,12 @@ func told(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 }
 
 // repeats reports whether an event tells nothing new about an open incident. New is what is worse, what happened in another
-// way (a disabled key is scheduled for deletion), and what happened after it had got well. A refused use is only what the
-// incident leads to.
+// way (a disabled key is scheduled for deletion), and what happened after it had got well or was closed by hand. A refused use
+// is only what the incident leads to.
 func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 	at := happened(e)
 	switch {
-	case !i.Open(), level(a.Severity) > level(i.Alert.Severity):
+	case !i.Open(), level(a.Severity) > level(i.Alert.Severity), i.Closing.Asked() && !at.Before(i.Closing.At):
 		return false
 	case !i.Recovered.IsZero():
 		return at.Before(i.Recovered) // events come in any order
@@ -62,7 +62,7 @@ func incidentKey(e cmek.Event, incident string) string { return incident + "/" +
 func subject(e cmek.Event) string {
 	role := e.Role
 	if e.Change == cmek.UseRefused {
-		role = cmp.Or(e.Issuer, role)
+		role = refusedRole(e)
 	}
 	store := e.Parameters["custom_key_store_id"]
 	switch {
@@ -79,6 +79,15 @@ func subject(e cmek.Event) string {
 	}
 	return e.Account
 }
+
+// roleRefused reports that a role refused to be assumed, where other refusals are a key's.
+func roleRefused(e cmek.Event) bool {
+	return e.Change == cmek.UseRefused && e.Key == "" && e.Role != ""
+}
+
+// refusedRole is the role that a refusal is about: the one that was to be assumed, or else the caller's own, which a key
+// refused.
+func refusedRole(e cmek.Event) string { return cmp.Or(e.Role, e.Issuer) }
 
 func isUse(change cmek.Change) bool {
 	return change == cmek.UseRefused || change == cmek.UseUnexpected || change == cmek.RoleAssumed

@@ -75,8 +75,13 @@ func (f *Function) undo(ctx context.Context, e cmek.Event) (summary string, wayB
 // handsOff says why a key in use must not be repaired, or "".
 func (f *Function) handsOff(ctx context.Context, e cmek.Event, incident *ledger.Incident) (string, error) {
 	const wasDown = "the key was not enabled before"
-	if incident.Open() && incident.Recovered.IsZero() && incident.GoodSince.IsZero() {
-		return wasDown, nil
+	if incident.Recovered.IsZero() && incident.GoodSince.IsZero() {
+		switch {
+		case incident.Open():
+			return wasDown, nil
+		case incident.Closing.Asked():
+			return "its last incident was closed by hand, and nothing says that it was enabled since", nil
+		}
 	}
 	declared, err := f.Ledger.Declared(ctx, e.Key)
 	if err != nil {

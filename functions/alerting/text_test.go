@@ -2,12 +2,14 @@ package alerting
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -44,6 +46,32 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 			w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
 		}},
 		{"role-deleted", func(_ *testing.T, w *world) { w.happens(event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek"))) }},
+		{"many-clusters", func(t *testing.T, w *world) {
+			for i := 2; i <= 12; i++ {
+				w.cluster(fmt.Sprintf("c-%02d", i), fmt.Sprintf("shard-%02d", i), cmek.Enabled)
+			}
+			edit(t, w, func(c *ledger.Cluster) { c.Cluster.OperationStatus = "CRDB_PATCH_RUNNING" })
+			_, err := w.Ledger.UpdateCluster(t.Context(), "c-02", func(c *ledger.Cluster) error {
+				past := c.CMEK.RegionInfos[0].KeyInfos[0]
+				c.CMEK.RegionInfos[0].KeyInfos[0].Spec.URI = unused
+				past.Status = cmek.Disabled
+				c.CMEK.RegionInfos[0].KeyInfos = append(c.CMEK.RegionInfos[0].KeyInfos, past)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.happens(w.isDisabled("e-1"))
+		}},
+		{"closed-by-hand", func(t *testing.T, w *world) {
+			w.happens(w.isDisabled("e-1"))
+			time.Sleep(time.Minute)
+			w.closes(t, "key-unusable/"+string(key))
+			w.ticks(time.Minute)
+		}},
+		{"role-refused", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.UseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::"+crlAccount+":role/cockroach")))
+		}},
 		{"use-refused", func(_ *testing.T, w *world) {
 			w.happens(event("e-1", cmek.UseRefused, by(role), failed("AccessDenied")))
 		}},

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -23,9 +24,12 @@ and has not ended yet. An incident is recovering once its state was mended; it e
 for a while.
 
 Only the ledger is read. It exits with 3 if an incident of severity high or critical is open. With -o json
-each incident comes with its whole alert, the way back included.`,
+each incident comes with its whole alert, the way back included.
+
+"keyturn alerts close" ends what nothing else ends, such as the incident of a key that was deleted.`,
 		Example: `  keyturn alerts
-  keyturn alerts -o json | jq -r '.[0].alert.way_back[]'`,
+  keyturn alerts -o json | jq -r '.[0].alert.way_back[]'
+  keyturn alerts close 5d41402abc --reason "cluster restored under a new key"`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.withLedger(c.Context(), p.alerts)
@@ -33,28 +37,32 @@ each incident comes with its whole alert, the way back included.`,
 	}
 	p.ledgerFlag(c)
 	p.outputFlag(c)
+	c.AddCommand(p.closeAlertCommand())
 	return c
 }
 
 // openIncident is an incident that has not ended; a list of them is the output of "keyturn alerts -o json".
 type openIncident struct {
-	// Incident is the dedup key that its alerts share.
+	// ID is short, for people; Incident is the dedup key that its alerts share.
+	ID       string        `json:"id"`
 	Incident string        `json:"incident"`
 	Severity cmek.Severity `json:"severity"`
 	Since    time.Time     `json:"since"`
 	// Recovering is true once an event or a read showed that it was mended; NextLook is when it is looked at again.
-	Recovering bool       `json:"recovering"`
-	NextLook   time.Time  `json:"next_look,omitzero"`
-	Alert      cmek.Alert `json:"alert"`
+	Recovering bool      `json:"recovering"`
+	NextLook   time.Time `json:"next_look,omitzero"`
+	// Closing is set once somebody closed it by hand; alerting ends it with its next tick.
+	Closing ledger.Closing `json:"closing,omitzero"`
+	Alert   cmek.Alert     `json:"alert"`
 }
 
 func (p *program) alerts(ctx context.Context, l *ledger.Ledger) error {
 	incidents, err := openIncidents(ctx, l)
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 		return err
 	}
 	if p.json {
-		err = printJSON(p.out, incidents)
+		err = errors.Join(err, printJSON(p.out, incidents))
 	} else {
 		p.printAlerts(incidents)
 	}
@@ -64,29 +72,28 @@ func (p *program) alerts(ctx context.Context, l *ledger.Ledger) error {
 	return err
 }
 
-// openIncidents reads them, the most urgent first and then the oldest.
+// openIncidents reads them, the most urgent first and then the oldest. Beside a ledger.ErrUndecodable come all others.
 func openIncidents(ctx context.Context, l *ledger.Ledger) ([]openIncident, error) {
 	found, err := l.OpenIncidents(ctx)
-	if err != nil {
-		return nil, err
-	}
 	incidents := []openIncident{}
 	for _, i := range found {
 		if i.Open() {
 			incidents = append(incidents, openIncident{
-				Incident: i.DedupKey, Severity: i.Alert.Severity, Since: i.Opened, NextLook: i.NextLook, Alert: i.Alert,
-				Recovering: !i.Recovered.IsZero() || !i.GoodSince.IsZero(),
+				ID: i.ID(), Incident: i.DedupKey, Severity: i.Alert.Severity, Since: i.Opened, NextLook: i.NextLook, Alert: i.Alert,
+				Recovering: !i.Recovered.IsZero() || !i.GoodSince.IsZero(), Closing: i.Closing,
 			})
 		}
 	}
 	slices.SortStableFunc(incidents, func(a, b openIncident) int {
 		return cmp.Or(cmp.Compare(urgency(a.Severity), urgency(b.Severity)), a.Since.Compare(b.Since), cmp.Compare(a.Incident, b.Incident))
 	})
-	return incidents, nil
+	return incidents, err
 }
 
-// pages reports whether the incident is worth waking somebody for.
-func (i openIncident) pages() bool { return i.Severity == cmek.Critical || i.Severity == cmek.High }
+// pages reports whether the incident is worth waking somebody for. One that somebody closed is not.
+func (i openIncident) pages() bool {
+	return (i.Severity == cmek.Critical || i.Severity == cmek.High) && !i.Closing.Asked()
+}
 
 // concerns reports whether the cluster is within the incident's blast radius.
 func (i openIncident) concerns(clusterID string) bool {
@@ -108,13 +115,16 @@ func (p *program) printAlerts(incidents []openIncident) {
 		return
 	}
 	now, c := time.Now(), palette(p.color())
-	t := newTable("severity", "since", "key", "clusters", "state", "what")
+	t := newTable("id", "severity", "since", "key", "clusters", "state", "what")
 	for _, i := range incidents {
 		state := "open"
-		if i.Recovering {
+		switch {
+		case i.Closing.Asked():
+			state = "closing"
+		case i.Recovering:
 			state = "recovering"
 		}
-		t.AppendRow(table.Row{c.severity(i.Severity, string(i.Severity)), when(i.Since, now), shortKey(i.Alert.Key),
+		t.AppendRow(table.Row{i.ID, c.severity(i.Severity, string(i.Severity)), when(i.Since, now), shortKey(i.Alert.Key),
 			fewNames(i.Alert.Clusters), state, printable(i.Alert.Summary)})
 	}
 	printTable(p.out, t)

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/local"
 )
 
 // open writes incidents to the bench's ledger.
@@ -17,6 +21,7 @@ func (b *bench) open(t *testing.T, incidents ...ledger.Incident) {
 		for _, i := range incidents {
 			_, err := l.UpdateIncident(ctx, i.DedupKey, func(stored *ledger.Incident) error {
 				stored.Alert, stored.Kind, stored.Opened, stored.NextLook, stored.Recovered = i.Alert, i.Kind, i.Opened, i.NextLook, i.Recovered
+				stored.Closed = i.Closed
 				return nil
 			})
 			if err != nil {
@@ -112,4 +117,80 @@ func TestAnIncidentNeedsAKeyThatIsOne(t *testing.T) {
 	}
 	o := b.keyturn(t, "incident", "open")
 	o.wantCode(t, exitUsage, "incident", "open")
+}
+
+func TestAnIncidentIsClosedByHand(t *testing.T) {
+	b := newBench(t).swept(t)
+	low, critical := sampleIncidents()
+	critical.Recovered = time.Time{}
+	b.open(t, low, critical)
+	id, lowID := critical.ID(), low.ID()
+	o := b.keyturn(t, "alerts")
+	o.wantCode(t, exitNeedsPerson, "alerts")
+	wantText(t, "the list", o.out, id+"   critical", lowID+"   low")
+	wantText(t, "what completes the id", b.succeed(t, "__complete", "alerts", "close", id[:3]), id+"\tKey 0a5d was disabled [2J\n")
+	wantText(t, "what completes the dedup key", b.succeed(t, "__complete", "alerts", "close", "key-un"), critical.DedupKey+"\tKey 0a5d")
+
+	wantText(t, "closing", b.succeed(t, "alerts", "close", id[:5], "--reason", "new key\x1b[2J, INC-7"), "Closed: Key 0a5d was disabled [2J", "next tick")
+	wantText(t, "closing again", b.succeed(t, "alerts", "close", critical.DedupKey, "--reason", "again"), "closed already, ", " by "+operator()+": new key [2J, INC-7")
+	if all := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); len(all) != 2 || all[0].ID != id || !all[0].Closing.Asked() || all[1].Closing.Asked() {
+		t.Errorf("incidents are %+v, want one that is closing", all)
+	}
+	wantText(t, "the list", b.succeed(t, "alerts"), "closing")
+	wantText(t, "closing for somebody", b.succeed(t, "alerts", "close", low.DedupKey[:8], "--reason", "meant", "--by", "ana"), "Closed: A role was changed")
+	if all := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); all[1].Closing.By != "ana" || all[1].Closing.Reason != "meant" {
+		t.Errorf("it was closed by %+v, want ana", all[1].Closing)
+	}
+}
+
+func TestClosingAnIncidentNeedsOneThatIsOpenAndAReason(t *testing.T) {
+	b := newBench(t).swept(t)
+	low, critical := sampleIncidents()
+	ended, other := low, low
+	ended.DedupKey, ended.Closed, ended.NextLook = "access-lost/ended", time.Now(), time.Time{}
+	other.DedupKey = "access-lost/role-2"
+	b.open(t, low, other, critical, ended)
+	for _, row := range []struct {
+		sentence string
+		args     []string
+		code     int
+		says     string
+	}{
+		{"nothing has that name", []string{"nobody", "--reason", "x"}, exitFailed, `no open incident is called "nobody"; "keyturn alerts" lists them`},
+		{"the empty name is nobody's", []string{"", "--reason", "x"}, exitFailed, "no open incident is called"},
+		{"a beginning may fit several", []string{"access-lost/", "--reason", "x"}, exitFailed, `2 open incidents begin with "access-lost/": ` + low.ID()},
+		{"a whole name wins over a beginning", []string{"access-lost/role", "--reason", "x"}, exitFine, "Closed: A role was changed"},
+		{"one that ended has ended", []string{"access-lost/ended", "--reason", "x"}, exitFine, "It ended already, "},
+		{"a reason is needed", []string{critical.ID()}, exitUsage, "say why with --reason"},
+		{"a reason says something", []string{critical.ID(), "--reason", " \n"}, exitUsage, "say why with --reason"},
+		{"a reason is no novel", []string{critical.ID(), "--reason", strings.Repeat("x", 2000)}, exitUsage, "at most 1000 bytes"},
+		{"an id is needed", []string{"--reason", "x"}, exitUsage, "accepts 1 arg"},
+	} {
+		o := b.keyturn(t, append([]string{"alerts", "close"}, row.args...)...)
+		o.wantCode(t, row.code, row.sentence)
+		wantText(t, row.sentence, o.out+o.err, row.says)
+	}
+}
+
+func TestAlertsListsTheOthersBesideAnIncidentThatCannotBeDecoded(t *testing.T) {
+	b := newBench(t).swept(t)
+	low, critical := sampleIncidents()
+	b.open(t, low, critical)
+	store, err := local.OpenStore(filepath.Join(b.folder, "ledger.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Get(t.Context(), "alerting", "incident#"+critical.DedupKey)
+	if err == nil {
+		r.Data = []byte("{")
+		err = errors.Join(store.Put(t.Context(), r), store.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := b.keyturn(t, "alerts")
+	o.wantCode(t, exitFailed, "alerts")
+	wantText(t, "the list", o.out, "A role was changed")
+	wantText(t, "the error", o.err, "incident#"+critical.DedupKey)
+	wantText(t, "closing another", b.succeed(t, "alerts", "close", low.ID(), "--reason", "meant"), "Closed")
 }

@@ -21,7 +21,7 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 		"1. A first sweep", "9 clusters", "2. AWS KMS rotates two keys", "They opened 7 pieces of work",
 		"due", "requested", "ROTATING", "ENABLED → done", "waits for the canary",
 		"0 pieces of work opened; PUTs before 6, after 6.", "Done.", "6 of them PUTs",
-		"5. Somebody schedules the deletion", "[CRITICAL] Key 0a5d1c2e", "Cluster:   refunds", "1. aws kms cancel-key-deletion",
+		"5. Somebody schedules the deletion", "[CRITICAL] Key 0a5d1c2e", "- refunds in us-east-1: the next backup fails, within ", "1. aws kms cancel-key-deletion",
 		"6. The deletion is canceled", "1 incident still open, and no word of an end", "7. The key is enabled", "[RESOLVED]", "evidence    7 files",
 		"keyturn status --ledger file:"+filepath.Join(dir, "ledger.db"))
 	if strings.Contains(out, "\x1b") {

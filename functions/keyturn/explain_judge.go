@@ -88,46 +88,13 @@ func (j judge) gather(ctx context.Context, e cmek.Event) (alerting.Facts, error)
 		facts.Effect = j.effect(e, nil)
 		return facts, nil
 	}
-	clusters, err := j.users(ctx, e)
+	known, clusters, err := alerting.FromLedger(ctx, j.ledger, e)
 	if err != nil {
 		return facts, err
 	}
-	worker, err := j.ledger.Worker(ctx)
-	if err != nil {
-		return facts, err
-	}
-	for _, c := range clusters {
-		facts.Usage.Clusters = append(facts.Usage.Clusters, cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
-		facts.ByCluster = facts.ByCluster || madeBy(c, e)
-	}
-	facts.Usage.Complete = time.Since(worker.Sweep.Complete) < time.Hour
+	facts.Usage, facts.ByCluster = known.Usage, known.ByCluster
 	facts.Effect = j.effect(e, clusters)
 	return facts, nil
-}
-
-// users are the clusters that need the event's key, its role, or something in its account.
-func (j judge) users(ctx context.Context, e cmek.Event) ([]*ledger.Cluster, error) {
-	switch {
-	case e.Key != "" && !e.Key.IsAlias():
-		return j.ledger.ByKey(ctx, e.Key)
-	case e.Role != "":
-		return j.ledger.ByRole(ctx, e.Account, e.Role)
-	case e.Account != "":
-		return j.ledger.ByAccount(ctx, e.Account)
-	}
-	return nil, nil
-}
-
-// madeBy reports whether the call was the cluster's: made as one of its principals, or by its account for its role.
-func madeBy(c *ledger.Cluster, e cmek.Event) bool {
-	for _, info := range c.CMEK.RegionInfos {
-		for _, k := range info.KeyInfos {
-			if p := k.Spec.AuthPrincipal; p != "" && (p == e.Issuer || p == e.Principal) {
-				return true
-			}
-		}
-	}
-	return e.Change == cmek.RoleAssumed && c.Cluster.AccountID != "" && strings.Contains(e.Principal, c.Cluster.AccountID)
 }
 
 // named lists clusters for people; it is never nil.

@@ -46,14 +46,11 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 		return nil
 	}
 	clusters, err := f.Ledger.ByKey(ctx, e.Key)
-	if err != nil {
-		return err
-	}
-	if len(clusters) == 0 {
+	if err == nil && len(clusters) == 0 {
 		log.Info("no known cluster uses the key")
 		return nil
 	}
-	var problems []error
+	problems := []error{err} // beside it may be clusters, if some could not be decoded
 	for _, c := range clusters {
 		var regions []string
 		_, err := f.Ledger.UpdateCluster(ctx, c.ID, func(item *ledger.Cluster) error {
@@ -81,12 +78,13 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 func (f *Function) Tick(ctx context.Context) error {
 	now := time.Now()
 	agenda, err := f.Ledger.Due(ctx, now, 1)
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 		return err
 	}
 	if agenda.Empty() {
-		if created, err := f.begin(ctx, now); err != nil || !created {
-			return err
+		created, beginErr := f.begin(ctx, now)
+		if beginErr != nil || !created {
+			return errors.Join(err, beginErr)
 		}
 	}
 	until := now.Add(55 * time.Second)

@@ -38,11 +38,13 @@ const (
 func (w *worker) run(ctx context.Context) error {
 	problems := []error{w.deliverOwn(ctx)}
 	failures := 0
+	var undecodable error // each query finds the same ones
 	for w.timeLeft(ctx) && failures < outage {
 		agenda, err := w.Ledger.Due(ctx, time.Now(), batch)
-		if err != nil {
+		if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 			return errors.Join(append(problems, err)...)
 		}
+		undecodable = err
 		looked := false
 		for _, c := range agenda.Clusters {
 			if !w.timeLeft(ctx) || failures >= outage {
@@ -79,7 +81,7 @@ func (w *worker) run(ctx context.Context) error {
 		_, err := w.sweep(ctx)
 		problems = append(problems, err)
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, undecodable)...)
 }
 
 func (w *worker) timeLeft(ctx context.Context) bool {

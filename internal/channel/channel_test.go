@@ -85,7 +85,7 @@ func firing() cmek.Alert {
 			"keyturn status orders payments",
 		},
 		Clusters: []cmek.AffectedCluster{
-			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}}, {ID: "c-2", Name: "payments"},
+			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}, Harm: "the next backup fails, within 1h"}, {ID: "c-2", Name: "payments"},
 		},
 		Principal: "arn:aws:sts::111122223333:assumed-role/admin/ana",
 		Time:      time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC),

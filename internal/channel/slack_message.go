@@ -39,8 +39,8 @@ const (
 
 // Our own bounds, for people.
 const (
-	mostClusters = 20
-	mostCode     = 5 // sections
+	mostClusterLine = 280 // so that a full list of clusters fits into one section
+	mostCode        = 5   // sections
 )
 
 // message is the alert in the order in which it is read at 3 a.m.: what, since when, by when, where, what breaks, what to do.
@@ -58,7 +58,7 @@ func (s Slack) message(alert cmek.Alert) slackMessage {
 		add(slackBlock{Type: "section", Fields: fields})
 	}
 	if len(alert.Clusters) > 0 && !alert.Resolved {
-		add(section(clusterList(alert.Clusters)))
+		add(section(clusterList(alert)))
 	}
 	if alert.Consequence != "" {
 		add(section(mrkdwn(line(alert.Consequence), mostSection)))
@@ -91,18 +91,14 @@ func facts(alert cmek.Alert) (fields []slackText) {
 	return fields
 }
 
-// clusterList names the first clusters and counts the rest.
-func clusterList(clusters []cmek.AffectedCluster) string {
-	text := fmt.Sprintf("*Clusters (%d)*", len(clusters))
+// clusterList shows the first clusters, one a line, and counts the rest.
+func clusterList(alert cmek.Alert) string {
+	text := fmt.Sprintf("*Clusters (%d)*", len(alert.Clusters))
 	const rest = "\nand %d more"
-	for i, c := range clusters {
-		entry := c.Name + " (" + c.ID + ")"
-		if len(c.Regions) > 0 {
-			entry += " in " + strings.Join(c.Regions, ", ")
-		}
-		entry = "\n• " + mrkdwn(line(entry), 300)
-		if i == mostClusters || len(text)+len(entry)+len(rest)+10 > mostSection {
-			return text + fmt.Sprintf(rest, len(clusters)-i)
+	for i, cluster := range alert.ClusterLines() {
+		entry := "\n• " + mrkdwn(line(cluster), mostClusterLine)
+		if i == cmek.MostClusters || len(text)+len(entry)+len(rest)+10 > mostSection {
+			return text + fmt.Sprintf(rest, len(alert.Clusters)-i)
 		}
 		text += entry
 	}

@@ -28,6 +28,8 @@ type AffectedCluster struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name"`
 	Regions []string `json:"regions,omitempty"`
+	// Harm says in a few words what breaks there, and by when; "" if the alert's consequence says all there is to say.
+	Harm string `json:"harm,omitempty"`
 }
 
 // Alert tells people about a danger or a happening. Its JSON is the payload of every channel; a repeat of an alert has

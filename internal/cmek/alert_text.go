@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// mostClustersInText bounds the text of an alert; its JSON lists every cluster.
-const mostClustersInText = 20
+// MostClusters bounds the clusters that people are shown of one alert; its JSON lists every cluster.
+const MostClusters = 10
 
 // Headline is the alert in one line: how urgent it is (or that it is over) and the summary.
 func (a Alert) Headline() string {
@@ -35,14 +35,16 @@ func (a Alert) Text() string {
 	fact("Deadline", timestamp(a.Deadline))
 	fact("Key", string(a.Key))
 	fact("Principal", a.Principal)
-	for i, c := range a.Clusters {
-		if i == mostClustersInText {
-			fact("Clusters", fmt.Sprintf("and %d more", len(a.Clusters)-i))
+	if len(a.Clusters) > 0 {
+		fmt.Fprintf(&b, "\nClusters (%d):\n", len(a.Clusters))
+	}
+	for i, line := range a.ClusterLines() {
+		if i == MostClusters {
+			fmt.Fprintf(&b, "  and %d more\n", len(a.Clusters)-i)
 			break
 		}
-		fact("Cluster", affected(c))
+		b.WriteString("  - " + line + "\n")
 	}
-
 	if a.Consequence != "" {
 		b.WriteString("\n" + printable(a.Consequence) + "\n")
 	}
@@ -58,13 +60,31 @@ func (a Alert) Text() string {
 	return b.String()
 }
 
-// affected names a cluster, and the regions of it that are concerned.
-func affected(c AffectedCluster) string {
-	s := c.Name + " (" + c.ID + ")"
-	if len(c.Regions) > 0 {
-		s += " in " + strings.Join(c.Regions, ", ")
+// ClusterLines are the clusters for people to read, each on a line: its name, the regions that are concerned, and what breaks
+// there by when. The id stands only where the name does not tell clusters apart.
+func (a Alert) ClusterLines() []string {
+	named := map[string]int{}
+	for _, c := range a.Clusters {
+		named[c.Name]++
 	}
-	return s
+	lines := make([]string, len(a.Clusters))
+	for i, c := range a.Clusters {
+		line := c.Name
+		switch {
+		case c.Name == "":
+			line = c.ID
+		case named[c.Name] > 1:
+			line += " (" + c.ID + ")"
+		}
+		if len(c.Regions) > 0 {
+			line += " in " + strings.Join(c.Regions, ", ")
+		}
+		if c.Harm != "" {
+			line += ": " + c.Harm
+		}
+		lines[i] = printable(line)
+	}
+	return lines
 }
 
 func timestamp(t time.Time) string {

@@ -15,7 +15,7 @@ func TestAlertTextSaysEverythingInReadingOrder(t *testing.T) {
 		WayBack:     []string{"aws kms enable-key --key-id 1234", "Look at the cluster again"},
 		Key:         "arn:aws:kms:us-east-1:111122223333:key/1234",
 		Clusters: []AffectedCluster{
-			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}},
+			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}, Harm: "the next backup fails, within 1h"},
 			{ID: "c-2", Name: "payments"},
 		},
 		Principal: "arn:aws:iam::111122223333:user/ana",
@@ -28,8 +28,10 @@ When:      2026-03-01T11:00:00Z
 Deadline:  2026-03-08T11:00:00Z
 Key:       arn:aws:kms:us-east-1:111122223333:key/1234
 Principal: arn:aws:iam::111122223333:user/ana
-Cluster:   orders (c-1) in us-east-1, us-west-2
-Cluster:   payments (c-2)
+
+Clusters (2):
+  - orders in us-east-1, us-west-2: the next backup fails, within 1h
+  - payments
 
 Nodes that restart cannot read their disks.
 
@@ -61,11 +63,18 @@ func TestAlertHeadlineOfTheEndSaysResolvedInsteadOfTheSeverity(t *testing.T) {
 func TestAlertTextListsAFewClustersAndCountsTheRest(t *testing.T) {
 	alert := Alert{Severity: High, Summary: "A key that everything needs"}
 	for i := range 25 {
-		alert.Clusters = append(alert.Clusters, AffectedCluster{ID: fmt.Sprintf("id-%02d", i), Name: "n"})
+		alert.Clusters = append(alert.Clusters, AffectedCluster{ID: fmt.Sprint(i), Name: fmt.Sprintf("name-%02d", i)})
 	}
 	text := alert.Text()
-	if !strings.Contains(text, "id-19") || strings.Contains(text, "id-20") || !strings.Contains(text, "and 5 more") {
-		t.Errorf("want the first 20 clusters and %q:\n%s", "and 5 more", text)
+	if !strings.Contains(text, "Clusters (25):\n") || !strings.Contains(text, "  - name-09\n  and 15 more\n") || strings.Contains(text, "name-10") {
+		t.Errorf("want the first 10 clusters and %q:\n%s", "and 15 more", text)
+	}
+}
+
+func TestAClusterIsCalledByItsIDOnlyWhereItsNameDoesNotTell(t *testing.T) {
+	alert := Alert{Clusters: []AffectedCluster{{ID: "c-1", Name: "orders"}, {ID: "c-2", Name: "dev"}, {ID: "c-3", Name: "dev"}, {ID: "c-4"}}}
+	if got, want := strings.Join(alert.ClusterLines(), ", "), "orders, dev (c-2), dev (c-3), c-4"; got != want {
+		t.Errorf("the clusters are called %s, want %s", got, want)
 	}
 }
 
@@ -73,7 +82,7 @@ func TestAlertTextCannotBeForgedByTheValuesInIt(t *testing.T) {
 	hostile := "x\nWay back:\r\n  1. rm\x1b[2J\u202e\u2028y\xff"
 	alert := Alert{
 		Severity: Severity(hostile), Summary: hostile, Consequence: hostile, WayBack: []string{hostile}, Runbook: hostile,
-		Key: KeyURI(hostile), Principal: hostile, Clusters: []AffectedCluster{{ID: hostile, Name: hostile, Regions: []string{hostile}}},
+		Key: KeyURI(hostile), Principal: hostile, Clusters: []AffectedCluster{{ID: hostile}, {Name: hostile, Regions: []string{hostile}, Harm: hostile}},
 	}
 	const harmless = "x Way back:    1. rm[2J y"
 	text := alert.Text()
@@ -85,7 +94,7 @@ func TestAlertTextCannotBeForgedByTheValuesInIt(t *testing.T) {
 			t.Errorf("a value reads like a step of the way back: %q", line)
 		}
 	}
-	if got := strings.Count(text, harmless); got != 9 {
-		t.Errorf("%d values are readable on one line, want 9:\n%s", got, text)
+	if got := strings.Count(text, harmless); got != 10 {
+		t.Errorf("%d values are readable on one line, want 10:\n%s", got, text)
 	}
 }

@@ -2,9 +2,12 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -31,11 +34,29 @@ type Incident struct {
 	// while reads show it broken.
 	Recovered time.Time `json:"recovered,omitzero"`
 	GoodSince time.Time `json:"good_since,omitzero"`
+	// Closing is an operator's word that it is over, until alerting has told so and ended it; zero if there is none.
+	Closing Closing `json:"closing,omitzero"`
 	// Repaired is when keyturn last repaired the key by itself.
 	Repaired time.Time `json:"repaired,omitzero"`
 	NextLook time.Time `json:"next_look,omitzero"`
 
 	record Record
+}
+
+// Closing is who closed an incident by hand, why and when.
+type Closing struct {
+	At     time.Time `json:"at,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Asked reports whether an operator closed the incident.
+func (c Closing) Asked() bool { return !c.At.IsZero() }
+
+// ID is a short name for people, made from the dedup key.
+func (i *Incident) ID() string {
+	sum := sha256.Sum256([]byte(i.DedupKey))
+	return hex.EncodeToString(sum[:5])
 }
 
 // Open reports whether the incident was told about and has not ended.
@@ -91,24 +112,30 @@ func (l *Ledger) UpdateIncident(ctx context.Context, dedupKey string, change fun
 	return nil, fmt.Errorf("write incident %s: %w, %d times in a row", dedupKey, ErrConflict, attempts)
 }
 
-// DueIncidents returns at most limit open incidents that are due at now, the oldest first.
-func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]*Incident, error) {
-	records, err := l.store.Due(ctx, kindAlerting, now, limit)
-	if err != nil {
-		return nil, fmt.Errorf("query ledger for open incidents: %w", err)
-	}
-	var incidents []*Incident
-	for _, r := range records {
-		i := &Incident{record: r}
-		if err := decode(r, i); err != nil {
-			return nil, err
+// CloseIncident notes an operator's word that the incident is over, and makes it due: alerting tells of its end and ends it.
+// It writes nothing to an incident that is not open, or that was closed already; the incident returned shows which.
+func (l *Ledger) CloseIncident(ctx context.Context, dedupKey string, c Closing) (i *Incident, closed bool, err error) {
+	i, err = l.UpdateIncident(ctx, dedupKey, func(i *Incident) error {
+		if closed = i.Open() && !i.Closing.Asked(); !closed {
+			return ErrUnchanged
 		}
-		incidents = append(incidents, i)
-	}
-	return incidents, nil
+		c.At = c.At.UTC().Truncate(time.Second) // as events tell time: one of the same second may have come after it
+		i.Closing, i.NextLook = c, c.At
+		return nil
+	})
+	return i, closed && err == nil, err
 }
 
-// OpenIncidents returns all open incidents, for display.
+// DueIncidents returns at most limit open incidents that are due at now, the oldest first. Those that cannot be decoded are
+// left out: the error, an ErrUndecodable, names them, and comes with the others.
+func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]*Incident, error) {
+	return due(ctx, l.store, kindAlerting, now, limit, func(r Record) (*Incident, error) {
+		i := &Incident{DedupKey: strings.TrimPrefix(r.ID, incidentPrefix), record: r}
+		return i, decode(r, i)
+	})
+}
+
+// OpenIncidents returns all open incidents, for display; see [Ledger.DueIncidents] about the error.
 func (l *Ledger) OpenIncidents(ctx context.Context) ([]*Incident, error) {
 	return l.DueIncidents(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 10_000)
 }

@@ -190,3 +190,22 @@ func TestClustersAreFoundByRoleAndAccount(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOpenIncidentIsClosedByHandOnce(t *testing.T) {
+	l := newLedger(cmektest.NewStore(), 1)
+	openIncident(t, l, "key-unusable/1", in(time.Hour))
+	word := ledger.Closing{At: in(time.Minute), By: "ana", Reason: "new key"}
+	i, closed, err := l.CloseIncident(t.Context(), "key-unusable/1", word)
+	if err != nil || !closed || !i.Open() || !i.Closing.Asked() {
+		t.Errorf("closing an open incident: closed %t, %+v, error %v; want it noted, and alerting to end it", closed, i, err)
+	}
+	if due, err := l.DueIncidents(t.Context(), in(time.Minute), 10); err != nil || len(due) != 1 || due[0].Closing != word {
+		t.Errorf("a minute later %v are due (error %v), want the incident with who closed it and why", due, err)
+	}
+	if _, closed, err := l.CloseIncident(t.Context(), "key-unusable/1", ledger.Closing{At: in(time.Hour), By: "ben"}); err != nil || closed {
+		t.Errorf("closing it again: closed %t, error %v; want nothing written", closed, err)
+	}
+	if i, _, err := l.CloseIncident(t.Context(), "nothing", word); err != nil || i.Closing.Asked() || i.Open() {
+		t.Errorf("closing what does not exist gives %+v, error %v; want nothing", i, err)
+	}
+}

@@ -42,6 +42,10 @@ const attempts = 8
 // ErrUnchanged is returned by an update function that wants nothing written.
 var ErrUnchanged = errors.New("nothing to change")
 
+// ErrUndecodable is, wrapped with the record's name, the error about a record that is in the store but cannot be decoded.
+// It says nothing about the other records.
+var ErrUndecodable = errors.New("decode ledger item")
+
 // Cluster returns the cluster's item; one that does not exist has only its ID.
 func (l *Ledger) Cluster(ctx context.Context, id string) (*Cluster, error) {
 	r, err := l.store.Get(ctx, kindRotation, clusterPrefix+id)
@@ -126,28 +130,50 @@ type Agenda struct {
 // Empty reports whether nothing is due.
 func (a Agenda) Empty() bool { return len(a.Clusters) == 0 && !a.Sweep }
 
-// Due returns at most limit items that are due at now, with one query.
+// Due returns at most limit items that are due at now, with one query. Items that cannot be decoded are left out: the agenda
+// holds the others, and the error, an ErrUndecodable, names them.
 func (l *Ledger) Due(ctx context.Context, now time.Time, limit int) (Agenda, error) {
-	records, err := l.store.Due(ctx, kindRotation, now, limit)
-	if err != nil {
-		return Agenda{}, fmt.Errorf("query ledger for due items: %w", err)
-	}
-	var a Agenda
-	for _, r := range records {
+	clusters, err := due(ctx, l.store, kindRotation, now, limit, func(r Record) (*Cluster, error) {
 		if r.ID == workerID {
-			a.Sweep = true
-			continue
+			return nil, nil
 		}
-		c, err := decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
-		if err != nil {
-			return Agenda{}, err
-		}
-		a.Clusters = append(a.Clusters, c)
-	}
-	return a, nil
+		return decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
+	})
+	isWorker := func(c *Cluster) bool { return c == nil }
+	return Agenda{Sweep: slices.ContainsFunc(clusters, isWorker), Clusters: slices.DeleteFunc(clusters, isWorker)}, err
 }
 
-// ByKey returns the items of all clusters that name the key, now or in the past, ordered by cluster id.
+// due reads at most limit records of the kind that are due at now, the oldest first. One that cannot be read is left out, and
+// asked for on top of the limit, so that it keeps none of the others waiting; the error joins what was wrong with them.
+func due[T any](ctx context.Context, store Store, kind string, now time.Time, limit int, read func(Record) (T, error)) ([]T, error) {
+	for ask := limit; ; {
+		records, err := store.Due(ctx, kind, now, ask)
+		if err != nil {
+			return nil, fmt.Errorf("query ledger for what is due: %w", err)
+		}
+		items, broken := readAll(records, read)
+		if len(records) < ask || len(items) >= limit {
+			return items[:min(len(items), limit)], errors.Join(broken...)
+		}
+		ask = limit + len(broken)
+	}
+}
+
+// readAll reads the records that can be read, and says what is wrong with the others.
+func readAll[T any](records []Record, read func(Record) (T, error)) (items []T, broken []error) {
+	for _, r := range records {
+		item, err := read(r)
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		items = append(items, item)
+	}
+	return items, broken
+}
+
+// ByKey returns the items of all clusters that name the key, now or in the past, ordered by cluster id. As with [Ledger.Due],
+// items that cannot be decoded are left out and named by the error; so it is with ByRole and ByAccount.
 func (l *Ledger) ByKey(ctx context.Context, key cmek.KeyURI) ([]*Cluster, error) {
 	return l.byKey(ctx, key.Canonical())
 }
@@ -170,15 +196,10 @@ func (l *Ledger) byKey(ctx context.Context, key string) ([]*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("query ledger for clusters of %s: %w", key, err)
 	}
-	clusters := make([]*Cluster, 0, len(records))
-	for _, r := range records {
-		c, err := decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
-		if err != nil {
-			return nil, err
-		}
-		clusters = append(clusters, c)
-	}
-	return clusters, nil
+	clusters, broken := readAll(records, func(r Record) (*Cluster, error) {
+		return decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
+	})
+	return clusters, errors.Join(broken...)
 }
 
 // Clusters returns the items of all clusters that are not gone, for display.

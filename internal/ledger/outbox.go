@@ -90,7 +90,7 @@ func decode(r Record, v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(r.Data, v); err != nil {
-		return fmt.Errorf("decode ledger item %s/%s: %w", r.Kind, r.ID, err)
+		return fmt.Errorf("%w %s/%s: %w", ErrUndecodable, r.Kind, r.ID, err)
 	}
 	return nil
 }

@@ -1,0 +1,200 @@
+package alerting
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// closes: ana closes the incident by hand.
+func (w *world) closes(t *testing.T, dedupKey string) {
+	t.Helper()
+	_, closed, err := w.Ledger.CloseIncident(t.Context(), dedupKey, ledger.Closing{At: time.Now(), By: "ana@laptop", Reason: "restored under a new key, INC-7"})
+	if err != nil || !closed {
+		t.Fatalf("close %s: closed %t, error %v", dedupKey, closed, err)
+	}
+}
+
+const (
+	theKeys     = "key-unusable/" + string(key)
+	closedAlert = "[RESOLVED] ana@laptop closed this by hand: key 1234abcd-12ab-34cd-56ef-1234567890ab was "
+)
+
+func (w *world) isDeleted(id string) cmek.Event {
+	w.kms.set(key, cmek.KeyNotFound)
+	return event(id, cmek.KeyWasDeleted)
+}
+
+func TestADeletedKeysIncidentEndsOnlyByHand(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const deleted = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted for good"
+		w.happens(w.isDeleted("e-1"))
+		w.ticks(24 * time.Hour)
+		w.want("a day after the key was deleted", deleted)
+		w.closes(t, theKeys)
+		w.ticks(time.Minute)
+		w.want("a minute after it was closed by hand", deleted, closedAlert+"deleted for good")
+		first, end := w.told.Alerts()[0], w.last()
+		if !end.Resolved || end.DedupKey != first.DedupKey || !strings.Contains(end.Consequence, "restored under a new key, INC-7") {
+			t.Errorf("the end is (resolved: %t, of %s)\n%s\nwant that of %s, with the reason", end.Resolved, end.DedupKey, end.Text(), first.DedupKey)
+		}
+		w.ticks(24 * time.Hour)
+		if w.want("a day later", deleted, closedAlert); len(w.open()) > 0 {
+			t.Errorf("open incidents are %v, want none", w.open())
+		}
+	})
+}
+
+func TestWhatHappensAfterAnIncidentWasClosedByHandAlertsAgain(t *testing.T) {
+	for _, row := range []struct {
+		when string
+		wait func(*world)
+		end  []string
+	}{
+		{"in the same second, as far as its event tells", func(*world) { time.Sleep(time.Millisecond) }, nil},
+		{"before alerting has told the end", func(*world) { time.Sleep(time.Second) }, nil},
+		{"after alerting has told the end", func(w *world) { w.ticks(2 * time.Minute) }, []string{closedAlert}},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.happens(w.isDisabled("e-1"))
+			time.Sleep(time.Minute)
+			late := event("late", cmek.KeyWasDisabled)
+			time.Sleep(time.Second + 700*time.Millisecond)
+			w.closes(t, theKeys)
+			row.wait(w)
+			again := w.isDisabled("e-2")
+			again.Time = again.Time.Truncate(time.Second)
+			w.happens(again)
+			w.happens(event("refused", cmek.UseRefused, by(role), failed("DisabledException")))
+			w.want(row.when, slices.Concat([]string{disabledAlert}, row.end, []string{disabledAlert})...)
+			w.happens(late)
+			w.ticks(3 * time.Hour)
+			w.want("three hours later, "+row.when, slices.Concat([]string{disabledAlert}, row.end, []string{disabledAlert})...)
+			if got := w.open(); !slices.Equal(got, []string{theKeys}) {
+				t.Errorf("%s: open incidents are %v, want the second disable's", row.when, got)
+			}
+		})
+	}
+}
+
+func TestARepeatFromBeforeTheClosingDoesNotUndoIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		late := event("late", cmek.KeyWasDisabled)
+		time.Sleep(time.Minute)
+		w.closes(t, theKeys)
+		w.happens(late)
+		w.ticks(time.Minute)
+		w.want("after a repeat that came late", disabledAlert, closedAlert)
+	})
+}
+
+func TestTheEndByHandIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		w.closes(t, theKeys)
+		w.told.outage = down
+		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("a tick that cannot tell the end returns %v", err)
+		}
+		w.told.outage, w.store.readOnly = up, true
+		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("a tick that cannot record the end returns %v", err)
+		}
+		w.store.readOnly = false
+		w.ticks(3 * time.Minute)
+		w.want("after a crash between the end and its record", disabledAlert, closedAlert, closedAlert)
+		if a := w.told.Alerts(); a[1].ID != a[2].ID || a[1].Text() != a[2].Text() {
+			t.Errorf("the repeat differs:\n%s\n%s", a[1].Text(), a[2].Text())
+		}
+	})
+}
+
+func TestAnIncidentThatIsClosedByHandWhileItsStateIsReadEndsWithTheNextTick(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		w.ticks(4 * time.Minute)
+		w.kms.during = func() { w.closes(t, theKeys) }
+		w.ticks(time.Minute)
+		w.want("in the tick in which it was closed", disabledAlert)
+		w.ticks(time.Minute)
+		w.want("a minute later", disabledAlert, closedAlert)
+	})
+}
+
+func TestAKeyWhoseIncidentWasClosedByHandIsNotRepairedBeforeItWasEnabled(t *testing.T) {
+	for _, row := range []struct {
+		enabled bool
+		want    []string
+	}{{false, nil}, {true, []string{"cancel", "enable"}}} {
+		inRepair(t, func(t *testing.T, w *world) {
+			w.happens(w.isDisabled("e-1"))
+			w.closes(t, theKeys)
+			w.ticks(time.Hour)
+			if row.enabled {
+				w.happens(w.isEnabled("e-2"))
+				time.Sleep(time.Minute)
+			}
+			w.happens(w.isScheduled("e-3"))
+			if !slices.Equal(w.repair.calls, row.want) {
+				t.Errorf("enabled in between: %t; the KMS was called for %v, want %v", row.enabled, w.repair.calls, row.want)
+			}
+		})
+	}
+}
+
+func TestAnIncidentThatCannotBeDecodedHoldsUpNoOther(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(event("e-0", cmek.KeyWasDisabled, of(unused), func(e *cmek.Event) { e.Time = time.Now() }))
+		time.Sleep(2 * time.Hour) // nobody is known not to use it
+		w.happens(event("e-1", cmek.KeyWasDisabled, of(unused)))
+		bad, err := w.store.Get(t.Context(), "alerting", "incident#key-unusable/"+string(unused))
+		if err != nil || bad.Version == 0 {
+			t.Fatalf("read the record of an incident: version %d, error %v", bad.Version, err)
+		}
+		bad.Data = []byte("{")
+		if err := w.store.Put(t.Context(), bad); err != nil {
+			t.Fatal(err)
+		}
+		w.happens(w.isDisabled("e-2"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-3"))
+		for range 15 {
+			time.Sleep(time.Minute)
+			if err := w.Tick(t.Context()); err != nil && (!errors.Is(err, ledger.ErrUndecodable) || !strings.Contains(err.Error(), string(unused))) {
+				t.Fatalf("the tick does not name the record that cannot be decoded: %v", err)
+			}
+		}
+		if err := w.Tick(t.Context()); !errors.Is(err, ledger.ErrUndecodable) {
+			t.Errorf("a tick with a record that cannot be decoded returns %v, want an error that is seen", err)
+		}
+		if !w.last().Resolved || w.last().Key != key {
+			t.Errorf("the last thing told is %s, want the end of the other incident", w.last().Headline())
+		}
+	})
+}
+
+func TestARoleThatRefusesItsClusterIsOneIncidentWithItsTrustPolicy(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		caller := by("arn:aws:iam::" + crlAccount + ":role/cockroach")
+		w.happens(event("stranger", cmek.UseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::999900001111:role/cockroach")))
+		w.want("after a stranger could not assume the role")
+		w.kms.trust = brokenTrust
+		w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
+		w.happens(event("e-2", cmek.UseRefused, ofRole(role), failed("AccessDenied"), caller))
+		w.want("after the trust policy was broken", "[CRITICAL] Role crdb-cmek got another trust policy")
+		w.kms.trust = goodTrust
+		w.ticks(2 * time.Hour)
+		w.happens(event("e-3", cmek.UseRefused, ofRole(role), failed("AccessDenied"), caller))
+		w.want("after another refusal", "[CRITICAL] Role crdb-cmek got", "[RESOLVED]", "[CRITICAL] Role crdb-cmek could not be assumed by a cluster (AccessDenied); needed by orders")
+		if got := strings.Join(w.last().WayBack, "\n"); !strings.Contains(got, "--role-name crdb-cmek") || strings.Contains(got, "role-name cockroach") {
+			t.Errorf("the way back is not about the role that was to be assumed:\n%s", got)
+		}
+	})
+}
