@@ -17,8 +17,14 @@ import (
 // operator is who calls the simulator's KMS.
 const operator = "arn:aws:iam::" + accountID + ":user/operator"
 
+// unusedKey is a key that no cluster of the default world needs, for tests that add it.
+const unusedKey = cmek.KeyURI("arn:aws:kms:us-east-1:" + accountID + ":key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00f")
+
+// unpaged are the channels that also take what is no reason to wake somebody.
+var unpaged = []notify.Kind{notify.Slack, notify.Webhook}
+
 func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
-	w := newWatch(t, simulator.DefaultSeed())
+	w := newWatch(t, simulator.DefaultSeed(), repairRole)
 
 	deadline := w.scheduleDeletion(sharedKey)
 	scheduled := w.deliver(1)
@@ -34,6 +40,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	}
 	w.pass(0)
 	w.checkTold("after a repeat of the event", 1)
+	w.checkNothingRepaired("without KEYTURN_REPAIR", sharedKey)
 
 	// The key is still disabled after this, so nothing may be called well, however long it lasts.
 	w.cancelDeletion(sharedKey)
@@ -95,46 +102,19 @@ func TestAKeyPolicyThatCutsTheClustersOffIsToldUntilItLetsThemInAgain(t *testing
 
 	w.putPolicy(sharedKey, before)
 	w.deliver(1)
-	ends := func(kind notify.Kind) []delivery {
-		return slices.DeleteFunc(w.receiver.got(kind), func(d delivery) bool { return !d.resolved })
-	}
-	w.until("the end is told", func() string {
-		for _, kind := range channels {
-			if len(ends(kind)) == 0 {
-				return "the end on " + string(kind)
-			}
-		}
-		return ""
-	})
-	w.pass(2 * wellFor)
-	for _, kind := range channels {
-		if got := ends(kind); len(got) != 1 || got[0].dedupKey != first[kind].dedupKey {
-			t.Errorf("%s has the ends %+v, want one, of incident %q", kind, got, first[kind].dedupKey)
-		}
-	}
+	w.checkOver(first)
 }
 
 func TestAKeyThatNobodyNeedsWakesNobody(t *testing.T) {
-	const unused = cmek.KeyURI("arn:aws:kms:us-east-1:" + accountID + ":key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00f")
 	seed := simulator.DefaultSeed()
-	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: unused, AgeDays: 10})
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: unusedKey, AgeDays: 10})
 	w := newWatch(t, seed)
-	w.disable(unused)
+	w.disable(unusedKey)
 	w.deliver(1)
-	var told delivery
-	w.until("Slack and the webhook have it", func() string {
-		for _, kind := range []notify.Kind{notify.Slack, notify.Webhook} {
-			got := w.receiver.got(kind)
-			if len(got) == 0 {
-				return "the alert on " + string(kind)
-			}
-			told = got[0]
-		}
-		return ""
-	})
+	w.untilHeard("the disabled key", unpaged)
 	w.pass(wellFor)
-	if !strings.Contains(told.text, "no cluster") {
-		t.Errorf("the alert does not say that no cluster is concerned:\n%s", told.text)
+	for _, kind := range unpaged {
+		w.checkTrigger(kind, w.receiver.got(kind)[0], "no cluster")
 	}
 	if got := w.receiver.got(notify.PagerDuty); len(got) > 0 {
 		t.Errorf("PagerDuty has %+v, want nothing: no cluster is in danger", got)
@@ -150,6 +130,28 @@ func (w *watch) checkTrigger(kind notify.Kind, d delivery, says ...string) {
 	missing := slices.DeleteFunc(says, func(s string) bool { return strings.Contains(d.text, s) })
 	if len(missing) > 0 {
 		w.t.Errorf("%s has an alert that lacks %q:\n%s", kind, missing, d.text)
+	}
+}
+
+// checkOver waits until every channel has heard of the end of the incident, and checks that it hears of one only.
+func (w *watch) checkOver(incident map[notify.Kind]delivery) {
+	w.t.Helper()
+	ends := func(kind notify.Kind) []delivery {
+		return slices.DeleteFunc(w.receiver.got(kind), func(d delivery) bool { return !d.resolved })
+	}
+	w.until("the end is told", func() string {
+		for _, kind := range channels {
+			if len(ends(kind)) == 0 {
+				return "the end on " + string(kind)
+			}
+		}
+		return ""
+	})
+	w.pass(2 * wellFor)
+	for _, kind := range channels {
+		if got := ends(kind); len(got) != 1 || got[0].dedupKey != incident[kind].dedupKey {
+			w.t.Errorf("%s has the ends %+v, want one, of incident %q", kind, got, incident[kind].dedupKey)
+		}
 	}
 }
 

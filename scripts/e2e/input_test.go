@@ -11,10 +11,16 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// notice is a KMS CMK Rotation event as AWS documents it, with each old text replaced by the new one that follows it.
+// notice is a KMS CMK Rotation event as AWS documents it; see [sample].
 func notice(t *testing.T, replace ...string) string {
 	t.Helper()
-	data, err := os.ReadFile("../../events/testdata/kms-cmk-rotation-automatic.json")
+	return sample(t, "kms-cmk-rotation-automatic", replace...)
+}
+
+// sample is an event as AWS documents it, with each old text replaced by the new one that follows it.
+func sample(t *testing.T, name string, replace ...string) string {
+	t.Helper()
+	data, err := os.ReadFile("../../events/testdata/" + name + ".json")
 	must(t, err, "read sample")
 	changed := strings.NewReplacer(replace...).Replace(string(data))
 	if len(replace) > 0 && changed == string(data) {

@@ -24,6 +24,8 @@ type watch struct {
 	alertingWire *wire
 	notify       map[notify.Kind]*mapping
 	receiver     *receiver
+	// refusals counts the calls that AWS refused; see emitRefused.
+	refusals int
 }
 
 // Alerting is as quick as it can be. wellFor is how long a key must read well before its incident is resolved.
@@ -33,7 +35,8 @@ var alertingSettings = []string{
 	"KEYTURN_RECHECK_EVERY=300ms", "KEYTURN_WELL_FOR=" + wellFor.String(), "KEYTURN_LOG_LEVEL=DEBUG",
 }
 
-func newWatch(t *testing.T, seed simulator.Seed) *watch {
+// newWatch sets up a watch with settings for alerting besides those above.
+func newWatch(t *testing.T, seed simulator.Seed, more ...string) *watch {
 	t.Helper()
 	s := newScene(t, seed, "KEYTURN_MODE=observe")
 	w := &watch{scene: s, alertingWire: &wire{t: t}, notify: map[notify.Kind]*mapping{}, receiver: newReceiver(t)}
@@ -45,7 +48,7 @@ func newWatch(t *testing.T, seed simulator.Seed) *watch {
 	s.account.createRule(alertingFunction, changes, alerting.Subscribes)
 	w.alerting = w.function(alertingFunction, changes, slices.Concat(
 		endpoints(s.world, w.alertingWire), s.account.environment(), alertingSettings,
-		[]string{"KEYTURN_ORGANIZATION_ID=" + seed.Organization.ID}))
+		[]string{"KEYTURN_ORGANIZATION_ID=" + seed.Organization.ID, "AWS_ENDPOINT_URL_STS=" + w.alertingWire.to("sts", toMoto(t))}, more))
 
 	for _, kind := range channels {
 		q := s.account.createQueue(string(kind), redelivery)
@@ -153,6 +156,19 @@ func (w *watch) untilTold(what string, messages int) map[notify.Kind]delivery {
 		return ""
 	})
 	return last
+}
+
+// untilHeard waits until each of these channels has taken a message.
+func (w *watch) untilHeard(what string, kinds []notify.Kind) {
+	w.t.Helper()
+	w.until(what+" is told", func() string {
+		for _, kind := range kinds {
+			if len(w.receiver.got(kind)) == 0 {
+				return "a message on " + string(kind)
+			}
+		}
+		return ""
+	})
 }
 
 // checkTold checks that no channel has taken more messages than that.

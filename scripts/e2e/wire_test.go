@@ -28,12 +28,14 @@ type wire struct {
 
 // call is one request of the function.
 type call struct {
-	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns, iam or secretsmanager.
+	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns, sts, iam or secretsmanager.
 	service string
 	// operation is the AWS operation's name, or method and path where a service has none on the wire.
 	operation string
 	body      []byte
 	at        time.Time
+	// signed is the header Authorization: at AWS it names the access key of the caller.
+	signed string
 }
 
 func (c call) String() string { return c.service + " " + c.operation }
@@ -124,7 +126,7 @@ func (w *wire) to(service string, backend http.Handler) string {
 			panic(http.ErrAbortHandler) // The function died while it was sending.
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		c := call{service, operation(r, body), body, time.Now()}
+		c := call{service, operation(r, body), body, time.Now(), r.Header.Get("Authorization")}
 		w.note(c)
 		w.suffer(r.Context(), service)
 		w.strike(arriving, c)
