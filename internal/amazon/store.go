@@ -18,13 +18,17 @@ import (
 )
 
 // The names that the table must be created with. Both key attributes are strings; the index has KindAttribute (string)
-// as its partition key, NextLookAttribute (number) as its sort key, and projects keys only. Nothing in the table expires.
+// as its partition key, NextLookAttribute (number) as its sort key, and projects keys only. Only an item with an
+// ExpiresAttribute ever expires.
 const (
 	PartitionKey      = "pk"
 	SortKey           = "sk"
 	DueIndex          = "due"
 	KindAttribute     = "kind"
 	NextLookAttribute = "next_look"
+	// ExpiresAttribute (number, seconds since 1970) is the table's TTL attribute. Only what merely keeps an alert from being
+	// repeated has it.
+	ExpiresAttribute = "expires"
 )
 
 // Store is a [ledger.Store] in one DynamoDB table. An item holds less than 400 KB in all.
