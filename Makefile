@@ -8,6 +8,16 @@ LAMBDAS  := $(patsubst functions/%/aws/main.go,%,$(wildcard functions/*/aws/main
 # Flags of every Lambda binary. norpc leaves out what only the go1.x runtime needed; nothing of this machine gets in.
 LAMBDA_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid='
 
+# The CDK's command line, for deployments only; templates are written without it.
+CDK := npx --yes aws-cdk@2.1148.1
+# What these would say is not for users of this Makefile: that Node 20 has reached its end of life (24 is better), and that parts
+# of the CDK call deprecated parts of it.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+export JSII_DEPRECATED := quiet
+# The deployment's file, and which stacks to deploy.
+CONFIG ?= keyturn.yaml
+STACKS ?= --all
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +57,18 @@ build: need-go ## Build bin/keyturn and dist/aws/<function>.zip (linux/arm64, re
 		GOOS=linux GOARCH=arm64 $(LAMBDA_BUILD) -o dist/aws/$$f/bootstrap ./functions/$$f/aws; \
 		go run ./scripts/lambdazip dist/aws/$$f/bootstrap dist/aws/$$f.zip; \
 	done
+
+.PHONY: synth
+synth: need-node build ## Write the AWS templates for keyturn.yaml (CONFIG=file) to cdk.out/
+	@go run ./infra/aws -config $(CONFIG) -out cdk.out
+
+.PHONY: deploy
+deploy: synth ## Deploy all stacks to AWS, asking first (STACKS=name for one)
+	$(CDK) deploy --app cdk.out --require-approval broadening $(STACKS)
+
+.PHONY: destroy
+destroy: synth ## Remove the stacks from AWS; ledger and archive survive
+	$(CDK) destroy --app cdk.out $(STACKS)
 
 .PHONY: bench
 bench: build ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken

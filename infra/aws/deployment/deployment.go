@@ -1,0 +1,254 @@
+// Package deployment is what keyturn.yaml says: where keyturn runs on AWS, what it watches, and whom it tells.
+package deployment
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Deployment is the content of keyturn.yaml. The file keyturn.example.yaml beside the CDK app has every field with its meaning.
+type Deployment struct {
+	// Name begins the name of everything that is created; "keyturn" if empty.
+	Name string `yaml:"name"`
+	// Hub is where the functions run. Required.
+	Hub Place `yaml:"hub"`
+	// CockroachDB says which organization's clusters are cared for. Required.
+	CockroachDB CockroachDB `yaml:"cockroachdb"`
+	// Mode is "observe" (the default) or "follow".
+	Mode string `yaml:"mode"`
+	// Accounts own keys, or roles that clusters act as, or manage the organization. At least one.
+	Accounts []Account `yaml:"accounts"`
+	// Alerts and Operations say who is told directly, besides the channels. At least one person or list each.
+	Alerts     Subscribers `yaml:"alerts"`
+	Operations Subscribers `yaml:"operations"`
+	// Channels are where alerts go besides; each gets a queue, a function and a secret of its own.
+	Channels []Channel `yaml:"channels"`
+	// Repair lets alerting undo scheduled deletions of keys in use. It creates a role for that in each account with keys.
+	Repair bool `yaml:"repair"`
+	// Archive says how long evidence is kept from deletion.
+	Archive Archive `yaml:"archive"`
+	// LogDays is how long logs are kept; 90 if 0.
+	LogDays int `yaml:"log_days"`
+	// Settings are further environment variables of the functions, by their names: KEYTURN_SETTLE, for example. They are checked
+	// by the functions' own rules.
+	Settings map[string]string `yaml:"settings"`
+	// CMEKKeys are keys, with the roles that use them, to be created ready for clusters.
+	CMEKKeys []CMEKKey `yaml:"cmek_keys"`
+	// Tags go on everything that can have tags.
+	Tags map[string]string `yaml:"tags"`
+}
+
+// Place is an account and a Region in it.
+type Place struct {
+	Account string `yaml:"account"`
+	Region  string `yaml:"region"`
+}
+
+func (p Place) String() string { return p.Account + "/" + p.Region }
+
+// CockroachDB names the organization at CockroachDB Cloud.
+type CockroachDB struct {
+	// OrganizationID is the external id that the roles' trust policies ask for. Required.
+	OrganizationID string `yaml:"organization_id"`
+	// Server is the base URL of the Cloud API; the public one if empty.
+	Server string `yaml:"server"`
+}
+
+// Account is an AWS account in which something is watched.
+type Account struct {
+	ID string `yaml:"id"`
+	// Keys are the ARNs of keys that clusters use; of a multi-Region key the primary and each replica.
+	Keys []cmek.KeyURI `yaml:"keys"`
+	// Roles are the ARNs of the roles that clusters act as.
+	Roles []string `yaml:"roles"`
+	// Management says that the account manages the organization, whose guard rails are changed there.
+	Management bool `yaml:"management"`
+	// Regions are watched besides those that follow from the fields above.
+	Regions []string `yaml:"regions"`
+	// Trail is "checked" (the default) or "asserted": the owner's word that an organization trail, which this account cannot read,
+	// records the management events of KMS.
+	Trail string `yaml:"trail"`
+	// Heartbeat proves the whole path from this account every hour, by a canary key in its first Region.
+	Heartbeat bool `yaml:"heartbeat"`
+}
+
+// Values of Account.Trail.
+const (
+	TrailChecked  = "checked"
+	TrailAsserted = "asserted"
+)
+
+// Subscribers are told directly.
+type Subscribers struct {
+	Email []string `yaml:"email"`
+	// SMS numbers in E.164 form.
+	SMS []string `yaml:"sms"`
+}
+
+// Channel is one way out for alerts.
+type Channel struct {
+	// Name tells channels of one kind apart; the kind if empty.
+	Name string `yaml:"name"`
+	// Kind is "slack", "pagerduty" or "webhook".
+	Kind string `yaml:"kind"`
+	// URL is where a webhook goes (required), or PagerDuty's endpoint for the EU.
+	URL string `yaml:"url"`
+	// MinSeverity is the least severity that is sent; by kind if empty.
+	MinSeverity string `yaml:"min_severity"`
+	// AllowPrivate lets a webhook have a private address.
+	AllowPrivate bool `yaml:"allow_private"`
+}
+
+// Archive says how the evidence is kept.
+type Archive struct {
+	// RetentionDays is how long no object can be deleted; 400 if 0.
+	RetentionDays int `yaml:"retention_days"`
+	// Lock is "governance" (the default) or "compliance", which nobody can shorten, not even the account's root user.
+	Lock string `yaml:"lock"`
+}
+
+// Values of Archive.Lock.
+const (
+	LockGovernance = "governance"
+	LockCompliance = "compliance"
+)
+
+// CMEKKey is a key to be created for a cluster, with the role that the cluster acts as.
+type CMEKKey struct {
+	// Name begins the key's alias and is the role's name, followed by "-cmek".
+	Name    string `yaml:"name"`
+	Account string `yaml:"account"`
+	// Regions are the cluster's; the key is created in each. The first is the primary of a multi-Region key.
+	Regions []string `yaml:"regions"`
+	// MultiRegion makes one key with replicas instead of a key for each Region.
+	MultiRegion bool `yaml:"multi_region"`
+	// RotationDays is the period of automatic rotation, 90 to 2560; 365 if 0.
+	RotationDays int `yaml:"rotation_days"`
+	// PrimaryKey is the ARN of a multi-Region key's primary, known after its first deployment; its replicas are made then.
+	PrimaryKey cmek.KeyURI `yaml:"primary_key"`
+	// ClusterAccount is the AWS account from which the cluster acts: account_id of GET /api/v1/clusters/{cluster_id}.
+	ClusterAccount string `yaml:"cluster_account"`
+}
+
+// Load reads keyturn.yaml. The error names every problem at once, each with its field and how to mend it.
+func Load(file string) (Deployment, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Deployment{}, fmt.Errorf("read %s: %w; begin with a copy of infra/aws/keyturn.example.yaml", file, err)
+	}
+	d, err := Parse(data)
+	if err != nil {
+		return Deployment{}, fmt.Errorf("%s has problems:\n%w", file, err)
+	}
+	return d, nil
+}
+
+// Parse is Load for a file's content.
+func Parse(data []byte) (Deployment, error) {
+	var d Deployment
+	if err := yaml.UnmarshalWithOptions(data, &d, yaml.DisallowUnknownField()); err != nil {
+		return Deployment{}, fmt.Errorf("%s", yaml.FormatError(err, false, true))
+	}
+	d.fill()
+	if err := d.Validate(); err != nil {
+		return Deployment{}, err
+	}
+	return d, nil
+}
+
+// fill sets what may be left out.
+func (d *Deployment) fill() {
+	or(&d.Name, "keyturn")
+	or(&d.Mode, "observe")
+	or(&d.Archive.RetentionDays, 400)
+	or(&d.Archive.Lock, LockGovernance)
+	or(&d.LogDays, 90)
+	for i := range d.Accounts {
+		or(&d.Accounts[i].Trail, TrailChecked)
+	}
+	for i := range d.Channels {
+		or(&d.Channels[i].Name, d.Channels[i].Kind)
+	}
+	for i := range d.CMEKKeys {
+		or(&d.CMEKKeys[i].RotationDays, 365)
+	}
+}
+
+func or[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// GlobalRegion is where IAM and Organizations record their calls (docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html).
+const GlobalRegion = "us-east-1"
+
+// WatchedRegions are the Regions of the account in which events are picked up: where its keys are, where the hub has something
+// to guard, and the one of IAM and Organizations.
+func (d Deployment) WatchedRegions(a Account) []string {
+	regions := map[string]bool{}
+	for _, key := range a.Keys {
+		regions[key.Location()] = true
+	}
+	for _, region := range a.Regions {
+		regions[region] = true
+	}
+	if len(a.Roles) > 0 || a.Management {
+		regions[GlobalRegion] = true
+	}
+	if a.ID == d.Hub.Account {
+		regions[d.Hub.Region] = true // the rules there are ours
+	}
+	for _, k := range d.CMEKKeys {
+		if k.Account == a.ID {
+			regions[GlobalRegion] = true
+			for _, region := range k.Regions {
+				regions[region] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(regions))
+}
+
+// HeartbeatRegion is the Region of the account in which the canary key is: the first in which something is watched.
+func (d Deployment) HeartbeatRegion(a Account) string { return d.WatchedRegions(a)[0] }
+
+// Keys are the keys of all accounts.
+func (d Deployment) Keys() (keys []cmek.KeyURI) {
+	for _, a := range d.Accounts {
+		keys = append(keys, a.Keys...)
+	}
+	return keys
+}
+
+// Roles are the roles of all accounts that clusters act as, those to be created included.
+func (d Deployment) Roles() (roles []string) {
+	for _, a := range d.Accounts {
+		roles = append(roles, d.AccountRoles(a)...)
+	}
+	return roles
+}
+
+// AccountRoles are the roles of one account that clusters act as, those to be created included.
+func (d Deployment) AccountRoles(a Account) []string {
+	roles := slices.Clone(a.Roles)
+	for _, k := range d.CMEKKeys {
+		if k.Account == a.ID && !slices.Contains(roles, k.Role()) {
+			roles = append(roles, k.Role())
+		}
+	}
+	return roles
+}
+
+// RoleName is the name of the role that the cluster will act as.
+func (k CMEKKey) RoleName() string { return k.Name + "-cmek" }
+
+// Role is the ARN of the role that the cluster will act as.
+func (k CMEKKey) Role() string { return "arn:aws:iam::" + k.Account + ":role/" + k.RoleName() }

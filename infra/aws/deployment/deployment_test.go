@@ -1,0 +1,128 @@
+package deployment_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyturn/keyturn/infra/aws/deployment"
+)
+
+func example(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("../keyturn.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestTheExampleIsADeployment(t *testing.T) {
+	d, err := deployment.Parse([]byte(example(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.WatchedRegions(d.Accounts[0]), []string{"eu-west-1", "us-east-1", "us-west-2"}; !slices.Equal(got, want) {
+		t.Errorf("Regions watched in the first account are %v, want %v", got, want)
+	}
+	if got, want := d.WatchedRegions(d.Accounts[1]), []string{"us-east-1"}; !slices.Equal(got, want) {
+		t.Errorf("Regions watched in the management account are %v, want %v", got, want)
+	}
+	if want := "arn:aws:iam::111122223333:role/orders-cmek"; !slices.Contains(d.Roles(), want) {
+		t.Errorf("the clusters' roles are %v, want the one to be created, %s, too", d.Roles(), want)
+	}
+	if got := d.FunctionSettings(deployment.Alerting); len(got) != 0 {
+		t.Errorf("alerting gets the settings %v, want none of rotation's", got)
+	}
+	if got := d.FunctionSettings(deployment.Rotation)["KEYTURN_SETTLE"]; got != "5m" {
+		t.Errorf("rotation gets KEYTURN_SETTLE=%q, want 5m", got)
+	}
+}
+
+func TestALeanFileGetsDefaults(t *testing.T) {
+	d, err := deployment.Parse([]byte(`
+hub: {account: "111122223333", region: eu-west-1}
+cockroachdb: {organization_id: 5f3c1f0e-58c2-4d2a-9a3e-0c1b9a7d2e41}
+accounts:
+  - id: "111122223333"
+    keys: ["arn:aws:kms:us-west-2:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11"]
+alerts: {email: [a@example.com]}
+operations: {sms: ["+15550100123"]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Name != "keyturn" || d.Mode != "observe" || d.LogDays != 90 || d.Archive.RetentionDays != 400 ||
+		d.Archive.Lock != deployment.LockGovernance || d.Accounts[0].Trail != deployment.TrailChecked {
+		t.Errorf("defaults are not filled in: %+v", d)
+	}
+	if got, want := d.WatchedRegions(d.Accounts[0]), []string{"eu-west-1", "us-west-2"}; !slices.Equal(got, want) {
+		t.Errorf("watched Regions are %v, want the key's and the hub's: %v", got, want)
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	_, err := deployment.Parse([]byte(`
+name: Keyturn
+hub: {account: "1", region: cn-north-1}
+cockroachdb: {organization_id: mine, server: "http://x"}
+mode: act
+accounts:
+  - id: "111122223333"
+    keys:
+      - arn:aws:kms:us-east-1:111122223333:alias/a
+      - arn:aws:kms:us-east-1:444455556666:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11
+    roles: [payments-cmek, "arn:aws:iam::444455556666:role/x"]
+    trail: maybe
+  - id: "111122223333"
+alerts: {email: ["Somebody <a@example.com>"]}
+channels:
+  - kind: slack
+    url: https://hooks.slack.com/services/secret
+  - kind: slack
+  - kind: webhook
+  - kind: pager
+archive: {lock: soft, retention_days: -1}
+log_days: 42
+settings: {KEYTURN_MODE: follow, KEYTURN_SETLE: 1m, KEYTURN_SETTLE: soon, KEYTURN_IN_FLIGHT: "0"}
+cmek_keys:
+  - name: orders
+    account: "999900001111"
+    rotation_days: 30
+`))
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	for _, want := range []string{
+		`name is "Keyturn"`, `hub.account is "1"`, `hub.region is "cn-north-1"`, `cockroachdb.organization_id is "mine"`,
+		`cockroachdb.server is "http://x"`, `mode is "act": write observe or follow`,
+		`accounts[0].keys[0] is "arn:aws:kms:us-east-1:111122223333:alias/a": write a key's ARN, not an alias`,
+		`accounts[0].keys[1] is "arn:aws:kms:us-east-1:444455556666:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11": list the key under its own account`,
+		`accounts[0].roles[0] is "payments-cmek": write a role's ARN`, `list the role under its own account`,
+		`accounts[0].trail is "maybe"`, `accounts[1].id is "111122223333": list each account once`,
+		`alerts.email[0] is "Somebody <a@example.com>"`, `operations is missing: name at least one`,
+		`channels[0].url is "…": leave it out`, `channels[1].name is "slack": give each channel`, `channels[2].url is missing`,
+		`channels[3].kind is "pager": write slack or pagerduty or webhook`, `archive.lock is "soft"`, `archive.retention_days is "-1"`,
+		`log_days is "42"`, `settings is "KEYTURN_MODE": leave it out`, `settings is "KEYTURN_SETLE": write one of`,
+		`settings: KEYTURN_SETTLE`, `settings: KEYTURN_IN_FLIGHT`, `cmek_keys[0].account is "999900001111": list it under accounts`,
+		`cmek_keys[0].regions is missing`, `cmek_keys[0].rotation_days is "30"`, `cmek_keys[0].cluster_account is missing`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %s", want)
+		}
+	}
+	if strings.Contains(err.Error(), "hooks.slack.com") {
+		t.Error("the error quotes Slack's URL, which is a secret")
+	}
+	if t.Failed() {
+		t.Logf("the error is:\n%v", err)
+	}
+}
+
+func TestAnUnknownFieldIsAnErrorWithItsPlace(t *testing.T) {
+	_, err := deployment.Parse([]byte("name: keyturn\nregoin: us-east-1\n"))
+	if err == nil || !strings.Contains(err.Error(), "regoin") || !strings.Contains(err.Error(), "[2:1]") {
+		t.Errorf("the error is %v, want one that names the field and its line", err)
+	}
+}

@@ -1,0 +1,76 @@
+package deployment
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/config"
+)
+
+// The functions, by their folders.
+const (
+	Rotation   = "rotation"
+	Alerting   = "alerting"
+	Notify     = "notify"
+	TrailCheck = "trailcheck"
+)
+
+// readers says which functions read a setting that an owner may choose. All others follow from the deployment.
+var readers = map[string][]string{
+	"KEYTURN_SETTLE":            {Rotation},
+	"KEYTURN_IN_FLIGHT":         {Rotation},
+	"KEYTURN_SWEEP_EVERY":       {Rotation},
+	"KEYTURN_CONCURRENCY":       {Rotation},
+	"KEYTURN_POLL":              {Rotation},
+	"KEYTURN_GRACE":             {Rotation},
+	"KEYTURN_ENRICH":            {Alerting},
+	"KEYTURN_RECHECK_EVERY":     {Alerting},
+	"KEYTURN_WELL_FOR":          {Alerting},
+	"KEYTURN_CLOUD_API_VERSION": {Rotation, Alerting},
+	"KEYTURN_RUNBOOKS":          {Notify},
+	"KEYTURN_LOG_LEVEL":         {Rotation, Alerting, Notify},
+}
+
+// Settings are the names of all settings that an owner may choose.
+func Settings() []string { return sorted(readers) }
+
+// FunctionSettings are the chosen settings that a function reads.
+func (d Deployment) FunctionSettings(function string) map[string]string {
+	chosen := map[string]string{}
+	for name, value := range d.Settings {
+		if slices.Contains(readers[name], function) {
+			chosen[name] = value
+		}
+	}
+	return chosen
+}
+
+// checkValues applies the functions' own rules to the chosen settings.
+func (v *validation) checkValues(settings map[string]string) {
+	var environ []string
+	for _, name := range sorted(settings) {
+		environ = append(environ, name+"="+settings[name])
+	}
+	// What a deployment always sets has no part in this.
+	environ = append(environ, "KEYTURN_CHANNEL="+string(notify.Slack))
+	all := struct {
+		Rotation rotation.Settings
+		Alerting alerting.Settings
+		Notify   notify.Settings
+		LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
+	}{Rotation: rotation.DefaultSettings(), Alerting: alerting.DefaultSettings(), Notify: notify.DefaultSettings()}
+	if err := config.Load(&all, environ); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			v.problems = append(v.problems, fmt.Errorf("settings: %w", errors.New(strings.TrimSpace(line))))
+		}
+	}
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,187 @@
+package deployment
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+var (
+	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{1,19}$`)
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	// CockroachDB Cloud runs in the standard partition of AWS only.
+	regionPattern = regexp.MustCompile(`^(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]$`)
+	rolePattern   = regexp.MustCompile(`^arn:aws:iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
+	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	phonePattern  = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+)
+
+// Validate reports everything that is wrong at once, each with its place and what to write instead.
+func (d Deployment) Validate() error {
+	v := &validation{}
+	v.check(namePattern.MatchString(d.Name), "name", d.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	v.account("hub.account", d.Hub.Account)
+	v.region("hub.region", d.Hub.Region)
+	v.check(uuidPattern.MatchString(d.CockroachDB.OrganizationID), "cockroachdb.organization_id", d.CockroachDB.OrganizationID,
+		"write the organization's id, a UUID in lower case: it is shown at CockroachDB Cloud under Organization → Information")
+	if d.CockroachDB.Server != "" {
+		v.https("cockroachdb.server", d.CockroachDB.Server)
+	}
+	v.oneOf("mode", d.Mode, "observe", "follow")
+	v.check(len(d.Accounts) > 0, "accounts", "", "list at least one account with the keys that clusters use")
+	for i, a := range d.Accounts {
+		v.accountEntry(fmt.Sprintf("accounts[%d]", i), a, d.Accounts[:i])
+	}
+	v.check(len(d.Accounts) == 0 || len(d.Keys()) > 0 || len(d.CMEKKeys) > 0, "accounts", "",
+		"list the keys of at least one account, or cmek_keys to be created")
+	v.subscribers("alerts", d.Alerts)
+	v.subscribers("operations", d.Operations)
+	for i, c := range d.Channels {
+		v.channel(fmt.Sprintf("channels[%d]", i), c, d.Channels[:i])
+	}
+	v.check(d.Archive.RetentionDays >= 1 && d.Archive.RetentionDays <= 36500, "archive.retention_days", fmt.Sprint(d.Archive.RetentionDays), "write 1 to 36500 days")
+	v.oneOf("archive.lock", d.Archive.Lock, LockGovernance, LockCompliance)
+	v.check(slices.Contains(logDays, d.LogDays), "log_days", fmt.Sprint(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
+	v.settings(d.Settings)
+	for i, k := range d.CMEKKeys {
+		v.cmekKey(fmt.Sprintf("cmek_keys[%d]", i), k, d, d.CMEKKeys[:i])
+	}
+	return errors.Join(v.problems...)
+}
+
+// logDays are the retention periods of CloudWatch Logs (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
+var logDays = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+
+// validation collects problems.
+type validation struct{ problems []error }
+
+// check adds a problem unless ok: the field's place, its value, and how to mend it.
+func (v *validation) check(ok bool, field, value, fix string) {
+	switch {
+	case ok:
+	case value == "":
+		v.problems = append(v.problems, fmt.Errorf("%s is missing: %s", field, fix))
+	default:
+		v.problems = append(v.problems, fmt.Errorf("%s is %q: %s", field, value, fix))
+	}
+}
+
+func (v *validation) oneOf(field, value string, words ...string) {
+	v.check(slices.Contains(words, value), field, value, "write "+strings.Join(words, " or "))
+}
+
+func (v *validation) account(field, id string) {
+	v.check(accountPattern.MatchString(id), field, id, `write the account's 12 digits, in quotes: "111122223333"`)
+}
+
+func (v *validation) region(field, region string) {
+	v.check(regionPattern.MatchString(region), field, region, "write a Region's code, such as us-east-1")
+}
+
+func (v *validation) https(field, text string) {
+	u, err := url.Parse(text)
+	v.check(err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil, field, text, "write an https:// URL without a user in it")
+}
+
+func (v *validation) accountEntry(place string, a Account, before []Account) {
+	v.account(place+".id", a.ID)
+	v.check(!slices.ContainsFunc(before, func(b Account) bool { return b.ID == a.ID }), place+".id", a.ID, "list each account once")
+	for i, key := range a.Keys {
+		v.key(fmt.Sprintf("%s.keys[%d]", place, i), key, a.ID)
+		v.check(!slices.Contains(a.Keys[:i], key), fmt.Sprintf("%s.keys[%d]", place, i), string(key), "list each key once")
+	}
+	for i, role := range a.Roles {
+		field := fmt.Sprintf("%s.roles[%d]", place, i)
+		arn := rolePattern.FindStringSubmatch(role)
+		v.check(arn != nil, field, role, "write a role's ARN: arn:aws:iam::ACCOUNT:role/NAME")
+		v.check(arn == nil || arn[1] == a.ID, field, role, "list the role under its own account")
+	}
+	for i, region := range a.Regions {
+		v.region(fmt.Sprintf("%s.regions[%d]", place, i), region)
+	}
+	v.oneOf(place+".trail", a.Trail, TrailChecked, TrailAsserted)
+}
+
+func (v *validation) key(field string, key cmek.KeyURI, account string) {
+	_, err := cmek.ParseKeyURI(string(key))
+	switch {
+	case err != nil || key.Type() != cmek.AWSKMS || key.IsAlias() || key.Location() == "":
+		v.check(false, field, string(key), "write a key's ARN, not an alias: arn:aws:kms:REGION:ACCOUNT:key/ID")
+	case key.Account() != account:
+		v.check(false, field, string(key), "list the key under its own account")
+	}
+}
+
+func (v *validation) subscribers(field string, s Subscribers) {
+	v.check(len(s.Email)+len(s.SMS) > 0, field, "", "name at least one e-mail address or SMS number that reaches a person even when every channel is dead")
+	for i, address := range s.Email {
+		parsed, err := mail.ParseAddress(address)
+		v.check(err == nil && parsed.Address == address, fmt.Sprintf("%s.email[%d]", field, i), address, "write an e-mail address")
+	}
+	for i, number := range s.SMS {
+		v.check(phonePattern.MatchString(number), fmt.Sprintf("%s.sms[%d]", field, i), number, "write the number with its country: +15550100123")
+	}
+}
+
+func (v *validation) channel(place string, c Channel, before []Channel) {
+	v.oneOf(place+".kind", c.Kind, string(notify.Slack), string(notify.PagerDuty), string(notify.Webhook))
+	v.check(namePattern.MatchString(c.Name), place+".name", c.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	v.check(!slices.ContainsFunc(before, func(b Channel) bool { return b.Name == c.Name }), place+".name", c.Name, "give each channel a name of its own")
+	switch kind := notify.Kind(c.Kind); {
+	case kind == notify.Webhook || kind == notify.PagerDuty && c.URL != "":
+		v.https(place+".url", c.URL)
+	case kind == notify.Slack:
+		v.check(c.URL == "", place+".url", "…", "leave it out: Slack's URL is the secret, to be stored after the deployment")
+	}
+	if c.MinSeverity != "" {
+		v.oneOf(place+".min_severity", c.MinSeverity, "critical", "high", "medium", "low", "info")
+	}
+}
+
+// ownSettings are the variables that follow from the deployment itself.
+var ownSettings = []string{
+	"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_MODE",
+	"KEYTURN_READER_ROLE", "KEYTURN_REPAIR", "KEYTURN_REPAIR_ROLE", "KEYTURN_ORGANIZATION_ID", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RULES",
+	"KEYTURN_HEARTBEAT_KEYS", "KEYTURN_CHANNEL", "KEYTURN_CHANNEL_SECRET", "KEYTURN_CHANNEL_URL", "KEYTURN_MIN_SEVERITY",
+	"KEYTURN_ALLOW_PRIVATE", "KEYTURN_ALLOW_LOOPBACK",
+}
+
+func (v *validation) settings(settings map[string]string) {
+	known := Settings()
+	for _, name := range sorted(settings) {
+		switch {
+		case slices.Contains(ownSettings, name):
+			v.check(false, "settings", name, "leave it out: it follows from the other fields")
+		case !slices.Contains(known, name):
+			v.check(false, "settings", name, "write one of "+strings.Join(known, ", "))
+		}
+	}
+	v.checkValues(settings)
+}
+
+func (v *validation) cmekKey(place string, k CMEKKey, d Deployment, before []CMEKKey) {
+	v.check(namePattern.MatchString(k.Name), place+".name", k.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	v.check(!slices.ContainsFunc(before, func(b CMEKKey) bool { return b.Name == k.Name && b.Account == k.Account }), place+".name", k.Name, "give each key of an account a name of its own")
+	v.account(place+".account", k.Account)
+	v.check(slices.ContainsFunc(d.Accounts, func(a Account) bool { return a.ID == k.Account }), place+".account", k.Account, "list it under accounts, too")
+	v.check(len(k.Regions) > 0, place+".regions", "", "list the cluster's Regions")
+	for i, region := range k.Regions {
+		v.region(fmt.Sprintf("%s.regions[%d]", place, i), region)
+		v.check(!slices.Contains(k.Regions[:i], region), fmt.Sprintf("%s.regions[%d]", place, i), region, "list each Region once")
+	}
+	// docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
+	v.check(k.RotationDays >= 90 && k.RotationDays <= 2560, place+".rotation_days", fmt.Sprint(k.RotationDays), "write 90 to 2560 days")
+	v.account(place+".cluster_account", k.ClusterAccount)
+	if k.PrimaryKey != "" {
+		v.check(k.MultiRegion, place+".primary_key", string(k.PrimaryKey), "leave it out: only multi-Region keys have a primary")
+		v.key(place+".primary_key", k.PrimaryKey, k.Account)
+		v.check(len(k.Regions) == 0 || k.PrimaryKey.Location() == k.Regions[0], place+".primary_key", string(k.PrimaryKey), "list the primary's Region first under regions")
+	}
+}

@@ -1,0 +1,107 @@
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssnssubscriptions"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/constructs-go/constructs/v10"
+
+	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/infra/aws/pattern"
+)
+
+// eventProps describe a function that is fed from the bus: rules → queue → function.
+type eventProps struct {
+	functionProps
+	visibilitySeconds  int
+	batch, concurrency int
+	rules              []pattern.Rule
+}
+
+func (h *hub) eventFunction(p eventProps) {
+	scope := constructs.NewConstruct(h.stack, text(p.name))
+	queue := newInbox(scope, h.of(p.name), p.visibilitySeconds)
+	queue.selectFrom(scope, h.bus, h.of(p.name), p.rules)
+	p.permissions = append(p.permissions, queue.consume())
+	f := newFunction(scope, h.names, p.functionProps)
+	queue.feed(f, p.batch, p.concurrency)
+	h.watched.queue(p.name, queue)
+	h.watched.function(p.name, f)
+}
+
+// tickFunction makes a function that is invoked every minute. A tick that fails is not repeated: the next one does its work.
+func (h *hub) tickFunction(p functionProps) {
+	scope := constructs.NewConstruct(h.stack, text(p.name))
+	failed := awssqs.NewQueue(scope, text("Failed"), &awssqs.QueueProps{
+		QueueName: text(h.of(p.name) + "-failed"), Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: days(1),
+	})
+	accept(failed, "AwsSolutions-SQS3", "It keeps failed ticks for a day, with their errors; nothing is to be done again with them.")
+	p.failed = failed
+	f := newFunction(scope, h.names, p)
+	dead := newDeadLetters(scope, "DeadLetters", h.of(p.name)+"-dead")
+
+	role := newRole(scope, "Scheduler", h.of(p.name)+"-scheduler", "keyturn: lets the scheduler invoke "+p.name,
+		service("scheduler.amazonaws.com", map[string]any{
+			"StringEquals": map[string]any{"aws:SourceAccount": h.d.Hub.Account},
+			"ArnEquals":    map[string]any{"aws:SourceArn": "arn:aws:scheduler:" + h.d.Hub.Region + ":" + h.d.Hub.Account + ":schedule-group/default"},
+		}),
+		allowOn(f.lambda.FunctionArn(), "lambda:InvokeFunction"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
+	awsscheduler.NewCfnSchedule(scope, text("EveryMinute"), &awsscheduler.CfnScheduleProps{
+		Name: text(h.of(p.name)), Description: text("Every minute: " + p.description), ScheduleExpression: text("rate(1 minute)"),
+		FlexibleTimeWindow: &awsscheduler.CfnSchedule_FlexibleTimeWindowProperty{Mode: text("OFF")},
+		Target: &awsscheduler.CfnSchedule_TargetProperty{
+			Arn: f.lambda.FunctionArn(), RoleArn: role.RoleArn(), Input: text(tickPayload),
+			RetryPolicy:      &awsscheduler.CfnSchedule_RetryPolicyProperty{MaximumRetryAttempts: number(0), MaximumEventAgeInSeconds: number(60)},
+			DeadLetterConfig: &awsscheduler.CfnSchedule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
+		},
+	})
+	h.watched.tick(p.name, f)
+	h.watched.deadLetters(p.name, dead)
+}
+
+// tickPayload is what a tick brings. The two attributes stay the same when it is delivered twice
+// (docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html).
+const tickPayload = `{"keyturn":"tick","schedule":"<aws.scheduler.schedule-arn>","scheduled":"<aws.scheduler.scheduled-time>"}`
+
+// channel carries alerts of both topics to one channel: topics → queue → notify.
+func (h *hub) channel(c deployment.Channel) {
+	name := notifyName(c)
+	scope := constructs.NewConstruct(h.stack, text(name))
+	secret := newSecret(scope, "Secret", h.of(name), map[notify.Kind]string{
+		notify.Slack:     "URL of the Slack incoming webhook",
+		notify.PagerDuty: "Integration key of the PagerDuty Events API v2",
+		notify.Webhook:   "Key under which alerts to the webhook are signed",
+	}[notify.Kind(c.Kind)])
+	queue := newInbox(scope, h.of(name), 180)
+	// CloudWatch's alarms go to the operations topic too; they have no such attribute, and notify could not read them.
+	alertsOnly := map[string]awssns.SubscriptionFilter{"change": awssns.SubscriptionFilter_ExistsFilter()}
+	for _, topic := range []awssns.Topic{h.alerts, h.operations} {
+		topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(queue.queue, &awssnssubscriptions.SqsSubscriptionProps{
+			DeadLetterQueue: queue.dead, FilterPolicy: &alertsOnly,
+		}))
+	}
+	environment := map[string]*string{"KEYTURN_CHANNEL": text(c.Kind), "KEYTURN_CHANNEL_SECRET": secret.Ref()}
+	set := func(variable, value string) {
+		if value != "" {
+			environment[variable] = text(value)
+		}
+	}
+	set("KEYTURN_CHANNEL_URL", c.URL)
+	set("KEYTURN_MIN_SEVERITY", c.MinSeverity)
+	if c.AllowPrivate {
+		set("KEYTURN_ALLOW_PRIVATE", "true")
+	}
+	for variable, value := range h.d.FunctionSettings(deployment.Notify) {
+		set(variable, value)
+	}
+	f := newFunction(scope, h.names, functionProps{
+		name: name, description: "keyturn: carries alerts to " + c.Name, code: h.code(scope, deployment.Notify), seconds: 30, memoryMB: 128,
+		environment: environment,
+		permissions: []permission{queue.consume(), allowOn(secret.Ref(), "secretsmanager:GetSecretValue")},
+	})
+	queue.feed(f, 5, 2)
+	h.watched.queue(name, queue)
+	h.watched.function(name, f)
+}

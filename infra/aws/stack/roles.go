@@ -1,0 +1,46 @@
+package stack
+
+import (
+	"slices"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/constructs-go/constructs/v10"
+
+	"github.com/keyturn/keyturn/infra/aws/deployment"
+)
+
+// newRoles makes the roles that keyturn assumes in an account: one that reads the clusters' keys and roles, some of which can
+// be read from within the account only, and, if wished, one that undoes scheduled deletions.
+func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Account) {
+	n := names{d}
+	if !slices.Contains(n.readerAccounts(), a.ID) {
+		return
+	}
+	name := n.of("roles-" + a.ID)
+	stack := awscdk.NewStack(app, text(name), props(d, deployment.Place{Account: a.ID, Region: deployment.GlobalRegion}, name,
+		"keyturn: the roles that read the keys and roles of clusters in this account"))
+	var keys []string
+	for _, key := range a.Keys {
+		keys = append(keys, string(key))
+	}
+	roles := d.AccountRoles(a)
+	var reads []permission
+	if len(keys) > 0 {
+		reads = append(reads, allow(readKey, keys...))
+	}
+	if len(roles) > 0 {
+		reads = append(reads,
+			allow("iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies", roles...),
+			allow("iam:GetPolicy iam:GetPolicyVersion", "arn:aws:iam::"+a.ID+":policy/*", "arn:aws:iam::aws:policy/*").
+				because("Which policies will be attached to the clusters' roles is what is to be found out."))
+	}
+	newRole(stack, "Reader", n.of("reader"), "keyturn reads the keys and roles of clusters", sessionsOf(d.Hub.Account, n.readers()), reads...)
+	if d.Repair && len(keys) > 0 {
+		newRole(stack, "Repair", n.of("repair"), "keyturn cancels scheduled deletions of keys that clusters need",
+			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingEvent))}),
+			allow("kms:CancelKeyDeletion kms:EnableKey", keys...))
+	}
+}
+
+// readKey is what keyturn reads of a key.
+const readKey = "kms:DescribeKey kms:GetKeyPolicy kms:GetKeyRotationStatus kms:ListKeyRotations"

@@ -1,0 +1,135 @@
+package stack
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
+	"github.com/aws/constructs-go/constructs/v10"
+
+	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/infra/aws/pattern"
+)
+
+// spoke is the stack that picks up what matters in one account and Region and forwards it to the hub.
+type spoke struct {
+	names
+	stack   awscdk.Stack
+	account deployment.Account
+	region  string
+	topic   awssns.ITopic
+}
+
+func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Account, region string, code Code) awscdk.Stack {
+	n := names{d}
+	name := n.of("spoke-" + a.ID + "-" + region)
+	place := deployment.Place{Account: a.ID, Region: region}
+	s := &spoke{names: n, account: a, region: region}
+	s.stack = awscdk.NewStack(app, text(name), props(d, place, name, "keyturn: forwards what happens to keys here to the hub"))
+	if place == d.Hub {
+		s.topic = awssns.Topic_FromTopicArn(s.stack, text("Operations"), text("arn:aws:sns:"+region+":"+a.ID+":"+n.of("operations")))
+	} else {
+		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations) // an alarm can only tell a topic of its own Region
+	}
+	rules := pattern.Forwarded(slices.Concat(rotation.Subscribes, alerting.Subscribes), s.scope())
+	trail := s.trailCheck(code, rules)
+	s.forward(rules, trail)
+	if a.Heartbeat && region == d.HeartbeatRegion(a) {
+		s.heartbeat()
+	}
+	return s.stack
+}
+
+func (s *spoke) scope() pattern.Scope {
+	scope := pattern.Scope{
+		Roles:    s.d.Roles(),
+		Own:      []string{s.reader(s.account.ID), s.repairer(s.account.ID)},
+		OwnRules: s.of(""),
+		Global:   s.region == deployment.GlobalRegion,
+	}
+	for _, key := range s.account.Keys {
+		if key.Location() == s.region {
+			scope.Keys = append(scope.Keys, key)
+		}
+	}
+	return scope
+}
+
+// forward makes the rules that send events to the hub's bus.
+func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
+	dead := newDeadLetters(s.stack, "DeadLetters", s.of("forward-dead"))
+	role := newRole(s.stack, "Forwarder", s.of("forward-"+s.region), "keyturn: puts events on the hub's bus",
+		service("events.amazonaws.com", map[string]any{
+			"StringEquals": map[string]any{"aws:SourceAccount": s.account.ID},
+			"ArnLike":      map[string]any{"aws:SourceArn": "arn:aws:events:" + s.region + ":" + s.account.ID + ":rule/" + s.of("*")},
+		}), allow("events:PutEvents", s.busARN()))
+	var arns []*string
+	for _, r := range rules {
+		rule := newRule(s.stack, nil, s.d.Name, r, awsevents.CfnRule_TargetProperty{
+			Id: text("hub"), Arn: text(s.busARN()), RoleArn: role.RoleArn(),
+			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
+		})
+		// Without a trail no rule would ever see a call: that fails first.
+		rule.Node().AddDependency(trail)
+		arns = append(arns, rule.AttrArn())
+	}
+	dead.AddToResourcePolicy(putBy("events.amazonaws.com", dead, arns))
+	newAlarm(s.stack, s.names, s.topic, notEmpty("forward-dead-letters-"+s.region, dead,
+		"Events could not be forwarded to keyturn's hub. The messages' attribute ERROR_CODE says why; after mending, send them to the queues of the hub by hand or let the next sweep find what they meant."))
+}
+
+// trailCheck makes the deployment fail when no trail records the management events of KMS here.
+func (s *spoke) trailCheck(code Code, rules []pattern.Rule) awscdk.CustomResource {
+	scope := constructs.NewConstruct(s.stack, text("trail"))
+	f := newFunction(scope, s.names, functionProps{
+		name: deployment.TrailCheck + "-" + s.region, description: "keyturn: checks at deployment that a trail records KMS",
+		code: code(scope, deployment.TrailCheck), seconds: 60, memoryMB: 128, environment: map[string]*string{},
+		permissions: []permission{
+			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),
+			allow("cloudtrail:GetEventSelectors cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*").
+				because("Which trails there are, and in which Region and account they live, is what is to be found out."),
+		},
+	})
+	// Changed rules are checked by a new resource: one that fails while it is updated would fail in the rollback as well.
+	digest := sha256.New()
+	for _, r := range rules {
+		digest.Write([]byte(r.Pattern))
+	}
+	check := "Check" + hex.EncodeToString(digest.Sum(nil))[:8]
+	return awscdk.NewCustomResource(scope, text(check), &awscdk.CustomResourceProps{
+		ServiceToken: f.lambda.FunctionArn(), ResourceType: text("Custom::KeyturnTrailCheck"), ServiceTimeout: seconds(300),
+		Properties: &map[string]any{"Assert": s.account.Trail == deployment.TrailAsserted},
+	})
+}
+
+// heartbeat tags a canary key of our own every hour. Alerting must see the CloudTrail record of that, or the hub's alarm tells.
+func (s *spoke) heartbeat() {
+	key := awskms.NewCfnKey(s.stack, text("Canary"), &awskms.CfnKeyProps{
+		Description: text("keyturn's canary: nothing is encrypted with it; its tag is changed every hour"), EnableKeyRotation: yes(),
+		PendingWindowInDays: number(7), KeyPolicy: keyPolicy(administration(s.account.ID)),
+	})
+	dead := newDeadLetters(s.stack, "HeartbeatDeadLetters", s.of("heartbeat-dead"))
+	role := newRole(s.stack, "Heartbeat", s.of("heartbeat"), "keyturn: changes the canary key's tag",
+		service("scheduler.amazonaws.com", map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": s.account.ID}}),
+		allowOn(key.AttrArn(), "kms:TagResource"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
+	input := awscdk.Fn_Join(text(""), &[]*string{
+		text(`{"KeyId":"`), key.Ref(), text(`","Tags":[{"TagKey":"keyturn-heartbeat","TagValue":"<aws.scheduler.scheduled-time>"}]}`),
+	})
+	awsscheduler.NewCfnSchedule(s.stack, text("EveryHour"), &awsscheduler.CfnScheduleProps{
+		Name: text(s.of("heartbeat")), Description: text("Every hour: changes the canary key's tag"), ScheduleExpression: text("rate(1 hour)"),
+		FlexibleTimeWindow: &awsscheduler.CfnSchedule_FlexibleTimeWindowProperty{Mode: text("OFF")},
+		Target: &awsscheduler.CfnSchedule_TargetProperty{
+			// docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html
+			Arn: text("arn:aws:scheduler:::aws-sdk:kms:tagResource"), RoleArn: role.RoleArn(), Input: input,
+			DeadLetterConfig: &awsscheduler.CfnSchedule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
+		},
+	})
+	newAlarm(s.stack, s.names, s.topic, notEmpty("heartbeat-dead-letters", dead, "The canary key's tag could not be changed. The messages' attributes say why."))
+}
