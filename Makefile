@@ -82,7 +82,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./internal/channel -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/cost ./infra/aws/stack ./internal/channel -update
 
 .PHONY: cover
 cover: need-go ## Show test coverage by package

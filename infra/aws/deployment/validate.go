@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyturn/keyturn/functions/notify"
@@ -46,9 +47,9 @@ func (d Deployment) Validate() error {
 	for i, c := range d.Channels {
 		v.channel(fmt.Sprintf("channels[%d]", i), c, d.Channels[:i])
 	}
-	v.check(d.Archive.RetentionDays >= 1 && d.Archive.RetentionDays <= 36500, "archive.retention_days", fmt.Sprint(d.Archive.RetentionDays), "write 1 to 36500 days")
+	v.check(d.Archive.RetentionDays >= 1 && d.Archive.RetentionDays <= 36500, "archive.retention_days", strconv.Itoa(d.Archive.RetentionDays), "write 1 to 36500 days")
 	v.oneOf("archive.lock", d.Archive.Lock, LockGovernance, LockCompliance)
-	v.check(slices.Contains(logDays, d.LogDays), "log_days", fmt.Sprint(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
+	v.check(slices.Contains(logDays, d.LogDays), "log_days", strconv.Itoa(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
 	v.settings(d.Settings)
 	for i, k := range d.CMEKKeys {
 		v.cmekKey(fmt.Sprintf("cmek_keys[%d]", i), k, d, d.CMEKKeys[:i])
@@ -177,7 +178,7 @@ func (v *validation) cmekKey(place string, k CMEKKey, d Deployment, before []CME
 		v.check(!slices.Contains(k.Regions[:i], region), fmt.Sprintf("%s.regions[%d]", place, i), region, "list each Region once")
 	}
 	// docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
-	v.check(k.RotationDays >= 90 && k.RotationDays <= 2560, place+".rotation_days", fmt.Sprint(k.RotationDays), "write 90 to 2560 days")
+	v.check(k.RotationDays >= 90 && k.RotationDays <= 2560, place+".rotation_days", strconv.Itoa(k.RotationDays), "write 90 to 2560 days")
 	v.account(place+".cluster_account", k.ClusterAccount)
 	if k.PrimaryKey != "" {
 		v.check(k.MultiRegion, place+".primary_key", string(k.PrimaryKey), "leave it out: only multi-Region keys have a primary")

@@ -15,6 +15,7 @@ import (
 // asks (www.cockroachlabs.com/docs/cockroachcloud/managing-cmek). The stacks survive as far as the keys: those are kept.
 func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment.CMEKKey) {
 	n := names{d}
+	var first awscdk.Stack
 	for i, region := range k.Regions {
 		if i > 0 && k.MultiRegion && k.PrimaryKey == "" {
 			continue // The replicas can be made once the primary is there.
@@ -24,7 +25,9 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 			"keyturn: a key for cluster "+k.Name+" in "+region))
 		var role awsiam.CfnRole
 		if i == 0 {
-			role = newClusterRole(stack, d, k)
+			first, role = stack, newClusterRole(stack, d, k)
+		} else {
+			stack.AddStackDependency(first, nil) // the role must be there, and a primary before its replicas
 		}
 		policy := keyPolicy(administration(k.Account), clusterUse(k), readerUse(n, k.Account))
 		var arn *string

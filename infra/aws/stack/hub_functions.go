@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssnssubscriptions"
@@ -43,10 +44,7 @@ func (h *hub) tickFunction(p functionProps) {
 	dead := newDeadLetters(scope, "DeadLetters", h.of(p.name)+"-dead")
 
 	role := newRole(scope, "Scheduler", h.of(p.name)+"-scheduler", "keyturn: lets the scheduler invoke "+p.name,
-		service("scheduler.amazonaws.com", map[string]any{
-			"StringEquals": map[string]any{"aws:SourceAccount": h.d.Hub.Account},
-			"ArnEquals":    map[string]any{"aws:SourceArn": "arn:aws:scheduler:" + h.d.Hub.Region + ":" + h.d.Hub.Account + ":schedule-group/default"},
-		}),
+		scheduler(h.d.Hub),
 		allowOn(f.lambda.FunctionArn(), "lambda:InvokeFunction"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
 	awsscheduler.NewCfnSchedule(scope, text("EveryMinute"), &awsscheduler.CfnScheduleProps{
 		Name: text(h.of(p.name)), Description: text("Every minute: " + p.description), ScheduleExpression: text("rate(1 minute)"),
@@ -59,6 +57,15 @@ func (h *hub) tickFunction(p functionProps) {
 	})
 	h.watched.tick(p.name, f)
 	h.watched.deadLetters(p.name, dead)
+}
+
+// scheduler trusts the schedules of the place
+// (docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html).
+func scheduler(p deployment.Place) awsiam.IPrincipal {
+	return service("scheduler.amazonaws.com", map[string]any{
+		"StringEquals": map[string]any{"aws:SourceAccount": p.Account},
+		"ArnEquals":    map[string]any{"aws:SourceArn": "arn:aws:scheduler:" + p.Region + ":" + p.Account + ":schedule-group/default"},
+	})
 }
 
 // tickPayload is what a tick brings. The two attributes stay the same when it is delivered twice

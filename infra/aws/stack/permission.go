@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
@@ -32,11 +34,14 @@ func (p permission) because(why string) permission {
 	return p
 }
 
+// WhyWildcards is the metadata of a role that says, by a statement's first action, why its resources hold a wildcard.
+const WhyWildcards = "WhyWildcards"
+
 // newRole makes a role that may do just this. Nothing is added to it behind our back: what the CDK would grant along with other
 // constructs is ignored.
 func newRole(scope constructs.Construct, id, name, description string, trusted awsiam.IPrincipal, permissions ...permission) awsiam.IRole {
 	policies := map[string]awsiam.PolicyDocument{}
-	var why []string
+	why := map[string]string{} // by the first action of a statement
 	if len(permissions) > 0 {
 		document := awsiam.NewPolicyDocument(nil)
 		for _, p := range permissions {
@@ -49,7 +54,7 @@ func newRole(scope constructs.Construct, id, name, description string, trusted a
 				Actions: texts(p.actions...), Resources: &resources, Conditions: conditions,
 			}))
 			if p.why != "" {
-				why = append(why, p.why)
+				why[p.actions[0]] = p.why
 			}
 		}
 		policies["permissions"] = document
@@ -58,7 +63,9 @@ func newRole(scope constructs.Construct, id, name, description string, trusted a
 		RoleName: text(name), Description: text(description), AssumedBy: trusted, InlinePolicies: &policies,
 	})
 	if len(why) > 0 {
-		accept(role, "AwsSolutions-IAM5", strings.Join(why, " "))
+		reasons := slices.Sorted(maps.Values(why))
+		accept(role, "AwsSolutions-IAM5", strings.Join(reasons, " "))
+		role.Node().DefaultChild().(awsiam.CfnRole).AddMetadata(text(WhyWildcards), why)
 	}
 	return awsiam.Role_FromRoleArn(scope, text(id+"Fixed"), role.RoleArn(), &awsiam.FromRoleArnOptions{Mutable: jsii.Bool(false)})
 }

@@ -117,7 +117,7 @@ func (s *spoke) heartbeat() {
 	})
 	dead := newDeadLetters(s.stack, "HeartbeatDeadLetters", s.of("heartbeat-dead"))
 	role := newRole(s.stack, "Heartbeat", s.of("heartbeat"), "keyturn: changes the canary key's tag",
-		service("scheduler.amazonaws.com", map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": s.account.ID}}),
+		scheduler(deployment.Place{Account: s.account.ID, Region: s.region}),
 		allowOn(key.AttrArn(), "kms:TagResource"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
 	input := awscdk.Fn_Join(text(""), &[]*string{
 		text(`{"KeyId":"`), key.Ref(), text(`","Tags":[{"TagKey":"keyturn-heartbeat","TagValue":"<aws.scheduler.scheduled-time>"}]}`),

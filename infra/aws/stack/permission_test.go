@@ -1,0 +1,230 @@
+package stack_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyturn/keyturn/infra/aws/stack"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// statement is one of a role's permissions.
+type statement struct {
+	actions   []string
+	resources []string
+	condition any
+	why       string
+}
+
+// role is a role of the deployment with all that it may do.
+type role struct {
+	stack      string
+	name       string
+	trust      string
+	statements []statement
+}
+
+// roles returns the roles of all stacks that are ours, in the order of their names. Roles of clusters are not: they have no
+// permissions.
+func roles(t *testing.T) (found []role) {
+	t.Helper()
+	for name, made := range templates(t) {
+		for _, id := range append(made.of("AWS::IAM::Policy"), made.of("AWS::IAM::ManagedPolicy")...) {
+			t.Errorf("%s: policy %s stands beside the roles; the roles should hold all their permissions themselves", name, id)
+		}
+		for _, id := range made.of("AWS::IAM::Role") {
+			r := made.Resources[id]
+			if r.Properties["ManagedPolicyArns"] != nil {
+				t.Errorf("%s: role %s has managed policies", name, id)
+			}
+			roleName, _ := r.Properties["RoleName"].(string)
+			if strings.HasSuffix(roleName, "-cmek") {
+				if r.Properties["Policies"] != nil {
+					t.Errorf("%s: the cluster's role %s has permissions; the key's policy is to have them", name, id)
+				}
+				continue
+			}
+			found = append(found, role{name, roleName, compact(r.Properties["AssumeRolePolicyDocument"]), statements(t, r)})
+		}
+	}
+	slices.SortFunc(found, func(a, b role) int { return strings.Compare(a.stack+a.name, b.stack+b.name) })
+	return found
+}
+
+func statements(t *testing.T, r resource) (found []statement) {
+	t.Helper()
+	why, _ := r.Metadata[stack.WhyWildcards].(map[string]any)
+	policies, _ := r.Properties["Policies"].([]any)
+	for _, policy := range policies {
+		document := policy.(map[string]any)["PolicyDocument"].(map[string]any)
+		for _, s := range document["Statement"].([]any) {
+			s := s.(map[string]any)
+			if s["Effect"] != "Allow" || s["NotAction"] != nil || s["NotResource"] != nil {
+				t.Errorf("a statement of %v does not simply allow: %s", r.Properties["RoleName"], compact(s))
+			}
+			one := statement{condition: s["Condition"]}
+			for _, action := range list(s["Action"]) {
+				one.actions = append(one.actions, action.(string))
+			}
+			for _, resource := range list(s["Resource"]) {
+				one.resources = append(one.resources, arn(resource))
+			}
+			slices.Sort(one.actions)
+			for _, action := range one.actions {
+				if reason, ok := why[action].(string); ok {
+					one.why = reason
+				}
+			}
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+func list(value any) []any {
+	if all, ok := value.([]any); ok {
+		return all
+	}
+	return []any{value}
+}
+
+var digest = regexp.MustCompile(`[0-9A-F]{8}$`)
+
+// arn writes a resource as a person would: <logical id> stands for the ARN of a resource of the stacks.
+func arn(value any) string {
+	switch value := value.(type) {
+	case string:
+		return value
+	case map[string]any:
+		if ref, ok := value["Ref"].(string); ok {
+			return "<" + digest.ReplaceAllString(ref, "") + ">"
+		}
+		if get, ok := value["Fn::GetAtt"].([]any); ok {
+			return "<" + digest.ReplaceAllString(get[0].(string), "") + ">"
+		}
+		if join, ok := value["Fn::Join"].([]any); ok {
+			var text strings.Builder
+			for _, part := range join[1].([]any) {
+				text.WriteString(arn(part))
+			}
+			return text.String()
+		}
+	}
+	return compact(value)
+}
+
+func compact(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(data)
+}
+
+func TestTheRolesMayDoWhatTheGoldenFilesSay(t *testing.T) {
+	const directory = "testdata/roles"
+	want := map[string]bool{}
+	for _, r := range roles(t) {
+		var text strings.Builder
+		fmt.Fprintf(&text, "role %s\n\ntrusts\n    %s\n", r.name, r.trust)
+		for _, s := range r.statements {
+			fmt.Fprintf(&text, "\n%s\n", strings.Join(s.actions, "\n"))
+			for _, resource := range s.resources {
+				fmt.Fprintf(&text, "    on %s\n", resource)
+			}
+			if s.condition != nil {
+				fmt.Fprintf(&text, "    if %s\n", compact(s.condition))
+			}
+			if s.why != "" {
+				fmt.Fprintf(&text, "    # %s\n", s.why)
+			}
+		}
+		file := filepath.Join(directory, r.stack, r.name+".txt")
+		want[file] = true
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		golden, err := os.ReadFile(file)
+		if err != nil {
+			t.Errorf("role %s has no golden file: %v; make golden writes it", r.name, err)
+		} else if string(golden) != text.String() {
+			t.Errorf("what role %s may do differs from %s; it is now\n%s", r.name, file, text.String())
+		}
+	}
+	golden, err := filepath.Glob(directory + "/*/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range golden {
+		if want[file] {
+			continue
+		}
+		if *update {
+			_ = os.Remove(file)
+		} else {
+			t.Errorf("%s is of a role that there is not", file)
+		}
+	}
+}
+
+func TestNoRoleMayDoMoreThanItCanName(t *testing.T) {
+	for _, r := range roles(t) {
+		for _, s := range r.statements {
+			for _, action := range s.actions {
+				if strings.Contains(action, "*") {
+					t.Errorf("%s may do %s, which is a wildcard", r.name, action)
+				}
+			}
+			for _, resource := range s.resources {
+				if strings.Contains(resource, "*") && s.why == "" {
+					t.Errorf("%s may %v on %s, and no reason is given for the wildcard", r.name, s.actions, resource)
+				}
+			}
+		}
+		if strings.Contains(r.trust, `"*"`) {
+			t.Errorf("%s trusts everybody: %s", r.name, r.trust)
+		}
+	}
+}
+
+// reading matches the actions on keys that neither change nor use them.
+var reading = regexp.MustCompile(`^kms:(?:Describe|Get|List)`)
+
+func TestNoFunctionMayChangeOrUseAKey(t *testing.T) {
+	for _, r := range roles(t) {
+		var of []string
+		for _, s := range r.statements {
+			for _, action := range s.actions {
+				if strings.HasPrefix(action, "kms:") && !reading.MatchString(action) {
+					of = append(of, action)
+				}
+				if strings.HasPrefix(action, "iam:") && !strings.HasPrefix(action, "iam:Get") && !strings.HasPrefix(action, "iam:List") {
+					of = append(of, action)
+				}
+			}
+		}
+		slices.Sort(of)
+		switch want := map[string][]string{
+			// These are no functions: one is assumed by alerting if its owner wants repairs, the other tags a key of our own.
+			"keyturn-repair":    {"kms:CancelKeyDeletion", "kms:EnableKey"},
+			"keyturn-heartbeat": {"kms:TagResource"},
+		}[r.name]; {
+		case !slices.Equal(of, want):
+			t.Errorf("%s may %v, want %v", r.name, of, want)
+		}
+	}
+}
