@@ -24,7 +24,7 @@ type Assumptions struct {
 // Defaults are the assumptions behind the published table.
 func Defaults() Assumptions {
 	return Assumptions{RegionsPerCluster: 3, RotationsPerYear: 1, EventsPerCluster: 20, AlertsPerMonth: 50, Channels: 2,
-		Alarms: 30, CustomMetrics: 10, Dashboards: 1, LogMonths: 3, ArchiveMonths: 13}
+		Alarms: 30, CustomMetrics: 4, Dashboards: 1, LogMonths: 3, ArchiveMonths: 13}
 }
 
 // A month has 730 hours, as in AWS's own calculator. Rotation and alerting tick every minute, a sweep begins every 15.

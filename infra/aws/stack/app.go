@@ -52,8 +52,6 @@ func props(d deployment.Deployment, place deployment.Place, name, description st
 		StackName:   text(name),
 		Description: text(description),
 		Env:         &awscdk.Environment{Account: text(place.Account), Region: text(place.Region)},
-		// The hub's stack holds the ledger and the evidence.
-		TerminationProtection: jsii.Bool(name == names{d}.hub()),
 	}
 }
 

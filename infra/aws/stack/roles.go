@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -35,6 +36,13 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 				because("Which policies will be attached to the clusters' roles is what is to be found out."))
 	}
 	newRole(stack, "Reader", n.of("reader"), "keyturn reads the keys and roles of clusters", sessionsOf(d.Hub.Account, n.readers()), reads...)
+	statement, err := json.Marshal(readerUse(n, a.ID))
+	if err != nil {
+		panic(err) // It is made of strings.
+	}
+	awscdk.NewCfnOutput(stack, text("KeyPolicyStatement"), &awscdk.CfnOutputProps{
+		Description: text("Add this to the policy of a key that does not let IAM in"), Value: text(string(statement)),
+	})
 	if d.Repair && len(keys) > 0 {
 		newRole(stack, "Repair", n.of("repair"), "keyturn cancels scheduled deletions of keys that clusters need",
 			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingEvent))}),

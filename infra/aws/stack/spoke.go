@@ -103,10 +103,14 @@ func (s *spoke) trailCheck(code Code, rules []pattern.Rule) awscdk.CustomResourc
 		digest.Write([]byte(r.Pattern))
 	}
 	check := "Check" + hex.EncodeToString(digest.Sum(nil))[:8]
-	return awscdk.NewCustomResource(scope, text(check), &awscdk.CustomResourceProps{
+	made := awscdk.NewCustomResource(scope, text(check), &awscdk.CustomResourceProps{
 		ServiceToken: f.lambda.FunctionArn(), ResourceType: text("Custom::KeyturnTrailCheck"), ServiceTimeout: seconds(300),
 		Properties: &map[string]any{"Assert": s.account.Trail == deployment.TrailAsserted},
 	})
+	awscdk.NewCfnOutput(s.stack, text("TrailCheck"), &awscdk.CfnOutputProps{
+		Description: text("Which trail records KMS here, and what it leaves out"), Value: made.GetAttString(text("Answer")),
+	})
+	return made
 }
 
 // heartbeat tags a canary key of our own every hour. Alerting must see the CloudTrail record of that, or the hub's alarm tells.
