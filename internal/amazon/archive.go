@@ -3,6 +3,8 @@ package amazon
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +46,7 @@ func NewArchive(config Config, bucket, prefix string) *Archive {
 // when the stored bytes are the same, so a repeat of a write whose answer was lost succeeds; an error when they differ.
 func (a *Archive) PutIfAbsent(ctx context.Context, name string, data []byte) error {
 	doing := fmt.Sprintf("archive %q", name)
+	sum := sha256.Sum256(data)
 	for try := range conflictTries {
 		_, err := a.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket:      &a.bucket,
@@ -51,6 +54,9 @@ func (a *Archive) PutIfAbsent(ctx context.Context, name string, data []byte) err
 			Body:        bytes.NewReader(data),
 			ContentType: aws.String("application/json"),
 			IfNoneMatch: aws.String("*"),
+			// A bucket with a default retention takes no object without one
+			// (docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html).
+			ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
 		})
 		switch {
 		case err == nil:

@@ -77,6 +77,24 @@ func s3Answering(t *testing.T, codes ...string) (archive *amazon.Archive, writes
 	return amazon.NewArchive(configAt(t, server.URL, nil), "bucket", "prefix/"), writes
 }
 
+func TestArchiveSendsAChecksumWithoutWhichALockedBucketTakesNothing(t *testing.T) {
+	var got string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = r.Header.Get("x-amz-checksum-sha256")
+		if body, err := io.ReadAll(r.Body); err != nil || string(body) != "{}" {
+			t.Errorf("the body is %q (%v), want it as it is", body, err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	if err := amazon.NewArchive(configAt(t, server.URL, nil), "bucket", "").PutIfAbsent(t.Context(), "a.json", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	const want = "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=" // printf '{}' | openssl dgst -sha256 -binary | base64
+	if got != want {
+		t.Errorf("x-amz-checksum-sha256 is %q, want %q", got, want)
+	}
+}
+
 func TestArchiveTriesAgainWhileAnotherWriteIsUnderWay(t *testing.T) {
 	archive, writes := s3Answering(t, "ConditionalRequestConflict")
 	if err := archive.PutIfAbsent(t.Context(), "a/b c.json", []byte("{}")); err != nil || *writes != 2 {
