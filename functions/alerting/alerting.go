@@ -38,20 +38,27 @@ type Function struct {
 	Cloud    Cloud
 	// Repairer is nil unless the owner wants scheduled deletions undone (KEYTURN_REPAIR=true).
 	Repairer Repairer
-	Settings Settings
-	Log      *slog.Logger
+	// RepairRole is the ARN of the role that the Repairer acts as, with {account} for the key's account: its records raise no
+	// alarm. Empty: they are judged like anybody's.
+	RepairRole string
+	Settings   Settings
+	Log        *slog.Logger
 }
 
 // Event judges one event and tells people if they should know. An error means that the event must be delivered again: the
 // alert could not be sent, or not be recorded, or whether one is due could not be told. Repeating an event is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
+	if f.Settings.heartbeat(e) {
+		f.Log.Info("heartbeat", "account", e.Account, "region", e.Region, "key", e.Key, age(e))
+		return nil
+	}
 	if f.Settings.ours(e) {
 		return nil
 	}
 	log := f.Log.With("event", e.ID, "change", e.Change, "key", e.Key, "region", e.Region, "principal", e.Principal)
 	facts, doubts, unread := f.gather(ctx, e)
 	a := Assess(e, facts)
-	if a.Severity == None && a.Entry != "" && unread != nil {
+	if a.Severity == None && isUse(e.Change) && unread != nil {
 		return fmt.Errorf("find out whose use of the key it was: %w", unread)
 	}
 	var problem error
@@ -73,22 +80,26 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 const ledgerPatience = 1500 * time.Millisecond
 
 // noteRecovery notes with an open incident that the event may have ended it, and reports whether there is one, or was when
-// the event came first. It is over when reads of the state say so, too.
+// the event came first. It is over when reads of the state say so, too. Without an open incident the time is kept: what
+// broke it before may still have to be told, because events come in any order, and a repair must know that it was well.
 func (f *Function) noteRecovery(ctx context.Context, e cmek.Event) (noted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
 	defer cancel()
 	at := happened(e)
 	_, err = f.Ledger.UpdateIncident(ctx, incidentKey(e, catalog[e.Change].incident), func(i *ledger.Incident) error {
 		noted = i.Open() || i.Told(e.ID)
-		if !i.Open() && i.Closing.Asked() && !at.Before(i.Closing.At) && i.Recovered.IsZero() {
-			i.Recovered = at // nothing is left to end, but a repair must know that the key is enabled again
-			return nil
+		before := at.Before(i.Alert.Time)
+		if !i.Open() {
+			before = i.Closing.Asked() && at.Before(i.Closing.At)
 		}
-		if !i.Open() || i.Told(e.ID) || at.Before(i.Alert.Time) { // events come in any order
+		if i.Told(e.ID) || before || !at.After(i.Recovered) {
 			return ledger.ErrUnchanged
 		}
-		i.Add(e.ID)
-		i.Recovered, i.NextLook = at, time.Now()
+		i.Recovered = at
+		if i.Open() {
+			i.Add(e.ID)
+			i.NextLook = time.Now()
+		}
 		return nil
 	})
 	return noted && err == nil, err
@@ -112,7 +123,7 @@ func (f *Function) tell(ctx context.Context, log *slog.Logger, e cmek.Event, a A
 		if err := f.Notifier.Notify(ctx, alert); err != nil {
 			return errors.Join(unread, fmt.Errorf("tell about %s: %w", e.Change, err))
 		}
-		log.Info("told", "severity", a.Severity, "incident", name)
+		log.Info("told", "severity", a.Severity, "incident", name, age(e))
 		if err := f.repair(ctx, e, facts, incident); err != nil {
 			return errors.Join(unread, err)
 		}
@@ -130,7 +141,8 @@ func (f *Function) incident(ctx context.Context, name string) (*ledger.Incident,
 	return f.Ledger.Incident(ctx, name)
 }
 
-// record notes what was told. What has no end is closed from the start.
+// record notes what was told. What has no end is closed from the start. A recovery that is known already stands unless the
+// event came after it: so events in any order lead to the same.
 func record(i *ledger.Incident, e cmek.Event, a Assessment, alert cmek.Alert, repeat bool, nextLook time.Time) {
 	i.Add(e.ID)
 	if repeat {
@@ -141,15 +153,26 @@ func record(i *ledger.Incident, e cmek.Event, a Assessment, alert cmek.Alert, re
 	}
 	if i.Open() && !i.Closing.Asked() {
 		alert.Severity = worse(alert.Severity, i.Alert.Severity)
+		alert.Time = later(alert.Time, i.Alert.Time)
 	}
-	now := time.Now()
+	at, now := happened(e), time.Now()
+	if i.Recovered.Before(at) {
+		i.Recovered = time.Time{}
+	}
 	i.Alert, i.Kind, i.Opened, i.Closed = alert, a.Incident, now, now
-	i.Recovered, i.GoodSince, i.Closing, i.NextLook = time.Time{}, time.Time{}, ledger.Closing{}, time.Time{}
+	i.GoodSince, i.Closing, i.NextLook = time.Time{}, ledger.Closing{}, time.Time{}
 	if a.Incident == "" {
 		return
 	}
 	i.Closed, i.NextLook = time.Time{}, nextLook
 	if a.Recovery {
-		i.Recovered = happened(e)
+		i.Recovered = later(i.Recovered, at)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

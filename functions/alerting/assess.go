@@ -52,6 +52,8 @@ type Facts struct {
 	OurRule bool
 	// ByCluster is true if the principal of the call is that of a cluster that uses the key.
 	ByCluster bool
+	// ByRepair is true if the call was a repair by keyturn itself.
+	ByRepair bool
 }
 
 // Assessment is the verdict about one event.
@@ -175,6 +177,11 @@ func Assess(e cmek.Event, f Facts) Assessment {
 	r, ok := catalog[e.Change]
 	if !ok || harmless(e, f) {
 		return Assessment{Entry: r.entry, Severity: None, Unused: None}
+	}
+	if f.ByRepair {
+		// The repair has told what it did. Only an enabled key is a recovery.
+		enabled := e.Change == cmek.KeyWasEnabled || f.KeyKnown && f.Key.State.Usable()
+		return Assessment{Entry: r.entry, Severity: None, Unused: None, Recovery: e.Succeeded() && enabled}
 	}
 	a := Assessment{
 		Entry: r.entry, Severity: rated(r, e, f), Incident: r.incident, Recovery: r.recovery && e.Succeeded(),

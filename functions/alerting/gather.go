@@ -24,6 +24,10 @@ func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubt
 		doubts = append(doubts, "which clusters need it (keyturn's ledger did not answer in full)")
 		f.Log.Warn("inventory not read", "event", e.ID, "err", unread)
 	}
+	if harmless(e, facts) {
+		return facts, doubts, unread // a read that is denied would be the next such event, and so on without end
+	}
+	facts.ByRepair = f.byRepair(e)
 	facts.OurRule = e.Change == cmek.RuleChanged && f.Settings.OwnRules != "" && strings.HasPrefix(e.Parameters["rule"], f.Settings.OwnRules)
 
 	r := reads{log: f.Log.With("event", e.ID), pending: map[string]bool{}}

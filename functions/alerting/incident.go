@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -15,6 +16,14 @@ func happened(e cmek.Event) time.Time {
 		return time.Now()
 	}
 	return e.Time
+}
+
+// age is how long ago an event happened, for the log; nothing if the notice does not say. Clocks differ: it is never negative.
+func age(e cmek.Event) slog.Attr {
+	if e.Time.IsZero() {
+		return slog.Attr{}
+	}
+	return slog.Float64("seconds_since_event", max(0, time.Since(e.Time).Seconds()))
 }
 
 // told reports whether people know of this very event, or of the one that it is an addendum to.
@@ -34,7 +43,8 @@ func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 	case !i.Open(), level(a.Severity) > level(i.Alert.Severity), i.Closing.Asked() && !at.Before(i.Closing.At):
 		return false
 	case !i.Recovered.IsZero():
-		return at.Before(i.Recovered) // events come in any order
+		// Events come in any order. A deletion is canceled before the key is enabled, if both happened in one second.
+		return at.Before(i.Recovered) || at.Equal(i.Recovered) && e.Change == cmek.DeletionWasCanceled
 	case e.Change == cmek.UseRefused:
 		return true
 	case e.Change != i.Alert.Change:

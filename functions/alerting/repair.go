@@ -72,6 +72,12 @@ func (f *Function) undo(ctx context.Context, e cmek.Event) (summary string, wayB
 	return fmt.Sprintf("keyturn canceled the deletion of key %s and enabled it again", e.Key.ID()), []string{"Find out who scheduled the deletion, and why.", checkClusters}
 }
 
+// byRepair reports whether the event is the record of a repair, made or tried, by keyturn itself.
+func (f *Function) byRepair(e cmek.Event) bool {
+	return (e.Change == cmek.DeletionWasCanceled || e.Change == cmek.KeyWasEnabled) &&
+		madeAs(e, strings.ReplaceAll(f.RepairRole, "{account}", e.Key.Account()))
+}
+
 // handsOff says why a key in use must not be repaired, or "".
 func (f *Function) handsOff(ctx context.Context, e cmek.Event, incident *ledger.Incident) (string, error) {
 	const wasDown = "the key was not enabled before"

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ type Settings struct {
 	WellFor time.Duration `env:"KEYTURN_WELL_FOR"`
 	// OwnRoles are the names of keyturn's own roles, separated by commas: their denied reads raise no alarm.
 	OwnRoles string `env:"KEYTURN_OWN_ROLES"`
+	// HeartbeatRole is the name of the role that changes a tag of a canary key every hour, to show that events arrive.
+	HeartbeatRole string `env:"KEYTURN_HEARTBEAT_ROLE"`
 	// OrganizationID is the CockroachDB Cloud organization's id, which a role's trust policy must ask for as external id.
 	OrganizationID string `env:"KEYTURN_ORGANIZATION_ID"`
 	// OwnRules is the prefix of the names of keyturn's own event rules.
@@ -57,10 +60,51 @@ func (s Settings) ours(e cmek.Event) bool {
 		return false
 	}
 	for name := range strings.SplitSeq(s.OwnRoles, ",") {
-		name = strings.TrimSpace(name)
-		if name != "" && (strings.HasSuffix(e.Issuer, "/"+name) || strings.Contains(e.Principal, ":assumed-role/"+name+"/")) {
+		if madeAs(e, strings.TrimSpace(name)) {
 			return true
 		}
 	}
 	return false
+}
+
+// heartbeatTag is the tag that the heartbeat changes.
+const heartbeatTag = "keyturn-heartbeat"
+
+// heartbeat reports whether the event is the hourly sign of life: the heartbeat's role has set its tag. All else that the role
+// does, and a tag that anybody else sets, is an event like any other.
+func (s Settings) heartbeat(e cmek.Event) bool {
+	if e.Change != cmek.KeyTagged || !e.Succeeded() || !madeAs(e, s.HeartbeatRole) {
+		return false
+	}
+	// As CloudTrail records TagResource.
+	var tags []struct {
+		Key string `json:"tagKey"`
+	}
+	if json.Unmarshal([]byte(e.Parameters["tags"]), &tags) != nil {
+		return false
+	}
+	for _, tag := range tags {
+		if tag.Key == heartbeatTag {
+			return true
+		}
+	}
+	return false
+}
+
+// madeAs reports whether a call was made as the role: one of that name in whatever account, or the very one if it is an ARN.
+// A call is never made as "".
+func madeAs(e cmek.Event, role string) bool {
+	name, account := lastSegment(role), ""
+	if parts := strings.Split(role, ":"); len(parts) == 6 {
+		account = parts[4]
+	}
+	is := func(arn string) bool {
+		parts := strings.SplitN(arn, ":", 6)
+		if name == "" || len(parts) != 6 || account != "" && parts[4] != account {
+			return false
+		}
+		kind, path, _ := strings.Cut(parts[5], "/")
+		return kind == "role" && lastSegment(path) == name || kind == "assumed-role" && strings.HasPrefix(path, name+"/")
+	}
+	return is(e.Issuer) || is(e.Principal)
 }

@@ -274,6 +274,8 @@ type fakeKMS struct {
 
 	mu    sync.Mutex
 	state map[cmek.KeyURI]cmek.KeyState
+	// reads counts the reads of keys, whatever came of them.
+	reads int
 }
 
 func (k *fakeKMS) set(uri cmek.KeyURI, state cmek.KeyState) {
@@ -283,6 +285,9 @@ func (k *fakeKMS) set(uri cmek.KeyURI, state cmek.KeyState) {
 }
 
 func (k *fakeKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	k.mu.Lock()
+	k.reads++
+	k.mu.Unlock()
 	if err := k.outage.err(ctx); err != nil {
 		return cmek.Key{}, err
 	}

@@ -118,13 +118,38 @@ func TestReleasedWorkIsReadAndSentAlthoughNoKeyReadsEnabled(t *testing.T) {
 	wk := worker{Function: &Function{}}
 	read := make(chan struct{})
 	close(read)
-	wk.keys.entries = map[cmek.KeyURI]*keyEntry{eastKey: {read: read, fact: KeyFact{Key: healthyKey(eastKey)}}}
-	if err := wk.readKeys(t.Context(), w.item, &w.facts); err != nil {
+	wk.keys.entries = map[keyAsked]*keyEntry{{uri: eastKey}: {read: read, fact: KeyFact{Key: healthyKey(eastKey)}}}
+	if err := wk.readKeys(t.Context(), w.item, w.item.Work, &w.facts); err != nil {
 		t.Fatal(err)
 	}
 	v := w.verdict(t, east)
 	if v.Act != Send {
 		t.Errorf("released work with no ENABLED key: %s (%s)", v.Act, v.Why)
+	}
+}
+
+func TestOnlyAVersionThatIsDoneEverywhereWithNothingOpenIsKnown(t *testing.T) {
+	doneIn := func(region string, uri cmek.KeyURI, v cmek.KeyVersion) given {
+		return func(w *world) { w.item.SetDone(ledger.Done{Region: region, Key: uri, Version: v}) }
+	}
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     cmek.KeyVersion
+	}{
+		{"the region's version is done", nil, v1},
+		{"nothing is done yet", []given{neverDone}, cmek.KeyVersion{}},
+		{"another key's version is done", []given{doneWith(newKey, v1)}, cmek.KeyVersion{}},
+		{"work is open", []given{due}, cmek.KeyVersion{}},
+		{"two regions with the key have the same version", []given{alsoWest(eastKey)}, v1},
+		{"two regions with the key have different versions", []given{alsoWest(eastKey), doneIn(west, eastKey, v2)}, cmek.KeyVersion{}},
+		{"a region with another key is at another version", []given{alsoWest(westKey), doneIn(west, westKey, v2)}, v1},
+		{"the region has several keys", []given{keys(keyInfo(eastKey, cmek.Enabled, noon), keyInfo(newKey, cmek.Enabled, noon))}, cmek.KeyVersion{}},
+	} {
+		w := newWorld(r.given...)
+		if got := versionDone(w.item, w.facts.CMEK, eastKey); got != r.want {
+			t.Errorf("%s: the version taken for done is %v, want %v", r.sentence, got, r.want)
+		}
 	}
 }
 

@@ -290,6 +290,10 @@ func (e endless) Key(_ context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: cmek.MaterialVersion("m"), NeverRotated: true}, nil
 }
 
+func (e endless) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	return e.Key(ctx, uri)
+}
+
 // forgetful is a ledger on another machine: it costs this one nothing.
 type forgetful struct{ ledger.Store }
 

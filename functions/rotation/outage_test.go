@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -22,6 +23,10 @@ type brokenKMS struct{}
 
 func (brokenKMS) Key(context.Context, cmek.KeyURI) (cmek.Key, error) {
 	return cmek.Key{}, errors.New("ValidationError: the role's ARN is malformed")
+}
+
+func (b brokenKMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	return b.Key(ctx, uri)
 }
 
 // denying refuses the CMEK of some clusters.
@@ -80,6 +85,29 @@ func TestAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
 		minutes(f, 60)
 		if changes := told(f); !contains(changes, "key unreadable") || !contains(changes, "malformed") {
 			t.Errorf("an hour without a KMS told operations %q, want that keys cannot be read, and why", changes)
+		}
+	})
+}
+
+func TestATickWithoutAnAPIKeyNamesTheSecretInItsError(t *testing.T) {
+	cloud, err := cockroachcloud.New(cockroachcloud.Options{
+		Server: "http://127.0.0.1:1",
+		APIKey: func(context.Context) (string, error) {
+			return "", errors.New("read secret keyturn/api-key: no such secret")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		world, err := simulator.New(sharedKey(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := follower(t, world, cmektest.NewStore(), 0)
+		f.Cloud = cloud
+		if err := f.Tick(t.Context()); err == nil || !strings.Contains(err.Error(), "read secret keyturn/api-key") {
+			t.Errorf("the tick's error, which is what the log shows, is %v; want it to name the secret", err)
 		}
 	})
 }
@@ -180,8 +208,17 @@ type disabled struct {
 
 func (d disabled) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	key, err := d.KMS.Key(ctx, uri)
-	if uri == d.key {
+	return d.disable(key), err
+}
+
+func (d disabled) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	key, err := d.KMS.Describe(ctx, uri)
+	return d.disable(key), err
+}
+
+func (d disabled) disable(key cmek.Key) cmek.Key {
+	if key.URI == d.key {
 		key.State = cmek.KeyDisabled
 	}
-	return key, err
+	return key
 }

@@ -136,13 +136,11 @@ func (w *worker) readEverything(ctx context.Context, item *ledger.Cluster, f Fac
 		return f, err
 	}
 	// The keys of open work, and those of the regions without any.
-	if err := w.readKeys(ctx, item, &f); err != nil {
+	if err := w.readKeys(ctx, item, item.Work, &f); err != nil {
 		return f, err
 	}
 	ofWork := f.Keys
-	idle := *item
-	idle.Work = nil
-	if err := w.readKeys(ctx, &idle, &f); err != nil {
+	if err := w.readKeys(ctx, item, nil, &f); err != nil {
 		return f, err
 	}
 	maps.Copy(f.Keys, ofWork)

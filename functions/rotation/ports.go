@@ -25,6 +25,9 @@ type Cloud interface {
 // could not be read (cmek.ErrDenied: because we may not), and says nothing about the key.
 type KMS interface {
 	Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error)
+	// Describe is Key at the least cost: what it tells is so, but nothing about rotations need be told, nor a version that
+	// follows from them.
+	Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error)
 }
 
 // Archive keeps immutable evidence.

@@ -34,7 +34,7 @@ func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Facts, error) {
 			return f, err
 		}
 	}
-	if err := w.readKeys(ctx, c, &f); err != nil {
+	if err := w.readKeys(ctx, c, c.Work, &f); err != nil {
 		return f, err
 	}
 	if !f.ClusterRead && !f.Gone && (len(c.Work) == 0 || Decide(f, c, now, w.Settings).WantCluster) {
@@ -87,22 +87,22 @@ func (w *worker) readCMEK(ctx context.Context, id string, f Facts) (Facts, error
 	return f, nil
 }
 
-// readKeys reads the keys of the regions that have unsent work; of all regions if nothing is open.
-func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) error {
+// readKeys reads the keys of the regions that have unsent work of the cluster's; without work, those of all regions.
+func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, works []ledger.Work, f *Facts) error {
 	wanted := map[string]bool{}
-	for _, work := range c.Work {
+	for _, work := range works {
 		wanted[work.Region] = wanted[work.Region] || work.State != ledger.Requested
 	}
 	f.Keys = map[cmek.KeyURI]KeyFact{}
 	for _, info := range f.CMEK.RegionInfos {
-		if len(c.Work) > 0 && !wanted[info.Region] {
+		if len(works) > 0 && !wanted[info.Region] {
 			continue
 		}
 		uris := map[cmek.KeyURI]bool{}
 		if spec, n := info.Current(); n == 1 {
 			uris[spec.Spec.URI] = followable(spec.Spec)
 		}
-		for _, work := range c.Work { // after a failed rotation of our own no key may read ENABLED
+		for _, work := range works { // after a failed rotation of our own no key may read ENABLED
 			if spec := info.Newest(work.Key).Spec; work.Region == info.Region && (work.Failed > 0 || work.Released) && spec.URI != "" {
 				uris[spec.URI] = followable(spec)
 			}
@@ -111,7 +111,7 @@ func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) erro
 			if !uris[k.Spec.URI] {
 				continue
 			}
-			fact := w.keys.read(ctx, w.KMS, k.Spec.URI, w.Log)
+			fact := w.keys.read(ctx, w.KMS, k.Spec.URI, versionDone(c, f.CMEK, k.Spec.URI), w.Log)
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("read key %s: %w", k.Spec.URI, err)
 			}
@@ -121,15 +121,40 @@ func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, f *Facts) erro
 	return nil
 }
 
+// versionDone is the version of the key that is done in every region of the cluster that uses it. It is zero if there is none,
+// and if any work is open at the cluster: then it matters when the key was rotated.
+func versionDone(c *ledger.Cluster, info cmek.ClusterInfo, uri cmek.KeyURI) (version cmek.KeyVersion) {
+	if len(c.Work) > 0 {
+		return cmek.KeyVersion{}
+	}
+	for _, region := range info.RegionInfos {
+		if spec, n := region.Current(); n != 1 || spec.Spec.URI != uri {
+			continue
+		}
+		done, ok := c.DoneIn(region.Region)
+		if !ok || !done.Key.SameKey(uri) || !version.IsZero() && done.Version != version {
+			return cmek.KeyVersion{}
+		}
+		version = done.Version
+	}
+	return version
+}
+
 func followable(spec cmek.KeySpec) bool {
 	return spec.Type == cmek.AWSKMS || spec.Type == cmek.GCPCloudKMS
 }
 
-// keyCache reads each key once in a tick, however many clusters and goroutines ask. It is bounded, so that a sweep's memory
-// does not grow with the fleet.
+// keyCache reads each key once in a tick, however many clusters and goroutines ask, or once for each version that they have
+// done. It is bounded, so that a sweep's memory does not grow with the fleet.
 type keyCache struct {
 	mu      sync.Mutex
-	entries map[cmek.KeyURI]*keyEntry
+	entries map[keyAsked]*keyEntry
+}
+
+// keyAsked is a key, and the version that who asks for it has done; zero for none.
+type keyAsked struct {
+	uri  cmek.KeyURI
+	done cmek.KeyVersion
 }
 
 // onceEach tells the first mention of a name in a tick from later ones. It is bounded like keyCache.
@@ -157,15 +182,18 @@ type keyEntry struct {
 
 const keysCached = 1024
 
-func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI, log *slog.Logger) KeyFact {
+// read reads a key for a cluster that has the version done: all that there is to know of it, or, if that is its version still,
+// no more than that.
+func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI, done cmek.KeyVersion, log *slog.Logger) KeyFact {
+	asked := keyAsked{uri, done}
 	k.mu.Lock()
 	if k.entries == nil || len(k.entries) >= keysCached {
-		k.entries = map[cmek.KeyURI]*keyEntry{}
+		k.entries = map[keyAsked]*keyEntry{}
 	}
-	entry, ok := k.entries[uri]
+	entry, ok := k.entries[asked]
 	if !ok {
 		entry = &keyEntry{read: make(chan struct{})}
-		k.entries[uri] = entry
+		k.entries[asked] = entry
 	}
 	k.mu.Unlock()
 	if ok {
@@ -173,7 +201,16 @@ func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI, log *slog
 		return entry.fact
 	}
 	defer close(entry.read)
-	entry.fact.Key, entry.fact.Err = kms.Key(ctx, uri)
+	if done.IsZero() {
+		entry.fact.Key, entry.fact.Err = kms.Key(ctx, uri)
+	} else {
+		// In an idle fleet most keys are as they were. To read their rotations, too, would triple the calls.
+		entry.fact.Key, entry.fact.Err = kms.Describe(ctx, uri)
+		if entry.fact.Err == nil && entry.fact.Key.Version != done {
+			entry.fact = k.read(ctx, kms, uri, cmek.KeyVersion{}, log)
+			return entry.fact
+		}
+	}
 	if err := entry.fact.Err; err != nil {
 		log.Warn("key not read", "key", uri, "err", err)
 	}

@@ -33,18 +33,20 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	}
 	s.PageFailures = 0
 	todo := clusters[min(s.Skip, len(clusters)):]
-	visited, failed, err := w.visitAll(ctx, todo)
-	s.Clusters += visited
-	s.Failed += failed
-	s.Skip += visited
-	if visited == len(todo) {
+	v, err := w.visitAll(ctx, todo)
+	s.Clusters += v.visited
+	s.Failed += v.failed
+	s.Skip += v.visited
+	s.OldestOpen = older(s.OldestOpen, v.oldestOpen)
+	if v.visited == len(todo) {
 		s.Page, s.Skip = next, 0
 		if next == "" {
 			s.Ended = time.Now()
 			if s.Failed == 0 {
 				s.Complete = s.Ended
 			}
-			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "seconds", int(s.Ended.Sub(s.Began).Seconds()))
+			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
+				"oldest_open_seconds", openSeconds(*s))
 		}
 	}
 	var conditions []cmek.Alert
@@ -54,7 +56,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return s.Running() && key == "sweep-incomplete" },
 		time.Now(), &w.lease.Outbox)
 	saveErr := w.saveLease(ctx)
-	return saveErr == nil && visited > failed, errors.Join(err, saveErr, w.deliverOwn(ctx))
+	return saveErr == nil && v.visited > v.failed, errors.Join(err, saveErr, w.deliverOwn(ctx))
 }
 
 // pageFailed notes that the list of clusters could not be read.
@@ -76,70 +78,98 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 	return errors.Join(fmt.Errorf("list clusters: %w", cause), w.saveLease(ctx), w.deliverOwn(ctx))
 }
 
-// visitAll visits clusters in order, Settings.Concurrency at a time, as long as there is time. It returns how many were
-// visited from the start of the list, and how many of them failed.
-func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (visited, failed int, err error) {
+// visits is what came of visiting clusters: how many, from the start of the list; how many of them failed; and when the oldest
+// work was opened that is still open at one of them, zero if none is.
+type visits struct {
+	visited, failed int
+	oldestOpen      time.Time
+}
+
+// visitAll visits clusters in order, Settings.Concurrency at a time, as long as there is time.
+func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visits, err error) {
 	var mu sync.Mutex
 	var problems []error
 	next := func() (cmek.Cluster, bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if visited == len(clusters) || !w.timeLeft(ctx) || failed >= outage && failed == visited {
+		if v.visited == len(clusters) || !w.timeLeft(ctx) || v.failed >= outage && v.failed == v.visited {
 			return cmek.Cluster{}, false
 		}
-		visited++
-		return clusters[visited-1], true
+		v.visited++
+		return clusters[v.visited-1], true
 	}
 	walk := func() {
 		for c, ok := next(); ok; c, ok = next() {
-			if err := w.visit(ctx, c); err != nil {
-				mu.Lock()
-				failed++
-				problems = append(problems, fmt.Errorf("visit cluster %s: %w", c.ID, err))
-				mu.Unlock()
+			item, err := w.visit(ctx, c)
+			mu.Lock()
+			for _, work := range item.Work {
+				v.oldestOpen = older(v.oldestOpen, work.Since)
 			}
+			if err != nil {
+				v.failed++
+				problems = append(problems, fmt.Errorf("visit cluster %s: %w", c.ID, err))
+			}
+			mu.Unlock()
 		}
 	}
 	if w.Settings.Concurrency == 1 {
 		walk() // in this goroutine: a run with one worker can be repeated exactly
-		return visited, failed, errors.Join(problems...)
+		return v, errors.Join(problems...)
 	}
 	var group sync.WaitGroup
 	for range w.Settings.Concurrency {
 		group.Go(walk)
 	}
 	group.Wait()
-	return visited, failed, errors.Join(problems...)
+	return v, errors.Join(problems...)
 }
 
-// visit refreshes the inventory of one cluster and opens the work that no event told of. It sends nothing.
-func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) error {
+// older is the earlier of two times, of which zero is none.
+func older(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// openSeconds is the age of the oldest open work at the end of a walk; 0 if none is open.
+func openSeconds(s ledger.Sweep) int {
+	if s.OldestOpen.IsZero() {
+		return 0
+	}
+	return int(s.Ended.Sub(s.OldestOpen).Seconds())
+}
+
+// visit refreshes the inventory of one cluster and opens the work that no event told of. It sends nothing. The item returned is
+// the one in the ledger as far as it is known, never nil.
+func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Cluster, error) {
 	if (cluster.Plan != "" && cluster.Plan != cmek.PlanAdvanced) || cluster.State == cmek.StateDeleted {
-		return nil
+		return &ledger.Cluster{}, nil
 	}
 	c, err := w.Ledger.Cluster(ctx, cluster.ID)
 	if err != nil {
-		return err
+		return &ledger.Cluster{}, err
 	}
 	f, err := w.readCMEK(ctx, cluster.ID, Facts{Cluster: cluster, ClusterRead: true})
 	if err != nil {
 		if c.SeenAt.IsZero() {
-			return err
+			return c, err
 		}
-		return w.failed(ctx, cluster.ID, err)
+		return c, w.failed(ctx, cluster.ID, err)
 	}
 	if len(f.CMEK.RegionInfos) == 0 && c.SeenAt.IsZero() {
-		return nil // without CMEK there is nothing to keep
+		return c, nil // without CMEK there is nothing to keep
 	}
-	everything := *c
-	everything.Work = nil
-	if err := w.readKeys(ctx, &everything, &f); err != nil {
-		return err
+	if err := w.readKeys(ctx, c, nil, &f); err != nil {
+		return c, err
 	}
 	now := time.Now()
-	_, err = w.update(ctx, cluster.ID, func(item *ledger.Cluster) error {
+	swapped, err := w.update(ctx, cluster.ID, func(item *ledger.Cluster) error {
 		apply(item, f, Decide(f, item, now, w.Settings), now, w.Settings)
 		return nil
 	})
-	return errors.Join(err, w.notePolicies(ctx, f.CMEK))
+	if err == nil {
+		c = swapped
+	}
+	return c, errors.Join(err, w.notePolicies(ctx, f.CMEK))
 }

@@ -52,29 +52,64 @@ func NewKMS(config Config, roles ReaderRoles) *KMS {
 //
 // What KMS does not tell about rotations (to another account, or for a key without rotation) stays zero: see cmek.Key.
 func (k *KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	described, err := k.describe(ctx, uri)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	if described == nil || described.KeySpec != types.KeySpecSymmetricDefault {
+		return keyOf(uri, described), nil // Only symmetric encryption keys have rotations.
+	}
+	return k.reader(uri).key(ctx, keyOf(uri, described), *described)
+}
+
+// Describe reads the key as Key does, with one call: it tells nothing about rotations, and no version if that is the date of
+// one.
+func (k *KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	described, err := k.describe(ctx, uri)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	return keyOf(uri, described), nil
+}
+
+// describe returns what DescribeKey tells; nil if the key does not exist.
+func (k *KMS) describe(ctx context.Context, uri cmek.KeyURI) (*types.KeyMetadata, error) {
 	switch parsed, err := cmek.ParseKeyURI(string(uri)); {
 	case err != nil:
-		return cmek.Key{}, err
+		return nil, err
 	case parsed.Type() != cmek.AWSKMS:
-		return cmek.Key{}, fmt.Errorf("key URI %q names no AWS KMS key", uri)
+		return nil, fmt.Errorf("key URI %q names no AWS KMS key", uri)
 	case parsed.IsAlias():
-		return cmek.Key{}, fmt.Errorf("key URI %q is an alias, which may point to another key at any time", uri)
+		return nil, fmt.Errorf("key URI %q is an alias, which may point to another key at any time", uri)
 	case parsed.Location() == "":
-		return cmek.Key{}, fmt.Errorf("key URI %q names no Region", uri)
+		return nil, fmt.Errorf("key URI %q names no Region", uri)
 	}
 	reader := k.reader(uri)
 	out, err := reader.client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(string(uri))}, reader.region)
 	var notFound *types.NotFoundException
 	if errors.As(err, &notFound) {
-		return cmek.Key{URI: uri, State: cmek.KeyNotFound}, nil
+		return nil, nil
 	}
 	if err == nil && out.KeyMetadata == nil {
 		err = errors.New("the answer holds no key")
 	}
 	if err != nil {
-		return cmek.Key{}, explain(err, fmt.Sprintf("describe key %s", uri))
+		return nil, explain(err, fmt.Sprintf("describe key %s", uri))
 	}
-	return reader.key(ctx, uri, *out.KeyMetadata)
+	return out.KeyMetadata, nil
+}
+
+// keyOf is the key as far as DescribeKey tells; nil is a key that does not exist.
+func keyOf(uri cmek.KeyURI, described *types.KeyMetadata) cmek.Key {
+	if described == nil {
+		return cmek.Key{URI: uri, State: cmek.KeyNotFound}
+	}
+	return cmek.Key{
+		URI:          uri,
+		State:        keyState(described.KeyState),
+		Version:      cmek.MaterialVersion(aws.ToString(described.CurrentKeyMaterialId)),
+		DeletionDate: aws.ToTime(described.DeletionDate),
+	}
 }
 
 // keyReader reads keys of one account in one Region.
@@ -123,17 +158,8 @@ func (k *KMS) credentials(account string) aws.CredentialsProvider {
 }
 
 // key completes what DescribeKey told with what the rotation calls tell.
-func (r keyReader) key(ctx context.Context, uri cmek.KeyURI, described types.KeyMetadata) (cmek.Key, error) {
-	key := cmek.Key{
-		URI:          uri,
-		State:        keyState(described.KeyState),
-		Version:      cmek.MaterialVersion(aws.ToString(described.CurrentKeyMaterialId)),
-		DeletionDate: aws.ToTime(described.DeletionDate),
-	}
-	if described.KeySpec != types.KeySpecSymmetricDefault {
-		return key, nil // Only symmetric encryption keys have rotations.
-	}
-	history, err := r.rotationHistory(ctx, uri, described)
+func (r keyReader) key(ctx context.Context, key cmek.Key, described types.KeyMetadata) (cmek.Key, error) {
+	history, err := r.rotationHistory(ctx, key.URI, described)
 	if err != nil {
 		return cmek.Key{}, err
 	}
@@ -147,7 +173,7 @@ func (r keyReader) key(ctx context.Context, uri cmek.KeyURI, described types.Key
 			key.Version = cmek.RotatedOnVersion(key.RotatedAt)
 		}
 	}
-	key.RotationRunning, err = r.rotationRunning(ctx, uri)
+	key.RotationRunning, err = r.rotationRunning(ctx, key.URI)
 	if err != nil {
 		return cmek.Key{}, err
 	}

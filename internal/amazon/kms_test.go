@@ -178,6 +178,39 @@ func TestKMSTakesAFailureOfKMSForNoAnswer(t *testing.T) {
 	}
 }
 
+func TestKMSDescribesAKeyWithOneCall(t *testing.T) {
+	deletion := rotatedAfter(900)
+	for name, test := range map[string]struct {
+		keys map[cmek.KeyURI]fakeKey
+		want cmek.Key
+	}{
+		"rotated": {
+			map[cmek.KeyURI]fakeKey{single: {metadata: metadata{"CurrentKeyMaterialId": second}, rotations: history, onDemand: time.Now()}},
+			cmek.Key{State: cmek.KeyEnabled, Version: cmek.MaterialVersion(second)},
+		},
+		"its deletion is scheduled": {
+			map[cmek.KeyURI]fakeKey{single: {metadata: metadata{"KeyState": "PendingDeletion", "DeletionDate": deletion.Unix()}}},
+			cmek.Key{State: cmek.KeyDeletionScheduled, DeletionDate: deletion},
+		},
+		"it does not exist": {nil, cmek.Key{State: cmek.KeyNotFound}},
+	} {
+		fake := newFakeKMS(t, test.keys)
+		got, err := amazon.NewKMS(configAt(t, fake.endpoint, nil), nil).Describe(t.Context(), single)
+		sameTime := got.DeletionDate.Equal(test.want.DeletionDate)
+		test.want.URI, test.want.DeletionDate = single, got.DeletionDate
+		if err != nil || got != test.want || !sameTime {
+			t.Errorf("%s: key is %+v, error %v; want %+v", name, got, err, test.want)
+		}
+		if !slices.Equal(fake.calls, []string{"DescribeKey"}) {
+			t.Errorf("%s: calls are %q, want DescribeKey alone", name, fake.calls)
+		}
+	}
+	denied := newFakeKMS(t, map[cmek.KeyURI]fakeKey{single: {fails: map[string]string{"DescribeKey": "AccessDeniedException"}}})
+	if got, err := amazon.NewKMS(configAt(t, denied.endpoint, nil), nil).Describe(t.Context(), single); !errors.Is(err, cmek.ErrDenied) {
+		t.Errorf("a key that we may not read is %+v, error %v; want one that wraps ErrDenied", got, err)
+	}
+}
+
 func TestKMSAsksThePrimaryOnlyIfAReplicaListsNoRotations(t *testing.T) {
 	for name, test := range map[string]struct {
 		atReplica []map[string]any

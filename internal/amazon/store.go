@@ -71,6 +71,9 @@ func (s *Store) Get(ctx context.Context, kind, id string) (ledger.Record, error)
 	if err != nil {
 		return ledger.Record{}, fmt.Errorf("%s: %w", doing, err)
 	}
+	if r.Expired(time.Now()) {
+		return ledger.Record{Kind: kind, ID: id}, nil // DynamoDB removes it within days
+	}
 	s.edges.add(r)
 	return r, nil
 }
@@ -91,13 +94,13 @@ func (s *Store) Put(ctx context.Context, r ledger.Record) error {
 	put := &dynamodb.PutItemInput{
 		TableName:                 &s.table,
 		Item:                      item,
-		ConditionExpression:       aws.String("#version = :version"),
-		ExpressionAttributeNames:  map[string]string{"#version": versionAttribute},
-		ExpressionAttributeValues: attributes{":version": number(r.Version)},
+		ConditionExpression:       aws.String("#version = :version AND (attribute_not_exists(#expires) OR #expires > :now)"),
+		ExpressionAttributeNames:  map[string]string{"#version": versionAttribute, "#expires": ExpiresAttribute},
+		ExpressionAttributeValues: attributes{":version": number(r.Version), ":now": number(time.Now().Unix())},
 	}
 	if r.Version == 0 {
-		put.ConditionExpression = aws.String("attribute_not_exists(#version)")
-		put.ExpressionAttributeValues = nil
+		put.ConditionExpression = aws.String("attribute_not_exists(#version) OR #expires <= :now")
+		delete(put.ExpressionAttributeValues, ":version")
 	}
 	_, err = s.client.PutItem(ctx, put)
 	var changed *types.ConditionalCheckFailedException
@@ -146,12 +149,12 @@ func (s *Store) Due(ctx context.Context, kind string, before time.Time, limit in
 	}
 	due, err := s.follow(ctx, kind, query, recordTarget, isDue, limit)
 	if err != nil {
-		return nil, explain(err, "read due records of "+kind)
+		err = explain(err, "read due records of "+kind)
 	}
 	slices.SortFunc(due, func(a, b ledger.Record) int {
 		return cmp.Or(a.NextLook.Compare(b.NextLook), cmp.Compare(a.ID, b.ID))
 	})
-	return due[:min(len(due), limit)], nil
+	return due[:min(len(due), limit)], err
 }
 
 // ByKey returns the records that name the key, ordered by ID.
@@ -166,22 +169,23 @@ func (s *Store) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, e
 	namesKey := func(r ledger.Record) bool { return slices.Contains(r.Keys, key) }
 	found, err := s.follow(ctx, kind, query, edgeTarget, namesKey, math.MaxInt)
 	if err != nil {
-		return nil, explain(err, "read records of "+kind+" by key")
+		err = explain(err, "read records of "+kind+" by key")
 	}
 	slices.SortFunc(found, func(a, b ledger.Record) int { return cmp.Compare(a.ID, b.ID) })
-	return found, nil
+	return found, err
 }
 
 // mostPages bounds one query: with 100 entries or 1 MB on a page, far beyond any fleet.
 const mostPages = 1000
 
 // follow reads the records to which the query's entries lead, and returns those that match as they are now, in no
-// order. It stops at the page with which there are enough.
+// order. It stops at the page with which there are enough. Beside an error that wraps ledger.ErrUndecodable are all the others.
 func (s *Store) follow(
 	ctx context.Context, kind string, query *dynamodb.QueryInput, target func(kind string, entry attributes) string,
 	match func(ledger.Record) bool, enough int,
 ) ([]ledger.Record, error) {
 	var found []ledger.Record
+	var broken []error
 	seen := map[string]bool{} // An entry that moves while we read may come twice.
 	pages := dynamodb.NewQueryPaginator(s.client, query)
 	for asked := 0; pages.HasMorePages() && len(found) < enough; asked++ {
@@ -200,12 +204,13 @@ func (s *Store) follow(
 			}
 		}
 		records, err := s.records(ctx, kind, ids)
-		if err != nil {
+		if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 			return nil, err
 		}
+		broken = append(broken, err)
 		found = append(found, slices.DeleteFunc(records, func(r ledger.Record) bool { return !match(r) })...)
 	}
-	return found, nil
+	return found, errors.Join(broken...)
 }
 
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }

@@ -3,7 +3,6 @@ package amazon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -23,9 +22,11 @@ const (
 	firstPause = 50 * time.Millisecond
 )
 
-// records reads the records consistently, in no order. An ID without a record is left out.
+// records reads the records consistently, in no order. An ID without a record is left out, and so is an item that is none,
+// which the error names.
 func (s *Store) records(ctx context.Context, kind string, ids []string) ([]ledger.Record, error) {
 	var found []ledger.Record
+	var broken []error
 	for chunk := range slices.Chunk(ids, batchSize) {
 		var keys []attributes
 		for _, id := range chunk {
@@ -41,14 +42,16 @@ func (s *Store) records(ctx context.Context, kind string, ids []string) ([]ledge
 		}
 		for _, stored := range items {
 			r, err := decodeRecord(stored)
-			if err != nil {
-				return nil, fmt.Errorf("decode record: %w", err)
+			switch {
+			case err != nil:
+				broken = append(broken, err)
+			case !r.Expired(time.Now()):
+				s.edges.add(r)
+				found = append(found, r)
 			}
-			s.edges.add(r)
-			found = append(found, r)
 		}
 	}
-	return found, nil
+	return found, errors.Join(broken...)
 }
 
 // batchGet reads at most batchSize items, and asks again for those that were not read.

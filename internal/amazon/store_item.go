@@ -16,7 +16,8 @@ import (
 // Items of the table:
 //
 //	pk                 sk           a record, or an edge
-//	rotation#<id>      record       kind, version, token, next_look (ms since 1970, only if ever due), keys, data
+//	rotation#<id>      record       kind, version, token, next_look (ms since 1970, only if ever due),
+//	                                expires (s since 1970, only if it ever does), keys, data
 //	rotation#<key>     edge#<id>    nothing else
 //
 // A kind holds no '#', so the two parts of pk cannot be taken for others.
@@ -56,6 +57,9 @@ func encodeRecord(r ledger.Record) (attributes, error) {
 	if !r.NextLook.IsZero() {
 		encoded[NextLookAttribute] = number(r.NextLook.UnixMilli())
 	}
+	if !r.Expires.IsZero() {
+		encoded[ExpiresAttribute] = number(r.Expires.Unix())
+	}
 	var keys []types.AttributeValue
 	for _, key := range r.Keys {
 		keys = append(keys, text(key))
@@ -66,27 +70,24 @@ func encodeRecord(r ledger.Record) (attributes, error) {
 	return encoded, nil
 }
 
-// decodeRecord reads an item back. An item that we cannot have written is an error that names the attribute.
+// decodeRecord reads an item back. An item that we cannot have written is an error that wraps ledger.ErrUndecodable and names
+// the item and the attribute.
 func decodeRecord(stored attributes) (ledger.Record, error) {
 	var r ledger.Record
 	var problem error
 	want := func(name string, ok bool) {
 		if !ok && problem == nil {
-			problem = fmt.Errorf("attribute %q of the item is missing or malformed", name)
+			problem = fmt.Errorf("%w %s: attribute %q is missing or malformed", ledger.ErrUndecodable, textIn(stored[PartitionKey]), name)
 		}
 	}
-	kind, ok := stored[KindAttribute].(*types.AttributeValueMemberS)
-	want(KindAttribute, ok)
-	if ok {
-		r.Kind, r.ID = kind.Value, recordTarget(kind.Value, stored)
-		want(PartitionKey, r.ID != "")
-	}
+	r.Kind = textIn(stored[KindAttribute])
+	want(KindAttribute, r.Kind != "")
+	r.ID = recordTarget(r.Kind, stored)
+	want(PartitionKey, r.ID != "")
 	version, ok := integer(stored[versionAttribute])
 	want(versionAttribute, ok && version > 0)
 	r.Version = version
-	if token, ok := stored[tokenAttribute].(*types.AttributeValueMemberS); ok {
-		r.Token = token.Value
-	}
+	r.Token = textIn(stored[tokenAttribute])
 	if data, ok := stored[dataAttribute].(*types.AttributeValueMemberB); ok {
 		r.Data = data.Value
 	}
@@ -94,6 +95,11 @@ func decodeRecord(stored attributes) (ledger.Record, error) {
 		ms, ok := integer(look)
 		want(NextLookAttribute, ok)
 		r.NextLook = time.UnixMilli(ms).UTC()
+	}
+	if expires, exists := stored[ExpiresAttribute]; exists {
+		s, ok := integer(expires)
+		want(ExpiresAttribute, ok)
+		r.Expires = time.Unix(s, 0).UTC()
 	}
 	if keys, ok := stored[keysAttribute].(*types.AttributeValueMemberL); ok {
 		for _, value := range keys.Value {
@@ -105,6 +111,14 @@ func decodeRecord(stored attributes) (ledger.Record, error) {
 		}
 	}
 	return r, problem
+}
+
+// textIn is a string attribute's value; "" for any other.
+func textIn(value types.AttributeValue) string {
+	if s, ok := value.(*types.AttributeValueMemberS); ok {
+		return s.Value
+	}
+	return ""
 }
 
 func integer(value types.AttributeValue) (int64, bool) {
@@ -119,20 +133,16 @@ func integer(value types.AttributeValue) (int64, bool) {
 // recordTarget is the ID of the record that is stored, or that an entry of the index on NextLook stands for; "" if it is
 // not of the kind.
 func recordTarget(kind string, entry attributes) string {
-	pk, _ := entry[PartitionKey].(*types.AttributeValueMemberS)
-	if pk == nil || !strings.HasPrefix(pk.Value, partition(kind, "")) {
+	id, ok := strings.CutPrefix(textIn(entry[PartitionKey]), partition(kind, ""))
+	if !ok {
 		return ""
 	}
-	return strings.TrimPrefix(pk.Value, partition(kind, ""))
+	return id
 }
 
 // edgeTarget is the ID of the record to which an edge leads.
 func edgeTarget(_ string, edge attributes) string {
-	sk, _ := edge[SortKey].(*types.AttributeValueMemberS)
-	if sk == nil {
-		return ""
-	}
-	return strings.TrimPrefix(sk.Value, edgePrefix)
+	return strings.TrimPrefix(textIn(edge[SortKey]), edgePrefix)
 }
 
 // writtenEdges remembers edges that are in the table, so that a record that is written every minute costs one write. It

@@ -2,6 +2,7 @@ package amazon_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -180,6 +181,41 @@ func TestStoreAsksAgainForWhatABatchLeftOut(t *testing.T) {
 	due, err := amazon.NewStore(configAt(t, server.URL, nil), "table").Due(t.Context(), "rotation", time.UnixMilli(5), 10)
 	if err != nil || len(due) != 3 || batches != 3 {
 		t.Errorf("Due = %d records in %d batches, error %v; want 3 in 3", len(due), batches, err)
+	}
+}
+
+func TestAnItemThatIsNoRecordHidesNoneOfTheOthers(t *testing.T) {
+	const item = `{"pk":{"S":"rotation#%[1]s"},"sk":{"S":"record"},"kind":{"S":"rotation"},"version":%s,"next_look":{"N":"5"},"keys":{"L":[{"S":"k"}]}}`
+	good := `{"N":"1"}`
+	for name, bad := range map[string]string{
+		"a version that is no number":  fmt.Sprintf(item, "b", `{"S":"1"}`),
+		"a time that is no number":     strings.Replace(fmt.Sprintf(item, "b", good), `{"N":"5"}`, `{"S":"5"}`, 1),
+		"an expiry that is no number":  strings.Replace(fmt.Sprintf(item, "b", good), `"keys"`, `"expires":{"S":"5"},"keys"`, 1),
+		"a key that is no text":        strings.Replace(fmt.Sprintf(item, "b", good), `{"S":"k"}`, `{"N":"1"}`, 1),
+		"nothing but the primary keys": `{"pk":{"S":"rotation#b"},"sk":{"S":"record"}}`,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".Query") {
+				fmt.Fprint(w, `{"Items":[{"pk":{"S":"rotation#a"},"sk":{"S":"edge#a"}},{"pk":{"S":"rotation#b"},"sk":{"S":"edge#b"}},{"pk":{"S":"rotation#c"},"sk":{"S":"edge#c"}}]}`)
+				return
+			}
+			fmt.Fprintf(w, `{"Responses":{"table":[%s,%s,%s]}}`, fmt.Sprintf(item, "c", good), bad, fmt.Sprintf(item, "a", good))
+		}))
+		store := amazon.NewStore(configAt(t, server.URL, nil), "table")
+		for call, read := range map[string]func() ([]ledger.Record, error){
+			"Due":   func() ([]ledger.Record, error) { return store.Due(t.Context(), "rotation", time.UnixMilli(5), 2) },
+			"ByKey": func() ([]ledger.Record, error) { return store.ByKey(t.Context(), "rotation", "k") },
+		} {
+			found, err := read()
+			if len(found) != 2 || found[0].ID != "a" || found[1].ID != "c" {
+				t.Errorf("%s beside an item with %s returns %+v, want the two records", call, name, found)
+			}
+			if !errors.Is(err, ledger.ErrUndecodable) || !strings.Contains(err.Error(), "rotation#b") {
+				t.Errorf("%s: error %v for an item with %s, want one that names it", call, err, name)
+			}
+		}
+		server.Close()
 	}
 }
 

@@ -32,7 +32,7 @@ func (s *Store) Get(ctx context.Context, kind, id string) (ledger.Record, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.records[recordID{kind, id}]
-	if !ok {
+	if !ok || r.Expired(time.Now()) {
 		return ledger.Record{Kind: kind, ID: id}, nil
 	}
 	return clone(r), nil
@@ -46,13 +46,20 @@ func (s *Store) Put(ctx context.Context, r ledger.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := recordID{r.Kind, r.ID}
-	if stored := s.records[name].Version; stored != r.Version {
-		return fmt.Errorf("put %s %q: version is %d, not %d: %w", r.Kind, r.ID, stored, r.Version, ledger.ErrConflict)
+	stored := s.records[name]
+	if stored.Expired(time.Now()) {
+		stored = ledger.Record{}
+	}
+	if stored.Version != r.Version {
+		return fmt.Errorf("put %s %q: version is %d, not %d: %w", r.Kind, r.ID, stored.Version, r.Version, ledger.ErrConflict)
 	}
 	r = clone(r)
 	r.Version++
 	if !r.NextLook.IsZero() {
 		r.NextLook = time.UnixMilli(r.NextLook.UnixMilli()).UTC()
+	}
+	if !r.Expires.IsZero() {
+		r.Expires = time.Unix(r.Expires.Unix(), 0).UTC()
 	}
 	s.records[name] = r
 	return nil
@@ -81,7 +88,7 @@ func (s *Store) matching(ctx context.Context, kind string, match func(ledger.Rec
 	defer s.mu.Unlock()
 	var found []ledger.Record
 	for name, r := range s.records {
-		if name.kind == kind && match(r) {
+		if name.kind == kind && !r.Expired(time.Now()) && match(r) {
 			found = append(found, clone(r))
 		}
 	}

@@ -140,6 +140,9 @@ func wantRecord(t *testing.T, got, want ledger.Record) {
 	if !got.NextLook.Equal(want.NextLook) {
 		t.Errorf("record %q: NextLook is %s, want %s", want.ID, got.NextLook, want.NextLook)
 	}
+	if !got.Expires.Equal(want.Expires) {
+		t.Errorf("record %q: it expires at %s, want %s", want.ID, got.Expires, want.Expires)
+	}
 	if !slices.Equal(got.Keys, want.Keys) {
 		t.Errorf("record %q: keys are %q, want %q", want.ID, got.Keys, want.Keys)
 	}

@@ -34,6 +34,9 @@ func StoreConforms(t *testing.T, open func(t *testing.T) ledger.Store) {
 		{"a record is found by the keys it names now", byKeyMoves},
 		{"a key finds its own records and those only", byKeyExact},
 		{"many records are found by one key, ordered by id", byKeyMany},
+		{"a record is there until it expires, which is kept to the second", expiryKept},
+		{"a record that has expired is not there, for any read", expiredUnread},
+		{"a write takes the place of an expired record as if there were none", expiredReplaced},
 		{"a canceled context stops every call", canceled},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -41,9 +44,13 @@ func StoreConforms(t *testing.T, open func(t *testing.T) ledger.Store) {
 }
 
 func absent(t *testing.T, store ledger.Store) {
-	got := get(t, store, "rotation", "nobody")
-	if got.Version != 0 || got.Token != "" || len(got.Data) != 0 || len(got.Keys) != 0 || !got.NextLook.IsZero() {
-		t.Errorf("a record that was never put is %+v, want nothing in it", got)
+	absentRecord(t, get(t, store, "rotation", "nobody"))
+}
+
+func absentRecord(t *testing.T, got ledger.Record) {
+	t.Helper()
+	if got.Version != 0 || got.Token != "" || len(got.Data) != 0 || len(got.Keys) != 0 || !got.NextLook.IsZero() || !got.Expires.IsZero() {
+		t.Errorf("a record that is not there is %+v, want nothing in it", got)
 	}
 }
 

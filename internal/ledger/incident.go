@@ -20,7 +20,8 @@ const (
 )
 
 // Incident is one danger that was told about: the alert, the events that belong to it, and how far it is from its end. One
-// without an end (a happening) is closed from the start, and only keeps a repeat of its event from being told again.
+// without an end (a happening) is closed from the start, and only keeps a repeat of its event from being told again; the
+// ledger forgets it after 30 days.
 type Incident struct {
 	DedupKey string     `json:"dedup_key"`
 	Alert    cmek.Alert `json:"alert"`
@@ -62,6 +63,17 @@ func (i *Incident) ID() string {
 // Open reports whether the incident was told about and has not ended.
 func (i *Incident) Open() bool { return !i.Opened.IsZero() && i.Closed.IsZero() }
 
+// keepHappenings is how long a happening is remembered after its last write: far longer than any queue delivers its event.
+const keepHappenings = 30 * 24 * time.Hour
+
+// expires is when the ledger may forget it; zero for never. Only what merely keeps an alert from being told again is forgotten.
+func (i *Incident) expires(now time.Time) time.Time {
+	if i.Kind != "" || i.Open() {
+		return time.Time{}
+	}
+	return now.Add(keepHappenings).UTC().Truncate(time.Second)
+}
+
 // Told reports whether the event was told about already.
 func (i *Incident) Told(eventID string) bool { return slices.Contains(i.Events, eventID) }
 
@@ -100,7 +112,7 @@ func (l *Ledger) UpdateIncident(ctx context.Context, dedupKey string, change fun
 			return nil, err
 		}
 		r := i.record
-		r.Kind, r.ID, r.Data, r.NextLook = kindAlerting, incidentPrefix+dedupKey, data, i.NextLook
+		r.Kind, r.ID, r.Data, r.NextLook, r.Expires = kindAlerting, incidentPrefix+dedupKey, data, i.NextLook, i.expires(time.Now())
 		i.record, err = l.put(ctx, r)
 		if err == nil {
 			return i, nil

@@ -149,11 +149,14 @@ func due[T any](ctx context.Context, store Store, kind string, now time.Time, li
 	for ask := limit; ; {
 		records, err := store.Due(ctx, kind, now, ask)
 		if err != nil {
-			return nil, fmt.Errorf("query ledger for what is due: %w", err)
+			err = fmt.Errorf("query ledger for what is due: %w", err)
+		}
+		if err != nil && !errors.Is(err, ErrUndecodable) {
+			return nil, err
 		}
 		items, broken := readAll(records, read)
 		if len(records) < ask || len(items) >= limit {
-			return items[:min(len(items), limit)], errors.Join(broken...)
+			return items[:min(len(items), limit)], errors.Join(append(broken, err)...)
 		}
 		ask = limit + len(broken)
 	}
@@ -194,12 +197,15 @@ func (l *Ledger) ByAccount(ctx context.Context, account string) ([]*Cluster, err
 func (l *Ledger) byKey(ctx context.Context, key string) ([]*Cluster, error) {
 	records, err := l.store.ByKey(ctx, kindRotation, key)
 	if err != nil {
-		return nil, fmt.Errorf("query ledger for clusters of %s: %w", key, err)
+		err = fmt.Errorf("query ledger for clusters of %s: %w", key, err)
+	}
+	if err != nil && !errors.Is(err, ErrUndecodable) {
+		return nil, err
 	}
 	clusters, broken := readAll(records, func(r Record) (*Cluster, error) {
 		return decodeCluster(r, strings.TrimPrefix(r.ID, clusterPrefix))
 	})
-	return clusters, errors.Join(broken...)
+	return clusters, errors.Join(append(broken, err)...)
 }
 
 // Clusters returns the items of all clusters that are not gone, for display.

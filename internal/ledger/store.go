@@ -23,17 +23,27 @@ type Record struct {
 	Token string
 	// NextLook is when the record is due; the zero time means never. Stores keep it to the millisecond.
 	NextLook time.Time
+	// Expires is when the record ceases to exist; the zero time means never. Stores keep it to the second.
+	Expires time.Time
 	// Keys are the canonical key URIs that the record names, without duplicates.
 	Keys []string
 	// Data is the record's content. A store keeps it to the byte.
 	Data []byte
 }
 
+// Expired reports whether the record has ceased to exist. A store may take its time to remove it.
+func (r Record) Expired(now time.Time) bool { return !r.Expires.IsZero() && !now.Before(r.Expires) }
+
 // Store is the port to a database. Implementations are safe for concurrent use, read their own writes, and honor ctx.
 //
 // The reads of Get, Due and ByKey never return torn records. An index may lag behind: Due and ByKey may miss a record
 // written a moment ago, and the records they do return are current (read again consistently, and left out if they no
 // longer match).
+//
+// A record that has expired is not there: no read returns it, and a Put takes its place with Version 0 only.
+//
+// What is stored under a record's name and cannot be read as a record is an error that names it and wraps [ErrUndecodable].
+// Due and ByKey return it beside the other records.
 type Store interface {
 	// Get returns the record. One that does not exist has Version 0; that is not an error.
 	Get(ctx context.Context, kind, id string) (Record, error)

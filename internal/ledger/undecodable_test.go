@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -61,6 +62,39 @@ func TestAnIncidentThatCannotBeDecodedKeepsNoneOfTheOthersWaiting(t *testing.T) 
 	open, err := l.OpenIncidents(t.Context())
 	if wantNamed(t, "open incidents", err, "bad-1", "bad-2", "bad-3"); len(open) != 2 {
 		t.Errorf("%d incidents are open, want 2", len(open))
+	}
+}
+
+// partial is a store that holds an item which is no record.
+type partial struct{ ledger.Store }
+
+func (p partial) spoiled(records []ledger.Record, err error) ([]ledger.Record, error) {
+	return records, errors.Join(err, fmt.Errorf("%w rotation#cluster#bad", ledger.ErrUndecodable))
+}
+
+func (p partial) Due(ctx context.Context, kind string, before time.Time, limit int) ([]ledger.Record, error) {
+	return p.spoiled(p.Store.Due(ctx, kind, before, limit))
+}
+
+func (p partial) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, error) {
+	return p.spoiled(p.Store.ByKey(ctx, kind, key))
+}
+
+func TestWhatTheStoreCannotReadKeepsNoneOfTheOthersWaiting(t *testing.T) {
+	l := newLedger(partial{cmektest.NewStore()}, 1)
+	update(t, l, "good", func(c *ledger.Cluster) {
+		c.NextLook = noon
+		c.CMEK.RegionInfos = []cmek.RegionInfo{{KeyInfos: []cmek.KeyInfo{{Spec: cmek.KeySpec{URI: key}}}}}
+	})
+	for _, limit := range []int{1, 100} {
+		agenda, err := l.Due(t.Context(), noon, limit)
+		if wantNamed(t, "due items", err, "rotation#cluster#bad"); len(agenda.Clusters) != 1 {
+			t.Errorf("of at most %d items the agenda is %+v, want the good cluster", limit, agenda)
+		}
+	}
+	users, err := l.ByKey(t.Context(), key)
+	if wantNamed(t, "the users of the key", err, "rotation#cluster#bad"); len(users) != 1 {
+		t.Errorf("the users of the key are %v, want the good cluster", users)
 	}
 }
 

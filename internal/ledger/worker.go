@@ -31,6 +31,8 @@ type Sweep struct {
 	Skip int    `json:"skip,omitempty"`
 	// Clusters counts those visited in this walk.
 	Clusters int `json:"clusters,omitempty"`
+	// OldestOpen is when the oldest work was opened that is open at a cluster visited in this walk; zero if none is.
+	OldestOpen time.Time `json:"oldest_open,omitzero"`
 	// Complete is when the last walk that read every cluster without an error ended.
 	Complete time.Time `json:"complete,omitzero"`
 	// Failed counts clusters of this walk that could not be read; PageFailures counts failures in a row to read the page.

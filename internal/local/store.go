@@ -22,14 +22,16 @@ const lockWait = 500 * time.Millisecond
 
 // Store is a [ledger.Store] in one bbolt file, for one process at a time. Its indexes never lag.
 //
-// The file holds one bucket for each kind, and in it three more: "records" (ID → record), "due" (NextLook and ID, in
-// the order of time) and "keys" (a bucket for each key, with the IDs of the records that name it). A record and its
-// index entries change in one transaction.
+// The file holds one bucket for each kind, and in it four more: "records" (ID → record), "due" (NextLook and ID, in
+// the order of time), "expires" (Expires and ID, likewise) and "keys" (a bucket for each key, with the IDs of the records
+// that name it). A record and its index entries change in one transaction. Expired records are removed when the file is
+// opened and with each write.
 type Store struct{ db *bolt.DB }
 
 var (
 	recordsBucket = []byte("records")
 	dueBucket     = []byte("due")
+	expiresBucket = []byte("expires")
 	keysBucket    = []byte("keys")
 )
 
@@ -46,6 +48,9 @@ func OpenStore(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
+	if err := forgetAll(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove expired records from ledger %s: %w", path, err), db.Close())
+	}
 	return &Store{db}, nil
 }
 
@@ -61,6 +66,9 @@ func (s *Store) Get(ctx context.Context, kind, id string) (r ledger.Record, err 
 	if err != nil {
 		return ledger.Record{}, fmt.Errorf("get %s %q: %w", kind, id, err)
 	}
+	if r.Expired(time.Now()) {
+		return ledger.Record{Kind: kind, ID: id}, nil
+	}
 	return r, nil
 }
 
@@ -72,6 +80,9 @@ func (s *Store) Put(ctx context.Context, r ledger.Record) error {
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		b, err := createBuckets(tx, r.Kind)
 		if err != nil {
+			return err
+		}
+		if err := b.forget(time.Now()); err != nil {
 			return err
 		}
 		old, err := b.record(r.ID)
@@ -91,51 +102,63 @@ func (s *Store) Put(ctx context.Context, r ledger.Record) error {
 }
 
 // Due returns the records due, oldest first, then by ID.
-func (s *Store) Due(ctx context.Context, kind string, before time.Time, limit int) (due []ledger.Record, err error) {
-	err = s.view(ctx, kind, func(b kindBuckets) error {
+func (s *Store) Due(ctx context.Context, kind string, before time.Time, limit int) ([]ledger.Record, error) {
+	var due answer
+	err := s.view(ctx, kind, func(b kindBuckets) error {
 		if b.due == nil {
 			return nil
 		}
 		cursor := b.due.Cursor()
-		for entry, _ := cursor.First(); entry != nil && len(due) < limit; entry, _ = cursor.Next() {
-			at, id := parseDueEntry(entry)
+		for entry, _ := cursor.First(); entry != nil && len(due.records) < limit; entry, _ = cursor.Next() {
+			at, id := parseTimeEntry(entry)
 			if at > before.UnixMilli() {
 				break
 			}
-			r, err := b.record(id)
-			if err != nil {
-				return err
-			}
-			due = append(due, r)
+			due.add(b, id)
 		}
-		return nil
+		return due.err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read due records of %s: %w", kind, err)
+		err = fmt.Errorf("read due records of %s: %w", kind, err)
 	}
-	return due, nil
+	return due.records, err
 }
 
 // ByKey returns the records that name the key, ordered by ID.
-func (s *Store) ByKey(ctx context.Context, kind, key string) (found []ledger.Record, err error) {
-	err = s.view(ctx, kind, func(b kindBuckets) error {
+func (s *Store) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, error) {
+	var found answer
+	err := s.view(ctx, kind, func(b kindBuckets) error {
 		if b.keys == nil || b.keys.Bucket([]byte(key)) == nil {
 			return nil
 		}
-		return b.keys.Bucket([]byte(key)).ForEach(func(id, _ []byte) error {
-			r, err := b.record(string(id))
-			if err != nil {
-				return err
-			}
-			found = append(found, r)
-			return nil
-		})
+		cursor := b.keys.Bucket([]byte(key)).Cursor()
+		for id, _ := cursor.First(); id != nil; id, _ = cursor.Next() {
+			found.add(b, string(id))
+		}
+		return found.err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read records of %s by key: %w", kind, err)
+		err = fmt.Errorf("read records of %s by key: %w", kind, err)
 	}
-	return found, nil
+	return found.records, err
 }
+
+// answer collects the records that there are, and what is wrong with those that cannot be read.
+type answer struct {
+	records []ledger.Record
+	broken  []error
+}
+
+func (a *answer) add(b kindBuckets, id string) {
+	switch r, err := b.record(id); {
+	case err != nil:
+		a.broken = append(a.broken, err)
+	case !r.Expired(time.Now()):
+		a.records = append(a.records, r)
+	}
+}
+
+func (a *answer) err() error { return errors.Join(a.broken...) }
 
 func (s *Store) view(ctx context.Context, kind string, read func(kindBuckets) error) error {
 	if err := ctx.Err(); err != nil {
@@ -146,14 +169,14 @@ func (s *Store) view(ctx context.Context, kind string, read func(kindBuckets) er
 		if root == nil {
 			return read(kindBuckets{kind: kind})
 		}
-		return read(kindBuckets{kind, root.Bucket(recordsBucket), root.Bucket(dueBucket), root.Bucket(keysBucket)})
+		return read(kindBuckets{kind, root.Bucket(recordsBucket), root.Bucket(dueBucket), root.Bucket(expiresBucket), root.Bucket(keysBucket)})
 	})
 }
 
 // kindBuckets are the buckets of one kind within a transaction; all nil if nothing of the kind was ever put.
 type kindBuckets struct {
-	kind               string
-	records, due, keys *bolt.Bucket
+	kind                        string
+	records, due, expires, keys *bolt.Bucket
 }
 
 func createBuckets(tx *bolt.Tx, kind string) (b kindBuckets, err error) {
@@ -168,6 +191,9 @@ func createBuckets(tx *bolt.Tx, kind string) (b kindBuckets, err error) {
 	if b.due, err = root.CreateBucketIfNotExists(dueBucket); err != nil {
 		return b, err
 	}
+	if b.expires, err = root.CreateBucketIfNotExists(expiresBucket); err != nil {
+		return b, err
+	}
 	b.keys, err = root.CreateBucketIfNotExists(keysBucket)
 	return b, err
 }
@@ -177,6 +203,7 @@ type storedRecord struct {
 	Version  int64    `json:"version"`
 	Token    string   `json:"token,omitempty"`
 	NextLook *int64   `json:"next_look_ms,omitempty"`
+	Expires  *int64   `json:"expires_s,omitempty"`
 	Keys     []string `json:"keys,omitempty"`
 	Data     []byte   `json:"data,omitempty"`
 }
@@ -193,11 +220,14 @@ func (b kindBuckets) record(id string) (ledger.Record, error) {
 	}
 	var stored storedRecord
 	if err := json.Unmarshal(value, &stored); err != nil {
-		return r, fmt.Errorf("decode record %q: %w", id, err)
+		return r, fmt.Errorf("%w %s/%s: %w", ledger.ErrUndecodable, b.kind, id, err)
 	}
 	r.Version, r.Token, r.Keys, r.Data = stored.Version, stored.Token, stored.Keys, stored.Data
 	if stored.NextLook != nil {
 		r.NextLook = time.UnixMilli(*stored.NextLook).UTC()
+	}
+	if stored.Expires != nil {
+		r.Expires = time.Unix(*stored.Expires, 0).UTC()
 	}
 	return r, nil
 }
@@ -205,15 +235,20 @@ func (b kindBuckets) record(id string) (ledger.Record, error) {
 // replace writes next over old, and moves the index entries.
 func (b kindBuckets) replace(old, next ledger.Record) error {
 	stored := storedRecord{Version: next.Version, Token: next.Token, Keys: next.Keys, Data: next.Data}
-	if !old.NextLook.IsZero() {
-		if err := b.due.Delete(dueEntry(old)); err != nil {
-			return err
-		}
+	if err := b.unlist(old); err != nil {
+		return err
 	}
 	if !next.NextLook.IsZero() {
 		at := next.NextLook.UnixMilli()
 		stored.NextLook = &at
 		if err := b.due.Put(dueEntry(next), nil); err != nil {
+			return err
+		}
+	}
+	if !next.Expires.IsZero() {
+		at := next.Expires.Unix()
+		stored.Expires = &at
+		if err := b.expires.Put(expiresEntry(next), nil); err != nil {
 			return err
 		}
 	}
@@ -225,6 +260,19 @@ func (b kindBuckets) replace(old, next ledger.Record) error {
 		return err
 	}
 	return b.records.Put([]byte(next.ID), value)
+}
+
+// unlist takes the record out of the indexes by time.
+func (b kindBuckets) unlist(r ledger.Record) error {
+	if !r.NextLook.IsZero() {
+		if err := b.due.Delete(dueEntry(r)); err != nil {
+			return err
+		}
+	}
+	if !r.Expires.IsZero() {
+		return b.expires.Delete(expiresEntry(r))
+	}
+	return nil
 }
 
 func (b kindBuckets) replaceKeys(old, next ledger.Record) error {
@@ -248,13 +296,15 @@ func (b kindBuckets) replaceKeys(old, next ledger.Record) error {
 	return nil
 }
 
-// dueEntry sorts by time: the milliseconds, big-endian and moved so that instants before 1970 come first; then the ID.
-func dueEntry(r ledger.Record) []byte {
-	moved := uint64(r.NextLook.UnixMilli()) ^ (1 << 63)
-	return append(binary.BigEndian.AppendUint64(nil, moved), r.ID...)
+func dueEntry(r ledger.Record) []byte     { return timeEntry(r.NextLook.UnixMilli(), r.ID) }
+func expiresEntry(r ledger.Record) []byte { return timeEntry(r.Expires.Unix(), r.ID) }
+
+// timeEntry sorts by time: the number, big-endian and moved so that instants before 1970 come first; then the ID.
+func timeEntry(at int64, id string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(at)^(1<<63)), id...)
 }
 
-func parseDueEntry(entry []byte) (unixMilli int64, id string) {
+func parseTimeEntry(entry []byte) (at int64, id string) {
 	moved := binary.BigEndian.Uint64(entry)
 	return int64(moved ^ (1 << 63)), string(entry[8:])
 }

@@ -117,7 +117,7 @@ func wire(environ []string, getenv func(string) string) (lambda.Handler, error) 
 		Log:      log,
 	}
 	if s.Repair {
-		function.Repairer = amazon.NewRepairer(aws, s.RepairRole)
+		function.Repairer, function.RepairRole = amazon.NewRepairer(aws, s.RepairRole), s.RepairRole
 	}
 	return trigger.Handler{
 		Event:      function.Event,

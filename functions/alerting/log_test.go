@@ -1,0 +1,159 @@
+package alerting
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+)
+
+// logLine is a line of the log as alarms read it.
+type logLine map[string]any
+
+// logged replaces the log and returns what reads it: the lines with the message.
+func (w *world) logged() func(msg string) []logLine {
+	var out bytes.Buffer
+	w.Log = slog.New(slog.NewJSONHandler(&out, nil))
+	return func(msg string) (lines []logLine) {
+		w.t.Helper()
+		synctest.Wait() // for reads that came too late
+		for text := range bytes.Lines(out.Bytes()) {
+			var line logLine
+			if err := json.Unmarshal(text, &line); err != nil {
+				w.t.Fatalf("the log has a line that is not JSON: %s", text)
+			}
+			if line["msg"] == msg {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+}
+
+func TestTheLogTellsHowLongAfterItsEventAnAlertWasOut(t *testing.T) {
+	for _, row := range []struct {
+		what string
+		time func(now time.Time) time.Time
+		want any
+	}{
+		{"90.5 s ago", func(now time.Time) time.Time { return now.Add(-90500 * time.Millisecond) }, 90.5},
+		{"by a clock that is ahead", func(now time.Time) time.Time { return now.Add(time.Minute) }, 0.0},
+		{"at a time that nobody told", func(time.Time) time.Time { return time.Time{} }, nil},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			log := w.logged()
+			e := w.isDisabled("e-1")
+			e.Time = row.time(time.Now())
+			w.happens(e)
+			w.happens(e)
+			lines := log("told")
+			if len(lines) != 1 || lines[0]["seconds_since_event"] != row.want {
+				t.Errorf("for an event %s the log tells %v, want one line with seconds_since_event %v", row.what, lines, row.want)
+			}
+		})
+	}
+}
+
+const heartbeatRole = "keyturn-heartbeat"
+
+// beats is the hourly sign of life.
+func beats(edits ...func(*cmek.Event)) cmek.Event {
+	edits = append([]func(*cmek.Event){
+		by("arn:aws:iam::111122223333:role/" + heartbeatRole), of(unused),
+		with("tags", `[{"tagKey":"other","tagValue":"x"},{"tagKey":"keyturn-heartbeat","tagValue":"2000-01-01T00:00:00Z"}]`),
+	}, edits...)
+	return event("beat", cmek.KeyTagged, edits...)
+}
+
+func TestTheHeartbeatIsOneLineInTheLogAndNothingElse(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Settings.HeartbeatRole = heartbeatRole
+		log := w.logged()
+		w.store.outage, w.kms.outage, w.cloud.outage, w.told.outage = down, down, down, down
+		e := beats()
+		time.Sleep(30 * time.Second)
+		w.happens(e)
+		lines := log("heartbeat")
+		if len(lines) != 1 {
+			t.Fatalf("the log has %d lines about the heartbeat, want one", len(lines))
+		}
+		for name, want := range map[string]any{"level": "INFO", "account": account, "region": "us-east-1", "key": string(unused), "seconds_since_event": 30.0} {
+			if got := lines[0][name]; got != want {
+				t.Errorf("the heartbeat's line has %s %v, want %v", name, got, want)
+			}
+		}
+		if w.kms.reads > 0 {
+			t.Errorf("the heartbeat caused %d reads of its key, want none", w.kms.reads)
+		}
+	})
+}
+
+func TestWhatIsNotTheHeartbeatIsJudgedAsEver(t *testing.T) {
+	for _, row := range []struct {
+		what string
+		role string
+		e    func() cmek.Event
+	}{
+		{"somebody else sets the tag", heartbeatRole, func() cmek.Event { return beats(by(role)) }},
+		{"a user of that name sets the tag", heartbeatRole, func() cmek.Event { return beats(by("arn:aws:iam::111122223333:user/" + heartbeatRole)) }},
+		{"no role is configured", "", func() cmek.Event { return beats() }},
+		{"the role sets another tag", heartbeatRole, func() cmek.Event { return beats(with("tags", `[{"tagKey":"Department"}]`)) }},
+		{"the role removes the tag", heartbeatRole, func() cmek.Event { return beats(with("tag_keys", "keyturn-heartbeat")) }},
+		{"the tags were too long to be kept", heartbeatRole, func() cmek.Event { return beats(with("tags", `[{"tagKey":"keyturn-heartbeat","tag…`)) }},
+		{"the role is denied", heartbeatRole, func() cmek.Event { return beats(failed("AccessDenied")) }},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.Settings.HeartbeatRole = row.role
+			log := w.logged()
+			w.happens(row.e())
+			if n := len(log("heartbeat")); n != 0 {
+				t.Errorf("%s, and the log has %d lines about a heartbeat, want none", row.what, n)
+			}
+			if n := len(log("nobody needs to hear of it")); n != 1 {
+				t.Errorf("%s, and it was judged %d times, want once", row.what, n)
+			}
+		})
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Settings.HeartbeatRole = heartbeatRole
+		e := w.isDisabled("e-1")
+		by("arn:aws:iam::111122223333:role/" + heartbeatRole)(&e)
+		w.happens(e)
+		w.want("after the heartbeat's role disabled a key", disabledAlert)
+		w.happens(beats(of(key), with("tags", `[{"tagKey":"Department"}]`)))
+		w.want("after it tagged a key in use", disabledAlert, "[LOW] Key 1234abcd-12ab-34cd-56ef-1234567890ab had its tags changed")
+	})
+}
+
+func TestASecretThatCannotBeReadIsInTheLogWithItsName(t *testing.T) {
+	cloud, err := cockroachcloud.New(cockroachcloud.Options{
+		Server: "http://127.0.0.1:1",
+		APIKey: func(context.Context) (string, error) {
+			return "", errors.New("read secret keyturn/api-key: access denied")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Cloud = cloud
+		log := w.logged()
+		w.happens(w.isDisabled("e-1"))
+		w.want("without an API key", disabledAlert)
+		lines := log("enrichment failed")
+		if len(lines) != 1 {
+			t.Fatalf("the log has %d lines about what was not known, want one", len(lines))
+		}
+		if text, _ := lines[0]["err"].(string); lines[0]["level"] != "WARN" || !strings.Contains(text, "read secret keyturn/api-key") {
+			t.Errorf("the log says %v, want a warning with the secret's name", lines[0])
+		}
+	})
+}

@@ -1,0 +1,212 @@
+package alerting
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// permutations are all orders of the events.
+func permutations(events []cmek.Event) (orders [][]cmek.Event) {
+	if len(events) == 0 {
+		return [][]cmek.Event{nil}
+	}
+	for i, first := range events {
+		rest := append(slices.Clone(events[:i]), events[i+1:]...)
+		for _, order := range permutations(rest) {
+			orders = append(orders, append([]cmek.Event{first}, order...))
+		}
+	}
+	return orders
+}
+
+func TestEventsInAnyOrderAndOfOneSecondComeToTheSameEnd(t *testing.T) {
+	type happening struct {
+		change cmek.Change
+		edits  []func(*cmek.Event)
+	}
+	plain := func(change cmek.Change) happening { return happening{change, nil} }
+	for _, row := range []struct {
+		what   string
+		events []happening
+		// well: the key can be used after all of them.
+		well bool
+	}{
+		{"a deletion that was undone", []happening{plain(cmek.DeletionWasScheduled), plain(cmek.DeletionWasCanceled), plain(cmek.KeyWasEnabled)}, true},
+		{"a key that was disabled and enabled", []happening{plain(cmek.KeyWasDisabled), plain(cmek.KeyWasEnabled)}, true},
+		{"a key that was disabled in the end", []happening{plain(cmek.KeyWasEnabled), plain(cmek.KeyWasDisabled)}, false},
+		{"a key that was disabled twice", []happening{plain(cmek.DeletionWasScheduled), plain(cmek.KeyWasEnabled), plain(cmek.KeyWasDisabled)}, false},
+		{
+			"a policy that was undone", []happening{
+				{cmek.KeyPolicyReplaced, []func(*cmek.Event){document(denyKeyPolicy)}}, {cmek.KeyPolicyReplaced, []func(*cmek.Event){document(goodKeyPolicy)}},
+			}, true,
+		},
+	} {
+		for _, apart := range []time.Duration{0, time.Second} {
+			var events []cmek.Event
+			inWorld(t, func(*testing.T, *world) {
+				for i, h := range row.events {
+					events = append(events, event(fmt.Sprint("e-", i), h.change, append(h.edits, at(time.Now().Add(time.Duration(i)*apart)))...))
+				}
+			})
+			for _, order := range permutations(events) {
+				inWorld(t, func(t *testing.T, w *world) {
+					if !row.well {
+						w.kms.set(key, cmek.KeyDisabled)
+					}
+					time.Sleep(10 * time.Second)
+					var names []string
+					for _, e := range order {
+						names = append(names, e.ID)
+						w.happens(e)
+						w.happens(e)
+					}
+					w.ticks(20 * time.Minute)
+					if open := len(w.open()); row.well != (open == 0) || row.well != w.last().Resolved {
+						t.Errorf("%s, %s apart, told in the order %v: 20 minutes later %d incidents are open, and the last thing told is %s",
+							row.what, apart, names, open, w.last().Headline())
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestACancellationInTheSecondOfTheEnablingIsNotToldAfterIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isScheduled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-3"))
+		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.want("after the key was enabled", scheduledAlert)
+	})
+}
+
+func TestABreakInTheSecondOfARecoveryIsTold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.happens(w.isDisabled("e-3"))
+		w.want("after a key was enabled and disabled in one second", disabledAlert, disabledAlert)
+		w.ticks(3 * time.Hour)
+		if got := w.open(); !slices.Equal(got, []string{theKeys}) {
+			t.Errorf("open incidents are %v, want the second disable's", got)
+		}
+	})
+}
+
+func TestARecoveryThatComesLateIsNoneOfWhatBrokeAfterIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		start := time.Now()
+		time.Sleep(time.Minute)
+		w.happens(w.isDisabled("e-3"))
+		// From before, and told because it is another way to break the key: it must not move the incident back in time.
+		w.happens(event("e-1", cmek.DeletionWasScheduled, at(start)))
+		w.happens(event("e-2", cmek.KeyWasEnabled, at(start.Add(time.Second))))
+		w.want("after a disable, and what happened before it", disabledAlert, scheduledAlert)
+		i, err := w.Ledger.Incident(t.Context(), theKeys)
+		if err != nil || !i.Open() || !i.Recovered.IsZero() {
+			t.Errorf("the incident is open: %t, recovered at %s (error %v); want it open, and no recovery", i.Open(), i.Recovered, err)
+		}
+	})
+}
+
+// The repair's own records.
+
+const repairRole = "arn:aws:iam::{account}:role/keyturn-repair"
+
+func byRepairRole(e *cmek.Event) {
+	e.Issuer = "arn:aws:iam::111122223333:role/keyturn-repair"
+	e.Principal = "arn:aws:sts::111122223333:assumed-role/keyturn-repair/keyturn"
+}
+
+func TestTheRecordsOfARepairRaiseNoAlarmAndEndTheIncident(t *testing.T) {
+	for _, order := range [][]cmek.Change{{cmek.DeletionWasCanceled, cmek.KeyWasEnabled}, {cmek.KeyWasEnabled, cmek.DeletionWasCanceled}} {
+		inRepair(t, func(t *testing.T, w *world) {
+			w.RepairRole = repairRole
+			w.happens(w.isScheduled("e-1"))
+			const repaired = "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab and enabled it again"
+			for i, change := range order {
+				w.happens(event(fmt.Sprint("own-", i), change, byRepairRole))
+			}
+			w.want("after the repair's own records", scheduledAlert, repaired)
+			w.ticks(20 * time.Minute)
+			w.want("20 minutes later", scheduledAlert, repaired, "[RESOLVED]")
+		})
+	}
+}
+
+func TestTheRecordsOfARepairThatFailedRaiseNoAlarmAndEndNothing(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.RepairRole, w.repair.noEnable = repairRole, errDown
+		w.happens(w.isScheduled("e-1"))
+		w.happens(event("own-1", cmek.DeletionWasCanceled, byRepairRole))
+		w.happens(event("own-2", cmek.KeyWasEnabled, byRepairRole, failed("AccessDenied")))
+		w.ticks(3 * time.Hour)
+		w.want("after a repair that could not enable the key", scheduledAlert, "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab but could not enable it")
+		i, err := w.Ledger.Incident(t.Context(), theKeys)
+		if err != nil || !i.Open() || !i.Recovered.IsZero() {
+			t.Errorf("the incident is open: %t, recovered at %s (error %v); want it open, and no recovery", i.Open(), i.Recovered, err)
+		}
+	})
+}
+
+func TestOnlyTheRepairsOwnCallsAreLeftOut(t *testing.T) {
+	const canceled = "[HIGH] Key 1234abcd-12ab-34cd-56ef-1234567890ab is no longer scheduled for deletion"
+	for _, row := range []struct {
+		who  string
+		by   func(*cmek.Event)
+		role string
+		want string
+	}{
+		{"another person", func(*cmek.Event) {}, repairRole, canceled},
+		{"a role of that name in another account", by("arn:aws:iam::999900001111:role/keyturn-repair"), repairRole, canceled},
+		{"a user of that name", by("arn:aws:iam::111122223333:user/keyturn-repair"), repairRole, canceled},
+		{"a user with a path that looks like a session", func(e *cmek.Event) {
+			e.Principal = "arn:aws:iam::111122223333:user/:assumed-role/keyturn-repair/x"
+		}, repairRole, canceled},
+		{"somebody, if no role is known", func(e *cmek.Event) { e.Principal = "" }, "", canceled},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			w.RepairRole = row.role
+			w.happens(event("e-1", cmek.DeletionWasCanceled, row.by))
+			if len(w.told.Alerts()) != 1 {
+				t.Errorf("a deletion canceled by %s is told %d times, want once", row.who, len(w.told.Alerts()))
+				return
+			}
+			w.want("after a deletion was canceled by "+row.who, row.want)
+		})
+	}
+	inRepair(t, func(t *testing.T, w *world) {
+		w.RepairRole = repairRole
+		w.kms.set(key, cmek.KeyDisabled)
+		w.happens(event("e-1", cmek.KeyWasDisabled, byRepairRole))
+		w.want("after the repair's role disabled a key", disabledAlert)
+	})
+}
+
+// Our own reads.
+
+func TestARefusedReadThatNoClusterMadeCausesNoReadOfTheKey(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Settings.OwnRoles = ""
+		describe := func(e *cmek.Event) { e.Source = "aws.kms/AWS API Call via CloudTrail/DescribeKey" }
+		ours := by("arn:aws:iam::111122223333:role/keyturn-reader")
+		w.happens(event("e-1", cmek.UseRefused, ours, describe, failed("AccessDenied")))
+		w.happens(event("e-2", cmek.UseUnexpected, ours, describe))
+		w.happens(event("e-3", cmek.UseUnexpected, by(role), describe))
+		w.want("after our own reads, denied and not")
+		if w.kms.reads > 0 || len(w.open()) > 0 {
+			t.Errorf("our own reads caused %d reads of the key, which would be the next such events, and the incidents %v; want none", w.kms.reads, w.open())
+		}
+		w.happens(event("e-4", cmek.UseRefused, by(role), describe, failed("AccessDenied")))
+		w.want("after a cluster was denied a read", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster (AccessDenied)")
+		if w.kms.reads == 0 {
+			t.Error("a cluster was refused, and nobody looked at the key")
+		}
+	})
+}
