@@ -64,11 +64,11 @@ synth: need-node build ## Write the AWS templates for keyturn.yaml (CONFIG=file)
 
 .PHONY: deploy
 deploy: synth ## Deploy all stacks to AWS, asking first (STACKS=name for one)
-	$(CDK) deploy --app cdk.out --require-approval broadening $(STACKS)
+	$(CDK) deploy --app cdk.out --require-approval broadening --exclusively $(STACKS)
 
 .PHONY: destroy
 destroy: synth ## Remove the stacks from AWS; ledger and archive survive
-	$(CDK) destroy --app cdk.out $(STACKS)
+	$(CDK) destroy --app cdk.out --exclusively $(STACKS)
 
 .PHONY: bench
 bench: build ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken

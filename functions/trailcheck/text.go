@@ -21,12 +21,15 @@ const (
 // recorded is the answer where a trail records writes.
 func recorded(region string, records []Record, reads Answer) string {
 	var good []string
-	warning := ""
+	warning, note := "", ""
 	for _, record := range records {
 		if record.Writes != Yes {
 			continue
 		}
 		good = append(good, title(record.Trail))
+		if home := record.Trail.HomeRegion; home != "" && home != region && note == "" {
+			note = fmt.Sprintf(" Note: calls that stop or change %s are recorded in %s only, its home Region: have that watched too (regions in keyturn.yaml).", title(record.Trail), home)
+		}
 		if record.Trail.DeliveryError != "" && warning == "" {
 			warning = fmt.Sprintf(" Warning: S3 refuses the files of %s (%s).", title(record.Trail), cut(record.Trail.DeliveryError))
 		}
@@ -38,7 +41,7 @@ func recorded(region string, records []Record, reads Answer) string {
 		warning += " Warning: no trail is known to record read-only KMS events, so keyturn may not see failed use of a key."
 	case Yes:
 	}
-	return list("KMS management events in "+region+" are recorded by ", good, ", ", "."+warning)
+	return list("KMS management events in "+region+" are recorded by ", good, ", ", "."+warning+note)
 }
 
 // onTrust is the answer where the owner's word stands in for what cannot be told.

@@ -130,7 +130,7 @@ func assumed(a Assumptions, most int) string {
 		fmt.Sprintf("A month of %d hours. %d regions in each cluster, each with a key of its own, and one role for each cluster: clusters that share keys cost "+
 			"less, since a sweep reads a key once. Each key is rotated %s a year.", hours, a.RegionsPerCluster, often(a.RotationsPerYear)),
 		fmt.Sprintf("Rotation and alerting tick every minute (an idle tick: one query, %d ms). Every %d minutes a sweep reads each cluster once at "+
-			"%d requests/s, and each key with %d calls to KMS; policies once an hour. It reads each cluster's item %d times and each policy's "+
+			"%d requests/s, and each key with %d call to KMS; policies once an hour. It reads each cluster's item %d times and each policy's "+
 			"once, and writes an item %d times a day only.",
 			idleTickMilliseconds, sweepSeconds/60, cloudRequestsPerSecond, kmsReadsPerKey, itemReads, itemWritesPerDay),
 		fmt.Sprintf("Functions of %d and %d MB on arm64. %d queues, each polled by Lambda's %d pollers for %d s at a time: %s requests "+

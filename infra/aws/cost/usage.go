@@ -42,9 +42,9 @@ const (
 	cloudRequestsPerSecond = 8
 	clustersPerPage        = 100
 	tickSeconds            = 55
-	// kmsReadsPerKey are DescribeKey, GetKeyRotationStatus and ListKeyRotations, once for each sweep (a replica that lists no
-	// rotations takes one more); GetKeyPolicy comes once an hour. IAM and STS cost nothing.
-	kmsReadsPerKey = 3
+	// kmsReadsPerKey is DescribeKey, once for each sweep: a key whose version is followed everywhere is asked no more.
+	// GetKeyPolicy comes once an hour. IAM and STS cost nothing.
+	kmsReadsPerKey = 1
 	// itemReads is how often a sweep reads a cluster's item: once to see it, once to swap it. It writes it twice a day only.
 	itemReads        = 2
 	itemWritesPerDay = 2

@@ -9,6 +9,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -44,6 +47,12 @@ type Deployment struct {
 	Tags map[string]string `yaml:"tags"`
 }
 
+// Values of Deployment.Mode.
+const (
+	Observe = string(rotation.Observe)
+	Follow  = string(rotation.Follow)
+)
+
 // Place is an account and a Region in it.
 type Place struct {
 	Account string `yaml:"account"`
@@ -69,13 +78,14 @@ type Account struct {
 	Roles []string `yaml:"roles"`
 	// Management says that the account manages the organization, whose guard rails are changed there.
 	Management bool `yaml:"management"`
-	// Regions are watched besides those that follow from the fields above.
+	// Regions are watched besides those that follow from the fields above: such as the home Region of the account's trail, where
+	// its end would be recorded.
 	Regions []string `yaml:"regions"`
 	// Trail is "checked" (the default) or "asserted": the owner's word that an organization trail, which this account cannot read,
 	// records the management events of KMS.
 	Trail string `yaml:"trail"`
-	// Heartbeat proves the whole path from this account every hour, by a canary key in its first Region.
-	Heartbeat bool `yaml:"heartbeat"`
+	// Heartbeat is the Region from which the whole path from this account is proved every hour, by a canary key; none if empty.
+	Heartbeat string `yaml:"heartbeat"`
 }
 
 // Values of Account.Trail.
@@ -165,10 +175,13 @@ func Parse(data []byte) (Deployment, error) {
 // fill sets what may be left out.
 func (d *Deployment) fill() {
 	or(&d.Name, "keyturn")
-	or(&d.Mode, "observe")
+	or(&d.Mode, Observe)
 	or(&d.Archive.RetentionDays, 400)
 	or(&d.Archive.Lock, LockGovernance)
 	or(&d.LogDays, 90)
+	if watched := func(a Account) bool { return a.ID == d.Hub.Account }; !slices.ContainsFunc(d.Accounts, watched) {
+		d.Accounts = append(d.Accounts, Account{ID: d.Hub.Account}) // the rules there are ours
+	}
 	for i := range d.Accounts {
 		or(&d.Accounts[i].Trail, TrailChecked)
 	}
@@ -190,8 +203,8 @@ func or[T comparable](field *T, value T) {
 // GlobalRegion is where IAM and Organizations record their calls (docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html).
 const GlobalRegion = "us-east-1"
 
-// WatchedRegions are the Regions of the account in which events are picked up: where its keys are, where the hub has something
-// to guard, and the one of IAM and Organizations.
+// WatchedRegions are the Regions of the account in which events are picked up: where its keys are, where the hub's rules are, and
+// the one of IAM, Organizations and the account itself.
 func (d Deployment) WatchedRegions(a Account) []string {
 	regions := map[string]bool{}
 	for _, key := range a.Keys {
@@ -200,25 +213,38 @@ func (d Deployment) WatchedRegions(a Account) []string {
 	for _, region := range a.Regions {
 		regions[region] = true
 	}
-	if len(a.Roles) > 0 || a.Management {
-		regions[GlobalRegion] = true
-	}
 	if a.ID == d.Hub.Account {
-		regions[d.Hub.Region] = true // the rules there are ours
+		regions[d.Hub.Region] = true
 	}
 	for _, k := range d.CMEKKeys {
 		if k.Account == a.ID {
-			regions[GlobalRegion] = true
 			for _, region := range k.Regions {
 				regions[region] = true
 			}
 		}
 	}
+	regions[GlobalRegion] = true
 	return slices.Sorted(maps.Keys(regions))
 }
 
-// HeartbeatRegion is the Region of the account in which the canary key is: the first in which something is watched.
-func (d Deployment) HeartbeatRegion(a Account) string { return d.WatchedRegions(a)[0] }
+// Scope is what is watched in a Region of the account.
+func (d Deployment) Scope(a Account, region string) pattern.Scope {
+	scope := pattern.Scope{
+		Roles: d.Roles(), OwnRules: d.Name + "-", Global: region == GlobalRegion,
+		Own: []string{"arn:aws:iam::" + a.ID + ":role/" + d.Name + "-reader", "arn:aws:iam::" + a.ID + ":role/" + d.Name + "-repair"},
+	}
+	for _, key := range a.Keys {
+		if key.Location() == region {
+			scope.Keys = append(scope.Keys, key)
+		}
+	}
+	return scope
+}
+
+// Rules are those that forward events from a Region of the account to the hub.
+func (d Deployment) Rules(a Account, region string) []pattern.Rule {
+	return pattern.Forwarded(slices.Concat(rotation.Subscribes, alerting.Subscribes), d.Scope(a, region))
+}
 
 // Keys are the keys of all accounts.
 func (d Deployment) Keys() (keys []cmek.KeyURI) {

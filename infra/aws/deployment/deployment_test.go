@@ -1,6 +1,7 @@
 package deployment_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -57,8 +58,8 @@ operations: {sms: ["+15550100123"]}
 		d.Archive.Lock != deployment.LockGovernance || d.Accounts[0].Trail != deployment.TrailChecked {
 		t.Errorf("defaults are not filled in: %+v", d)
 	}
-	if got, want := d.WatchedRegions(d.Accounts[0]), []string{"eu-west-1", "us-west-2"}; !slices.Equal(got, want) {
-		t.Errorf("watched Regions are %v, want the key's and the hub's: %v", got, want)
+	if got, want := d.WatchedRegions(d.Accounts[0]), []string{"eu-west-1", "us-east-1", "us-west-2"}; !slices.Equal(got, want) {
+		t.Errorf("watched Regions are %v, want the key's, the hub's and the global one: %v", got, want)
 	}
 }
 
@@ -76,13 +77,21 @@ accounts:
     roles: [payments-cmek, "arn:aws:iam::444455556666:role/x"]
     trail: maybe
   - id: "111122223333"
-alerts: {email: ["Somebody <a@example.com>"]}
+  - id: "222233334444"
+  - id: "333344445555"
+    keys: ["arn:aws:kms:moon-1:333344445555:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11"]
+    roles: ["arn:aws:iam::333344445555:role/x", "arn:aws:iam::333344445555:role/x"]
+    heartbeat: eu-west-1
+alerts: {email: ["Somebody <a@example.com>", a@example.com, a@example.com]}
 channels:
   - kind: slack
     url: https://hooks.slack.com/services/secret
   - kind: slack
   - kind: webhook
   - kind: pager
+  - name: slack-dead
+    kind: slack
+tags: {"aws:team": x, owner: "a;b"}
 archive: {lock: soft, retention_days: -1}
 log_days: 42
 settings: {KEYTURN_MODE: follow, KEYTURN_SETLE: 1m, KEYTURN_SETTLE: soon, KEYTURN_IN_FLIGHT: "0"}
@@ -90,6 +99,7 @@ cmek_keys:
   - name: orders
     account: "999900001111"
     rotation_days: 30
+    primary_key: arn:aws:kms:us-east-1:999900001111:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11
 `))
 	if err == nil {
 		t.Fatal("there is no error")
@@ -106,6 +116,11 @@ cmek_keys:
 		`channels[3].kind is "pager": write slack or pagerduty or webhook`, `archive.lock is "soft"`, `archive.retention_days is "-1"`,
 		`log_days is "42"`, `settings is "KEYTURN_MODE": leave it out`, `settings is "KEYTURN_SETLE": write one of`,
 		`settings: KEYTURN_SETTLE`, `settings: KEYTURN_IN_FLIGHT`, `cmek_keys[0].account is "999900001111": list it under accounts`,
+		`accounts[2] is "222233334444": list its keys or roles, or leave the account out`,
+		`accounts[3].keys[0] is "arn:aws:kms:moon-1:`, `accounts[3].roles[1] is "arn:aws:iam::333344445555:role/x": list each role once`,
+		`accounts[3].heartbeat is "eu-west-1": write one of the Regions that are watched`, `alerts.email[2] is "a@example.com": list each address once`,
+		`channels[4].name is "slack-dead": write a name that does not end in -dead`, `tags is "aws:team"`, `tags.owner is "a;b"`,
+		`cmek_keys[0].primary_key is "arn:aws:kms:us-east-1:999900001111:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11": write the ARN of the multi-Region key`,
 		`cmek_keys[0].regions is missing`, `cmek_keys[0].rotation_days is "30"`, `cmek_keys[0].cluster_account is missing`,
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -117,6 +132,31 @@ cmek_keys:
 	}
 	if t.Failed() {
 		t.Logf("the error is:\n%v", err)
+	}
+}
+
+func TestMoreRulesThanABusTakesAreRefused(t *testing.T) {
+	var roles strings.Builder
+	for account := range 30 {
+		fmt.Fprintf(&roles, "\n  - id: \"%012d\"\n    roles:", 500000000000+account)
+		for i := range 300 {
+			fmt.Fprintf(&roles, "\n      - arn:aws:iam::%012d:role/cluster-%04d-cmek", 500000000000+account, i)
+		}
+	}
+	_, err := deployment.Parse([]byte(strings.Replace(example(t), "\n  - id: \"444455556666\"", roles.String()+"\n  - id: \"444455556666\"", 1)))
+	if err == nil || !strings.Contains(err.Error(), "event rules would be needed, and EventBridge takes 300 on a bus") {
+		t.Errorf("the error is %v, want one about the number of rules", err)
+	}
+}
+
+func TestTheHubsOwnAccountIsWatchedThoughItIsNotListed(t *testing.T) {
+	d, err := deployment.Parse([]byte(strings.Replace(example(t), `account: "111122223333"`, `account: "999900001111"`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := d.Accounts[len(d.Accounts)-1]
+	if got, want := d.WatchedRegions(hub), []string{"us-east-1"}; hub.ID != "999900001111" || !slices.Equal(got, want) {
+		t.Errorf("in account %s these Regions are watched: %v; want %v of the hub's account", hub.ID, got, want)
 	}
 }
 

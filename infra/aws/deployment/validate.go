@@ -21,13 +21,15 @@ var (
 	regionPattern = regexp.MustCompile(`^(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]$`)
 	rolePattern   = regexp.MustCompile(`^arn:aws:iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
 	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	tagPattern    = regexp.MustCompile(`^[\pL\pZ\pN_.:/=+\-@]+$`)
 	phonePattern  = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 )
 
 // Validate reports everything that is wrong at once, each with its place and what to write instead.
 func (d Deployment) Validate() error {
 	v := &validation{}
-	v.check(namePattern.MatchString(d.Name), "name", d.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	v.name("name", d.Name)
+	v.check(d.Name != "default", "name", d.Name, "write another name: it is that of AWS' own event bus")
 	v.account("hub.account", d.Hub.Account)
 	v.region("hub.region", d.Hub.Region)
 	v.check(uuidPattern.MatchString(d.CockroachDB.OrganizationID), "cockroachdb.organization_id", d.CockroachDB.OrganizationID,
@@ -35,10 +37,10 @@ func (d Deployment) Validate() error {
 	if d.CockroachDB.Server != "" {
 		v.https("cockroachdb.server", d.CockroachDB.Server)
 	}
-	v.oneOf("mode", d.Mode, "observe", "follow")
+	v.oneOf("mode", d.Mode, Observe, Follow)
 	v.check(len(d.Accounts) > 0, "accounts", "", "list at least one account with the keys that clusters use")
 	for i, a := range d.Accounts {
-		v.accountEntry(fmt.Sprintf("accounts[%d]", i), a, d.Accounts[:i])
+		v.accountEntry(fmt.Sprintf("accounts[%d]", i), a, d, d.Accounts[:i])
 	}
 	v.check(len(d.Accounts) == 0 || len(d.Keys()) > 0 || len(d.CMEKKeys) > 0, "accounts", "",
 		"list the keys of at least one account, or cmek_keys to be created")
@@ -51,11 +53,37 @@ func (d Deployment) Validate() error {
 	v.oneOf("archive.lock", d.Archive.Lock, LockGovernance, LockCompliance)
 	v.check(slices.Contains(logDays, d.LogDays), "log_days", strconv.Itoa(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
 	v.settings(d.Settings)
+	v.tags(d.Tags)
 	for i, k := range d.CMEKKeys {
 		v.cmekKey(fmt.Sprintf("cmek_keys[%d]", i), k, d, d.CMEKKeys[:i])
 	}
+	if len(v.problems) == 0 { // else there is nothing to count
+		v.rules(d)
+	}
 	return errors.Join(v.problems...)
 }
+
+// rules refuses what does not fit on a default bus.
+func (v *validation) rules(d Deployment) {
+	for i, a := range d.Accounts {
+		for _, region := range d.WatchedRegions(a) {
+			// docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+			most := 300
+			if region == "af-south-1" || region == "eu-south-1" {
+				most = 100
+			}
+			n := len(d.Rules(a, region))
+			v.check(n <= most, fmt.Sprintf("accounts[%d]", i), fmt.Sprintf("%s with %d keys in %s", a.ID, len(d.Scope(a, region).Keys), region),
+				fmt.Sprintf("%d event rules would be needed, and EventBridge takes %d on a bus; divide the clusters between two deployments", n, most))
+		}
+	}
+}
+
+// mostKeys and mostRoles fit into the inline policy and the managed policies of one role, with ARNs of the usual length.
+const (
+	mostKeys  = 600
+	mostRoles = 300
+)
 
 // logDays are the retention periods of CloudWatch Logs (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
 var logDays = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
@@ -78,6 +106,14 @@ func (v *validation) oneOf(field, value string, words ...string) {
 	v.check(slices.Contains(words, value), field, value, "write "+strings.Join(words, " or "))
 }
 
+func (v *validation) name(field, name string) {
+	v.check(namePattern.MatchString(name) && !strings.HasSuffix(name, "-"), field, name,
+		"write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	for _, suffix := range []string{"-dead", "-failed"} {
+		v.check(!strings.HasSuffix(name, suffix), field, name, "write a name that does not end in "+suffix+", which names a queue")
+	}
+}
+
 func (v *validation) account(field, id string) {
 	v.check(accountPattern.MatchString(id), field, id, `write the account's 12 digits, in quotes: "111122223333"`)
 }
@@ -91,15 +127,19 @@ func (v *validation) https(field, text string) {
 	v.check(err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil, field, text, "write an https:// URL without a user in it")
 }
 
-func (v *validation) accountEntry(place string, a Account, before []Account) {
+func (v *validation) accountEntry(place string, a Account, d Deployment, before []Account) {
 	v.account(place+".id", a.ID)
 	v.check(!slices.ContainsFunc(before, func(b Account) bool { return b.ID == a.ID }), place+".id", a.ID, "list each account once")
 	for i, key := range a.Keys {
 		v.key(fmt.Sprintf("%s.keys[%d]", place, i), key, a.ID)
 		v.check(!slices.Contains(a.Keys[:i], key), fmt.Sprintf("%s.keys[%d]", place, i), string(key), "list each key once")
 	}
+	// Their number is what fits into the policies of one role.
+	v.check(len(a.Keys) <= mostKeys, place+".keys", fmt.Sprintf("%d keys", len(a.Keys)), fmt.Sprintf("a role can name %d of them; divide the account", mostKeys))
+	v.check(len(a.Roles) <= mostRoles, place+".roles", fmt.Sprintf("%d roles", len(a.Roles)), fmt.Sprintf("a role can name %d of them; divide the account", mostRoles))
 	for i, role := range a.Roles {
 		field := fmt.Sprintf("%s.roles[%d]", place, i)
+		v.check(!slices.Contains(a.Roles[:i], role), field, role, "list each role once")
 		arn := rolePattern.FindStringSubmatch(role)
 		v.check(arn != nil, field, role, "write a role's ARN: arn:aws:iam::ACCOUNT:role/NAME")
 		v.check(arn == nil || arn[1] == a.ID, field, role, "list the role under its own account")
@@ -108,12 +148,17 @@ func (v *validation) accountEntry(place string, a Account, before []Account) {
 		v.region(fmt.Sprintf("%s.regions[%d]", place, i), region)
 	}
 	v.oneOf(place+".trail", a.Trail, TrailChecked, TrailAsserted)
+	watched := d.WatchedRegions(a)
+	v.check(a.Heartbeat == "" || slices.Contains(watched, a.Heartbeat), place+".heartbeat", a.Heartbeat, "write one of the Regions that are watched: "+strings.Join(watched, ", "))
+	idle := len(a.Keys)+len(a.Roles)+len(a.Regions) == 0 && !a.Management && a.ID != d.Hub.Account &&
+		!slices.ContainsFunc(d.CMEKKeys, func(k CMEKKey) bool { return k.Account == a.ID })
+	v.check(!idle, place, a.ID, "list its keys or roles, or leave the account out: there is nothing to watch")
 }
 
 func (v *validation) key(field string, key cmek.KeyURI, account string) {
 	_, err := cmek.ParseKeyURI(string(key))
 	switch {
-	case err != nil || key.Type() != cmek.AWSKMS || key.IsAlias() || key.Location() == "":
+	case err != nil || key.Type() != cmek.AWSKMS || key.IsAlias() || !regionPattern.MatchString(key.Location()):
 		v.check(false, field, string(key), "write a key's ARN, not an alias: arn:aws:kms:REGION:ACCOUNT:key/ID")
 	case key.Account() != account:
 		v.check(false, field, string(key), "list the key under its own account")
@@ -125,15 +170,17 @@ func (v *validation) subscribers(field string, s Subscribers) {
 	for i, address := range s.Email {
 		parsed, err := mail.ParseAddress(address)
 		v.check(err == nil && parsed.Address == address, fmt.Sprintf("%s.email[%d]", field, i), address, "write an e-mail address")
+		v.check(!slices.Contains(s.Email[:i], address), fmt.Sprintf("%s.email[%d]", field, i), address, "list each address once")
 	}
 	for i, number := range s.SMS {
 		v.check(phonePattern.MatchString(number), fmt.Sprintf("%s.sms[%d]", field, i), number, "write the number with its country: +15550100123")
+		v.check(!slices.Contains(s.SMS[:i], number), fmt.Sprintf("%s.sms[%d]", field, i), number, "list each number once")
 	}
 }
 
 func (v *validation) channel(place string, c Channel, before []Channel) {
 	v.oneOf(place+".kind", c.Kind, string(notify.Slack), string(notify.PagerDuty), string(notify.Webhook))
-	v.check(namePattern.MatchString(c.Name), place+".name", c.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
+	v.name(place+".name", c.Name)
 	v.check(!slices.ContainsFunc(before, func(b Channel) bool { return b.Name == c.Name }), place+".name", c.Name, "give each channel a name of its own")
 	switch kind := notify.Kind(c.Kind); {
 	case kind == notify.Webhook || kind == notify.PagerDuty && c.URL != "":
@@ -167,9 +214,20 @@ func (v *validation) settings(settings map[string]string) {
 	v.checkValues(settings)
 }
 
+// tags applies the rules that all services share
+// (docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html).
+func (v *validation) tags(tags map[string]string) {
+	for _, key := range sorted(tags) {
+		v.check(tagPattern.MatchString(key) && len(key) <= 128 && !strings.HasPrefix(strings.ToLower(key), "aws:"), "tags", key,
+			"write up to 128 letters, digits, spaces and _ . : / = + - @, not beginning with aws:")
+		v.check(tags[key] == "" || tagPattern.MatchString(tags[key]) && len(tags[key]) <= 256, "tags."+key, tags[key],
+			"write up to 256 letters, digits, spaces and _ . : / = + - @")
+	}
+}
+
 func (v *validation) cmekKey(place string, k CMEKKey, d Deployment, before []CMEKKey) {
-	v.check(namePattern.MatchString(k.Name), place+".name", k.Name, "write 2 to 20 lower-case letters, digits and hyphens, a letter first")
-	v.check(!slices.ContainsFunc(before, func(b CMEKKey) bool { return b.Name == k.Name && b.Account == k.Account }), place+".name", k.Name, "give each key of an account a name of its own")
+	v.name(place+".name", k.Name)
+	v.check(!slices.ContainsFunc(before, func(b CMEKKey) bool { return b.Name == k.Name }), place+".name", k.Name, "give each key a name of its own")
 	v.account(place+".account", k.Account)
 	v.check(slices.ContainsFunc(d.Accounts, func(a Account) bool { return a.ID == k.Account }), place+".account", k.Account, "list it under accounts, too")
 	v.check(len(k.Regions) > 0, place+".regions", "", "list the cluster's Regions")
@@ -181,6 +239,7 @@ func (v *validation) cmekKey(place string, k CMEKKey, d Deployment, before []CME
 	v.check(k.RotationDays >= 90 && k.RotationDays <= 2560, place+".rotation_days", strconv.Itoa(k.RotationDays), "write 90 to 2560 days")
 	v.account(place+".cluster_account", k.ClusterAccount)
 	if k.PrimaryKey != "" {
+		v.check(strings.HasPrefix(k.PrimaryKey.ID(), "mrk-"), place+".primary_key", string(k.PrimaryKey), "write the ARN of the multi-Region key that the first deployment made: its id begins with mrk-")
 		v.check(k.MultiRegion, place+".primary_key", string(k.PrimaryKey), "leave it out: only multi-Region keys have a primary")
 		v.key(place+".primary_key", k.PrimaryKey, k.Account)
 		v.check(len(k.Regions) == 0 || k.PrimaryKey.Location() == k.Regions[0], place+".primary_key", string(k.PrimaryKey), "list the primary's Region first under regions")

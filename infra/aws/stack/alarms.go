@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
 	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
 // watched is everything that alarms and the dashboard look at, in the order in which it was made.
@@ -75,7 +76,6 @@ func newAlarm(scope constructs.Construct, n names, topic awssns.ITopic, a alarm)
 
 // Metrics that are read from the functions' logs.
 const (
-	metricNamespace  = "keyturn"
 	eventToAlert     = "EventToAlertSeconds"
 	oldestOpen       = "OldestOpenWorkSeconds"
 	secretUnreadable = "SecretUnreadable"
@@ -85,15 +85,15 @@ const (
 func (h *hub) alarms() {
 	raise := func(a alarm) { newAlarm(h.stack, h.names, h.operations, a) }
 	for _, q := range h.watched.dead {
-		raise(notEmpty(q.name+"-dead-letters", q.it, "Messages for "+q.name+" could not be delivered or handled. Find the reason in its log, then redrive the dead-letter queue: its README, Runbook."))
+		raise(notEmpty(q.name+"-dead-letters", q.it, "Messages for "+q.name+" could not be delivered or handled. Find the reason in its log, then send them on: infra/README.md, Alarms."))
 	}
 	for _, q := range h.watched.inboxes {
 		raise(alarm{name: q.name + "-queue-old", over: 120, periods: 3, metric: q.it.queue.MetricApproximateAgeOfOldestMessage(minutely("Maximum")),
 			description: "The oldest message for " + q.name + " has waited for more than 120 s: the function fails or is throttled. Look at its log."})
 	}
 	for _, f := range h.watched.functions {
-		raise(alarm{name: f.name + "-errors", over: 0, periods: 3, metric: f.it.lambda.MetricErrors(minutely("Sum")),
-			description: "Invocations of " + f.name + " fail as a whole, for 3 minutes. Look at its log."})
+		raise(alarm{name: f.name + "-errors", over: 0, metric: f.it.lambda.MetricErrors(every("Sum", 5)),
+			description: "An invocation of " + f.name + " failed as a whole: a wrong configuration, a panic or its time limit. Look at its log."})
 	}
 	for _, f := range h.watched.ticks {
 		raise(alarm{name: f.name + "-errors", over: 0, periods: 10, metric: f.it.lambda.MetricErrors(minutely("Sum")),
@@ -102,35 +102,36 @@ func (h *hub) alarms() {
 			description: "There was no tick of " + f.name + " for 10 minutes: see the schedule of that name, and whether the function can be invoked."})
 	}
 	for _, f := range h.watched.allFunction {
-		raise(alarm{name: f.name + "-throttles", over: 0, periods: 3, metric: f.it.lambda.MetricThrottles(minutely("Sum")),
+		raise(alarm{name: f.name + "-throttles", over: 0, metric: f.it.lambda.MetricThrottles(every("Sum", 5)),
 			description: "Invocations of " + f.name + " are throttled: the account's concurrency is used up by something else."})
-		newLogMetric(f.it, secretUnreadable, `"read secret"`, "1", nil)
+		h.logMetric(f.it, secretUnreadable, `"read secret"`, "1", nil)
 	}
-	raise(alarm{name: "secret-unreadable", over: 0, periods: 2, metric: ourMetric(secretUnreadable, "Sum", 5, nil),
+	raise(alarm{name: "secret-unreadable", over: 0, metric: h.metric(secretUnreadable, "Sum", 5, nil),
 		description: "A function cannot read its secret: it has no value yet, or its role may not read it. The logs name the secret."})
 	for _, f := range h.watched.functions {
 		if f.name == alertingEvent {
-			newLogMetric(f.it, eventToAlert, `{ $.msg = "told" && $.seconds_since_event = * }`, "$.seconds_since_event", nil)
-			newLogMetric(f.it, heartbeats, `{ $.msg = "heartbeat" }`, "1", &map[string]*string{"account": text("$.account"), "region": text("$.region")})
+			h.logMetric(f.it, eventToAlert, `{ $.msg = "told" && $.seconds_since_event = * }`, "$.seconds_since_event", nil)
+			h.logMetric(f.it, heartbeats, `{ $.msg = "heartbeat" }`, "1", &map[string]*string{"account": text("$.account"), "region": text("$.region")})
 		}
 	}
-	raise(alarm{name: "event-to-alert", over: 300, metric: ourMetric(eventToAlert, "Maximum", 5, nil),
+	raise(alarm{name: "event-to-alert", over: 300, metric: h.metric(eventToAlert, "Maximum", 5, nil),
 		description: "An alert went out more than 300 s after its event. Look at the age of the queues, and at the log of alerting-event."})
 	for _, f := range h.watched.ticks {
 		if f.name == rotationTick {
-			newLogMetric(f.it, oldestOpen, `{ $.msg = "sweep ended" && $.oldest_open_seconds = * }`, "$.oldest_open_seconds", nil)
+			h.logMetric(f.it, oldestOpen, `{ $.msg = "sweep ended" && $.oldest_open_seconds = * }`, "$.oldest_open_seconds", nil)
 		}
 	}
-	raise(alarm{name: "open-work-old", over: 24 * 3600, metric: ourMetric(oldestOpen, "Maximum", 60, nil),
-		description: "A store key has been waiting for its re-encryption for more than 24 h: `keyturn status` says which, and why."})
+	if h.d.Mode == deployment.Follow { // in observe mode work stays open: that is the mode
+		raise(alarm{name: "open-work-old", over: 24 * 3600, metric: h.metric(oldestOpen, "Maximum", 60, nil),
+			description: "A store key has been waiting for its re-encryption for more than 24 h: `keyturn status` says which, and why."})
+	}
 	for _, a := range h.d.Accounts {
-		if !a.Heartbeat {
+		if a.Heartbeat == "" {
 			continue
 		}
-		region := h.d.HeartbeatRegion(a)
 		raise(alarm{name: "heartbeat-" + a.ID, over: 1, under: true, silence: true, periods: 2,
-			metric:      ourMetric(heartbeats, "Sum", 60, &map[string]*string{"account": text(a.ID), "region": text(region)}),
-			description: "For 2 hours alerting has not seen the canary key's tag change in account " + a.ID + ", " + region + ": events from there may be lost. See that a trail records KMS, and that the rules " + h.of("*") + " there are enabled."})
+			metric:      h.metric(heartbeats, "Sum", 60, &map[string]*string{"account": text(a.ID), "region": text(a.Heartbeat)}),
+			description: "For 2 hours alerting has not seen the canary key's tag change in account " + a.ID + ", " + a.Heartbeat + ": events from there may be lost. See that a trail records KMS, and that the rules " + h.of("*") + " there are enabled."})
 	}
 }
 
@@ -144,8 +145,8 @@ func every(statistic string, minutes int) *awscloudwatch.MetricOptions {
 	return &awscloudwatch.MetricOptions{Statistic: text(statistic), Period: awscdk.Duration_Minutes(number(minutes))}
 }
 
-// newLogMetric makes a metric of log lines (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html).
-func newLogMetric(f function, metric, filter, value string, dimensions *map[string]*string) {
+// logMetric makes a metric of log lines (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html).
+func (h *hub) logMetric(f function, metric, filter, value string, dimensions *map[string]*string) {
 	var list []any
 	if dimensions != nil {
 		for _, name := range []string{"account", "region"} {
@@ -153,7 +154,7 @@ func newLogMetric(f function, metric, filter, value string, dimensions *map[stri
 		}
 	}
 	transformation := &awslogs.CfnMetricFilter_MetricTransformationProperty{
-		MetricName: text(metric), MetricNamespace: text(metricNamespace), MetricValue: text(value),
+		MetricName: text(metric), MetricNamespace: text(h.d.Name), MetricValue: text(value),
 	}
 	if list != nil {
 		transformation.Dimensions = &list
@@ -163,9 +164,9 @@ func newLogMetric(f function, metric, filter, value string, dimensions *map[stri
 	})
 }
 
-func ourMetric(name, statistic string, minutes int, dimensions *map[string]*string) awscloudwatch.Metric {
+func (h *hub) metric(name, statistic string, minutes int, dimensions *map[string]*string) awscloudwatch.Metric {
 	return awscloudwatch.NewMetric(&awscloudwatch.MetricProps{
-		Namespace: text(metricNamespace), MetricName: text(name), Statistic: text(statistic), Period: awscdk.Duration_Minutes(number(minutes)),
+		Namespace: text(h.d.Name), MetricName: text(name), Statistic: text(statistic), Period: awscdk.Duration_Minutes(number(minutes)),
 		DimensionsMap: dimensions,
 	})
 }

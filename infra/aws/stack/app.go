@@ -26,16 +26,17 @@ func NewApp(d deployment.Deployment, code Code, directory string) awscdk.App {
 		StackTraces: jsii.Bool(false),
 	})
 	hub := newHub(app, d, code)
+	roles := map[string]awscdk.Stack{}
 	for _, account := range d.Accounts {
 		for _, region := range d.WatchedRegions(account) {
 			spoke := newSpoke(app, d, account, region, code)
 			// What is forwarded before the bus is there would be lost.
 			spoke.AddStackDependency(hub, nil)
 		}
-		newRoles(app, d, account)
+		roles[account.ID] = newRoles(app, d, account)
 	}
 	for _, key := range d.CMEKKeys {
-		newCMEKKeys(app, d, key)
+		newCMEKKeys(app, d, key, roles[key.Account])
 	}
 	for name, value := range d.Tags {
 		awscdk.Tags_Of(app).Add(text(name), text(value), &awscdk.TagProps{

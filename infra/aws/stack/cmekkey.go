@@ -11,11 +11,11 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
-// newCMEKKeys makes a key in each of the cluster's Regions and the role that the cluster acts as, as Cockroach Labs' set-up page
-// asks (www.cockroachlabs.com/docs/cockroachcloud/managing-cmek). The stacks survive as far as the keys: those are kept.
-func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment.CMEKKey) {
+// newCMEKKeys makes a key in each of the cluster's Regions, as Cockroach Labs' set-up page asks
+// (www.cockroachlabs.com/docs/cockroachcloud/managing-cmek). The keys survive their stacks.
+func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment.CMEKKey, roles awscdk.Stack) {
 	n := names{d}
-	var first awscdk.Stack
+	var primary awscdk.Stack
 	for i, region := range k.Regions {
 		if i > 0 && k.MultiRegion && k.PrimaryKey == "" {
 			continue // The replicas can be made once the primary is there.
@@ -23,11 +23,11 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 		name := n.of("key-" + k.Name + "-" + region)
 		stack := awscdk.NewStack(app, text(name), props(d, deployment.Place{Account: k.Account, Region: region}, name,
 			"keyturn: a key for cluster "+k.Name+" in "+region))
-		var role awsiam.CfnRole
+		stack.AddStackDependency(roles, nil) // the key's policy names the cluster's role
 		if i == 0 {
-			first, role = stack, newClusterRole(stack, d, k)
-		} else {
-			stack.AddStackDependency(first, nil) // the role must be there, and a primary before its replicas
+			primary = stack
+		} else if k.MultiRegion {
+			stack.AddStackDependency(primary, nil)
 		}
 		policy := keyPolicy(administration(k.Account), clusterUse(k), readerUse(n, k.Account))
 		var arn *string
@@ -35,17 +35,14 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 			key := awskms.NewCfnReplicaKey(stack, text("Key"), &awskms.CfnReplicaKeyProps{
 				PrimaryKeyArn: text(string(k.PrimaryKey)), Description: text(describe(k)), KeyPolicy: policy, PendingWindowInDays: number(30),
 			})
-			key.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, nil)
+			key.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE, nil)
 			arn = key.AttrArn()
 		} else {
 			key := awskms.NewCfnKey(stack, text("Key"), &awskms.CfnKeyProps{
 				Description: text(describe(k)), MultiRegion: k.MultiRegion, EnableKeyRotation: yes(),
 				RotationPeriodInDays: number(k.RotationDays), KeyPolicy: policy, PendingWindowInDays: number(30),
 			})
-			key.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, nil)
-			if role != nil {
-				key.AddResourceDependency(role, nil) // the policy names it
-			}
+			key.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE, nil)
 			arn = key.AttrArn()
 		}
 		awskms.NewCfnAlias(stack, text("Alias"), &awskms.CfnAliasProps{AliasName: text("alias/" + n.of(k.Name)), TargetKeyId: arn})
@@ -58,16 +55,15 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 }
 
 // newClusterRole makes the role that the cluster acts as. It needs no permissions: the key's policy has them.
-func newClusterRole(stack awscdk.Stack, d deployment.Deployment, k deployment.CMEKKey) awsiam.CfnRole {
-	role := awsiam.NewCfnRole(stack, text("Role"), &awsiam.CfnRoleProps{
+func newClusterRole(stack awscdk.Stack, d deployment.Deployment, k deployment.CMEKKey) {
+	role := awsiam.NewCfnRole(stack, text("Cluster-"+k.Name), &awsiam.CfnRoleProps{
 		RoleName: text(k.RoleName()), Description: text("CockroachDB Cloud cluster " + k.Name + " uses its CMEK as this role"),
 		AssumeRolePolicyDocument: document(map[string]any{
 			"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": map[string]any{"AWS": "arn:aws:iam::" + k.ClusterAccount + ":root"},
 			"Condition": map[string]any{"StringEquals": map[string]any{"sts:ExternalId": d.CockroachDB.OrganizationID}},
 		}),
 	})
-	role.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, nil) // a role made anew is not the one that the key's policy names
-	return role
+	role.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE, nil) // a role made anew is not the one that the key's policy names
 }
 
 func describe(k deployment.CMEKKey) string {

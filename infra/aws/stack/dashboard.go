@@ -28,8 +28,8 @@ func (h *hub) dashboard() {
 	}
 	dashboard := awscloudwatch.NewDashboard(h.stack, text("Dashboard"), &awscloudwatch.DashboardProps{DashboardName: text(h.d.Name)})
 	dashboard.AddWidgets(
-		graph("Seconds from an event to its alert", ourMetric(eventToAlert, "Maximum", 5, nil)),
-		graph("Age of the oldest open re-encryption (s)", ourMetric(oldestOpen, "Maximum", 60, nil)),
+		graph("Seconds from an event to its alert", h.metric(eventToAlert, "Maximum", 5, nil)),
+		graph("Age of the oldest open re-encryption (s)", h.metric(oldestOpen, "Maximum", 60, nil)),
 		graph("Published to the topics", h.alerts.MetricNumberOfMessagesPublished(label("alerts", "Sum", 5)),
 			h.operations.MetricNumberOfMessagesPublished(label("operations", "Sum", 5))))
 	dashboard.AddWidgets(graph("Oldest message in the queues (s)", ages...), graph("Dead letters", dead...), graph("Errors and throttles", errors...))

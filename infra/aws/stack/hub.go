@@ -46,8 +46,8 @@ func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk
 	h.table = newLedger(h.stack)
 	h.archive = newArchive(h.stack, d.Archive)
 	h.apiKey = newSecret(h.stack, "ApiKey", n.of("api-key"), "API key of keyturn's service account at CockroachDB Cloud (Cluster Operator)")
-	h.alerts = newTopic(h.stack, "Alerts", n.of("alerts"), d.Alerts)
-	h.operations = newTopic(h.stack, "Operations", n.of("operations"), d.Operations)
+	h.alerts = newTopic(h.stack, "Alerts", n.of("alerts"), d.Alerts, false)
+	h.operations = newTopic(h.stack, "Operations", n.of("operations"), d.Operations, true)
 
 	h.rotation()
 	h.alerting()
@@ -60,21 +60,23 @@ func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk
 	return h.stack
 }
 
-// newBus makes the bus for forwarded events, which takes them from the forwarders of the watched accounts only.
+// newBus makes the bus for forwarded events, which takes them from the watched accounts only. An event is a hint: forged by one of
+// them, it makes keyturn look.
 func (h *hub) newBus() awsevents.EventBus {
 	bus := awsevents.NewEventBus(h.stack, text("Bus"), &awsevents.EventBusProps{
 		EventBusName: text(h.names.bus()), Description: text("What keyturn's rules pick up in the watched accounts and Regions"),
 	})
+	var accounts []string
 	for _, account := range h.d.Accounts {
-		awsevents.NewCfnEventBusPolicy(h.stack, text("From-"+account.ID), &awsevents.CfnEventBusPolicyProps{
-			EventBusName: bus.EventBusName(), StatementId: text("from-" + account.ID),
-			Statement: map[string]any{
-				"Sid": "from-" + account.ID, "Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.EventBusArn(),
-				"Principal": map[string]any{"AWS": "arn:aws:iam::" + account.ID + ":root"},
-				"Condition": map[string]any{"ArnLike": map[string]any{"aws:PrincipalArn": h.forwarders(account.ID)}},
-			},
-		})
+		accounts = append(accounts, "arn:aws:iam::"+account.ID+":root")
 	}
+	awsevents.NewCfnEventBusPolicy(h.stack, text("Forwarders"), &awsevents.CfnEventBusPolicyProps{
+		EventBusName: bus.EventBusName(), StatementId: text("forwarders"),
+		Statement: map[string]any{
+			"Sid": "forwarders", "Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.EventBusArn(),
+			"Principal": map[string]any{"AWS": accounts},
+		},
+	})
 	return bus
 }
 
@@ -112,10 +114,10 @@ func (h *hub) alerting() {
 		"KEYTURN_HEARTBEAT_ROLE":  text(h.of("heartbeat")),
 	}
 	event := []permission{h.ledger(), h.publish(), h.readAPIKey(), h.readKeys()}
-	if h.d.Repair {
+	if h.d.Repair && len(h.repairAccounts()) > 0 {
 		own["KEYTURN_REPAIR"] = text("true")
 		own["KEYTURN_REPAIR_ROLE"] = text(h.repairer("{account}"))
-		event = append(event, allow("sts:AssumeRole", each(h.readerAccounts(), h.repairer)...))
+		event = append(event, allow("sts:AssumeRole", each(h.repairAccounts(), h.repairer)...))
 	}
 	environment := h.environment(deployment.Alerting, own)
 	h.eventFunction(eventProps{

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
@@ -41,7 +42,8 @@ func (h *hub) tickFunction(p functionProps) {
 	accept(failed, "AwsSolutions-SQS3", "It keeps failed ticks for a day, with their errors; nothing is to be done again with them.")
 	p.failed = failed
 	f := newFunction(scope, h.names, p)
-	dead := newDeadLetters(scope, "DeadLetters", h.of(p.name)+"-dead")
+	// A tick that did not get through is worth nothing an hour later, and the next one may do.
+	dead := newDeadLetters(scope, "DeadLetters", h.of(p.name)+"-dead", awscdk.Duration_Hours(number(1)))
 
 	role := newRole(scope, "Scheduler", h.of(p.name)+"-scheduler", "keyturn: lets the scheduler invoke "+p.name,
 		scheduler(h.d.Hub),

@@ -42,9 +42,8 @@ func (n names) readers() []string {
 	return arns
 }
 
-func (n names) reader(account string) string     { return roleARN(account, n.of("reader")) }
-func (n names) repairer(account string) string   { return roleARN(account, n.of("repair")) }
-func (n names) forwarders(account string) string { return roleARN(account, n.of("forward-*")) }
+func (n names) reader(account string) string   { return roleARN(account, n.of("reader")) }
+func (n names) repairer(account string) string { return roleARN(account, n.of("repair")) }
 
 // ownRoles are the names of all roles of ours that read keys or policies, or act on keys.
 func (n names) ownRoles() string {
@@ -53,6 +52,16 @@ func (n names) ownRoles() string {
 		roles[i] = n.of(role)
 	}
 	return strings.Join(roles, ",")
+}
+
+// repairAccounts are the accounts in which deletions can be undone.
+func (n names) repairAccounts() (accounts []string) {
+	for _, a := range n.d.Accounts {
+		if len(a.Keys) > 0 {
+			accounts = append(accounts, a.ID)
+		}
+	}
+	return accounts
 }
 
 // readerAccounts are the accounts in which something is read.

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,8 +18,6 @@ type permission struct {
 	resources []*string
 	// Where the resources hold a wildcard, why they cannot be named one by one.
 	why string
-	// condition narrows the permission further.
-	condition map[string]any
 }
 
 func allow(actions string, resources ...string) permission {
@@ -40,34 +39,97 @@ const WhyWildcards = "WhyWildcards"
 // newRole makes a role that may do just this. Nothing is added to it behind our back: what the CDK would grant along with other
 // constructs is ignored.
 func newRole(scope constructs.Construct, id, name, description string, trusted awsiam.IPrincipal, permissions ...permission) awsiam.IRole {
+	inline, managed := pack(permissions)
 	policies := map[string]awsiam.PolicyDocument{}
-	why := map[string]string{} // by the first action of a statement
-	if len(permissions) > 0 {
-		document := awsiam.NewPolicyDocument(nil)
-		for _, p := range permissions {
-			resources := p.resources
-			var conditions *map[string]any
-			if len(p.condition) > 0 {
-				conditions = &p.condition
-			}
-			document.AddStatements(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-				Actions: texts(p.actions...), Resources: &resources, Conditions: conditions,
-			}))
-			if p.why != "" {
-				why[p.actions[0]] = p.why
-			}
-		}
-		policies["permissions"] = document
+	if len(inline) > 0 {
+		policies["permissions"] = documentOf(inline)
 	}
 	role := awsiam.NewRole(scope, text(id), &awsiam.RoleProps{
 		RoleName: text(name), Description: text(description), AssumedBy: trusted, InlinePolicies: &policies,
 	})
+	for i, chunk := range managed {
+		role.AddManagedPolicy(awsiam.NewManagedPolicy(scope, text(fmt.Sprintf("%sMore%d", id, i+1)), &awsiam.ManagedPolicyProps{
+			ManagedPolicyName: text(fmt.Sprintf("%s-more-%d", name, i+1)), Document: documentOf(chunk),
+			Description: text("What does not fit into the role itself"),
+		}))
+	}
+	why := map[string]string{} // by the first action of a statement
+	for _, p := range permissions {
+		if p.why != "" {
+			why[p.actions[0]] = p.why
+		}
+	}
 	if len(why) > 0 {
-		reasons := slices.Sorted(maps.Values(why))
-		accept(role, "AwsSolutions-IAM5", strings.Join(reasons, " "))
+		accept(role, "AwsSolutions-IAM5", strings.Join(slices.Sorted(maps.Values(why)), " "))
 		role.Node().DefaultChild().(awsiam.CfnRole).AddMetadata(text(WhyWildcards), why)
 	}
 	return awsiam.Role_FromRoleArn(scope, text(id+"Fixed"), role.RoleArn(), &awsiam.FromRoleArnOptions{Mutable: jsii.Bool(false)})
+}
+
+// The most characters of a role's inline policies together and of a managed policy, with room for what is around the statements
+// (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 and 6,144).
+const (
+	inlineRoom  = 9000
+	managedRoom = 5500
+)
+
+// pack puts permissions into the role itself as far as they fit, and the rest into managed policies.
+func pack(permissions []permission) (inline []permission, managed [][]permission) {
+	room, inRole := inlineRoom, true
+	for _, p := range permissions {
+		for _, piece := range p.pieces(managedRoom / 3) {
+			size := piece.size()
+			switch {
+			case inRole && size <= room:
+				inline, room = append(inline, piece), room-size
+				continue
+			case inRole || size > room:
+				managed, room, inRole = append(managed, nil), managedRoom, false
+			}
+			last := len(managed) - 1
+			managed[last], room = append(managed[last], piece), room-size
+		}
+	}
+	return inline, managed
+}
+
+// size is about how many characters the permission takes. A resource that is known only when it is deployed counts for an ARN.
+func (p permission) size() int {
+	const around, unknown = 120, 150
+	n := around + len(strings.Join(p.actions, `","`)) + len(p.why)
+	for _, r := range p.resources {
+		if len(*r) > 0 && !strings.Contains(*r, "${Token") {
+			n += len(*r) + len(`"",`)
+		} else {
+			n += unknown
+		}
+	}
+	return n
+}
+
+// pieces divides the permission by its resources so that each piece has at most about so many characters.
+func (p permission) pieces(most int) (pieces []permission) {
+	piece := p
+	piece.resources = nil
+	for _, r := range p.resources {
+		longer := piece
+		longer.resources = append(slices.Clone(piece.resources), r)
+		if len(piece.resources) > 0 && longer.size() > most {
+			pieces = append(pieces, piece)
+			longer.resources = []*string{r}
+		}
+		piece = longer
+	}
+	return append(pieces, piece)
+}
+
+func documentOf(permissions []permission) awsiam.PolicyDocument {
+	// Statements stay as they were packed.
+	document := awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{Minimize: jsii.Bool(false)})
+	for _, p := range permissions {
+		document.AddStatements(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{Actions: texts(p.actions...), Resources: &p.resources}))
+	}
+	return document
 }
 
 func service(name string, conditions map[string]any) awsiam.IPrincipal {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/infra/aws/stack"
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -38,7 +40,7 @@ func roles(t *testing.T) (found []role) {
 	t.Helper()
 	for name, made := range templates(t) {
 		for _, id := range append(made.of("AWS::IAM::Policy"), made.of("AWS::IAM::ManagedPolicy")...) {
-			t.Errorf("%s: policy %s stands beside the roles; the roles should hold all their permissions themselves", name, id)
+			t.Errorf("%s: policy %s stands beside the roles; the roles of a small deployment should hold all their permissions themselves", name, id)
 		}
 		for _, id := range made.of("AWS::IAM::Role") {
 			r := made.Resources[id]
@@ -228,3 +230,47 @@ func TestNoFunctionMayChangeOrUseAKey(t *testing.T) {
 		}
 	}
 }
+
+func TestARoleThatReadsManyKeysKeepsWithinTheLimitsOfIAM(t *testing.T) {
+	d := full(t)
+	d.Accounts[0].Keys = nil
+	want := map[string]int{}
+	for i := range 600 {
+		key := fmt.Sprintf("arn:aws:kms:ap-southeast-2:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e%04d", i)
+		d.Accounts[0].Keys = append(d.Accounts[0].Keys, cmek.KeyURI(key))
+		want[key] = 1
+	}
+	directory := t.TempDir()
+	synthesize(d, directory)
+	made := read(t, filepath.Join(directory, "keyturn-roles-111122223333.template.json"))
+	for _, id := range made.of("AWS::IAM::Role") {
+		r := made.Resources[id]
+		if r.property("RoleName") == "orders-cmek" {
+			continue
+		}
+		if n := len(compact(r.Properties["Policies"])); n > 10240 {
+			t.Errorf("the inline policies of %s have %d characters, want at most 10,240", id, n)
+		}
+		arns := list(r.Properties["ManagedPolicyArns"])
+		if len(arns) > 10 {
+			t.Errorf("%s has %d managed policies, want at most 10", id, len(arns))
+		}
+		named := map[string]int{}
+		documents := []any{r.Properties["Policies"]}
+		for _, reference := range arns {
+			policy := made.Resources[reference.(map[string]any)["Ref"].(string)].property("PolicyDocument")
+			if n := len(compact(policy)); n > 6144 {
+				t.Errorf("a managed policy of %s has %d characters, want at most 6,144", id, n)
+			}
+			documents = append(documents, policy)
+		}
+		for _, key := range keyARN.FindAllString(compact(documents), -1) {
+			named[key]++
+		}
+		if !maps.Equal(named, want) {
+			t.Errorf("%s names %d keys, want each of %d once", id, len(named), len(want))
+		}
+	}
+}
+
+var keyARN = regexp.MustCompile(`arn:aws:kms:[a-z0-9-]+:[0-9]+:key/[0-9a-f-]+`)

@@ -1,9 +1,10 @@
 package stack
 
 import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awslambdaeventsources"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
 	"github.com/aws/constructs-go/constructs/v10"
 
@@ -14,9 +15,9 @@ import (
 const keepDays = 14
 
 // newDeadLetters makes a queue for what could not be delivered or handled. An alarm must watch it.
-func newDeadLetters(scope constructs.Construct, id, name string) awssqs.Queue {
+func newDeadLetters(scope constructs.Construct, id, name string, keep awscdk.Duration) awssqs.Queue {
 	q := awssqs.NewQueue(scope, text(id), &awssqs.QueueProps{
-		QueueName: text(name), Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: days(keepDays),
+		QueueName: text(name), Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: keep,
 	})
 	accept(q, "AwsSolutions-SQS3", "It is a dead-letter queue itself.")
 	return q
@@ -32,7 +33,7 @@ type inbox struct {
 const mostReceives = 10
 
 func newInbox(scope constructs.Construct, name string, visibilitySeconds int) inbox {
-	dead := newDeadLetters(scope, "DeadLetters", name+"-dead")
+	dead := newDeadLetters(scope, "DeadLetters", name+"-dead", days(keepDays))
 	return inbox{dead: dead, queue: awssqs.NewQueue(scope, text("Queue"), &awssqs.QueueProps{
 		QueueName: text(name), Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: days(keepDays),
 		VisibilityTimeout: seconds(visibilitySeconds),
@@ -47,35 +48,44 @@ func (q inbox) consume() permission {
 
 // feed lets Lambda hand batches to the function; of a batch, only what failed comes back.
 func (q inbox) feed(f function, batch, concurrency int) {
-	f.lambda.AddEventSource(awslambdaeventsources.NewSqsEventSource(q.queue, &awslambdaeventsources.SqsEventSourceProps{
-		BatchSize: number(batch), MaxConcurrency: number(concurrency), ReportBatchItemFailures: yes(),
-	}))
+	awslambda.NewCfnEventSourceMapping(f.lambda, text("Feed"), &awslambda.CfnEventSourceMappingProps{
+		EventSourceArn: q.queue.QueueArn(), FunctionName: f.lambda.FunctionName(), BatchSize: number(batch),
+		FunctionResponseTypes: texts("ReportBatchItemFailures"),
+		ScalingConfig:         &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: number(concurrency)},
+	})
 }
 
 // select adds rules to the bus that put what they pick into the queue. What cannot be put there goes to the dead letters, in
 // the same form, so that one redrive serves both.
 func (q inbox) selectFrom(scope constructs.Construct, bus awsevents.EventBus, prefix string, rules []pattern.Rule) {
-	var arns []*string
 	for _, r := range rules {
-		rule := newRule(scope, bus.EventBusName(), prefix, r, awsevents.CfnRule_TargetProperty{
+		newRule(scope, bus.EventBusName(), prefix, r, awsevents.CfnRule_TargetProperty{
 			Id: text("queue"), Arn: q.queue.QueueArn(),
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: q.dead.QueueArn()},
 		})
-		arns = append(arns, rule.AttrArn())
 	}
 	for _, target := range []awssqs.Queue{q.queue, q.dead} {
-		target.AddToResourcePolicy(putBy("events.amazonaws.com", target, arns))
+		target.AddToResourcePolicy(putByRules(target, bus.EventBusName(), prefix))
 	}
 }
 
-// putBy lets a service put messages into the queue on behalf of the sources.
-func putBy(service string, q awssqs.Queue, sources []*string) awsiam.PolicyStatement {
+// putByRules lets EventBridge put messages into the queue on behalf of our rules on the bus; nil is the default bus. There may be
+// more rules than a queue's policy can name.
+func putByRules(q awssqs.Queue, bus *string, prefix string) awsiam.PolicyStatement {
+	stack := awscdk.Stack_Of(q)
+	parts := []*string{text("arn:aws:events:"), stack.Region(), text(":"), stack.Account(), text(":rule/")}
+	if bus != nil {
+		parts = append(parts, bus, text("/"))
+	}
+	rules := awscdk.Fn_Join(text(""), ptr(append(parts, text(prefix+"-*"))))
 	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(text(service), nil)},
+		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(text("events.amazonaws.com"), nil)},
 		Actions:    texts("sqs:SendMessage"), Resources: &[]*string{q.QueueArn()},
-		Conditions: &map[string]any{"ArnEquals": map[string]any{"aws:SourceArn": sources}},
+		Conditions: &map[string]any{"ArnLike": map[string]any{"aws:SourceArn": rules}},
 	})
 }
+
+func ptr[T any](value T) *T { return &value }
 
 // newRule makes a rule in the state that its events need.
 func newRule(scope constructs.Construct, bus *string, prefix string, r pattern.Rule, target awsevents.CfnRule_TargetProperty) awsevents.CfnRule {

@@ -10,12 +10,12 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
-// newRoles makes the roles that keyturn assumes in an account: one that reads the clusters' keys and roles, some of which can
-// be read from within the account only, and, if wished, one that undoes scheduled deletions.
-func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Account) {
+// newRoles makes the roles of an account: the one that reads the clusters' keys and roles, some of which can be read from within
+// the account only; if wished, the one that undoes scheduled deletions; and those of clusters for which keys are made.
+func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Account) awscdk.Stack {
 	n := names{d}
 	if !slices.Contains(n.readerAccounts(), a.ID) {
-		return
+		return nil
 	}
 	name := n.of("roles-" + a.ID)
 	stack := awscdk.NewStack(app, text(name), props(d, deployment.Place{Account: a.ID, Region: deployment.GlobalRegion}, name,
@@ -48,6 +48,12 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingEvent))}),
 			allow("kms:CancelKeyDeletion kms:EnableKey", keys...))
 	}
+	for _, k := range d.CMEKKeys {
+		if k.Account == a.ID {
+			newClusterRole(stack, d, k)
+		}
+	}
+	return stack
 }
 
 // readKey is what keyturn reads of a key.

@@ -3,7 +3,6 @@ package stack
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
@@ -12,8 +11,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/constructs-go/constructs/v10"
 
-	"github.com/keyturn/keyturn/functions/alerting"
-	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 )
@@ -36,41 +33,25 @@ func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	if place == d.Hub {
 		s.topic = awssns.Topic_FromTopicArn(s.stack, text("Operations"), text("arn:aws:sns:"+region+":"+a.ID+":"+n.of("operations")))
 	} else {
-		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations) // an alarm can only tell a topic of its own Region
+		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations, true) // an alarm can only tell a topic of its own Region
 	}
-	rules := pattern.Forwarded(slices.Concat(rotation.Subscribes, alerting.Subscribes), s.scope())
+	rules := d.Rules(a, region)
 	trail := s.trailCheck(code, rules)
 	s.forward(rules, trail)
-	if a.Heartbeat && region == d.HeartbeatRegion(a) {
+	if a.Heartbeat == region {
 		s.heartbeat()
 	}
 	return s.stack
 }
 
-func (s *spoke) scope() pattern.Scope {
-	scope := pattern.Scope{
-		Roles:    s.d.Roles(),
-		Own:      []string{s.reader(s.account.ID), s.repairer(s.account.ID)},
-		OwnRules: s.of(""),
-		Global:   s.region == deployment.GlobalRegion,
-	}
-	for _, key := range s.account.Keys {
-		if key.Location() == s.region {
-			scope.Keys = append(scope.Keys, key)
-		}
-	}
-	return scope
-}
-
 // forward makes the rules that send events to the hub's bus.
 func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
-	dead := newDeadLetters(s.stack, "DeadLetters", s.of("forward-dead"))
+	dead := newDeadLetters(s.stack, "DeadLetters", s.of("forward-dead"), days(keepDays))
 	role := newRole(s.stack, "Forwarder", s.of("forward-"+s.region), "keyturn: puts events on the hub's bus",
 		service("events.amazonaws.com", map[string]any{
 			"StringEquals": map[string]any{"aws:SourceAccount": s.account.ID},
 			"ArnLike":      map[string]any{"aws:SourceArn": "arn:aws:events:" + s.region + ":" + s.account.ID + ":rule/" + s.of("*")},
 		}), allow("events:PutEvents", s.busARN()))
-	var arns []*string
 	for _, r := range rules {
 		rule := newRule(s.stack, nil, s.d.Name, r, awsevents.CfnRule_TargetProperty{
 			Id: text("hub"), Arn: text(s.busARN()), RoleArn: role.RoleArn(),
@@ -78,9 +59,8 @@ func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
 		})
 		// Without a trail no rule would ever see a call: that fails first.
 		rule.Node().AddDependency(trail)
-		arns = append(arns, rule.AttrArn())
 	}
-	dead.AddToResourcePolicy(putBy("events.amazonaws.com", dead, arns))
+	dead.AddToResourcePolicy(putByRules(dead, nil, s.d.Name))
 	newAlarm(s.stack, s.names, s.topic, notEmpty("forward-dead-letters-"+s.region, dead,
 		"Events could not be forwarded to keyturn's hub. The messages' attribute ERROR_CODE says why; after mending, send them to the queues of the hub by hand or let the next sweep find what they meant."))
 }
@@ -97,8 +77,9 @@ func (s *spoke) trailCheck(code Code, rules []pattern.Rule) awscdk.CustomResourc
 				because("Which trails there are, and in which Region and account they live, is what is to be found out."),
 		},
 	})
-	// Changed rules are checked by a new resource: one that fails while it is updated would fail in the rollback as well.
+	// What has changed is checked by a new resource: one that fails while it is updated would fail in the rollback as well.
 	digest := sha256.New()
+	digest.Write([]byte(s.account.Trail))
 	for _, r := range rules {
 		digest.Write([]byte(r.Pattern))
 	}
@@ -119,7 +100,7 @@ func (s *spoke) heartbeat() {
 		Description: text("keyturn's canary: nothing is encrypted with it; its tag is changed every hour"), EnableKeyRotation: yes(),
 		PendingWindowInDays: number(7), KeyPolicy: keyPolicy(administration(s.account.ID)),
 	})
-	dead := newDeadLetters(s.stack, "HeartbeatDeadLetters", s.of("heartbeat-dead"))
+	dead := newDeadLetters(s.stack, "HeartbeatDeadLetters", s.of("heartbeat-dead"), awscdk.Duration_Hours(number(2)))
 	role := newRole(s.stack, "Heartbeat", s.of("heartbeat"), "keyturn: changes the canary key's tag",
 		scheduler(deployment.Place{Account: s.account.ID, Region: s.region}),
 		allowOn(key.AttrArn(), "kms:TagResource"), allowOn(dead.QueueArn(), "sqs:SendMessage"))

@@ -44,7 +44,7 @@ func TestOnlyTheRegionOfIAMForwardsItsCalls(t *testing.T) {
 }
 
 func TestTheHeartbeatTagsACanaryKeyEveryHour(t *testing.T) {
-	made := templates(t)["keyturn-spoke-111122223333-eu-west-1"]
+	made := templates(t)["keyturn-spoke-111122223333-us-east-1"]
 	schedules := made.of("AWS::Scheduler::Schedule")
 	if len(schedules) != 1 {
 		t.Fatalf("there are %d schedules, want 1", len(schedules))
@@ -57,7 +57,7 @@ func TestTheHeartbeatTagsACanaryKeyEveryHour(t *testing.T) {
 	if input := arn(s.property("Target", "Input")); input != want {
 		t.Errorf("the schedule's input is %s, want %s", input, want)
 	}
-	if others := templates(t)["keyturn-spoke-111122223333-us-east-1"].of("AWS::Scheduler::Schedule"); len(others) > 0 {
+	if others := templates(t)["keyturn-spoke-111122223333-eu-west-1"].of("AWS::Scheduler::Schedule"); len(others) > 0 {
 		t.Errorf("another Region of the account has a heartbeat too: %v", others)
 	}
 }
@@ -68,10 +68,15 @@ func TestAKeyForAClusterIsAsTheSetUpPageAsks(t *testing.T) {
 		`"Principal":{"AWS":"arn:aws:iam::111122223333:role/orders-cmek"},"Resource":"*","Sid":"crdb-cmek-kms"}`
 	key := primary.Resources[primary.of("AWS::KMS::Key")[0]]
 	if key.property("MultiRegion") != true || key.property("EnableKeyRotation") != true || key.property("RotationPeriodInDays") != 365.0 ||
-		key.DeletionPolicy != "Retain" || !strings.Contains(compact(key.property("KeyPolicy")), cluster) {
+		key.DeletionPolicy != "RetainExceptOnCreate" || !strings.Contains(compact(key.property("KeyPolicy")), cluster) {
 		t.Errorf("the primary key is %s (%s)", compact(key.Properties), key.DeletionPolicy)
 	}
-	role := primary.Resources[primary.of("AWS::IAM::Role")[0]]
+	var role resource
+	for _, r := range templates(t)["keyturn-roles-111122223333"].Resources {
+		if r.property("RoleName") == "orders-cmek" {
+			role = r
+		}
+	}
 	const trust = `{"Statement":[{"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"5f3c1f0e-58c2-4d2a-9a3e-0c1b9a7d2e41"}},` +
 		`"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::777788889999:root"}}],"Version":"2012-10-17"}`
 	if got := compact(role.property("AssumeRolePolicyDocument")); got != trust {

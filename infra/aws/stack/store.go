@@ -15,7 +15,8 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon"
 )
 
-// newLedger makes the table that remembers what was done and what is open. It survives the stack.
+// newLedger makes the table that remembers what was done and what is open. It survives the stack, unless
+// the stack never came to be.
 func newLedger(scope constructs.Construct) awsdynamodb.Table {
 	attribute := func(name string, kind awsdynamodb.AttributeType) *awsdynamodb.Attribute {
 		return &awsdynamodb.Attribute{Name: text(name), Type: kind}
@@ -29,7 +30,7 @@ func newLedger(scope constructs.Construct) awsdynamodb.Table {
 		},
 		DeletionProtection:  yes(),
 		TimeToLiveAttribute: text(amazon.ExpiresAttribute),
-		RemovalPolicy:       awscdk.RemovalPolicy_RETAIN,
+		RemovalPolicy:       awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE,
 	})
 	table.AddGlobalSecondaryIndex(&awsdynamodb.GlobalSecondaryIndexProps{
 		IndexName:      text(amazon.DueIndex),
@@ -50,7 +51,7 @@ func newArchive(scope constructs.Construct, a deployment.Archive) awss3.Bucket {
 		Versioned: yes(), ObjectLockEnabled: yes(), ObjectLockDefaultRetention: retention, EnforceSSL: yes(),
 		MinimumTLSVersion: jsii.Number(1.2), BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
 		Encryption: awss3.BucketEncryption_S3_MANAGED, ObjectOwnership: awss3.ObjectOwnership_BUCKET_OWNER_ENFORCED,
-		RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
+		RemovalPolicy: awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE,
 	})
 	accept(bucket, "AwsSolutions-S1", "Objects are locked and versioned, so access logs would add reads only; CloudTrail's data events record those where they are wanted.")
 	return bucket
@@ -66,17 +67,18 @@ func newSecret(scope constructs.Construct, id, name, description string) awssecr
 	return secret
 }
 
-// newTopic makes a topic with its direct subscribers. It is not encrypted with a KMS key: through the AWS managed key
+// newTopic makes a topic with its direct subscribers, open to CloudWatch alarms or not. It is not encrypted with a KMS key: through the AWS managed key
 // CloudWatch cannot publish, and any other key would be one more that silences alarms when it is disabled.
-func newTopic(scope constructs.Construct, id, name string, subscribers deployment.Subscribers) awssns.Topic {
+func newTopic(scope constructs.Construct, id, name string, subscribers deployment.Subscribers, alarms bool) awssns.Topic {
 	topic := awssns.NewTopic(scope, text(id), &awssns.TopicProps{TopicName: text(name), DisplayName: text(name), EnforceSSL: yes()})
-	stack := awscdk.Stack_Of(scope)
-	topic.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Sid:        text("Alarms"),
-		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(text("cloudwatch.amazonaws.com"), nil)},
-		Actions:    texts("sns:Publish"), Resources: &[]*string{topic.TopicArn()},
-		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": stack.Account()}},
-	}))
+	if alarms {
+		topic.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Sid:        text("Alarms"),
+			Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(text("cloudwatch.amazonaws.com"), nil)},
+			Actions:    texts("sns:Publish"), Resources: &[]*string{topic.TopicArn()},
+			Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": awscdk.Stack_Of(scope).Account()}},
+		}))
+	}
 	for _, address := range subscribers.Email {
 		topic.AddSubscription(awssnssubscriptions.NewEmailSubscription(text(address), nil))
 	}

@@ -70,7 +70,7 @@ func full(t *testing.T) deployment.Deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Repair = true
+	d.Repair, d.Mode = true, deployment.Follow
 	d.CMEKKeys[0].PrimaryKey = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 	return d
 }
@@ -93,21 +93,25 @@ func templates(t *testing.T) map[string]template {
 		synthesize(d, directory)
 		fullOnce.directory, fullOnce.templates = directory, map[string]template{}
 		for _, file := range files(t, directory) {
-			var made template
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(data, &made)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			fullOnce.templates[strings.TrimSuffix(filepath.Base(file), ".template.json")] = made
+			fullOnce.templates[strings.TrimSuffix(filepath.Base(file), ".template.json")] = read(t, file)
 		}
 	})
 	if fullOnce.templates == nil {
 		t.Fatal("the deployment could not be synthesized: see the first test that failed")
 	}
 	return fullOnce.templates
+}
+
+func read(t *testing.T, file string) (made template) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &made)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func TestMain(m *testing.M) {
