@@ -150,7 +150,7 @@ type CMEKKey struct {
 func Load(file string) (Deployment, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return Deployment{}, fmt.Errorf("read %s: %w; begin with a copy of infra/aws/keyturn.example.yaml", file, err)
+		return Deployment{}, fmt.Errorf("%w; begin with a copy of infra/aws/keyturn.example.yaml", err)
 	}
 	d, err := Parse(data)
 	if err != nil {
@@ -179,7 +179,7 @@ func (d *Deployment) fill() {
 	or(&d.Archive.RetentionDays, 400)
 	or(&d.Archive.Lock, LockGovernance)
 	or(&d.LogDays, 90)
-	if watched := func(a Account) bool { return a.ID == d.Hub.Account }; !slices.ContainsFunc(d.Accounts, watched) {
+	if watched := func(a Account) bool { return a.ID == d.Hub.Account }; !slices.ContainsFunc(d.Accounts, watched) && d.Hub.Account != "" {
 		d.Accounts = append(d.Accounts, Account{ID: d.Hub.Account}) // the rules there are ours
 	}
 	for i := range d.Accounts {

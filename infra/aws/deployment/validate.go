@@ -33,7 +33,7 @@ func (d Deployment) Validate() error {
 	v.account("hub.account", d.Hub.Account)
 	v.region("hub.region", d.Hub.Region)
 	v.check(uuidPattern.MatchString(d.CockroachDB.OrganizationID), "cockroachdb.organization_id", d.CockroachDB.OrganizationID,
-		"write the organization's id, a UUID in lower case: it is shown at CockroachDB Cloud under Organization → Information")
+		"write the organization's id, a UUID in lower case, as GET /api/v1/organization of the Cloud API shows it")
 	if d.CockroachDB.Server != "" {
 		v.https("cockroachdb.server", d.CockroachDB.Server)
 	}

@@ -48,7 +48,7 @@ func NewApp(d deployment.Deployment, code Code, directory string) awscdk.App {
 }
 
 // props are those of a stack in the place.
-func props(d deployment.Deployment, place deployment.Place, name, description string) *awscdk.StackProps {
+func props(place deployment.Place, name, description string) *awscdk.StackProps {
 	return &awscdk.StackProps{
 		StackName:   text(name),
 		Description: text(description),

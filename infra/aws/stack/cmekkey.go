@@ -21,7 +21,7 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 			continue // The replicas can be made once the primary is there.
 		}
 		name := n.of("key-" + k.Name + "-" + region)
-		stack := awscdk.NewStack(app, text(name), props(d, deployment.Place{Account: k.Account, Region: region}, name,
+		stack := awscdk.NewStack(app, text(name), props(deployment.Place{Account: k.Account, Region: region}, name,
 			"keyturn: a key for cluster "+k.Name+" in "+region))
 		stack.AddStackDependency(roles, nil) // the key's policy names the cluster's role
 		if i == 0 {

@@ -40,7 +40,7 @@ const archivePrefix = "archive"
 func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk.Stack {
 	n := names{d}
 	h := &hub{names: n, code: code}
-	h.stack = awscdk.NewStack(app, text(n.hub()), props(d, d.Hub, n.hub(), "keyturn: the functions, their ledger and archive, topics and alarms"))
+	h.stack = awscdk.NewStack(app, text(n.hub()), props(d.Hub, n.hub(), "keyturn: the functions, their ledger and archive, topics and alarms"))
 
 	h.bus = h.newBus()
 	h.table = newLedger(h.stack)

@@ -18,7 +18,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 		return nil
 	}
 	name := n.of("roles-" + a.ID)
-	stack := awscdk.NewStack(app, text(name), props(d, deployment.Place{Account: a.ID, Region: deployment.GlobalRegion}, name,
+	stack := awscdk.NewStack(app, text(name), props(deployment.Place{Account: a.ID, Region: deployment.GlobalRegion}, name,
 		"keyturn: the roles that read the keys and roles of clusters in this account"))
 	var keys []string
 	for _, key := range a.Keys {

@@ -29,7 +29,7 @@ func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	name := n.of("spoke-" + a.ID + "-" + region)
 	place := deployment.Place{Account: a.ID, Region: region}
 	s := &spoke{names: n, account: a, region: region}
-	s.stack = awscdk.NewStack(app, text(name), props(d, place, name, "keyturn: forwards what happens to keys here to the hub"))
+	s.stack = awscdk.NewStack(app, text(name), props(place, name, "keyturn: forwards what happens to keys here to the hub"))
 	if place == d.Hub {
 		s.topic = awssns.Topic_FromTopicArn(s.stack, text("Operations"), text("arn:aws:sns:"+region+":"+a.ID+":"+n.of("operations")))
 	} else {
