@@ -16,6 +16,7 @@ type record struct {
 	EventTime          string     `json:"eventTime"`
 	EventID            string     `json:"eventID"`
 	AWSRegion          string     `json:"awsRegion"`
+	SourceIPAddress    string     `json:"sourceIPAddress"`
 	RecipientAccountID string     `json:"recipientAccountId"`
 	ErrorCode          string     `json:"errorCode"`
 	ErrorMessage       string     `json:"errorMessage"`
@@ -137,6 +138,18 @@ func setParameter(e *cmek.Event, word, text string) {
 
 // nothingMore is the reader of records about what stands above keys and roles.
 func nothingMore(*notice, *cmek.Event) error { return nil }
+
+// serviceOfRecord reads which service of AWS made a call for somebody: CloudTrail then gives its name in place of an address.
+func serviceOfRecord(n *notice, e *cmek.Event) error {
+	r := &n.Detail.record
+	for _, name := range []string{r.SourceIPAddress, r.UserIdentity.InvokedBy} {
+		if strings.HasSuffix(name, awsDomain) {
+			setParameter(e, "via", name)
+			break
+		}
+	}
+	return nil
+}
 
 // roleOfRecord reads calls about a role. IAM's records list no resources; a call that was denied may name the role in its
 // error message alone.

@@ -151,6 +151,26 @@ func TestTheKeyIsFoundWhereverAnEditionPutsIt(t *testing.T) {
 	}
 }
 
+func TestTheServiceThatMadeACallAboutARuleIsTold(t *testing.T) {
+	const service, address = "cloudformation.amazonaws.com", "192.0.2.0"
+	direct := string(read(t, "testdata/cloudtrail-events-putrule.json"))
+	through := string(read(t, "testdata/cloudtrail-events-putrule-by-cloudformation.json"))
+	sourceIs := func(name string) string { return `"sourceIPAddress": "` + name + `"` }
+	const invokedByService = `"invokedBy": "` + service + `"`
+	for _, tc := range []struct{ name, payload, want string }{
+		{"a person's call", direct, ""},
+		{"a person's call whose user agent pretends", strings.Replace(direct, `"userAgent": "`, `"userAgent": "`+service+" ", 1), ""},
+		{"a service's call", through, service},
+		{"a service's call without invokedBy", strings.Replace(through, invokedByService, `"x": ""`, 1), service},
+		{"a service's call with an address", strings.Replace(through, sourceIs(service), sourceIs(address), 1), service},
+		{"a call by AWS itself", strings.NewReplacer(sourceIs(service), sourceIs("AWS Internal"), invokedByService, `"invokedBy": "AWS Internal"`).Replace(through), ""},
+	} {
+		if got := decodeOne(t, tc.payload).Parameters["via"]; got != tc.want {
+			t.Errorf("%s came via %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
 func TestADirtyButReadablePayloadIsStillUnderstood(t *testing.T) {
 	clean := string(read(t, "testdata/kms-cmk-rotation-automatic.json"))
 	for name, payload := range map[string]string{

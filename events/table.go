@@ -114,6 +114,9 @@ var understood = []entry{
 	call("aws.events", "DisableRule", cmek.RuleChanged),
 	call("aws.events", "DeleteRule", cmek.RuleChanged),
 	call("aws.events", "RemoveTargets", cmek.RuleChanged),
+	// The same target id with another ARN diverts every event of the rule
+	// (docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html).
+	call("aws.events", "PutTargets", cmek.RuleChanged),
 }
 
 func kmsNotice(detailType string, change cmek.Change, read reader) entry {
@@ -132,6 +135,8 @@ func call(source, name string, change cmek.Change) entry {
 		read = keyOfRecord
 	case "aws.iam":
 		read = roleOfRecord
+	case "aws.events":
+		read = serviceOfRecord
 	}
 	return entry{Row{source, apiCall, name, change, change, false}, read}
 }
@@ -233,5 +238,6 @@ var facts = map[string][]struct {
 		{request, "state", "state"},
 		{request, "eventPattern", "event_pattern"},
 		{request, "ids", "targets"},
+		{request, "targets", "targets"},
 	},
 }

@@ -194,6 +194,8 @@ func Assess(e cmek.Event, f Facts) Assessment {
 		}
 		a.Recovery = a.Recovery && (f.Effect == nil || !f.Effect.CutsOff && !f.Effect.Exposes)
 		a.Consequence = effect(f.Effect, f.Usage.InUse(), r.consequence)
+	case byDeployment(e, f) && a.Severity == cmek.Info:
+		a.Consequence = "Deployments do this. Nothing is lost if this one was meant."
 	case e.Change == cmek.UseRefused:
 		a.Incident = refused(e)
 	case r.recovery && (!f.KeyKnown || !f.Key.State.Unusable()):
@@ -260,9 +262,7 @@ func rated(r risk, e cmek.Event, f Facts) cmek.Severity {
 			s = cmek.Medium
 		}
 	case cmek.RuleChanged:
-		if f.OurRule {
-			s = cmek.Critical
-		}
+		s = ofRule(s, e, f)
 	case cmek.UseRefused:
 		switch {
 		case startsWith(e.Error, passing...):
@@ -284,6 +284,25 @@ func rated(r risk, e cmek.Event, f Facts) cmek.Severity {
 		}
 	}
 	return s
+}
+
+// ofRule is the severity of a change of an event rule. Deployments put our own rules and their targets, so that is told to
+// nobody; what they take away may be missing by mistake.
+func ofRule(s cmek.Severity, e cmek.Event, f Facts) cmek.Severity {
+	switch call := lastSegment(e.Source); {
+	case !f.OurRule:
+		return s
+	case !byDeployment(e, f):
+		return cmek.Critical
+	case call == "PutTargets", call == "PutRule" && e.Parameters["state"] != "DISABLED":
+		return cmek.Info
+	}
+	return cmek.Medium
+}
+
+// byDeployment reports whether CloudFormation changed a rule of our own.
+func byDeployment(e cmek.Event, f Facts) bool {
+	return f.OurRule && e.Parameters["via"] == "cloudformation.amazonaws.com"
 }
 
 // usualRotationDays is the period that AWS KMS takes unless told otherwise
@@ -371,6 +390,8 @@ func summary(r risk, e cmek.Event, f Facts) string {
 		line = fmt.Sprintf("Somebody tried and failed (%s) at %s: %s", e.Error, lowerFirst(about(e)), e.Change)
 	case e.Error != "":
 		line += " (" + e.Error + ")"
+	case byDeployment(e, f):
+		line += " by a CloudFormation deployment"
 	case !changesPolicy(e.Change) || f.Effect == nil:
 	case f.Effect.CutsOff && f.Effect.Exposes:
 		line += ", which cuts clusters off and lets somebody else in"

@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ var severityTable = []struct {
 	change          cmek.Change
 	want            severities
 	parameters      map[string]string
-	facts           func(*Facts)
+	given           func(*cmek.Event, *Facts)
 }{
 	{"RK-01", "the deletion of a key is scheduled", cmek.DeletionWasScheduled, critical, nil, nil},
 	{"RK-02", "a key is disabled", cmek.KeyWasDisabled, critical, nil, nil},
@@ -82,7 +83,19 @@ var severityTable = []struct {
 	{"RK-16", "a replica is created", cmek.KeyReplicated, medium, nil, nil},
 	{"RK-17", "a trail is stopped", cmek.TrailChanged, everybodys(high), nil, nil},
 	{"RK-17", "an event rule is disabled", cmek.RuleChanged, everybodys(high), nil, nil},
-	{"RK-17", "an event rule of our own is disabled", cmek.RuleChanged, everybodys(critical), nil, func(f *Facts) { f.OurRule = true }},
+	{"RK-17", "an event rule of our own is disabled", cmek.RuleChanged, everybodys(critical), nil, ourRule("DisableRule", "")},
+	{"RK-17", "a rule of our own is put", cmek.RuleChanged, everybodys(critical), map[string]string{"state": "ENABLED"}, ourRule("PutRule", "")},
+	{"RK-17", "a rule of our own gets targets", cmek.RuleChanged, everybodys(critical), nil, ourRule("PutTargets", "")},
+	{"RK-17", "another service deletes a rule of our own", cmek.RuleChanged, everybodys(critical), nil, ourRule("DeleteRule", "config.amazonaws.com")},
+	{"RK-17", "a deployment puts a rule of our own", cmek.RuleChanged, info, map[string]string{"state": "ENABLED"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own that takes read-only calls, too", cmek.RuleChanged, info, map[string]string{"state": "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own without a word on its state", cmek.RuleChanged, info, nil, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment gives targets to a rule of our own", cmek.RuleChanged, info, nil, ourRule("PutTargets", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own, but disabled", cmek.RuleChanged, everybodys(medium), map[string]string{"state": "DISABLED"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment disables a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("DisableRule", cloudFormation)},
+	{"RK-17", "a deployment deletes a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("DeleteRule", cloudFormation)},
+	{"RK-17", "a deployment takes targets from a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("RemoveTargets", cloudFormation)},
+	{"RK-17", "a deployment puts somebody else's rule", cmek.RuleChanged, everybodys(high), map[string]string{"via": cloudFormation}, nil},
 	// Without a cluster that is known to use the key nobody can be called a stranger. A failed use changes nothing; that of a
 	// cluster is RK-19.
 	{"RK-18", "a stranger uses the key", cmek.UseUnexpected, severities{cmek.High, None, None, None, None, None}, nil, nil},
@@ -102,13 +115,25 @@ var withoutEvent = map[string]string{
 	"RK-21": "CockroachDB Cloud's audit log, which needs an Organization Admin", "RK-22": "rotation's own alarms",
 }
 
-func showing(state cmek.KeyState) func(*Facts) {
-	return func(f *Facts) { f.Key, f.KeyKnown = cmek.Key{State: state}, true }
+func showing(state cmek.KeyState) func(*cmek.Event, *Facts) {
+	return func(_ *cmek.Event, f *Facts) { f.Key, f.KeyKnown = cmek.Key{State: state}, true }
 }
 
-func does(e Effect) func(*Facts) { return func(f *Facts) { f.Effect = &e } }
+func does(e Effect) func(*cmek.Event, *Facts) {
+	return func(_ *cmek.Event, f *Facts) { f.Effect = &e }
+}
 
-func byTheCluster(f *Facts) { f.ByCluster = true }
+func byTheCluster(_ *cmek.Event, f *Facts) { f.ByCluster = true }
+
+// ourRule: the call is about a rule of our own, and came via a service or "".
+func ourRule(call, via string) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) {
+		f.OurRule = true
+		made := ruleCall(e.ID, call, via)
+		maps.Copy(made.Parameters, e.Parameters)
+		e.Source, e.Parameters = made.Source, made.Parameters
+	}
+}
 
 func TestSeverityFollowsTheCatalogOfRiskyChanges(t *testing.T) {
 	inUse := Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1", Name: "orders"}}, Complete: true}
@@ -128,10 +153,10 @@ func TestSeverityFollowsTheCatalogOfRiskyChanges(t *testing.T) {
 			{"usage unknown, and the call failed", unknown, "AccessDenied", row.want.unknownFailed},
 		} {
 			facts := Facts{Usage: cell.usage}
-			if row.facts != nil {
-				row.facts(&facts)
+			e := cmek.Event{ID: "e-1", Change: row.change, Key: key, Error: cell.code, Parameters: maps.Clone(row.parameters)}
+			if row.given != nil {
+				row.given(&e, &facts)
 			}
-			e := cmek.Event{ID: "e-1", Change: row.change, Key: key, Error: cell.code, Parameters: row.parameters}
 			a := Assess(e, facts)
 			if a.Severity != cell.want || a.Entry != row.entry {
 				t.Errorf("%s: %s (%s) is %s of %s, want %s", row.entry, row.sentence, cell.condition, a.Severity, a.Entry, cell.want)
@@ -139,6 +164,19 @@ func TestSeverityFollowsTheCatalogOfRiskyChanges(t *testing.T) {
 			if cell.condition == "in use" && a.Unused != row.want.unused && row.entry != "RK-18" {
 				t.Errorf("%s: %s would be %s if the key was not in use, want %s", row.entry, row.sentence, a.Unused, row.want.unused)
 			}
+		}
+	}
+}
+
+func TestOnlyADeploymentOfOurOwnRulesIsSaidToBeOne(t *testing.T) {
+	for _, row := range []struct {
+		ours bool
+		via  string
+		want bool
+	}{{true, cloudFormation, true}, {true, "", false}, {false, cloudFormation, false}} {
+		summary := Assess(ruleCall("e-1", "DeleteRule", row.via), Facts{OurRule: row.ours}).Summary
+		if said := strings.Contains(summary, "by a CloudFormation deployment"); said != row.want {
+			t.Errorf("for a call via %q about a rule of our own (%t) it reads %q; a deployment is said: %t, want %t", row.via, row.ours, summary, said, row.want)
 		}
 	}
 }
@@ -224,12 +262,13 @@ func FuzzAssess(f *testing.F) {
 		f.Add(string(change), string(key), "", "", "7", uint8(i))
 		f.Add(string(change), "", "AccessDenied", role, "", uint8(255-i))
 	}
+	f.Add(string(cmek.RuleChanged), "", "", "", cloudFormation, uint8(4))
 	words := []cmek.Severity{None, cmek.Info, cmek.Low, cmek.Medium, cmek.High, cmek.Critical}
 	states := []cmek.KeyState{cmek.KeyEnabled, cmek.KeyDisabled, cmek.KeyDeletionScheduled, cmek.KeyNotFound, "", "new"}
 	f.Fuzz(func(t *testing.T, change, uri, code, name, parameter string, bits uint8) {
 		is := func(n int) bool { return bits>>n&1 == 1 }
 		e := cmek.Event{ID: name, Change: cmek.Change(change), Key: cmek.KeyURI(uri), Role: name, Issuer: code, Parameters: map[string]string{}}
-		for _, word := range []string{"pending_window_days", "rotation_period_days", "expiration_model", "rule", "trail", "target", "policy_arn"} {
+		for _, word := range []string{"pending_window_days", "rotation_period_days", "expiration_model", "rule", "via", "state", "trail", "target", "policy_arn"} {
 			e.Parameters[word] = parameter
 		}
 		facts := Facts{Usage: Usage{Complete: is(0)}, KeyKnown: is(1), Key: cmek.Key{State: states[int(bits)%len(states)]}, OurRule: is(2), ByCluster: is(3)}

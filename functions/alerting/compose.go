@@ -128,7 +128,8 @@ func wayBackOutside(e cmek.Event) []string {
 		return []string{"aws cloudtrail start-logging --name " + trail,
 			"aws cloudtrail get-event-selectors --trail-name " + trail + "   # KMS must not be excluded"}
 	case cmek.RuleChanged:
-		return []string{"Deploy keyturn's infrastructure again, or: aws events enable-rule --name " + rule}
+		return []string{"Deploy keyturn's infrastructure again, or: aws events enable-rule --name " + rule,
+			"aws events list-targets-by-rule --rule " + rule + "   # do its events still go where they should?"}
 	case cmek.GuardRailsChanged:
 		return []string{strings.TrimSpace("In the organization's management account, look at what was changed, and undo it if it keeps the clusters' role from KMS or STS: policy " +
 			quoted(e.Parameters["policy_id"]) + " " + quoted(e.Parameters["target"])), checkClusters}

@@ -62,6 +62,31 @@ func TestTheLogTellsHowLongAfterItsEventAnAlertWasOut(t *testing.T) {
 	}
 }
 
+// cloudFormation is how CloudTrail names CloudFormation.
+const cloudFormation = "cloudformation.amazonaws.com"
+
+// ruleCall is a call about a rule of our own, via a service or "".
+func ruleCall(id, call, via string) cmek.Event {
+	return event(id, cmek.RuleChanged, of(""), func(e *cmek.Event) {
+		e.Source = "aws.events/AWS API Call via CloudTrail/" + call
+		e.Parameters = map[string]string{"rule": "keyturn-kms-calls", "via": via}
+	})
+}
+
+func TestADeploymentOfOurRulesIsInTheLogAndToldToNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		log := w.logged()
+		w.happens(ruleCall("e-1", "PutRule", cloudFormation))
+		w.happens(ruleCall("e-2", "PutTargets", cloudFormation))
+		w.want("after a deployment")
+		if n := len(log("nobody needs to hear of it")); n != 2 {
+			t.Errorf("the log has %d lines about the deployment, want one for each call", n)
+		}
+		w.happens(ruleCall("e-3", "PutTargets", ""))
+		w.want("after somebody changed a target by hand", "[CRITICAL] Event rule keyturn-kms-calls was changed")
+	})
+}
+
 const heartbeatRole = "keyturn-heartbeat"
 
 // beats is the hourly sign of life.

@@ -81,6 +81,9 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 		{"trail-stopped", func(_ *testing.T, w *world) {
 			w.happens(event("e-1", cmek.TrailChanged, of(""), with("trail", "main")))
 		}},
+		{"rule-deleted-by-deployment", func(_ *testing.T, w *world) {
+			w.happens(ruleCall("e-1", "DeleteRule", cloudFormation))
+		}},
 		{"repaired", func(_ *testing.T, w *world) {
 			w.Repairer = w.repair
 			w.happens(w.isScheduled("e-1"))
