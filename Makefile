@@ -34,7 +34,7 @@ test: need-go need-node ## Run the tests (Go and Node)
 	go test ./...
 
 .PHONY: e2e
-e2e: need-go ## Run the built Lambda binaries against moto_server and the simulators
+e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
 	@scripts/need.sh moto_server "pip install 'moto[server]'" aws "pip install awscli"
 	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./internal/amazon/... ./internal/local/...
 

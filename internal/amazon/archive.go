@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // S3's answers to a conditional write (docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
@@ -56,7 +57,8 @@ func (a *Archive) PutIfAbsent(ctx context.Context, name string, data []byte) err
 			IfNoneMatch: aws.String("*"),
 			// A bucket with a default retention takes no object without one
 			// (docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html).
-			ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
+			ChecksumAlgorithm: types.ChecksumAlgorithmSha256, // the header that a bucket with default retention asks for
+			ChecksumSHA256:    aws.String(base64.StdEncoding.EncodeToString(sum[:])),
 		})
 		switch {
 		case err == nil:

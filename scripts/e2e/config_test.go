@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
 func TestAWrongConfigurationIsAnInitErrorThatNamesEveryVariable(t *testing.T) {
@@ -21,7 +23,7 @@ func TestAWrongConfigurationIsAnInitErrorThatNamesEveryVariable(t *testing.T) {
 			"KEYTURN_LEDGER is not set", "KEYTURN_ARCHIVE is not set", "KEYTURN_API_KEY_SECRET is not set",
 			"KEYTURN_ALERTS_TOPIC is not set", "KEYTURN_OPERATIONS_TOPIC is not set",
 		}},
-		{"everything is wrong", slices.Concat(lambdaEnvironment(rotationFunction), []string{
+		{"everything is wrong", slices.Concat(lambdaEnvironment(functionProperties{FunctionName: "keyturn-rotation-tick"}), []string{
 			"KEYTURN_LEDGER=s3://keyturn", "KEYTURN_ARCHIVE=dynamodb://keyturn",
 			"KEYTURN_ALERTS_TOPIC=alerts", "KEYTURN_OPERATIONS_TOPIC=operations", "KEYTURN_API_KEY_SECRET=keyturn",
 			"COCKROACH_SERVER=http://cockroachlabs.cloud", "KEYTURN_REQUEST_RATE=11", "KEYTURN_LOG_LEVEL=loud", "KEYTURN_MODE=drive",
@@ -33,7 +35,7 @@ func TestAWrongConfigurationIsAnInitErrorThatNamesEveryVariable(t *testing.T) {
 			"KEYTURN_SETTLE is 48h", "KEYTURN_IN_FLIGHT is 0", "KEYTURN_SWEEP_EVERY is -1m", "KEYTURN_CONCURRENCY is 1000",
 			"KEYTURN_POLL is 0s", "KEYTURN_GRACE is -10m",
 		}},
-		{"nothing can be read", slices.Concat(lambdaEnvironment(rotationFunction), []string{
+		{"nothing can be read", slices.Concat(lambdaEnvironment(functionProperties{FunctionName: "keyturn-rotation-tick"}), []string{
 			"KEYTURN_LEDGER=keyturn", "KEYTURN_ARCHIVE=s3:keyturn", "KEYTURN_API_KEY_SECRET=keyturn",
 			"KEYTURN_ALERTS_TOPIC=" + topic, "KEYTURN_OPERATIONS_TOPIC=" + topic, "KEYTURN_REQUEST_RATE=many",
 			"KEYTURN_SETTLE=5 minutes", "KEYTURN_IN_FLIGHT=few", "KEYTURN_SWEEP_EVERY=15", "KEYTURN_CONCURRENCY=1.5",
@@ -45,7 +47,7 @@ func TestAWrongConfigurationIsAnInitErrorThatNamesEveryVariable(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLambda(t, rotationFunction, tc.environment...)
+			l := newLambda(t, deployment.Rotation, tc.environment...)
 			_, err := l.invoke([]byte("{}"), 5*time.Second)
 			if !errors.Is(err, errInit) {
 				t.Fatalf("the first invocation ends with %v, want an init error", err)

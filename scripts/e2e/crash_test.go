@@ -87,8 +87,9 @@ func TestARotationIsFollowedOnceAlthoughTheProcessIsKilled(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := oneCluster(t)
-			s.followThrough(&fault{when: tc.when, matches: tc.step, act: s.lambda.kill})
-			if n := s.lambda.starts(); n < 2 {
+			f := &fault{when: tc.when, matches: tc.step, act: func(c call) { c.by.kill() }}
+			s.followThrough(f)
+			if n := f.victim.starts(); n < 2 {
 				t.Errorf("there was %d process, want a second after the first was killed", n)
 			}
 		})
@@ -122,7 +123,7 @@ func oneCluster(t *testing.T) *scene {
 	seed := simulator.DefaultSeed()
 	seed.Clusters = slices.DeleteFunc(seed.Clusters, func(c simulator.ClusterSeed) bool { return c.Name != "ledger-eu" })
 	s := newScene(t, seed)
-	s.tickTime = 5 * time.Second
+	s.clock.timeout = 5 * time.Second
 	return s
 }
 

@@ -57,10 +57,10 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 	before := s.wire.count()
 	ids := map[string]string{} // by the case's name
 	for _, m := range bad {
-		ids[m.name] = s.account.send(m.body)
+		ids[m.name] = s.account.send(s.events.queue, m.body)
 	}
 	for _, m := range good {
-		ids[m.name] = s.account.send(m.body)
+		ids[m.name] = s.account.send(s.events.queue, m.body)
 	}
 	batch, failed, err := s.events.poll()
 	must(t, err, "hand over the batch")
@@ -68,7 +68,7 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 		t.Fatalf("the batch has %d messages, want all %d", len(batch), len(ids))
 	}
 	for _, m := range bad {
-		lines := s.lambda.log.lines(ids[m.name])
+		lines := s.events.lambda.log.lines(ids[m.name])
 		if !slices.Contains(failed, ids[m.name]) {
 			t.Errorf("%s: the message is not among the failures of the batch", m.name)
 		}
@@ -81,7 +81,7 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 			t.Errorf("%s: the message failed; want it to be done with", m.name)
 		}
 	}
-	if lines := s.lambda.log.lines(sampleKey); len(lines) != 1 || !strings.Contains(lines[0], "no known cluster uses the key") {
+	if lines := s.events.lambda.log.lines(sampleKey); len(lines) != 1 || !strings.Contains(lines[0], "no known cluster uses the key") {
 		t.Errorf("of the key that nobody uses the log says %q, want one line that says so", lines)
 	}
 	for _, c := range s.wire.since(before) {
@@ -91,8 +91,8 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 	}
 
 	var dead []string
-	s.until("the bad messages are in the dead-letter queue", 40*time.Second, func() string {
-		if dead = append(dead, s.account.drain(s.account.dead)...); len(dead) < len(bad) {
+	s.until("the bad messages are in the dead-letter queue", 60*time.Second, func() string {
+		if dead = append(dead, s.account.drain(s.account.queueNamed("rotation-event-dead"))...); len(dead) < len(bad) {
 			return "some of the bad messages"
 		}
 		return ""
@@ -108,7 +108,7 @@ func TestABadMessageGoesToTheDeadLetterQueueAloneAndSaysWhy(t *testing.T) {
 	if puts := s.world.PUTs(); len(puts) > 0 {
 		t.Errorf("the messages caused PUTs: %+v", puts)
 	}
-	if n := s.lambda.starts(); n != 1 {
+	if n := s.events.lambda.starts(); n != 1 {
 		t.Errorf("%d processes were needed, want 1 that survives everything", n)
 	}
 }
@@ -126,7 +126,7 @@ func TestAPayloadThatIsNoneOfOursIsAnErrorAndNotACrash(t *testing.T) {
 		{"a tick without its time", `{"keyturn":"tick","scheduled":"noon"}`, "RFC 3339"},
 		{"a notice that is cut short", notice(t, `"resources": [`, `"resources": "none", "were": [`), "payload.resources: got a string"},
 	} {
-		_, err := s.lambda.invoke([]byte(tc.payload), 10*time.Second)
+		_, err := s.events.lambda.invoke([]byte(tc.payload), 10*time.Second)
 		var failure *functionError
 		if !errors.As(err, &failure) || !strings.Contains(failure.Message, tc.reason) {
 			t.Errorf("%s: the answer is %v; want an error of the function that says %q", tc.name, err, tc.reason)
@@ -135,7 +135,7 @@ func TestAPayloadThatIsNoneOfOursIsAnErrorAndNotACrash(t *testing.T) {
 	if calls := s.wire.since(before); len(calls) > 0 {
 		t.Errorf("the payloads made the function call %v, want nothing", calls)
 	}
-	if n := s.lambda.starts(); n != 1 {
+	if n := s.events.lambda.starts(); n != 1 {
 		t.Errorf("%d processes were needed, want 1 that survives everything", n)
 	}
 }

@@ -21,8 +21,11 @@ import (
 // lambda runs a function's binary as AWS Lambda does: one process at a time, started when there is something to do, fed through the
 // Runtime API (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), killed at its deadline, replaced after its death.
 type lambda struct {
-	t           *testing.T
-	function    string
+	t *testing.T
+	// binary is the function's folder; name, arn and timeout are those of the deployed function.
+	binary      string
+	name, arn   string
+	timeout     time.Duration
 	environment []string
 	log         logbook
 
@@ -49,8 +52,8 @@ func (e *functionError) Error() string { return e.Type + ": " + e.Message }
 
 // newLambda makes a function with exactly this environment, which Lambda completes with the address of the Runtime API. Nothing
 // runs before the first invoke.
-func newLambda(t *testing.T, function string, environment ...string) *lambda {
-	l := &lambda{t: t, function: function, environment: environment}
+func newLambda(t *testing.T, binary string, environment ...string) *lambda {
+	l := &lambda{t: t, binary: binary, environment: environment}
 	t.Cleanup(l.kill)
 	return l
 }
@@ -60,7 +63,7 @@ func (l *lambda) invoke(payload []byte, timeout time.Duration) ([]byte, error) {
 	l.mu.Lock()
 	if l.sandbox == nil || l.sandbox.dead() {
 		l.started++
-		l.sandbox = startSandbox(l.t, l.function, l.environment, &l.log)
+		l.sandbox = startSandbox(l)
 	}
 	l.invoked++
 	s, id := l.sandbox, fmt.Sprintf("8476a536-e9f4-11e8-9739-%012d", l.invoked)
@@ -88,14 +91,6 @@ func (l *lambda) invoke(payload []byte, timeout time.Duration) ([]byte, error) {
 		s.kill()
 		return nil, errTimedOut
 	}
-}
-
-// tick invokes the function as EventBridge Scheduler does.
-func (l *lambda) tick(timeout time.Duration) error {
-	payload := fmt.Sprintf(`{"keyturn":"tick","schedule":"arn:aws:scheduler:%s:%s:schedule/keyturn/%s","scheduled":%q}`,
-		region, accountID, l.function, time.Now().UTC().Format(time.RFC3339))
-	_, err := l.invoke([]byte(payload), timeout)
-	return err
 }
 
 // kill ends the process with SIGKILL, wherever it is, and returns when it is gone.
@@ -139,18 +134,15 @@ type answer struct {
 	failure *functionError
 }
 
-func startSandbox(t *testing.T, function string, environment []string, log io.Writer) *sandbox {
-	s := &sandbox{
-		arn:  "arn:aws:lambda:" + region + ":" + accountID + ":function:keyturn-" + function,
-		next: make(chan *invocation), ended: make(chan struct{}),
-	}
-	api := httptest.NewServer(s.runtimeAPI(log))
-	cmd := exec.Command(filepath.Join(binaries, function))
+func startSandbox(l *lambda) *sandbox {
+	s := &sandbox{arn: l.arn, next: make(chan *invocation), ended: make(chan struct{})}
+	api := httptest.NewServer(s.runtimeAPI(&l.log))
+	cmd := exec.Command(filepath.Join(binaries, l.binary))
 	// Nothing of the tests' own environment gets in.
-	cmd.Env = append([]string{"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(api.URL, "http://")}, environment...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append([]string{"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(api.URL, "http://")}, l.environment...)
+	cmd.Stdout, cmd.Stderr = &l.log, &l.log
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("start the Lambda binary: %v", err)
+		l.t.Fatalf("start the Lambda binary: %v", err)
 	}
 	s.process = cmd.Process
 	go func() {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
 // What TestMain made for all tests.
@@ -22,12 +24,8 @@ var (
 	motoEndpoint string // http://127.0.0.1:PORT
 )
 
-// The functions under test, by their folders.
-const (
-	rotationFunction = "rotation"
-	alertingFunction = "alerting"
-	notifyFunction   = "notify"
-)
+// folders are the functions that the tests run, by their folders.
+var folders = []string{deployment.Rotation, deployment.Alerting, deployment.Notify}
 
 func enabled() bool { return os.Getenv("KEYTURN_E2E") == "1" }
 
@@ -41,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// run builds the binaries and starts moto_server before the tests, and takes all of it away after them.
+// run builds the binaries, synthesizes the templates and starts moto_server before the tests, and takes all of it away after them.
 func run(m *testing.M) (code int, err error) {
 	if !enabled() {
 		return m.Run(), nil // Each test skips itself and says why.
@@ -55,10 +53,13 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(binaries) }()
-	for _, function := range []string{rotationFunction, alertingFunction, notifyFunction} {
+	for _, function := range folders {
 		if err := build(function); err != nil {
 			return 1, err
 		}
+	}
+	if err := synthesize(binaries); err != nil {
+		return 1, err
 	}
 	moto, err := startMoto()
 	if err != nil {
@@ -68,7 +69,13 @@ func run(m *testing.M) (code int, err error) {
 		_ = moto.Process.Kill()
 		_ = moto.Wait()
 	}()
-	return m.Run(), nil
+	if testing.Verbose() {
+		printStandIns()
+	}
+	if code = m.Run(); code == 0 {
+		err = checkCalls()
+	}
+	return code, err
 }
 
 // build makes a function's Lambda binary for this machine, with the command that the Makefile builds the released one with.

@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -22,10 +20,10 @@ type mapping struct {
 	account *account
 	queue   queue
 	lambda  *lambda
-	// timeout is the function's; 0 means 30 s.
-	timeout time.Duration
-	// secrets may not be in the function's log, besides those that every function gets.
-	secrets []string
+	// batch is the most messages of one invocation, concurrency the most invocations at a time.
+	batch, concurrency int
+	// partial says that of a batch only the messages that failed come back.
+	partial bool
 	// bodies are the messages that the function was given, none of which may be in its log either.
 	bodies []string
 }
@@ -33,7 +31,7 @@ type mapping struct {
 // poll takes a batch from the queue, invokes the function, and deletes the messages that did not fail. It returns the ids of
 // the messages of the batch and of those that failed.
 func (m *mapping) poll() (batch, failed []string, err error) {
-	messages := m.account.receive(m.queue)
+	messages := m.account.receive(m.queue, m.batch)
 	if len(messages) == 0 {
 		return nil, nil, nil
 	}
@@ -45,6 +43,18 @@ func (m *mapping) poll() (batch, failed []string, err error) {
 		}
 	}
 	return batch, failed, err
+}
+
+// rush takes as many batches as Lambda works on at a time, and reports whether any message was handled.
+func (m *mapping) rush() (busy bool, err error) {
+	for range m.concurrency {
+		batch, failed, err := m.poll()
+		busy = busy || len(batch) > len(failed)
+		if err != nil || len(batch) == 0 {
+			return busy, err
+		}
+	}
+	return busy, nil
 }
 
 // sqsRecord is a message as Lambda hands it to a function (docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
@@ -73,9 +83,12 @@ func (m *mapping) invoke(messages []sqstypes.Message) (failed []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	reply, err := m.lambda.invoke(payload, cmp.Or(m.timeout, 30*time.Second))
+	reply, err := m.lambda.invoke(payload, m.lambda.timeout)
 	if err != nil {
 		return nil, err
+	}
+	if !m.partial {
+		return nil, nil
 	}
 	var response lambdaevents.SQSEventResponse
 	if err := json.Unmarshal(reply, &response); err != nil {
@@ -90,21 +103,21 @@ func (m *mapping) invoke(messages []sqstypes.Message) (failed []string, err erro
 	return failed, nil
 }
 
-// checkLog makes sure that the function's log holds no secret and no piece of a message body that is longer than a quotation.
-func (m *mapping) checkLog() {
+// checkLog makes sure that the function's log holds no secret and no piece of these bodies that is longer than a quotation.
+func (l *lambda) checkLog(bodies []string) {
 	// A log line quotes by escaping; without backslashes both look alike.
 	plain := func(text string) string { return strings.ReplaceAll(text, `\`, "") }
-	log := plain(m.lambda.log.String())
-	for _, secret := range append([]string{simulator.SampleAPIKey, secretAccessKey, sessionToken}, m.secrets...) {
+	log := plain(l.log.String())
+	for _, secret := range []string{simulator.SampleAPIKey, secretAccessKey, sessionToken, slackPath, routingKey, signingKey} {
 		if strings.Contains(log, secret) {
-			m.t.Errorf("the log of %s holds a secret", m.lambda.function)
+			l.t.Errorf("the log of %s holds a secret", l.name)
 		}
 	}
 	const quotation = 200
-	for _, body := range m.bodies {
+	for _, body := range bodies {
 		for body := plain(body); len(body) > quotation; body = body[quotation:] {
 			if strings.Contains(log, body[:quotation]) {
-				m.t.Errorf("the log of %s holds a piece of a message body: %s", m.lambda.function, body[:quotation])
+				l.t.Errorf("the log of %s holds a piece of a message body: %s", l.name, body[:quotation])
 				break
 			}
 		}

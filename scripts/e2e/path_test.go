@@ -28,7 +28,7 @@ func TestARotationIsFollowedFromTheBusToTheEvidence(t *testing.T) {
 	time.Sleep(time.Second) // The on-demand rotation takes half of it.
 	s.deliver(2)
 	const notices = 2 * 2 * 2
-	if got := s.account.waiting(s.account.events); got != notices {
+	if got := s.account.waiting(s.events.queue); got != notices {
 		t.Errorf("%d notices are in the queue, want %d: two of each signal of each rotation, and not the call RotateKeyOnDemand", got, notices)
 	}
 
@@ -43,7 +43,7 @@ func TestARotationIsFollowedFromTheBusToTheEvidence(t *testing.T) {
 	if len(s.troubles) > 0 {
 		t.Errorf("invocations failed: %v", s.troubles)
 	}
-	if rest := s.account.drain(s.account.dead); len(rest) > 0 {
+	if rest := s.account.drain(s.account.queueNamed("rotation-event-dead")); len(rest) > 0 {
 		t.Errorf("%d messages went to the dead-letter queue", len(rest))
 	}
 }
@@ -51,7 +51,7 @@ func TestARotationIsFollowedFromTheBusToTheEvidence(t *testing.T) {
 func TestAnIdleTickCostsOneRequest(t *testing.T) {
 	s := newScene(t, simulator.DefaultSeed())
 	before := s.wire.count()
-	must(t, s.tick(), "tick")
+	must(t, s.clock.tick(), "tick")
 	calls := s.wire.since(before)
 	if len(calls) != 1 || calls[0].String() != "dynamodb Query" {
 		t.Errorf("an idle tick made the requests %v, want one query of the ledger", calls)

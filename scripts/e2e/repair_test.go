@@ -18,17 +18,14 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// The settings with which alerting undoes scheduled deletions. The role alone allows it, and does not ask for it.
-const (
-	repairRole = "KEYTURN_REPAIR_ROLE=arn:aws:iam::{account}:role/keyturn-repair"
-	repair     = "KEYTURN_REPAIR=true"
-)
+// repairRole alone does not ask alerting to undo scheduled deletions.
+const repairRole = "KEYTURN_REPAIR_ROLE=arn:aws:iam::{account}:role/keyturn-repair"
 
 // aboutRepair is in every message about a repair that was made, or was not: the runbook's section.
 const aboutRepair = "#repair"
 
 func TestAScheduledDeletionOfAKeyInUseIsUndoneOnceADay(t *testing.T) {
-	w := newWatch(t, simulator.DefaultSeed(), repair, repairRole)
+	w := newWatchOf(t, repairing, simulator.DefaultSeed())
 
 	w.scheduleDeletion(sharedKey)
 	scheduled := w.deliver(1)
@@ -77,7 +74,7 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 	)
 	seed := simulator.DefaultSeed()
 	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: unusedKey, AgeDays: 10})
-	w := newWatch(t, seed, repair, repairRole)
+	w := newWatchOf(t, repairing, seed)
 
 	// People are at work on one key, another was disabled before, and the cluster of a third is revoked.
 	must(t, w.ledger.Declare(t.Context(), sharedKey, ledger.Declaration{Since: time.Now(), By: "ana", Reason: "it may have leaked"}), "declare an incident")
@@ -153,18 +150,20 @@ func (w *watch) checkRepairs(when string, want []string) {
 		case c.String() == "sts AssumeRole":
 			form, err := url.ParseQuery(string(c.body))
 			must(w.t, err, "read AssumeRole")
-			roles = append(roles, form.Get("RoleArn"))
+			if role := form.Get("RoleArn"); role != roleARN(w.account.name+"-reader") {
+				roles = append(roles, role)
+			}
 		case c.service == "kms" && !reads(c.operation):
 			made = append(made, c.operation)
-			if strings.Contains(c.signed, accessKeyID) {
-				w.t.Errorf("%s: alerting called %s as itself, want as the repair role", when, c.operation)
+			if role := w.account.roleOf(c); role != "repair" {
+				w.t.Errorf("%s: alerting called %s as %s, want as the repair role", when, c.operation, role)
 			}
 		}
 	}
 	if !slices.Equal(made, want) {
 		w.t.Errorf("%s: alerting called %v, want %v", when, made, want)
 	}
-	wantRoles := []string{"arn:aws:iam::" + accountID + ":role/keyturn-repair"}
+	wantRoles := []string{roleARN(w.account.name + "-repair")}
 	if len(want) == 0 {
 		wantRoles = nil
 	}

@@ -7,10 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-
-	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -20,11 +16,12 @@ import (
 type watch struct {
 	*scene
 	// alerting reaches the world through a wire of its own.
-	alerting     *mapping
-	alertingWire *wire
-	notify       map[notify.Kind]*mapping
-	receiver     *receiver
-	// refusals counts the calls that AWS refused; see emitRefused.
+	alerting      *mapping
+	alertingClock *clock
+	alertingWire  *wire
+	notify        map[notify.Kind]*mapping
+	receiver      *receiver
+	// refusals counts the calls that AWS refused; see refused.
 	refusals int
 }
 
@@ -38,63 +35,41 @@ var alertingSettings = []string{
 // newWatch sets up a watch with settings for alerting besides those above.
 func newWatch(t *testing.T, seed simulator.Seed, more ...string) *watch {
 	t.Helper()
-	s := newScene(t, seed, "KEYTURN_MODE=observe")
-	w := &watch{scene: s, alertingWire: &wire{t: t}, notify: map[notify.Kind]*mapping{}, receiver: newReceiver(t)}
+	return newWatchOf(t, plain, seed, more...)
+}
+
+// newWatchOf is newWatch with another variant of the deployment.
+func newWatchOf(t *testing.T, v variant, seed simulator.Seed, more ...string) *watch {
+	t.Helper()
+	s := newSceneOf(t, v, seed, "KEYTURN_MODE=observe")
+	a := s.account
+	w := &watch{scene: s, alertingWire: &wire{t: t, account: a}, notify: map[notify.Kind]*mapping{}, receiver: newReceiver(t)}
 	w.world.Events() // What happened before is nobody's alert.
 
-	// The real ones are longer; a message that failed comes back as soon as this.
-	redelivery := map[string]string{"VisibilityTimeout": "2"}
-	changes := s.account.createQueue("changes", redelivery)
-	s.account.createRule(alertingFunction, changes, alerting.Subscribes)
-	w.alerting = w.function(alertingFunction, changes, slices.Concat(
-		endpoints(s.world, w.alertingWire), s.account.environment(), alertingSettings,
-		[]string{"KEYTURN_ORGANIZATION_ID=" + seed.Organization.ID, "AWS_ENDPOINT_URL_STS=" + w.alertingWire.to("sts", toMoto(t))}, more))
-
+	w.alerting = a.feed(a.function("alerting-event", s.world, w.alertingWire, slices.Concat(alertingSettings, more)...))
+	w.alertingClock = a.clock(a.function("alerting-tick", s.world, w.alertingWire, slices.Concat(alertingSettings, more)...))
 	for _, kind := range channels {
-		q := s.account.createQueue(string(kind), redelivery)
-		_, err := sns.NewFromConfig(s.account.config).Subscribe(t.Context(), &sns.SubscribeInput{
-			TopicArn: &s.account.alerts, Protocol: aws.String("sqs"), Endpoint: &q.arn,
-		})
-		must(t, err, "subscribe channel "+string(kind))
-		w.notify[kind] = w.function(notifyFunction, q, w.channelEnvironment(kind))
+		name := "notify-" + string(kind)
+		a.store(name, map[notify.Kind]string{notify.Slack: w.receiver.url + slackPath, notify.PagerDuty: routingKey, notify.Webhook: signingKey}[kind])
+		url := map[notify.Kind]string{notify.PagerDuty: w.receiver.url + "/v2/enqueue", notify.Webhook: w.receiver.url + "/hook"}[kind]
+		w.notify[kind] = a.feed(a.function(name, s.world, w.alertingWire,
+			"KEYTURN_CHANNEL_URL="+url, "KEYTURN_ALLOW_LOOPBACK=true", "KEYTURN_LOG_LEVEL=DEBUG"))
 	}
 	return w
-}
-
-// function makes a function that the queue feeds.
-func (w *watch) function(name string, q queue, environment []string) *mapping {
-	l := newLambda(w.t, name, slices.Concat(lambdaEnvironment(name), environment)...)
-	m := &mapping{t: w.t, account: w.account, queue: q, lambda: l, secrets: []string{slackPath, routingKey, signingKey}}
-	w.t.Cleanup(m.checkLog)
-	return m
-}
-
-// channelEnvironment configures notify for a channel of the receiver, and stores the channel's secret.
-func (w *watch) channelEnvironment(kind notify.Kind) []string {
-	secret := map[notify.Kind]string{notify.Slack: w.receiver.url + slackPath, notify.PagerDuty: routingKey, notify.Webhook: signingKey}[kind]
-	url := map[notify.Kind]string{notify.PagerDuty: w.receiver.url + "/v2/enqueue", notify.Webhook: w.receiver.url + "/hook"}[kind]
-	name := w.account.name + "-" + string(kind)
-	w.account.createSecret(name, secret)
-	return []string{
-		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.alertingWire.to("secretsmanager", toMoto(w.t)),
-		"AWS_ENDPOINT_URL=http://127.0.0.1:1", // Nothing else may be called.
-		"KEYTURN_CHANNEL=" + string(kind), "KEYTURN_CHANNEL_SECRET=" + name, "KEYTURN_CHANNEL_URL=" + url,
-		"KEYTURN_ALLOW_LOOPBACK=true", "KEYTURN_LOG_LEVEL=DEBUG",
-	}
 }
 
 // step lets every queue and alerting's clock invoke their functions once, and reports whether any message was handled.
 func (w *watch) step() (busy bool) {
 	w.t.Helper()
-	poll := func(m *mapping) {
-		batch, failed, err := m.poll()
-		busy = busy || len(batch) > len(failed)
+	rush := func(m *mapping) {
+		handled, err := m.rush()
+		busy = busy || handled
 		w.note(err)
 	}
-	poll(w.alerting)
-	w.note(w.alerting.lambda.tick(w.tickTime))
+	rush(w.alerting)
+	w.note(w.alertingClock.tick())
 	for _, kind := range channels {
-		poll(w.notify[kind])
+		rush(w.notify[kind])
 	}
 	return busy
 }

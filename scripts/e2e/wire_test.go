@@ -15,10 +15,12 @@ import (
 	"time"
 )
 
-// wire is what the function reaches the world through: a reverse proxy in front of each service, which notes every call and
+// wire is what functions reach the world through: a reverse proxy in front of each service, which notes every call and
 // strikes where a fault was laid.
 type wire struct {
 	t *testing.T
+	// account is whose functions they are; it records what they need permission for.
+	account *account
 
 	mu      sync.Mutex
 	calls   []call
@@ -26,7 +28,7 @@ type wire struct {
 	outages map[string]outage // by service
 }
 
-// call is one request of the function.
+// call is one request of a function.
 type call struct {
 	// service is cloud (the CockroachDB Cloud API), kms, dynamodb, s3, sns, sts, iam or secretsmanager.
 	service string
@@ -36,6 +38,8 @@ type call struct {
 	at        time.Time
 	// signed is the header Authorization: at AWS it names the access key of the caller.
 	signed string
+	// by is the function.
+	by *lambda
 }
 
 func (c call) String() string { return c.service + " " + c.operation }
@@ -54,8 +58,10 @@ const (
 type fault struct {
 	when    moment
 	matches func(call) bool
-	act     func()
+	act     func(call)
 	struck  bool
+	// victim is the function whose call it struck.
+	victim *lambda
 }
 
 // outage is what befalls every call of a service while it lasts. The service hears of none.
@@ -118,20 +124,23 @@ func (w *wire) since(n int) []call {
 
 func (w *wire) count() int { return len(w.since(0)) }
 
-// to returns the URL at which the function reaches the service.
-func (w *wire) to(service string, backend http.Handler) string {
+// to returns the URL at which a function reaches the service.
+func (w *wire) to(service string, backend http.Handler, by *lambda) string {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler) // The function died while it was sending.
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		c := call{service, operation(r, body), body, time.Now(), r.Header.Get("Authorization")}
+		c := call{service, operation(r, body), body, time.Now(), r.Header.Get("Authorization"), by}
 		w.note(c)
 		w.suffer(r.Context(), service)
 		w.strike(arriving, c)
 		reply := httptest.NewRecorder()
 		backend.ServeHTTP(reply, r)
+		if service == "sts" {
+			w.account.heard(c, reply.Body.Bytes())
+		}
 		w.strike(answered, c)
 		for name, values := range reply.Header() {
 			rw.Header()[name] = values
@@ -144,6 +153,9 @@ func (w *wire) to(service string, backend http.Handler) string {
 }
 
 func (w *wire) note(c call) {
+	if err := w.account.record(c); err != nil {
+		w.t.Error(err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, c)
@@ -158,10 +170,10 @@ func (w *wire) strike(when moment, c call) {
 		return
 	}
 	f := w.faults[i]
-	f.struck = true
+	f.struck, f.victim = true, c.by
 	w.mu.Unlock()
 	if f.act != nil {
-		f.act()
+		f.act(c)
 	}
 	panic(http.ErrAbortHandler)
 }
