@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -107,6 +105,20 @@ func newAccount(t *testing.T, v variant) *account {
 	return a
 }
 
+// giveRolePolicies makes a role of the kinds of policies that a role can have, none of which changes what it may do with keys.
+func (a *account) giveRolePolicies(role string) {
+	const harmless = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"tag:GetResources","Resource":"*"}]}`
+	client := iam.NewFromConfig(a.config)
+	_, err := client.PutRolePolicy(a.t.Context(), &iam.PutRolePolicyInput{
+		RoleName: &role, PolicyName: aws.String("inline"), PolicyDocument: aws.String(harmless),
+	})
+	must(a.t, err, "give role an inline policy")
+	managed, err := client.CreatePolicy(a.t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("attached"), PolicyDocument: aws.String(harmless)})
+	must(a.t, err, "create policy")
+	_, err = client.AttachRolePolicy(a.t.Context(), &iam.AttachRolePolicyInput{RoleName: &role, PolicyArn: managed.Policy.Arn})
+	must(a.t, err, "attach policy")
+}
+
 // configOf is how the tests themselves call AWS in the Region.
 func configOf(t *testing.T, region string) amazon.Config {
 	env := map[string]string{
@@ -129,9 +141,10 @@ func (a *account) prepareAccount() {
 			_, err := iam.NewFromConfig(a.config).CreateRole(a.t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: &trust})
 			must(a.t, err, "create role "+name)
 		}
+		a.giveRolePolicies("orders-cmek")
 		_, err := a.s3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(codeBucket)})
 		must(a.t, err, "create bucket of the code")
-		for _, function := range append(slices.Clone(folders), deployment.TrailCheck) {
+		for _, function := range folders {
 			// Nobody runs it; the binary is on this machine.
 			_, err := a.s3.PutObject(a.t.Context(), &s3.PutObjectInput{
 				Bucket: aws.String(codeBucket), Key: aws.String(function + ".zip"), Body: strings.NewReader(emptyZip),

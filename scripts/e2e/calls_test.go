@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"flag"
@@ -51,7 +52,6 @@ func (i *identities) learn(physical map[string]string, values map[string]map[str
 	defer i.mu.Unlock()
 	for id, name := range physical {
 		i.named[name] = id
-		i.named[roleARN(name)] = id
 	}
 	for id, attributes := range values {
 		i.named[attributes["Ref"]] = id
@@ -97,7 +97,7 @@ func (i *identities) record(c call) error {
 	for _, r := range resources {
 		name, ok := i.named[r.name]
 		if !ok {
-			name = r.name
+			name = strings.ReplaceAll(r.name, i.scene+"-", "")
 		}
 		recording.lines[role+" "+action+" "+name+r.part] = true
 	}
@@ -110,8 +110,8 @@ type target struct{ name, part string }
 // permissionFor is the action of IAM that the call needs, and on what.
 func permissionFor(c call) (action string, resources []target) {
 	var named struct {
-		TableName, IndexName, KeyID, SecretID string
-		RequestItems                          map[string]any
+		TableName, IndexName, KeyID, SecretID, Name, TrailName string
+		RequestItems                                           map[string]any
 	}
 	_ = json.Unmarshal(c.body, &named) // What it does not name is "".
 	form, _ := url.ParseQuery(string(c.body))
@@ -140,6 +140,8 @@ func permissionFor(c call) (action string, resources []target) {
 		one(named.KeyID, "")
 	case "secretsmanager":
 		one(named.SecretID, "")
+	case "cloudtrail":
+		one(cmp.Or(named.Name, named.TrailName, "*"), "")
 	case "sns":
 		one(form.Get("TopicArn"), "")
 	case "sts":

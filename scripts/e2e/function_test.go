@@ -43,20 +43,24 @@ type scheduleProperties struct {
 // takeFunctions reads what is run from what was deployed.
 func (a *account) takeFunctions(d deployed) {
 	for _, p := range propertiesOf[functionProperties](a.t, d, lambdaFunction) {
-		a.functions[strings.TrimPrefix(p.FunctionName, a.name+"-")] = p
-		a.know(p.FunctionName, p.Role)
+		a.takeFunction(p)
 	}
 	a.feeds = propertiesOf[mappingProperties](a.t, d, "AWS::Lambda::EventSourceMapping")
 	a.schedules = propertiesOf[scheduleProperties](a.t, d, "AWS::Scheduler::Schedule")
 }
 
-// function makes a function of the hub with its deployed environment, completed with the addresses of the world and with
+func (a *account) takeFunction(p functionProperties) {
+	a.functions[strings.TrimPrefix(p.FunctionName, a.name+"-")] = p
+	a.know(p.FunctionName, p.Role)
+}
+
+// function makes a deployed function with its deployed environment, completed with the addresses of the world and with
 // settings that make it quick.
 func (a *account) function(name string, world *simulator.World, w *wire, settings ...string) *lambda {
 	a.t.Helper()
 	p, ok := a.functions[name]
 	if !ok {
-		a.t.Fatalf("the hub has no function %s", name)
+		a.t.Fatalf("no function %s is deployed", name)
 	}
 	l := newLambda(a.t, strings.TrimSuffix(p.Code.S3Key, ".zip"))
 	l.name, l.arn = name, functionARN(p.FunctionName)
@@ -97,6 +101,7 @@ func endpoints(world *simulator.World, w *wire, by *lambda) []string {
 		"AWS_ENDPOINT_URL_S3=" + w.to("s3", moto, by),
 		"AWS_ENDPOINT_URL_SNS=" + w.to("sns", moto, by),
 		"AWS_ENDPOINT_URL_IAM=" + w.to("iam", moto, by),
+		"AWS_ENDPOINT_URL_CLOUDTRAIL=" + w.to("cloudtrail", moto, by),
 		"AWS_ENDPOINT_URL_STS=" + w.to("sts", moto, by),
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.to("secretsmanager", moto, by),
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", // Nothing else may be called.

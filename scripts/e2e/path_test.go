@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,6 +46,24 @@ func TestARotationIsFollowedFromTheBusToTheEvidence(t *testing.T) {
 	}
 	if rest := s.account.drain(s.account.queueNamed("rotation-event-dead")); len(rest) > 0 {
 		t.Errorf("%d messages went to the dead-letter queue", len(rest))
+	}
+}
+
+func TestAKeyThatWeMayNotReadIsToldToOperationsAndNothingIsSent(t *testing.T) {
+	s := newScene(t, simulator.DefaultSeed())
+	must(t, s.world.DenyKMS(string(sharedKey), true), "deny the key")
+	must(t, s.world.Rotate(string(sharedKey)), "rotate key")
+	s.deliver(1)
+	var messages []cmek.Alert
+	s.until("operations hear that the key cannot be read", 60*time.Second, func() string {
+		messages = append(messages, s.account.published()...)
+		if slices.ContainsFunc(messages, func(a cmek.Alert) bool { return a.Audience == cmek.Operations && a.Key == sharedKey }) {
+			return ""
+		}
+		return "a message to operations about the key"
+	})
+	if puts := s.world.PUTs(); len(puts) > 0 {
+		t.Errorf("%d PUTs were sent although the key could not be read", len(puts))
 	}
 }
 

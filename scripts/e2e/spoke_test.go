@@ -131,7 +131,10 @@ func (a *account) spoke(region string) *spoke {
 			target["Arn"] = s.toHub.arn
 		}
 	}
-	deploy(a.t, a.name+"-spoke", region, tmpl)
+	d := deploy(a.t, a.name+"-spoke", region, tmpl)
+	for _, p := range propertiesOf[functionProperties](a.t, d, lambdaFunction) {
+		a.takeFunction(p)
+	}
 	a.spokes[region] = s
 	return s
 }

@@ -28,7 +28,7 @@ var standIns = []standIn{
 	{"AWS::S3::BucketPolicy", "as above", false},
 	{"AWS::CloudWatch::Alarm", "moto_server has no metrics to watch.", false},
 	{"AWS::Logs::MetricFilter", "moto_server has no metrics to make.", false},
-	{"Custom::KeyturnTrailCheck", "moto_server would run the function in Docker, and has no trail.", false},
+	{"Custom::KeyturnTrailCheck", "moto_server would run the function in Docker; one test plays CloudFormation.", false},
 	{"", "AWS::Events::EventBus: moto_server cannot Ref it; its name is put there.", false},
 	{"", "The default bus: all installations share moto_server's one account, so each has a bus of its own in each Region for its spoke's rules.", false},
 	{"", "From a spoke's rule to the hub's bus: moto_server would forward without time and resources; the rule's target is a queue, of which forward puts each event on the hub's bus. There it has another id, and the hub's Region.", false},

@@ -181,8 +181,8 @@ func (w *wire) strike(when moment, c call) {
 // operation names what a request asks for: AWS' JSON protocols say it in X-Amz-Target, its query protocol in the form field
 // Action (docs.aws.amazon.com/sns/latest/api/API_Publish.html); REST services only have method and path.
 func operation(r *http.Request, body []byte) string {
-	if _, name, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
-		return name
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		return target[strings.LastIndexByte(target, '.')+1:]
 	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		if form, err := url.ParseQuery(string(body)); err == nil && form.Has("Action") {

@@ -98,7 +98,8 @@ func (h *hub) rotation() {
 		name: rotationTick, description: "keyturn: follows rotations through, and looks for those that no event told of",
 		code: h.code(h.stack, deployment.Rotation), seconds: 55, memoryMB: 256, environment: environment,
 		permissions: []permission{
-			h.ledger(), h.due(), h.publish(), h.readAPIKey(), h.readKeys(),
+			h.ledger(), h.due(), h.readAPIKey(), h.readKeys(),
+			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
 			allowOn(h.archive.ArnForObjects(text(archivePrefix+"/*")), "s3:GetObject s3:PutObject").
 				because("Evidence is named when it is written."),
 		},
@@ -113,7 +114,9 @@ func (h *hub) alerting() {
 		"KEYTURN_OWN_RULES":       text(h.of("")),
 		"KEYTURN_HEARTBEAT_ROLE":  text(h.of("heartbeat")),
 	}
-	event := []permission{h.ledger(), h.publish(), h.readAPIKey(), h.readKeys()}
+	// What alerting says is for the owners.
+	tell := allowOn(h.alerts.TopicArn(), "sns:Publish")
+	event := []permission{h.ledger(), tell, h.readAPIKey(), h.readKeys()}
 	if h.d.Repair && len(h.repairAccounts()) > 0 {
 		own["KEYTURN_REPAIR"] = text("true")
 		own["KEYTURN_REPAIR_ROLE"] = text(h.repairer("{account}"))
@@ -130,7 +133,9 @@ func (h *hub) alerting() {
 	h.tickFunction(functionProps{
 		name: alertingTick, description: "keyturn: looks again at open incidents, and tells when they are over",
 		code: h.code(h.stack, deployment.Alerting), seconds: 55, memoryMB: 128, environment: environment,
-		permissions: []permission{h.ledger(), h.due(), h.publish(), h.readKeys()},
+		permissions: []permission{
+			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem"), h.due(), tell, h.readKeys(),
+		},
 	})
 }
 
@@ -159,10 +164,6 @@ func (h *hub) ledger() permission {
 
 func (h *hub) due() permission {
 	return allowOn(join("", h.table.TableArn(), "/index/"+amazon.DueIndex), "dynamodb:Query")
-}
-
-func (h *hub) publish() permission {
-	return permission{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}}
 }
 
 func (h *hub) readAPIKey() permission {

@@ -36,9 +36,11 @@ type role struct {
 
 // roles returns the roles of all stacks that are ours, in the order of their names. Roles of clusters are not: they have no
 // permissions.
-func roles(t *testing.T) (found []role) {
+func roles(t *testing.T) []role { t.Helper(); return rolesOf(t, templates(t)) }
+
+func rolesOf(t *testing.T, templates map[string]template) (found []role) {
 	t.Helper()
-	for name, made := range templates(t) {
+	for name, made := range templates {
 		for _, id := range append(made.of("AWS::IAM::Policy"), made.of("AWS::IAM::ManagedPolicy")...) {
 			t.Errorf("%s: policy %s stands beside the roles; the roles of a small deployment should hold all their permissions themselves", name, id)
 		}
