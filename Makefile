@@ -35,7 +35,7 @@ test: need-go need-node ## Run the tests (Go and Node)
 
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
-	@scripts/need.sh moto_server "pip install 'moto[server]'" aws "pip install awscli" cfn-lint "pip install cfn-lint"
+	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint"
 	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/local/...
 
 .PHONY: lint
