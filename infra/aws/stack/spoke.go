@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
@@ -47,11 +48,10 @@ func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 // forward makes the rules that send events to the hub's bus.
 func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
 	dead := newDeadLetters(s.stack, "DeadLetters", s.of("forward-dead"), days(keepDays))
+	// Only rules of this account can be given the role (iam:PassRole). That EventBridge says which rule it acts for when it
+	// assumes a role is not documented, so nothing is asked of that.
 	role := newRole(s.stack, "Forwarder", s.of("forward-"+s.region), "keyturn: puts events on the hub's bus",
-		service("events.amazonaws.com", map[string]any{
-			"StringEquals": map[string]any{"aws:SourceAccount": s.account.ID},
-			"ArnLike":      map[string]any{"aws:SourceArn": "arn:aws:events:" + s.region + ":" + s.account.ID + ":rule/" + s.of("*")},
-		}), allow("events:PutEvents", s.busARN()))
+		awsiam.NewServicePrincipal(text("events.amazonaws.com"), nil), allow("events:PutEvents", s.busARN()))
 	for _, r := range rules {
 		rule := newRule(s.stack, nil, s.d.Name, r, awsevents.CfnRule_TargetProperty{
 			Id: text("hub"), Arn: text(s.busARN()), RoleArn: role.RoleArn(),
