@@ -64,10 +64,10 @@ func (h *hub) tickFunction(p functionProps) {
 // scheduler trusts the schedules of the place
 // (docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html).
 func scheduler(p deployment.Place) awsiam.IPrincipal {
-	return service("scheduler.amazonaws.com", map[string]any{
+	return awsiam.NewServicePrincipal(text("scheduler.amazonaws.com"), &awsiam.ServicePrincipalOpts{Conditions: &map[string]any{
 		"StringEquals": map[string]any{"aws:SourceAccount": p.Account},
 		"ArnEquals":    map[string]any{"aws:SourceArn": "arn:aws:scheduler:" + p.Region + ":" + p.Account + ":schedule-group/default"},
-	})
+	}})
 }
 
 // tickPayload is what a tick brings. The two attributes stay the same when it is delivered twice

@@ -132,10 +132,6 @@ func documentOf(permissions []permission) awsiam.PolicyDocument {
 	return document
 }
 
-func service(name string, conditions map[string]any) awsiam.IPrincipal {
-	return awsiam.NewServicePrincipal(text(name), &awsiam.ServicePrincipalOpts{Conditions: &conditions})
-}
-
 // sessionsOf trusts the roles of another account, which need not exist yet.
 func sessionsOf(account string, roles []string) awsiam.IPrincipal {
 	return awsiam.NewPrincipalWithConditions(awsiam.NewAccountPrincipal(account),
