@@ -25,6 +25,7 @@ help: ## Show this list
 .PHONY: run
 run: need-go ## Watch a KMS rotation being followed through on this machine (Go only)
 	@mkdir -p bin
+	@echo "building bin/keyturn"
 	@go build -o bin/keyturn ./functions/keyturn
 	@bin/keyturn demo --dir .keyturn/demo
 

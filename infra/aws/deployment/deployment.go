@@ -86,6 +86,9 @@ type Account struct {
 	Trail string `yaml:"trail"`
 	// Heartbeat is the Region from which the whole path from this account is proved every hour, by a canary key; none if empty.
 	Heartbeat string `yaml:"heartbeat"`
+
+	// implied says that keyturn.yaml does not list the account: it is the hub's.
+	implied bool
 }
 
 // Values of Account.Trail.
@@ -117,8 +120,8 @@ type Channel struct {
 
 // Archive says how the evidence is kept.
 type Archive struct {
-	// RetentionDays is how long no object can be deleted; 400 if 0.
-	RetentionDays int `yaml:"retention_days"`
+	// RetentionDays is how long no object can be deleted; 400 if left out.
+	RetentionDays *int `yaml:"retention_days"`
 	// Lock is "governance" (the default) or "compliance", which nobody can shorten, not even the account's root user.
 	Lock string `yaml:"lock"`
 }
@@ -176,11 +179,11 @@ func Parse(data []byte) (Deployment, error) {
 func (d *Deployment) fill() {
 	or(&d.Name, "keyturn")
 	or(&d.Mode, Observe)
-	or(&d.Archive.RetentionDays, 400)
+	or(&d.Archive.RetentionDays, ptr(400))
 	or(&d.Archive.Lock, LockGovernance)
 	or(&d.LogDays, 90)
 	if watched := func(a Account) bool { return a.ID == d.Hub.Account }; !slices.ContainsFunc(d.Accounts, watched) && d.Hub.Account != "" {
-		d.Accounts = append(d.Accounts, Account{ID: d.Hub.Account}) // the rules there are ours
+		d.Accounts = append(d.Accounts, Account{ID: d.Hub.Account, implied: true}) // the rules there are ours
 	}
 	for i := range d.Accounts {
 		or(&d.Accounts[i].Trail, TrailChecked)
@@ -199,6 +202,8 @@ func or[T comparable](field *T, value T) {
 		*field = value
 	}
 }
+
+func ptr[T any](value T) *T { return &value }
 
 // GlobalRegion is where IAM and Organizations record their calls (docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html).
 const GlobalRegion = "us-east-1"

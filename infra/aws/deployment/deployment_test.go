@@ -54,7 +54,7 @@ operations: {sms: ["+15550100123"]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Name != "keyturn" || d.Mode != "observe" || d.LogDays != 90 || d.Archive.RetentionDays != 400 ||
+	if d.Name != "keyturn" || d.Mode != "observe" || d.LogDays != 90 || *d.Archive.RetentionDays != 400 ||
 		d.Archive.Lock != deployment.LockGovernance || d.Accounts[0].Trail != deployment.TrailChecked {
 		t.Errorf("defaults are not filled in: %+v", d)
 	}
@@ -92,7 +92,7 @@ channels:
   - name: slack-dead
     kind: slack
 tags: {"aws:team": x, owner: "a;b"}
-archive: {lock: soft, retention_days: -1}
+archive: {lock: soft, retention_days: 0}
 log_days: 42
 settings: {KEYTURN_MODE: follow, KEYTURN_SETLE: 1m, KEYTURN_SETTLE: soon, KEYTURN_IN_FLIGHT: "0"}
 cmek_keys:
@@ -113,7 +113,7 @@ cmek_keys:
 		`accounts[0].trail is "maybe"`, `accounts[1].id is "111122223333": list each account once`,
 		`alerts.email[0] is "Somebody <a@example.com>"`, `operations is missing: name at least one`,
 		`channels[0].url is "…": leave it out`, `channels[1].name is "slack": give each channel`, `channels[2].url is missing`,
-		`channels[3].kind is "pager": write slack or pagerduty or webhook`, `archive.lock is "soft"`, `archive.retention_days is "-1"`,
+		`channels[3].kind is "pager": write slack or pagerduty or webhook`, `archive.lock is "soft"`, `archive.retention_days is "0"`,
 		`log_days is "42"`, `settings is "KEYTURN_MODE": leave it out`, `settings is "KEYTURN_SETLE": write one of`,
 		`settings: KEYTURN_SETTLE`, `settings: KEYTURN_IN_FLIGHT`, `cmek_keys[0].account is "999900001111": list it under accounts`,
 		`accounts[2] is "222233334444": list its keys or roles, or leave the account out`,

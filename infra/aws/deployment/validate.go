@@ -40,6 +40,9 @@ func (d Deployment) Validate() error {
 	v.oneOf("mode", d.Mode, Observe, Follow)
 	v.check(len(d.Accounts) > 0, "accounts", "", "list at least one account with the keys that clusters use")
 	for i, a := range d.Accounts {
+		if a.implied {
+			continue
+		}
 		v.accountEntry(fmt.Sprintf("accounts[%d]", i), a, d, d.Accounts[:i])
 	}
 	v.check(len(d.Accounts) == 0 || len(d.Keys()) > 0 || len(d.CMEKKeys) > 0, "accounts", "",
@@ -49,7 +52,8 @@ func (d Deployment) Validate() error {
 	for i, c := range d.Channels {
 		v.channel(fmt.Sprintf("channels[%d]", i), c, d.Channels[:i])
 	}
-	v.check(d.Archive.RetentionDays >= 1 && d.Archive.RetentionDays <= 36500, "archive.retention_days", strconv.Itoa(d.Archive.RetentionDays), "write 1 to 36500 days")
+	kept := *d.Archive.RetentionDays
+	v.check(kept >= 1 && kept <= 36500, "archive.retention_days", strconv.Itoa(kept), "write 1 to 36500 days")
 	v.oneOf("archive.lock", d.Archive.Lock, LockGovernance, LockCompliance)
 	v.check(slices.Contains(logDays, d.LogDays), "log_days", strconv.Itoa(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
 	v.settings(d.Settings)

@@ -43,9 +43,9 @@ func newLedger(scope constructs.Construct) awsdynamodb.Table {
 
 // newArchive makes the bucket for evidence, of which nothing can be changed or deleted before its time. It survives the stack.
 func newArchive(scope constructs.Construct, a deployment.Archive) awss3.Bucket {
-	retention := awss3.ObjectLockRetention_Governance(days(a.RetentionDays))
+	retention := awss3.ObjectLockRetention_Governance(days(*a.RetentionDays))
 	if a.Lock == deployment.LockCompliance {
-		retention = awss3.ObjectLockRetention_Compliance(days(a.RetentionDays))
+		retention = awss3.ObjectLockRetention_Compliance(days(*a.RetentionDays))
 	}
 	bucket := awss3.NewBucket(scope, text("Archive"), &awss3.BucketProps{
 		Versioned: yes(), ObjectLockEnabled: yes(), ObjectLockDefaultRetention: retention, EnforceSSL: yes(),
