@@ -105,7 +105,7 @@ func (f *Function) noteRecovery(ctx context.Context, e cmek.Event) (noted bool, 
 	return noted && err == nil, err
 }
 
-// tell publishes the alert, unless it would repeat what was told, repairs if that is asked for, and then records it.
+// tell publishes the alert, unless it would repeat what was told, and then records it, with the repair that is asked for.
 func (f *Function) tell(ctx context.Context, log *slog.Logger, e cmek.Event, a Assessment, facts Facts, doubts []string) error {
 	name := dedupKey(e, a)
 	incident, unread := f.incident(ctx, name)
@@ -124,11 +124,9 @@ func (f *Function) tell(ctx context.Context, log *slog.Logger, e cmek.Event, a A
 			return errors.Join(unread, fmt.Errorf("tell about %s: %w", e.Change, err))
 		}
 		log.Info("told", "severity", a.Severity, "incident", name, age(e))
-		if err := f.repair(ctx, e, facts, incident); err != nil {
-			return errors.Join(unread, err)
-		}
 	}
 	_, err := f.Ledger.UpdateIncident(ctx, name, func(i *ledger.Incident) error {
+		f.planRepair(i, e, facts, repeat)
 		record(i, e, a, alert, repeat, time.Now().Add(f.Settings.RecheckEvery))
 		return nil
 	})
@@ -164,7 +162,8 @@ func record(i *ledger.Incident, e cmek.Event, a Assessment, alert cmek.Alert, re
 	if a.Incident == "" {
 		return
 	}
-	i.Closed, i.NextLook = time.Time{}, nextLook
+	i.Closed = time.Time{}
+	i.LookBy(nextLook)
 	if a.Recovery {
 		i.Recovered = later(i.Recovered, at)
 	}

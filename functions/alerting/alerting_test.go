@@ -52,7 +52,7 @@ func TestTheSameEventDeliveredTwicePagesOnce(t *testing.T) {
 		}
 		addendum := event("e-3", cmek.TrailChanged, of(""), with("trail", "main"), func(e *cmek.Event) { e.Amends = "e-2" })
 		w.happens(addendum)
-		w.want("after two events, each twice, and an addendum", disabledAlert, "[HIGH] Trail main was stopped, deleted or changed")
+		w.want("after two events, each twice, and an addendum", disabledAlert, "[HIGH] Trail \"main\" was stopped, deleted or changed")
 	})
 }
 

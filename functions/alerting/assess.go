@@ -1,8 +1,6 @@
 package alerting
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +52,8 @@ type Facts struct {
 	ByCluster bool
 	// ByRepair is true if the call was a repair by keyturn itself.
 	ByRepair bool
+	// NoInventory is true if nobody could be asked which principals are clusters'. ByCluster says nothing then.
+	NoInventory bool
 }
 
 // Assessment is the verdict about one event.
@@ -125,6 +125,10 @@ const (
 		"Running nodes go on with the keys they hold in memory, so the harm begins with the next restart or backup."
 	gone  = "Whatever was encrypted under the key cannot be read once the nodes restart. There is no way back for the key itself."
 	blind = "Changes that endanger keys may happen unseen until this is mended."
+	// following: by default keyturn only observes.
+	following = "keyturn re-encrypts them when it follows (KEYTURN_MODE=follow)."
+	// lockout: whoever sets a policy past this check may lock everybody out of the key, its administrators included.
+	lockout = "The policy lockout safety check was bypassed."
 )
 
 // catalog rates each change as the catalog of risky changes does, for a key in use.
@@ -152,8 +156,8 @@ var catalog = map[cmek.Change]risk{
 
 	cmek.RotationDisabled:    {"RK-11", cmek.Medium, "", false, "no longer rotates by itself", "The key's material grows older than your policy may allow."},
 	cmek.RotationChanged:     {"RK-11", cmek.Info, "", false, "had its automatic rotation switched on or changed", ""},
-	cmek.Rotated:             {"RK-12", cmek.Info, "", false, "was rotated", "keyturn re-encrypts the store keys."},
-	cmek.RotationRequested:   {"RK-12", cmek.Medium, "", false, "is being rotated on demand", "A key can be rotated on demand 25 times in its life. keyturn re-encrypts the store keys when the rotation is done."},
+	cmek.Rotated:             {"RK-12", cmek.Info, "", false, "was rotated", "The store keys are now behind; " + following},
+	cmek.RotationRequested:   {"RK-12", cmek.Medium, "", false, "is being rotated on demand", "A key can be rotated on demand 25 times in its life. When the rotation is done, the store keys are behind; " + following},
 	cmek.AliasChanged:        {"RK-13", cmek.Low, "", false, "had an alias created, moved or deleted", "Clusters name keys by ARN; nothing breaks unless your own procedures go by the alias."},
 	cmek.KeyTagged:           {"RK-13", cmek.Low, "", false, "had its tags changed", "Nothing breaks unless access depends on the key's tags."},
 	cmek.DeletionWasCanceled: {"RK-15", cmek.High, IncidentKey, false, "is no longer scheduled for deletion, but is still disabled", "Canceling a deletion does not enable the key. " + unusable},
@@ -194,6 +198,9 @@ func Assess(e cmek.Event, f Facts) Assessment {
 		}
 		a.Recovery = a.Recovery && (f.Effect == nil || !f.Effect.CutsOff && !f.Effect.Exposes)
 		a.Consequence = effect(f.Effect, f.Usage.InUse(), r.consequence)
+		if bypassed(e) {
+			a.Consequence += " " + lockout
+		}
 	case byDeployment(e, f) && a.Severity == cmek.Info:
 		a.Consequence = "Deployments do this. Nothing is lost if this one was meant."
 	case e.Change == cmek.UseRefused:
@@ -250,7 +257,7 @@ func rated(r risk, e cmek.Event, f Facts) cmek.Severity {
 		case f.Effect.Unclear == "" && e.Change == cmek.RoleTrustChanged:
 			s = cmek.Info // it still lets the cluster in, and nobody else
 		}
-		if e.Parameters["bypass_policy_lockout_safety_check"] == "true" {
+		if bypassed(e) {
 			s = worse(s, cmek.High)
 		}
 	case cmek.MaterialImported:
@@ -285,6 +292,9 @@ func rated(r risk, e cmek.Event, f Facts) cmek.Severity {
 	}
 	return s
 }
+
+// bypassed reports whether a key policy was set without the check that its author can still change it.
+func bypassed(e cmek.Event) bool { return e.Parameters["bypass_policy_lockout_safety_check"] == "true" }
 
 // ofRule is the severity of a change of an event rule. Deployments put our own rules and their targets, so that is told to
 // nobody; what they take away may be missing by mistake.
@@ -378,85 +388,3 @@ func effect(e *Effect, inUse bool, can string) string {
 	}
 	return strings.Join(e.Words, " ")
 }
-
-// summary is one line that makes sense alone, also read aloud.
-func summary(r risk, e cmek.Event, f Facts) string {
-	line := about(e) + " " + r.happened
-	if roleRefused(e) {
-		line = about(e) + " could not be assumed by a cluster"
-	}
-	switch {
-	case attempt(e):
-		line = fmt.Sprintf("Somebody tried and failed (%s) at %s: %s", e.Error, lowerFirst(about(e)), e.Change)
-	case e.Error != "":
-		line += " (" + e.Error + ")"
-	case byDeployment(e, f):
-		line += " by a CloudFormation deployment"
-	case !changesPolicy(e.Change) || f.Effect == nil:
-	case f.Effect.CutsOff && f.Effect.Exposes:
-		line += ", which cuts clusters off and lets somebody else in"
-	case f.Effect.CutsOff:
-		line += ", which cuts clusters off"
-	case f.Effect.Exposes:
-		line += ", which lets somebody else in"
-	}
-	link, unknown, nobody := "needed by", "which clusters need it is not known", "no cluster needs it"
-	if concernsAccount(e.Change) {
-		link, unknown, nobody = "may concern", "which clusters it concerns is not known", "it concerns no cluster"
-	}
-	switch names := clusterNames(f.Usage.Clusters); {
-	case len(names) == 0 && !f.Usage.Complete:
-		return line + "; " + unknown
-	case len(names) == 0:
-		return line + "; " + nobody
-	}
-	return fmt.Sprintf("%s; %s %s", line, link, someNames(f.Usage.Clusters))
-}
-
-// someNames lists up to four clusters, or three and how many more there are.
-func someNames(clusters []cmek.AffectedCluster) string {
-	names := clusterNames(clusters)
-	if len(names) <= 4 {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more clusters", strings.Join(names[:3], ", "), len(names)-3)
-}
-
-// about names what an event is about, at the beginning of a sentence.
-func about(e cmek.Event) string {
-	kind, name := "Key", e.Key.ID()
-	if roleRefused(e) {
-		return "Role " + lastSegment(e.Role)
-	}
-	switch e.Change {
-	case cmek.RoleTrustChanged, cmek.RoleDeleted, cmek.RolePolicyChanged, cmek.BoundaryChanged, cmek.RoleChanged, cmek.RoleAssumed:
-		kind, name = "Role", lastSegment(e.Role)
-	case cmek.PolicyChanged:
-		kind, name = "Managed policy", lastSegment(e.Parameters["policy_arn"])
-	case cmek.KeyStoreDisconnected, cmek.KeyStoreConnected, cmek.KeyStoreChanged:
-		kind, name = "Custom key store", e.Parameters["custom_key_store_id"]
-	case cmek.TrailChanged:
-		kind, name = "Trail", lastSegment(e.Parameters["trail"])
-	case cmek.RuleChanged:
-		kind, name = "Event rule", e.Parameters["rule"]
-	case cmek.GuardRailsChanged:
-		return "Organization policies"
-	case cmek.AccountDetached:
-		kind, name = "Account", concerned(e)
-	case cmek.RegionDisabled:
-		kind, name = "Region", cmp.Or(e.Parameters["region_name"], e.Region)
-	}
-	if name == "" {
-		return "A " + lowerFirst(kind)
-	}
-	return kind + " " + name
-}
-
-func clusterNames(clusters []cmek.AffectedCluster) (names []string) {
-	for _, c := range clusters {
-		names = append(names, cmp.Or(c.Name, c.ID))
-	}
-	return names
-}
-
-func lowerFirst(s string) string { return strings.ToLower(s[:min(len(s), 1)]) + s[min(len(s), 1):] }

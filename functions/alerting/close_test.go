@@ -142,6 +142,7 @@ func TestAKeyWhoseIncidentWasClosedByHandIsNotRepairedBeforeItWasEnabled(t *test
 				time.Sleep(time.Minute)
 			}
 			w.happens(w.isScheduled("e-3"))
+			w.ticks(6 * time.Minute)
 			if !slices.Equal(w.repair.calls, row.want) {
 				t.Errorf("enabled in between: %t; the KMS was called for %v, want %v", row.enabled, w.repair.calls, row.want)
 			}

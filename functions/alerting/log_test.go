@@ -83,7 +83,7 @@ func TestADeploymentOfOurRulesIsInTheLogAndToldToNobody(t *testing.T) {
 			t.Errorf("the log has %d lines about the deployment, want one for each call", n)
 		}
 		w.happens(ruleCall("e-3", "PutTargets", ""))
-		w.want("after somebody changed a target by hand", "[CRITICAL] Event rule keyturn-kms-calls was changed")
+		w.want("after somebody changed a target by hand", `[CRITICAL] Event rule "keyturn-kms-calls" was given other targets`)
 	})
 }
 

@@ -129,6 +129,7 @@ func TestTheRecordsOfARepairRaiseNoAlarmAndEndTheIncident(t *testing.T) {
 		inRepair(t, func(t *testing.T, w *world) {
 			w.RepairRole = repairRole
 			w.happens(w.isScheduled("e-1"))
+			w.ticks(6 * time.Minute)
 			const repaired = "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab and enabled it again"
 			for i, change := range order {
 				w.happens(event(fmt.Sprint("own-", i), change, byRepairRole))
@@ -144,6 +145,7 @@ func TestTheRecordsOfARepairThatFailedRaiseNoAlarmAndEndNothing(t *testing.T) {
 	inRepair(t, func(t *testing.T, w *world) {
 		w.RepairRole, w.repair.noEnable = repairRole, errDown
 		w.happens(w.isScheduled("e-1"))
+		w.ticks(6 * time.Minute)
 		w.happens(event("own-1", cmek.DeletionWasCanceled, byRepairRole))
 		w.happens(event("own-2", cmek.KeyWasEnabled, byRepairRole, failed("AccessDenied")))
 		w.ticks(3 * time.Hour)

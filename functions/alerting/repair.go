@@ -17,25 +17,60 @@ const repairEvery = 24 * time.Hour
 
 const repairRunbook = "functions/alerting/README.md#repair"
 
-// repair cancels a scheduled deletion of a key in use and enables the key, if the owner opted in. It says what it did. The
-// incident is as it was before the event. After an error nothing was done that is not told, and the event comes again.
-func (f *Function) repair(ctx context.Context, e cmek.Event, facts Facts, incident *ledger.Incident) error {
-	if f.Repairer == nil || e.Change != cmek.DeletionWasScheduled || !e.Succeeded() || !readable(e.Key) || !facts.Usage.InUse() {
-		return nil
+const wasDown = "the key was not enabled before"
+
+// planRepair notes that a scheduled deletion of a key in use is to be undone, if the owner opted in. It is done some minutes later,
+// by the tick: events come in any order, and one that tells that the key was disabled before may be on its way. The incident is as
+// it was before the event.
+func (f *Function) planRepair(i *ledger.Incident, e cmek.Event, facts Facts, repeat bool) {
+	if !i.Open() {
+		i.Repair = nil
 	}
-	why, err := f.handsOff(ctx, e, incident)
+	switch {
+	case !e.Succeeded():
+	case e.Change == cmek.KeyWasDisabled && i.Repair != nil && !happened(e).After(happened(i.Repair.Event)):
+		i.Repair.Not = wasDown
+	case f.Repairer != nil && e.Change == cmek.DeletionWasScheduled && !repeat && readable(e.Key) && facts.Usage.InUse():
+		i.Repair = &ledger.Repair{Event: e, Due: time.Now().Add(f.Settings.RepairAfter)}
+		if i.Recovered.IsZero() && i.GoodSince.IsZero() {
+			switch {
+			case i.Open():
+				i.Repair.Not = wasDown
+			case i.Closing.Asked():
+				i.Repair.Not = "its last incident was closed by hand, and nothing says that it was enabled since"
+			}
+		}
+	}
+}
+
+// repair cancels the scheduled deletion and enables the key, unless something speaks against it or it is not scheduled for deletion
+// any more. It says what it did. After an error nothing was done that is not told, and the next tick goes on.
+func (f *Function) repair(ctx context.Context, i *ledger.Incident) error {
+	e := i.Repair.Event
+	key, unread := f.KMS.Key(ctx, e.Key)
+	if unread == nil && key.State != cmek.KeyDeletionScheduled {
+		f.Log.Info("nothing to repair", "key", e.Key, "state", key.State)
+		return f.forgetRepair(ctx, i)
+	}
+	why, err := f.handsOff(ctx, i.Repair)
 	if err != nil {
 		return err
 	}
 	told := cmek.Alert{
-		DedupKey: incident.DedupKey, Audience: cmek.Owners, Severity: cmek.High, Change: e.Change, Key: e.Key, Clusters: facts.Usage.Clusters,
-		Time: time.Now(), Runbook: repairRunbook,
+		ID: i.DedupKey + "@" + e.ID + "/repair", DedupKey: i.DedupKey, Audience: cmek.Owners, Severity: cmek.High, Change: e.Change, Key: e.Key,
+		Clusters: unharmed(i.Alert.Clusters), Time: time.Now(), Runbook: repairRunbook,
 	}
 	if why == "" {
 		now := time.Now()
-		if _, err := f.Ledger.UpdateIncident(ctx, incident.DedupKey, func(i *ledger.Incident) error {
+		if _, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(i *ledger.Incident) error {
+			why = ""
+			if i.Repair != nil {
+				why = i.Repair.Not // an event came meanwhile
+			}
 			if now.Sub(i.Repaired) < repairEvery {
 				why = "it did so or tried to at " + i.Repaired.UTC().Format(time.RFC3339) + ", and does so once a day at most"
+			}
+			if why != "" {
 				return ledger.ErrUnchanged
 			}
 			i.Repaired = now
@@ -44,22 +79,41 @@ func (f *Function) repair(ctx context.Context, e cmek.Event, facts Facts, incide
 			return fmt.Errorf("note the repair: %w", err)
 		}
 	}
-	switch {
-	case why != "":
+	if why != "" {
 		told.Summary = fmt.Sprintf("keyturn leaves key %s as it is: %s", e.Key.ID(), why)
-		if facts.KeyKnown {
-			told.Consequence = fmt.Sprintf("The key's state is %q.", facts.Key.State)
+		if unread == nil {
+			told.Consequence = fmt.Sprintf("The key's state is %q.", key.State)
 		}
-		told.WayBack = WayBack(e, facts.Key)
-	default:
+		told.WayBack = WayBack(e, key)
+	} else {
 		told.Summary, told.WayBack = f.undo(ctx, e)
 	}
-	told.ID = incident.DedupKey + "@" + e.ID + "/repair"
 	if err := f.Notifier.Notify(ctx, told); err != nil {
 		return fmt.Errorf("tell about the repair: %w", err)
 	}
 	f.Log.Info("repair", "key", e.Key, "summary", told.Summary)
-	return nil
+	return f.forgetRepair(ctx, i)
+}
+
+// forgetRepair notes that the repair is over, unless another one was planned meanwhile.
+func (f *Function) forgetRepair(ctx context.Context, done *ledger.Incident) error {
+	_, err := f.Ledger.UpdateIncident(ctx, done.DedupKey, func(i *ledger.Incident) error {
+		if i.Repair == nil || i.Repair.Event.ID != done.Repair.Event.ID {
+			return ledger.ErrUnchanged
+		}
+		i.Repair = nil
+		return nil
+	})
+	return err
+}
+
+// unharmed are the clusters without what would have become of them.
+func unharmed(clusters []cmek.AffectedCluster) []cmek.AffectedCluster {
+	clusters = slices.Clone(clusters)
+	for i := range clusters {
+		clusters[i].Harm = ""
+	}
+	return clusters
 }
 
 func (f *Function) undo(ctx context.Context, e cmek.Event) (summary string, wayBack []string) {
@@ -79,15 +133,10 @@ func (f *Function) byRepair(e cmek.Event) bool {
 }
 
 // handsOff says why a key in use must not be repaired, or "".
-func (f *Function) handsOff(ctx context.Context, e cmek.Event, incident *ledger.Incident) (string, error) {
-	const wasDown = "the key was not enabled before"
-	if incident.Recovered.IsZero() && incident.GoodSince.IsZero() {
-		switch {
-		case incident.Open():
-			return wasDown, nil
-		case incident.Closing.Asked():
-			return "its last incident was closed by hand, and nothing says that it was enabled since", nil
-		}
+func (f *Function) handsOff(ctx context.Context, plan *ledger.Repair) (string, error) {
+	e := plan.Event
+	if plan.Not != "" {
+		return plan.Not, nil
 	}
 	declared, err := f.Ledger.Declared(ctx, e.Key)
 	if err != nil {

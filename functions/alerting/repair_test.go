@@ -27,6 +27,9 @@ func TestRepairCancelsTheDeletionAndEnablesTheKey(t *testing.T) {
 		e := w.isScheduled("e-1")
 		w.happens(e)
 		w.happens(e)
+		w.ticks(4 * time.Minute)
+		w.want("before an event that speaks against it can have come", scheduledAlert)
+		w.ticks(2 * time.Minute)
 		if !slices.Equal(w.repair.calls, []string{"cancel", "enable"}) {
 			t.Errorf("the KMS was called for %v, want cancel, then enable", w.repair.calls)
 		}
@@ -47,6 +50,7 @@ func TestRepairCancelsTheDeletionAndEnablesTheKey(t *testing.T) {
 func TestWithoutTheOwnersWishNothingIsRepaired(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.happens(w.isScheduled("e-1"))
+		w.ticks(time.Hour)
 		w.want("after a deletion was scheduled", scheduledAlert)
 	})
 }
@@ -57,6 +61,7 @@ func TestOnlyAScheduledDeletionOfAKeyInUseIsRepaired(t *testing.T) {
 		w.happens(event("e-2", cmek.DeletionWasScheduled, failed("AccessDenied")))
 		w.happens(w.isDisabled("e-3"))
 		w.happens(event("e-4", cmek.KeyPolicyReplaced, document(denyKeyPolicy)))
+		w.ticks(time.Hour)
 		if len(w.repair.calls) > 0 {
 			t.Errorf("the KMS was called for %v, want nothing", w.repair.calls)
 		}
@@ -92,9 +97,9 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 			})
 			time.Sleep(time.Minute)
 		}},
-		{"it did so or tried to at 2000-01-01T00:00:00Z", func(t *testing.T, w *world) {
+		{"it did so or tried to at 2000-01-01T00:05:00Z", func(t *testing.T, w *world) {
 			w.happens(w.isScheduled("e-0"))
-			time.Sleep(time.Minute)
+			w.ticks(6 * time.Minute)
 			w.happens(w.isEnabled("e-00"))
 			w.ticks(20 * time.Hour)
 			w.repair.calls = nil
@@ -103,6 +108,7 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 		inRepair(t, func(t *testing.T, w *world) {
 			row.arrange(t, w)
 			w.happens(w.isScheduled("e-1"))
+			w.ticks(6 * time.Minute)
 			if len(w.repair.calls) > 0 {
 				t.Errorf("although %s, the KMS was called for %v", row.why, w.repair.calls)
 			}
@@ -125,10 +131,11 @@ func edit(t *testing.T, w *world, change func(*ledger.Cluster)) {
 func TestADayLaterAKeyIsRepairedAgain(t *testing.T) {
 	inRepair(t, func(t *testing.T, w *world) {
 		w.happens(w.isScheduled("e-1"))
-		time.Sleep(time.Minute)
+		w.ticks(6 * time.Minute)
 		w.happens(w.isEnabled("e-2"))
 		w.ticks(25 * time.Hour)
 		w.happens(w.isScheduled("e-3"))
+		w.ticks(6 * time.Minute)
 		if want := []string{"cancel", "enable", "cancel", "enable"}; !slices.Equal(w.repair.calls, want) {
 			t.Errorf("the KMS was called for %v, want %v", w.repair.calls, want)
 		}
@@ -146,6 +153,7 @@ func TestARepairThatFailsIsToldWithWhatIsLeftToDo(t *testing.T) {
 		inRepair(t, func(t *testing.T, w *world) {
 			row.fails(w.repair)
 			w.happens(w.isScheduled("e-1"))
+			w.ticks(6 * time.Minute)
 			if got := w.last(); got.Summary != row.summary || !strings.HasPrefix(got.WayBack[0], row.first) {
 				t.Errorf("told:\n%s\nwant %q, and to begin with %q", got.Text(), row.summary, row.first)
 			}
@@ -162,8 +170,62 @@ func TestARepairThatCouldNotBeWeighedIsTriedAgainWithTheEvent(t *testing.T) {
 		}
 		w.store.readOnly = false
 		w.happens(e)
+		w.ticks(6 * time.Minute)
 		if !slices.Equal(w.repair.calls, []string{"cancel", "enable"}) {
 			t.Errorf("with the ledger back the KMS was called for %v, want cancel, then enable", w.repair.calls)
 		}
+	})
+}
+
+func TestAKeyThatWasDisabledBeforeIsNotRepairedInWhateverOrderThatIsHeard(t *testing.T) {
+	for _, order := range []string{"disabled first", "scheduled first", "at once, scheduled first"} {
+		inRepair(t, func(t *testing.T, w *world) {
+			disabled := w.isDisabled("e-1")
+			if order != "at once, scheduled first" {
+				time.Sleep(time.Minute)
+			}
+			scheduled := w.isScheduled("e-2")
+			for _, e := range map[bool][]cmek.Event{true: {disabled, scheduled}, false: {scheduled, disabled}}[order == "disabled first"] {
+				w.happens(e)
+			}
+			w.ticks(time.Hour)
+			if len(w.repair.calls) > 0 {
+				t.Errorf("%s: the KMS was called for %v, although the key was not enabled before", order, w.repair.calls)
+			}
+			if !slices.ContainsFunc(w.told.Alerts(), func(a cmek.Alert) bool { return strings.Contains(a.Summary, wasDown) }) {
+				t.Errorf("%s: nobody is told why the key is left as it is", order)
+			}
+		})
+	}
+}
+
+func TestAnIncidentThatCouldNotBeReadIsNoReasonToRepair(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.happens(w.isDisabled("e-1"))
+		time.Sleep(time.Minute)
+		e := w.isScheduled("e-2")
+		w.store.outage = down
+		if err := w.Event(t.Context(), e); err == nil {
+			t.Error("without a ledger the event is done with, want it again")
+		}
+		w.store.outage = up
+		w.happens(e)
+		w.ticks(time.Hour)
+		if len(w.repair.calls) > 0 {
+			t.Errorf("the KMS was called for %v, although the key was not enabled before", w.repair.calls)
+		}
+	})
+}
+
+func TestADeletionThatSomebodyCanceledInTimeIsNotRepaired(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.happens(w.isScheduled("e-1"))
+		time.Sleep(time.Minute)
+		w.happens(w.isEnabled("e-2"))
+		w.ticks(time.Hour)
+		if len(w.repair.calls) > 0 {
+			t.Errorf("the KMS was called for %v, although the key was enabled again", w.repair.calls)
+		}
+		w.want("after somebody was quicker", scheduledAlert, "[RESOLVED]")
 	})
 }

@@ -17,6 +17,8 @@ type Settings struct {
 	RecheckEvery time.Duration `env:"KEYTURN_RECHECK_EVERY"`
 	// WellFor is how long the state must read well after a recovery event before an incident is resolved.
 	WellFor time.Duration `env:"KEYTURN_WELL_FOR"`
+	// RepairAfter is the time between a deletion that was scheduled and its repair, in which events that speak against it arrive.
+	RepairAfter time.Duration `env:"KEYTURN_REPAIR_AFTER"`
 	// OwnRoles are the names of keyturn's own roles, separated by commas: their denied reads raise no alarm.
 	OwnRoles string `env:"KEYTURN_OWN_ROLES"`
 	// HeartbeatRole is the name of the role that changes a tag of a canary key every hour, to show that events arrive.
@@ -35,7 +37,7 @@ const mostEnrich = 6 * time.Second
 
 // DefaultSettings are made for a person who is woken.
 func DefaultSettings() Settings {
-	return Settings{Enrich: 5 * time.Second, RecheckEvery: 5 * time.Minute, WellFor: 10 * time.Minute, OwnRules: "keyturn"}
+	return Settings{Enrich: 5 * time.Second, RecheckEvery: 5 * time.Minute, WellFor: 10 * time.Minute, RepairAfter: 5 * time.Minute, OwnRules: "keyturn"}
 }
 
 // Check returns every setting that makes no sense, each naming its variable and what it should be.
@@ -49,8 +51,14 @@ func (s Settings) Check() (problems []error) {
 	if s.WellFor <= 0 {
 		problems = append(problems, fmt.Errorf("KEYTURN_WELL_FOR is %s; want a duration above 0s, such as 10m", s.WellFor))
 	}
+	if s.RepairAfter < 0 || s.RepairAfter > mostRepairAfter {
+		problems = append(problems, fmt.Errorf("KEYTURN_REPAIR_AFTER is %s; want a duration of at most %s, such as 5m", s.RepairAfter, mostRepairAfter))
+	}
 	return problems
 }
+
+// mostRepairAfter leaves most of the shortest waiting period, 7 days, for people.
+const mostRepairAfter = 24 * time.Hour
 
 // ours reports whether the event is a use of a key or role by keyturn itself.
 func (s Settings) ours(e cmek.Event) bool {

@@ -79,7 +79,7 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 			w.happens(event("e-1", cmek.DeletionWasScheduled, failed("AccessDenied")))
 		}},
 		{"trail-stopped", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.TrailChanged, of(""), with("trail", "main")))
+			w.happens(event("e-1", cmek.TrailChanged, of(""), with("trail", "main"), calling("aws.cloudtrail", "StopLogging")))
 		}},
 		{"rule-deleted-by-deployment", func(_ *testing.T, w *world) {
 			w.happens(ruleCall("e-1", "DeleteRule", cloudFormation))
@@ -87,6 +87,7 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 		{"repaired", func(_ *testing.T, w *world) {
 			w.Repairer = w.repair
 			w.happens(w.isScheduled("e-1"))
+			w.ticks(6 * time.Minute)
 		}},
 		{"resolved", func(_ *testing.T, w *world) {
 			w.happens(w.isDisabled("e-1"))

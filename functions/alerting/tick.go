@@ -34,6 +34,10 @@ func (f *Function) recheck(ctx context.Context, i *ledger.Incident) error {
 	if i.Closing.Asked() {
 		return f.closeByHand(ctx, i)
 	}
+	var repairing error
+	if i.Repair != nil && !time.Now().Before(i.Repair.Due) {
+		repairing = f.repair(ctx, i)
+	}
 	well, err := f.well(ctx, i)
 	if err != nil {
 		f.Log.Warn("incident not rechecked", "incident", i.DedupKey, "err", err)
@@ -49,7 +53,7 @@ func (f *Function) recheck(ctx context.Context, i *ledger.Incident) error {
 		if !fresh.Open() || !fresh.Opened.Equal(i.Opened) {
 			return ledger.ErrUnchanged
 		}
-		fresh.NextLook = now.Add(f.Settings.RecheckEvery)
+		fresh.LookBy(now.Add(f.Settings.RecheckEvery))
 		switch {
 		case !read:
 		case !well:
@@ -64,7 +68,7 @@ func (f *Function) recheck(ctx context.Context, i *ledger.Incident) error {
 		}
 		return nil
 	})
-	return errors.Join(err, saveErr)
+	return errors.Join(repairing, err, saveErr)
 }
 
 // tellEnd tells that the incident is over, in the same bytes each time, unless it has begun anew while the state was read.

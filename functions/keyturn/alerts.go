@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,26 +14,37 @@ import (
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/local"
 )
 
 func (p *program) alertsCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "alerts",
+		Use:   "alerts [ID]",
 		Short: "List what endangers a key now: the open incidents, the most urgent first",
 		Long: `List the open incidents, the most urgent first: what endangers a key that clusters need, or their access to it,
 and has not ended yet. An incident is recovering once its state was mended; it ends when that has read well
 for a while.
 
+With an id that the list prints, or with the dedup key, or the beginning of either that fits one only, that
+one alert in full: what breaks, the way back and the runbook.
+
 Only the ledger is read. It exits with 3 if an incident of severity high or critical is open. With -o json
-each incident comes with its whole alert, the way back included.
+each incident comes with its whole alert. What rotation found by itself is in "keyturn status".
 
 "keyturn alerts close" ends what nothing else ends, such as the incident of a key that was deleted.`,
 		Example: `  keyturn alerts
+  keyturn alerts 5d41402abc
   keyturn alerts -o json | jq -r '.[0].alert.way_back[]'
   keyturn alerts close 5d41402abc --reason "cluster restored under a new key"`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withLedger(c.Context(), p.alerts)
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: p.completeIncident,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withLedger(c.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+				if len(args) > 0 {
+					return p.alert(ctx, l, args[0])
+				}
+				return p.alerts(ctx, l)
+			})
 		},
 	}
 	p.ledgerFlag(c)
@@ -64,7 +76,7 @@ func (p *program) alerts(ctx context.Context, l *ledger.Ledger) error {
 	if p.json {
 		err = errors.Join(err, printJSON(p.out, incidents))
 	} else {
-		p.printAlerts(incidents)
+		err = errors.Join(err, p.printAlerts(ctx, l, incidents))
 	}
 	if err == nil && slices.ContainsFunc(incidents, openIncident.pages) {
 		return errNeedsPerson
@@ -78,16 +90,31 @@ func openIncidents(ctx context.Context, l *ledger.Ledger) ([]openIncident, error
 	incidents := []openIncident{}
 	for _, i := range found {
 		if i.Open() {
-			incidents = append(incidents, openIncident{
-				ID: i.ID(), Incident: i.DedupKey, Severity: i.Alert.Severity, Since: i.Opened, NextLook: i.NextLook, Alert: i.Alert,
-				Recovering: !i.Recovered.IsZero() || !i.GoodSince.IsZero(), Closing: i.Closing,
-			})
+			incidents = append(incidents, shown(i))
 		}
 	}
 	slices.SortStableFunc(incidents, func(a, b openIncident) int {
 		return cmp.Or(cmp.Compare(urgency(a.Severity), urgency(b.Severity)), a.Since.Compare(b.Since), cmp.Compare(a.Incident, b.Incident))
 	})
 	return incidents, err
+}
+
+func shown(i *ledger.Incident) openIncident {
+	return openIncident{
+		ID: i.ID(), Incident: i.DedupKey, Severity: i.Alert.Severity, Since: i.Opened, NextLook: i.NextLook, Alert: i.Alert,
+		Recovering: !i.Recovered.IsZero() || !i.GoodSince.IsZero(), Closing: i.Closing,
+	}
+}
+
+// state is where the incident stands, in one word.
+func (i openIncident) state() string {
+	switch {
+	case i.Closing.Asked():
+		return "closing"
+	case i.Recovering:
+		return "recovering"
+	}
+	return "open"
 }
 
 // pages reports whether the incident is worth waking somebody for. One that somebody closed is not.
@@ -109,26 +136,84 @@ func urgency(s cmek.Severity) int {
 	return len(ranked)
 }
 
-func (p *program) printAlerts(incidents []openIncident) {
-	if len(incidents) == 0 {
-		tell(p.out, "No incident is open.\n")
-		return
-	}
+// printAlerts lists the incidents, and then what the ledger knows beside them.
+func (p *program) printAlerts(ctx context.Context, l *ledger.Ledger, incidents []openIncident) error {
 	now, c := time.Now(), palette(p.color())
-	t := newTable("id", "severity", "since", "key", "clusters", "state", "what")
-	for _, i := range incidents {
-		state := "open"
-		switch {
-		case i.Closing.Asked():
-			state = "closing"
-		case i.Recovering:
-			state = "recovering"
-		}
-		t.AppendRow(table.Row{i.ID, c.severity(i.Severity, string(i.Severity)), when(i.Since, now), shortKey(i.Alert.Key),
-			fewNames(i.Alert.Clusters), state, printable(i.Alert.Summary)})
+	clusters, err := l.Clusters(ctx)
+	worker, problem := l.Worker(ctx)
+	declared, unknown := declaredKeys(ctx, l, clusters, incidents)
+	alarms := ""
+	if n := countAlarms(clusters, worker); n > 0 {
+		alarms = fmt.Sprintf("rotation has %s: \"keyturn status\"", count(n, "alarm"))
 	}
-	printTable(p.out, t)
-	tell(p.out, "\n\"keyturn alerts -o json\" has the whole alerts, with the way back.\n")
+	switch {
+	case len(incidents) > 0:
+		t := newTable("id", "severity", "since", "key", "clusters", "state", "what")
+		for _, i := range incidents {
+			t.AppendRow(table.Row{i.ID, c.severity(i.Severity, string(i.Severity)), when(i.Since, now), shortKey(i.Alert.Key),
+				fewNames(i.Alert.Clusters), i.state(), printable(i.Alert.Summary)})
+		}
+		printTable(p.out, t)
+		tell(p.out, "\n\"keyturn alerts ID\" has the whole alert, with the way back.\n")
+		if alarms != "" {
+			tell(p.out, "Beside these, %s.\n", alarms)
+		}
+	case alarms != "":
+		tell(p.out, "No incident of alerting is open; %s.\n", alarms)
+	default:
+		tell(p.out, "No incident is open.\n")
+	}
+	printDeclared(p.out, declared, now)
+	return errors.Join(err, problem, unknown)
+}
+
+// countAlarms counts what rotation has told and that has not ended.
+func countAlarms(clusters []*ledger.Cluster, worker *ledger.Worker) (n int) {
+	for _, c := range clusters {
+		n += len(c.Alarms)
+	}
+	if worker != nil {
+		n += len(worker.Alarms)
+	}
+	return n
+}
+
+// alert shows one incident, which may have ended.
+func (p *program) alert(ctx context.Context, l *ledger.Ledger, wanted string) error {
+	dedupKey, err := findIncident(ctx, l, wanted)
+	if err != nil {
+		return err
+	}
+	i, err := l.Incident(ctx, dedupKey)
+	if err != nil {
+		return err
+	}
+	one := shown(i)
+	if p.json {
+		err = printJSON(p.out, []openIncident{one})
+	} else {
+		err = p.printAlert(ctx, i, one)
+	}
+	if err == nil && i.Open() && one.pages() {
+		return errNeedsPerson
+	}
+	return err
+}
+
+func (p *program) printAlert(ctx context.Context, i *ledger.Incident, one openIncident) error {
+	if err := local.NewTerminal(p.out, p.color()).Notify(ctx, one.Alert); err != nil {
+		return err
+	}
+	now := time.Now()
+	switch {
+	case !i.Open():
+		tell(p.out, "It ended %s.\n", when(i.Closed, now))
+	case one.Closing.Asked():
+		tell(p.out, "Closed %s by %s: %s\n", when(one.Closing.At, now), printable(one.Closing.By), printable(one.Closing.Reason))
+	default:
+		tell(p.out, "Incident %s is %s, since %s.\n", one.ID, one.state(), when(one.Since, now))
+	}
+	return nil
 }
 
 // fewNames names clusters within the width of a column.

@@ -95,12 +95,66 @@ func TestAnIncidentIsDeclaredOnAKeyAndEnded(t *testing.T) {
 	wantText(t, "closing nothing", b.succeed(t, "incident", "close", id), "No incident is declared on "+paymentsKey)
 	wantText(t, "opening", b.succeed(t, "incident", "open", id, "--reason", "key compromised"), "Declared", paymentsKey, "Alerts still come")
 	wantText(t, "opening again", b.succeed(t, "incident", "open", paymentsKey), "already", "key compromised")
-	wantText(t, "closing", b.succeed(t, "incident", "close", paymentsKey), "Closed", "key compromised", operator())
+	wantText(t, "closing", b.succeed(t, "incident", "close", paymentsKey, "--by", "ana"), "Closed by ana.", "key compromised", operator())
 	wantText(t, "closing again", b.succeed(t, "incident", "close", id), "No incident is declared")
 
 	const foreign = "arn:aws:kms:us-east-1:999999999999:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
 	wantText(t, "a key that no cluster uses", b.succeed(t, "incident", "open", foreign), "knows no cluster")
 	wantText(t, "what completes the key", b.succeed(t, "__complete", "incident", "open", "0a5d"), id+"\t"+paymentsKey)
+}
+
+func TestADeclaredIncidentIsShownAndTakesAnotherReason(t *testing.T) {
+	b := newBench(t).swept(t)
+	const short = "0a5d1c2e…f001"
+	wantText(t, "opening by the short id", b.succeed(t, "incident", "open", short, "--reason", "key compromised", "--by", "ana\x1b[2J"), "Declared", paymentsKey)
+	wantText(t, "opening with another reason", b.succeed(t, "incident", "open", short, "--reason", "CHG-7", "--by", "bo"), "another reason now", " by ana [2J: key compromised")
+	for _, args := range [][]string{{"alerts"}, {"status"}, {"status", "payments"}} {
+		wantText(t, "keyturn "+strings.Join(args, " "), b.succeed(t, args...), "Declared ", " by bo: CHG-7 on "+paymentsKey)
+	}
+	if s := decodeJSON[status](t, b.succeed(t, "status", "-o", "json")); len(s.Declared) != 1 || s.Declared[0].Key != paymentsKey || s.Declared[0].Reason != "CHG-7" {
+		t.Errorf("status shows the declarations %+v, want the one of payments' key", s.Declared)
+	}
+	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "CHG-7") {
+		t.Errorf("the status of a cluster shows a declaration about another one's key:\n%s", out)
+	}
+	b.succeed(t, "incident", "close", short)
+	if out := b.succeed(t, "status") + b.succeed(t, "alerts"); strings.Contains(out, "CHG-7") {
+		t.Errorf("a declaration is shown after its end:\n%s", out)
+	}
+	for _, args := range [][]string{
+		{"open", short, "--by", " "}, {"close", short, "--by", ""}, {"open", short, "--reason", strings.Repeat("x", 2000)},
+	} {
+		o := b.keyturn(t, append([]string{"incident"}, args...)...)
+		o.wantCode(t, exitUsage, args...)
+		wantText(t, "the error", o.err, "at most 1000 bytes")
+	}
+}
+
+func TestAnAlertIsShownInFullByItsID(t *testing.T) {
+	b := newBench(t).swept(t)
+	low, critical := sampleIncidents()
+	critical.Alert.Runbook = "functions/alerting/README.md#key-disabled"
+	b.open(t, low, critical)
+	for _, id := range []string{critical.ID(), critical.ID()[:5], critical.DedupKey} {
+		o := b.keyturn(t, "alerts", id)
+		o.wantCode(t, exitNeedsPerson, "alerts", id)
+		wantText(t, "the alert", o.out, critical.Alert.Text(), "  1. aws kms enable-key", "Runbook: functions/alerting/README.md#key-disabled",
+			"Incident "+critical.ID()+" is recovering, since 2h ago.")
+	}
+	wantText(t, "a low alert", b.succeed(t, "alerts", low.ID()), "[LOW] A role was changed")
+	o := b.keyturn(t, "alerts", critical.ID(), "-o", "json")
+	o.wantCode(t, exitNeedsPerson, "alerts", critical.ID(), "-o", "json")
+	if all := decodeJSON[[]openIncident](t, o.out); len(all) != 1 || all[0].ID != critical.ID() {
+		t.Errorf("incidents are %+v, want the one that was named", all)
+	}
+	wantText(t, "what completes the id", b.succeed(t, "__complete", "alerts", low.ID()[:4]), low.ID()+"\tA role was changed")
+	o = b.keyturn(t, "alerts", "nobody")
+	o.wantCode(t, exitFailed, "alerts", "nobody")
+	wantText(t, "the error", o.err, `no open incident is called "nobody"`)
+
+	low.Closed, low.NextLook = low.Opened, time.Time{}
+	b.open(t, low)
+	wantText(t, "an alert that ended", b.succeed(t, "alerts", low.DedupKey), "A role was changed", "It ended 3h ago.")
 }
 
 func TestAnIncidentNeedsAKeyThatIsOne(t *testing.T) {

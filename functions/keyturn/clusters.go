@@ -39,18 +39,35 @@ func stage(w ledger.Work) string {
 	return stageRequested
 }
 
+// need is something that a person must settle, and where to read on, which may be "".
+type need struct{ what, runbook string }
+
+// whats are the needs without their runbooks; nil if there are none.
+func whats(needs []need) (found []string) {
+	for _, n := range needs {
+		found = append(found, n.what)
+	}
+	return found
+}
+
+// rotationRunbook is where rotation's runbook has a section for each alarm.
+const rotationRunbook = "functions/rotation/README.md"
+
 // urgent lists what a person must settle: held, failed and stuck work, and open alarms that page somebody.
-func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []string {
-	var found []string
+func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
+	var found []need
 	for _, c := range clusters {
 		for _, w := range c.Work {
+			add := func(is, section string) {
+				found = append(found, need{fmt.Sprintf("%s %s %s: %s", name(c), w.Region, is, w.Reason), rotationRunbook + section})
+			}
 			switch {
 			case w.State == ledger.Held:
-				found = append(found, fmt.Sprintf("%s %s is held: %s", name(c), w.Region, w.Reason))
+				add("is held", "#follow-through-held")
 			case w.Failed > 0:
-				found = append(found, fmt.Sprintf("%s %s failed: %s", name(c), w.Region, w.Reason))
+				add("failed", "#rotation-failed")
 			case w.Request != nil && !w.Request.StuckSince.IsZero():
-				found = append(found, fmt.Sprintf("%s %s is stuck: %s", name(c), w.Region, w.Reason))
+				add("is stuck", "#rotation-stuck")
 			}
 		}
 		found = append(found, paging(c.Alarms)...)
@@ -58,11 +75,11 @@ func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []string {
 	return append(found, paging(worker.Alarms)...)
 }
 
-func paging(alarms []ledger.Alarm) []string {
-	var found []string
+func paging(alarms []ledger.Alarm) []need {
+	var found []need
 	for _, a := range alarms {
 		if a.Alert.Severity == cmek.Critical || a.Alert.Severity == cmek.High {
-			found = append(found, a.Alert.Headline())
+			found = append(found, need{a.Alert.Headline(), a.Alert.Runbook})
 		}
 	}
 	return found

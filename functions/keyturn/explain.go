@@ -127,6 +127,10 @@ func (p *program) openRecords(file string) (in io.Reader, done func(), err error
 			return nil, nil, fmt.Errorf("read records: %w", err)
 		}
 		in, done = f, func() { _ = f.Close() } // it is only read
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			done()
+			return nil, nil, fmt.Errorf("read %s: is a directory", printable(file))
+		}
 	}
 	buffered := bufio.NewReader(in)
 	if head, _ := buffered.Peek(2); string(head) != "\x1f\x8b" { // RFC 1952

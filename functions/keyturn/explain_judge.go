@@ -24,8 +24,13 @@ type judge struct {
 // noChange is the change of records that concern no key.
 const noChange cmek.Change = "none"
 
-// unknownClusters stand for the clusters that need the key when no ledger knows them.
-var unknownClusters = []cmek.AffectedCluster{{Name: "any cluster that uses it"}}
+// unknownClusters stand for the clusters that need what an event names when no ledger knows them.
+func unknownClusters(e cmek.Event) []cmek.AffectedCluster {
+	if e.Key == "" && e.Role == "" && e.Parameters["custom_key_store_id"] == "" {
+		return []cmek.AffectedCluster{{Name: "any cluster"}}
+	}
+	return []cmek.AffectedCluster{{Name: "any cluster that uses it"}}
+}
 
 // explain says what a record means. An error is the ledger's.
 func (j judge) explain(ctx context.Context, r events.Record) (explanation, error) {
@@ -84,7 +89,7 @@ func (j judge) gather(ctx context.Context, e cmek.Event) (alerting.Facts, error)
 	facts := alerting.Facts{OurRule: strings.HasPrefix(e.Parameters["rule"], alerting.DefaultSettings().OwnRules)}
 	if j.ledger == nil {
 		// The worst is taken for granted: a use is a stranger's, a refusal is a cluster's.
-		facts.Usage.Clusters, facts.ByCluster = unknownClusters, e.Change == cmek.UseRefused
+		facts.Usage.Clusters, facts.ByCluster, facts.NoInventory = unknownClusters(e), e.Change == cmek.UseRefused, true
 		facts.Effect = j.effect(e, nil)
 		return facts, nil
 	}

@@ -69,7 +69,11 @@ func (t *explainerText) unfold() {
 		return
 	case 1:
 		t.gap()
-		tell(t.out, "%s\n", t.c.dim("NONE  Concerns no key: "+printable(t.source)))
+		line := "NONE  Concerns no key"
+		if t.source != "" {
+			line += ": " + printable(t.source)
+		}
+		tell(t.out, "%s\n", t.c.dim(line))
 	default:
 		t.gap()
 		tell(t.out, "%s\n", t.c.dim(fmt.Sprintf("NONE  %d records concern no key", t.folded)))

@@ -238,6 +238,21 @@ func TestExplainGoesOnAfterARecordThatItCannotUnderstand(t *testing.T) {
 	o = explainText(t.Context(), "", "missing.json")
 	o.wantCode(t, exitFailed, "explain", "missing.json")
 	wantText(t, "the error", o.err, "missing.json")
+	folder := t.TempDir()
+	o = explainText(t.Context(), "", folder)
+	o.wantCode(t, exitFailed, "explain", folder)
+	wantText(t, "the error", o.err, "read "+folder+": is a directory")
+}
+
+func TestExplainSumsUpSeveralRecordsOnly(t *testing.T) {
+	samples := eventSamples(t)
+	for _, name := range []string{"cloudtrail-disablekey", "cloudtrail-createkey", "foreign-ec2-state-change", "foreign-custom-event-with-other-types"} {
+		o := explainText(t.Context(), samples[name])
+		o.wantCode(t, exitFine, "explain", name)
+		if strings.Contains(o.out, "1 record") || strings.Contains(o.out, ": \n") {
+			t.Errorf("%s: the explanation of one record has a sum or an empty end:\n%s", name, o.out)
+		}
+	}
 }
 
 func TestExplainNamesTheClustersOfTheLedger(t *testing.T) {

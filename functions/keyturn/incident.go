@@ -30,43 +30,72 @@ repair (KEYTURN_REPAIR) leaves the key alone: a deletion that you mean is not ca
 }
 
 func (p *program) incidentOpenCommand() *cobra.Command {
-	var reason string
+	declaration := ledger.Declaration{By: operator()}
 	c := &cobra.Command{
 		Use:   "open KEY",
 		Short: "Declare an incident on a key, given by its ARN or by an id that the ledger knows",
+		Long: `Declare an incident on a key, given by its ARN, by an id that the ledger knows, or by the short form of that
+which "keyturn status" prints, if it fits one key only.
+
+On a key that has one already, another --reason replaces the reason.`,
 		Example: `  keyturn incident open arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001
   keyturn incident open mrk-5e3c0b9d71f84a62b6e07c2f18d4a906 --reason "moving to a new key"`,
-		Args:              cobra.ExactArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			if err := trimBy(&declaration.By); err != nil {
+				return err
+			}
+			if declaration.Reason = strings.TrimSpace(printable(declaration.Reason)); len(declaration.Reason) > mostReason {
+				return fmt.Errorf("the reason is too long; want at most %d bytes", mostReason)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		ValidArgsFunction: p.completeKey,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withLedger(c.Context(), func(ctx context.Context, l *ledger.Ledger) error {
-				return p.openIncident(ctx, l, args[0], reason)
+				declaration.Since = time.Now()
+				return p.openIncident(ctx, l, args[0], declaration)
 			})
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "`why`, for those who find the key left alone")
+	c.Flags().StringVar(&declaration.Reason, "reason", "", "`why`, for those who find the key left alone")
+	c.Flags().StringVar(&declaration.By, "by", declaration.By, "`who` declares it")
 	p.ledgerFlag(c)
 	return c
 }
 
 func (p *program) incidentCloseCommand() *cobra.Command {
+	by := operator()
 	c := &cobra.Command{
-		Use:               "close KEY",
-		Short:             "End a declared incident",
-		Example:           `  keyturn incident close 0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001`,
-		Args:              cobra.ExactArgs(1),
+		Use:     "close KEY",
+		Short:   "End a declared incident",
+		Example: `  keyturn incident close 0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001`,
+		Args: func(c *cobra.Command, args []string) error {
+			if err := trimBy(&by); err != nil {
+				return err
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		ValidArgsFunction: p.completeKey,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withLedger(c.Context(), func(ctx context.Context, l *ledger.Ledger) error {
-				return p.closeIncident(ctx, l, args[0])
+				return p.closeIncident(ctx, l, args[0], by)
 			})
 		},
 	}
+	c.Flags().StringVar(&by, "by", by, "`who` closes it")
 	p.ledgerFlag(c)
 	return c
 }
 
-func (p *program) openIncident(ctx context.Context, l *ledger.Ledger, wanted, reason string) error {
+// trimBy makes a name fit to be shown.
+func trimBy(by *string) error {
+	if *by = strings.TrimSpace(printable(*by)); *by == "" || len(*by) > mostReason {
+		return fmt.Errorf("say who with --by, in at most %d bytes", mostReason)
+	}
+	return nil
+}
+
+func (p *program) openIncident(ctx context.Context, l *ledger.Ledger, wanted string, d ledger.Declaration) error {
 	key, err := findKey(ctx, l, wanted)
 	if err != nil {
 		return err
@@ -75,11 +104,19 @@ func (p *program) openIncident(ctx context.Context, l *ledger.Ledger, wanted, re
 	if err != nil {
 		return err
 	}
+	if before.Active() && d.Reason != "" && d.Reason != before.Reason {
+		d.Since = before.Since
+		if err := l.Declare(ctx, key, d); err != nil {
+			return err
+		}
+		tell(p.out, "The incident on %s has another reason now. It was declared %s.\n", key, describeDeclaration(before, time.Now()))
+		return nil
+	}
 	if before.Active() {
 		tell(p.out, "An incident was declared on %s already, %s.\n", key, describeDeclaration(before, time.Now()))
 		return nil
 	}
-	if err := l.Declare(ctx, key, ledger.Declaration{Since: time.Now(), By: operator(), Reason: reason}); err != nil {
+	if err := l.Declare(ctx, key, d); err != nil {
 		return err
 	}
 	users, err := l.ByKey(ctx, key)
@@ -93,7 +130,7 @@ func (p *program) openIncident(ctx context.Context, l *ledger.Ledger, wanted, re
 	return nil
 }
 
-func (p *program) closeIncident(ctx context.Context, l *ledger.Ledger, wanted string) error {
+func (p *program) closeIncident(ctx context.Context, l *ledger.Ledger, wanted, by string) error {
 	key, err := findKey(ctx, l, wanted)
 	if err != nil {
 		return err
@@ -109,7 +146,7 @@ func (p *program) closeIncident(ctx context.Context, l *ledger.Ledger, wanted st
 	if err := l.Declare(ctx, key, ledger.Declaration{}); err != nil {
 		return err
 	}
-	tell(p.out, "Closed. The incident on %s was declared %s.\n", key, describeDeclaration(before, time.Now()))
+	tell(p.out, "Closed by %s. The incident on %s was declared %s.\n", by, key, describeDeclaration(before, time.Now()))
 	return nil
 }
 
@@ -124,8 +161,8 @@ func describeDeclaration(d ledger.Declaration, now time.Time) string {
 	return s
 }
 
-// findKey finds a key by its URI, which the ledger need not know, or by the id of one that it does know. Replicas of a
-// multi-Region key are one.
+// findKey finds a key by its URI, which the ledger need not know, or by the id of one that it does know, in full or as
+// status prints it. Replicas of a multi-Region key are one.
 func findKey(ctx context.Context, l *ledger.Ledger, wanted string) (cmek.KeyURI, error) {
 	if cmek.KeyURI(wanted).Type() != "" {
 		key, err := cmek.ParseKeyURI(wanted)
@@ -138,7 +175,11 @@ func findKey(ctx context.Context, l *ledger.Ledger, wanted string) (cmek.KeyURI,
 	if err != nil {
 		return "", err
 	}
-	named := slices.DeleteFunc(keysOf(clusters), func(key cmek.KeyURI) bool { return key.ID() != wanted })
+	keys := keysOf(clusters)
+	named := slices.DeleteFunc(slices.Clone(keys), func(key cmek.KeyURI) bool { return key.ID() != wanted })
+	if len(named) == 0 {
+		named = slices.DeleteFunc(keys, func(key cmek.KeyURI) bool { return shortKey(key) != wanted })
+	}
 	switch len(named) {
 	case 1:
 		return named[0], nil

@@ -121,6 +121,8 @@ type planReport struct {
 	PUTs        int           `json:"puts"`
 	Clusters    []clusterPlan `json:"clusters"`
 	NeedsPerson []string      `json:"needs_person,omitempty"`
+
+	needs []need
 }
 
 type clusterPlan struct {
@@ -179,19 +181,20 @@ func reportOf(plans []rotation.ClusterPlan, s settings, pause ledger.Pause) plan
 			report.PUTs++
 		}
 		report.Clusters = append(report.Clusters, c)
-		report.NeedsPerson = append(report.NeedsPerson, urgentInPlan(p)...)
+		report.needs = append(report.needs, urgentInPlan(p)...)
 	}
+	report.NeedsPerson = whats(report.needs)
 	return report
 }
 
 // urgentInPlan lists what a person must settle: work that is or would be held or failed, keys that a cluster needs and
 // cannot use, and open alarms that page somebody.
-func urgentInPlan(p rotation.ClusterPlan) []string {
-	var found []string
+func urgentInPlan(p rotation.ClusterPlan) []need {
+	var found []need
 	for _, v := range p.Plan.Verdicts {
 		fact := p.Facts.Keys[v.Spec.URI]
 		if v.Act == rotation.Hold || v.Act == rotation.Fail || fact.Err == nil && fact.Key.State.Unusable() {
-			found = append(found, fmt.Sprintf("%s %s: %s", name(p.Item), v.Region, v.Why))
+			found = append(found, need{fmt.Sprintf("%s %s: %s", name(p.Item), v.Region, v.Why), rotationRunbook})
 		}
 	}
 	return append(found, paging(p.Item.Alarms)...)
@@ -232,7 +235,7 @@ func (p *program) printPlan(r planReport) {
 	default:
 		tell(p.out, "%s would be sent now, one for each cluster. Nothing was sent or written.\n", count(r.PUTs, "PUT"))
 	}
-	printUrgent(p.out, c, r.NeedsPerson)
+	printUrgent(p.out, c, r.needs)
 }
 
 func (p *program) colorAct(act string) string {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/internal/config"
 )
 
 // Exit codes.
@@ -138,7 +140,14 @@ func (p *program) variable(c *cobra.Command, flag, variable, usage string) {
 }
 
 func (p *program) ledgerFlag(c *cobra.Command) {
-	p.variable(c, "ledger", "KEYTURN_LEDGER", "the ledger: `file:PATH` or dynamodb://TABLE?region=REGION")
+	c.Flags().Func("ledger", "the ledger: `file:PATH` or dynamodb://TABLE?region=REGION (KEYTURN_LEDGER)", func(value string) error {
+		l, err := config.ParseLocation(value)
+		if err != nil || l.Scheme != "file" && l.Scheme != "dynamodb" {
+			return errors.New("not a ledger; want file:PATH or dynamodb://TABLE?region=REGION")
+		}
+		p.environ = append(p.environ, "KEYTURN_LEDGER="+value)
+		return nil
+	})
 }
 
 func (p *program) serverFlag(c *cobra.Command) {

@@ -28,6 +28,22 @@ func TestWrongUsageExitsWith2AndPointsToTheHelp(t *testing.T) {
 	}
 }
 
+func TestAWrongLedgerIsToldWhereItWasNamed(t *testing.T) {
+	b := newBench(t)
+	for _, value := range []string{"keyturn", "s3://bucket", "file:"} {
+		o := b.keyturn(t, "status", "--ledger", value)
+		o.wantCode(t, exitUsage, "status", "--ledger", value)
+		wantText(t, "the error", o.err, `"--ledger"`, "want file:PATH or dynamodb://TABLE?region=REGION")
+		if strings.Contains(o.err, "KEYTURN_LEDGER") || strings.Contains(o.err, "s3://BUCKET") {
+			t.Errorf("the error about --ledger %s speaks of something else: %s", value, o.err)
+		}
+	}
+	b.environ = append(b.environ, "KEYTURN_LEDGER=keyturn")
+	o := b.keyturn(t, "status")
+	o.wantCode(t, exitUsage, "status")
+	wantText(t, "the error", o.err, `KEYTURN_LEDGER: "keyturn" is not a location`)
+}
+
 func TestEveryProblemOfTheConfigurationIsNamedAtOnce(t *testing.T) {
 	b := newBench(t)
 	b.environ = []string{"KEYTURN_MODE=maybe", "KEYTURN_SETTLE=soon", "KEYTURN_ARCHIVE=gs://bucket", "KEYTURN_REQUEST_RATE=99"}

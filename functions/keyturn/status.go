@@ -20,7 +20,8 @@ func (p *program) statusCommand() *cobra.Command {
 work and what it waits for, open alarms and incidents, whether following is paused, and the last sweep.
 
 Only the ledger is read, so the answer is as old as the last look; "keyturn plan" looks afresh.
-With the name or id of a cluster, all about that one.`,
+With the name or id of a cluster, all about that one, and each alarm and incident with its way back and
+runbook.`,
 		Example: `  keyturn status --ledger file:.keyturn/demo/ledger.db
   keyturn status orders
   keyturn status -o json | jq '.clusters[].regions[] | select(.work)'`,
@@ -50,6 +51,7 @@ func (p *program) status(ctx context.Context, args []string) (err error) {
 		err = printJSON(p.out, s)
 	case len(args) > 0:
 		p.printCluster(s.Clusters[0])
+		p.printOpen(s)
 	default:
 		p.printStatus(s)
 	}
@@ -73,6 +75,12 @@ type status struct {
 	Clusters      []clusterStatus `json:"clusters"`
 	// NeedsPerson says, a line each, what a person must settle.
 	NeedsPerson []string `json:"needs_person,omitempty"`
+	// Declared are the keys that people are at work on.
+	Declared []declaredKey `json:"declared,omitempty"`
+
+	// The rest is for people: what NeedsPerson says with its runbooks, and the incidents that OpenIncidents counts.
+	needs     []need
+	incidents []openIncident
 }
 
 type clusterStatus struct {
@@ -128,18 +136,24 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 		clusters = []*ledger.Cluster{c}
 		incidents = slices.DeleteFunc(incidents, func(i openIncident) bool { return !i.concerns(c.ID) })
 	}
+	declared, err := declaredKeys(ctx, w.Ledger, clusters, incidents)
+	if err != nil {
+		return status{}, err
+	}
 	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int {
 		return cmp.Or(cmp.Compare(a.Cluster.Name, b.Cluster.Name), cmp.Compare(a.ID, b.ID))
 	})
 	s := status{
 		Ledger: w.settings.Ledger.String(), Sweep: worker.Sweep, Alarms: worker.Alarms,
-		Clusters: []clusterStatus{}, NeedsPerson: urgent(clusters, worker), OpenIncidents: len(incidents),
+		Clusters: []clusterStatus{}, needs: urgent(clusters, worker), OpenIncidents: len(incidents),
+		Declared: declared, incidents: incidents,
 	}
 	for _, i := range incidents {
 		if i.pages() {
-			s.NeedsPerson = append(s.NeedsPerson, i.Alert.Headline())
+			s.needs = append(s.needs, need{i.Alert.Headline(), i.Alert.Runbook})
 		}
 	}
+	s.NeedsPerson = whats(s.needs)
 	if pause.Active() {
 		s.Pause = &pause
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ func (p *program) printStatus(s status) {
 	if s.OpenIncidents > 0 {
 		tell(p.out, "Alerts   %s (\"keyturn alerts\")\n", c.red(count(s.OpenIncidents, "open incident")))
 	}
+	printDeclared(p.out, s.Declared, now)
 	tell(p.out, "\n")
 	if len(s.Clusters) == 0 {
 		tell(p.out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
@@ -45,7 +47,7 @@ func (p *program) printStatus(s status) {
 		}
 	}
 	printTable(p.out, t)
-	printUrgent(p.out, c, s.NeedsPerson)
+	printUrgent(p.out, c, s.needs)
 }
 
 func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) table.Row {
@@ -95,16 +97,23 @@ func describePause(pause ledger.Pause, now time.Time) string {
 	return s + " (\"keyturn resume\" ends it)"
 }
 
-// printUrgent lists what a person must settle, if anything.
-func printUrgent(out io.Writer, c palette, lines []string) {
-	if len(lines) == 0 {
+// printUrgent lists what a person must settle, if anything, and where to read on.
+func printUrgent(out io.Writer, c palette, needs []need) {
+	if len(needs) == 0 {
 		return
 	}
 	tell(out, "\n%s\n", c.bold("A person must settle this:"))
-	for _, line := range lines {
-		tell(out, "  %s\n", c.red(printable(line)))
+	var runbooks []string
+	for _, n := range needs {
+		tell(out, "  %s\n", c.red(printable(n.what)))
+		if n.runbook != "" && !slices.Contains(runbooks, n.runbook) {
+			runbooks = append(runbooks, n.runbook)
+		}
 	}
-	tell(out, "\"keyturn status CLUSTER\" shows the details; functions/rotation/README.md is the runbook.\n")
+	tell(out, "\"keyturn status CLUSTER\" and \"keyturn alerts ID\" show the details, with the way back.\n")
+	for _, runbook := range runbooks {
+		tell(out, "Runbook: %s\n", printable(runbook))
+	}
 }
 
 // printCluster writes all about one cluster.
@@ -124,8 +133,27 @@ func (p *program) printCluster(s clusterStatus) {
 	for _, d := range s.Dropped {
 		tell(p.out, "  %s   %s   %s: %s\n", when(d.At, now), d.Region, d.Version.Short(), printable(d.Reason))
 	}
-	for _, a := range s.Alarms {
-		tell(p.out, "\n%s since %s\n%s", c.bold("Alarm"), when(a.Since, now), indent(a.Alert.Text()))
+	p.printAlarms("Alarm", s.Alarms, now)
+}
+
+// printOpen writes what is open beside the cluster's own items: the alarms about keyturn itself, the incidents that concern the
+// cluster, and the keys of it that people are at work on.
+func (p *program) printOpen(s status) {
+	now, c := time.Now(), palette(p.color())
+	p.printAlarms("Alarm about keyturn itself,", s.Alarms, now)
+	for _, i := range s.incidents {
+		tell(p.out, "\n%s %s, %s since %s\n%s", c.bold("Incident"), i.ID, i.state(), when(i.Since, now), indent(i.Alert.Text()))
+	}
+	if len(s.Declared) > 0 {
+		tell(p.out, "\n")
+	}
+	printDeclared(p.out, s.Declared, now)
+}
+
+// printAlarms writes each alarm in full, the way back and the runbook included.
+func (p *program) printAlarms(title string, alarms []ledger.Alarm, now time.Time) {
+	for _, a := range alarms {
+		tell(p.out, "\n%s since %s\n%s", palette(p.color()).bold(title), when(a.Since, now), indent(a.Alert.Text()))
 	}
 }
 

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 func TestStatusShowsTheLedgerOnly(t *testing.T) {
@@ -41,4 +47,47 @@ func TestStatusOfAnUnknownClusterOrLedgerSaysWhatToDo(t *testing.T) {
 	o = b.keyturn(t, "status", "nobody")
 	o.wantCode(t, exitFailed, "status", "nobody")
 	wantText(t, "the error", o.err, `knows no cluster "nobody"`)
+}
+
+// ring opens an alarm of rotation about the cluster.
+func (b *bench) ring(t *testing.T, clusterID string, alert cmek.Alert) {
+	t.Helper()
+	p := &program{environ: b.environ}
+	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+		_, err := l.UpdateCluster(ctx, clusterID, func(c *ledger.Cluster) error {
+			c.Alarms = append(c.Alarms, ledger.Alarm{Key: alert.DedupKey, Since: time.Now().Add(-3 * time.Hour), Alert: alert})
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnAlarmOfRotationIsShownWithItsWayBackAndItsOwnRunbook(t *testing.T) {
+	b := newBench(t).swept(t)
+	alarm := cmek.Alert{
+		DedupKey: "key-unusable/payments", Severity: cmek.Critical, Summary: "The key of payments cannot be used", Key: paymentsKey,
+		WayBack: []string{"aws kms enable-key"}, Runbook: "functions/rotation/README.md#key-unusable",
+	}
+	b.ring(t, "7c1d9e20-3a4b-4c5d-8e6f-000000000001", alarm)
+	wantText(t, "the list of incidents", b.succeed(t, "alerts"), "No incident of alerting is open; rotation has 1 alarm: \"keyturn status\".")
+
+	_, critical := sampleIncidents()
+	critical.Alert.Runbook = "functions/alerting/README.md#key-disabled"
+	b.open(t, critical)
+	o := b.keyturn(t, "alerts")
+	o.wantCode(t, exitNeedsPerson, "alerts")
+	wantText(t, "the list of incidents", o.out, critical.ID(), "Beside these, rotation has 1 alarm")
+
+	o = b.keyturn(t, "status")
+	o.wantCode(t, exitNeedsPerson, "status")
+	wantText(t, "the table", o.out, "  "+alarm.Headline(), "Runbook: "+alarm.Runbook+"\n", "Runbook: "+critical.Alert.Runbook+"\n")
+	o = b.keyturn(t, "status", "payments")
+	o.wantCode(t, exitNeedsPerson, "status", "payments")
+	wantText(t, "the details", o.out, "Alarm since 3h ago", indent(alarm.Text()), "Incident "+critical.ID()+", recovering since 2h ago", indent(critical.Alert.Text()))
+	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "Alarm") || strings.Contains(out, "Incident") {
+		t.Errorf("the details of a cluster show what is another one's:\n%s", out)
+	}
 }

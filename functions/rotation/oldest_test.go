@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,42 @@ func TestTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
 		tick(t, f)
 		if lines = sweeps(t, &log); len(lines) != 2 || lines[1]["oldest_open_seconds"] != 0.0 {
 			t.Errorf("the next sweep ended with %v, want no open work", lines)
+		}
+	})
+}
+
+// unlisted is a cloud whose clusters cannot be listed.
+type unlisted struct{ rotation.Cloud }
+
+func (unlisted) ClusterPage(context.Context, string) ([]cmek.Cluster, string, error) {
+	return nil, "", errors.New("no answer")
+}
+
+func TestAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := sharedKey(2)
+		world, err := simulator.New(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		f := follower(t, world, cmektest.NewStore(), 0)
+		f.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		tick(t, f)
+		f.KMS = disabled{f.KMS, seed.Clusters[0].Regions[0].Key}
+		opened(t, f, seed.Clusters[0].ID, ledger.Held, time.Now().Add(-3*time.Hour))
+		time.Sleep(time.Hour)
+		tick(t, f)
+
+		f.Cloud = unlisted{f.Cloud}
+		log.Reset()
+		for range 60 {
+			time.Sleep(time.Minute)
+			_ = f.Tick(t.Context()) // It fails, and that is told.
+		}
+		lines := sweeps(t, &log)
+		if len(lines) < 3 || lines[len(lines)-1]["oldest_open_seconds"].(float64) < 4.5*3600 {
+			t.Errorf("in an hour without an answer sweeps ended with %v, want at least 3, and the age of the work that was open before", lines)
 		}
 	})
 }

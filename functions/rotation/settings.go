@@ -70,7 +70,7 @@ func (s Settings) Check() []error {
 	bad(s.Mode == Observe || s.Mode == Follow, "KEYTURN_MODE is %q; want observe or follow", s.Mode)
 	bad(s.Settle >= 0 && s.Settle <= 24*time.Hour, "KEYTURN_SETTLE is %s; want a duration from 0s to 24h, such as 5m", s.Settle)
 	bad(s.InFlight >= 1, "KEYTURN_IN_FLIGHT is %d; want 1 or more clusters", s.InFlight)
-	bad(s.SweepEvery > 0, "KEYTURN_SWEEP_EVERY is %s; want a duration above 0s, such as 15m", s.SweepEvery)
+	bad(s.SweepEvery > 0 && s.SweepEvery <= time.Hour, "KEYTURN_SWEEP_EVERY is %s; want a duration above 0s and at most 1h, such as 15m", s.SweepEvery)
 	bad(s.Concurrency >= 1 && s.Concurrency <= 64, "KEYTURN_CONCURRENCY is %d; want 1 to 64 clusters at a time", s.Concurrency)
 	bad(s.Poll > 0, "KEYTURN_POLL is %s; want a duration above 0s, such as 15s", s.Poll)
 	bad(s.Grace > 0, "KEYTURN_GRACE is %s; want a duration above 0s, such as 10m", s.Grace)

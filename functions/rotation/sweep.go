@@ -25,7 +25,7 @@ func (w *worker) sweepDue(now time.Time) bool {
 func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s := &w.lease.Sweep
 	if !s.Running() {
-		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete}
+		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen}
 	}
 	clusters, next, err := w.Cloud.ClusterPage(ctx, s.Page)
 	if err != nil {
@@ -42,6 +42,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 		s.Page, s.Skip = next, 0
 		if next == "" {
 			s.Ended = time.Now()
+			s.WasOpen = s.OldestOpen
 			if s.Failed == 0 {
 				s.Complete = s.Ended
 			}
@@ -66,6 +67,9 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 	if s.PageFailures >= pageAttempts {
 		// Not complete: the next walk begins at the first page.
 		s.Ended, s.Page, s.Skip, s.PageFailures = now, "", 0, 0
+		// What was open at the last look is open still, as far as anybody knows: its age must not go unsaid in an outage.
+		s.OldestOpen = older(s.OldestOpen, s.WasOpen)
+		w.Log.Warn("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "oldest_open_seconds", openSeconds(*s), "err", cause)
 	}
 	var conditions []cmek.Alert
 	switch {

@@ -37,8 +37,9 @@ type Incident struct {
 	GoodSince time.Time `json:"good_since,omitzero"`
 	// Closing is an operator's word that it is over, until alerting has told so and ended it; zero if there is none.
 	Closing Closing `json:"closing,omitzero"`
-	// Repaired is when keyturn last repaired the key by itself.
+	// Repaired is when keyturn last repaired the key by itself. Repair is what it is to do next; nil for nothing.
 	Repaired time.Time `json:"repaired,omitzero"`
+	Repair   *Repair   `json:"repair,omitempty"`
 	NextLook time.Time `json:"next_look,omitzero"`
 
 	record Record
@@ -58,6 +59,22 @@ func (c Closing) Asked() bool { return !c.At.IsZero() }
 func (i *Incident) ID() string {
 	sum := sha256.Sum256([]byte(i.DedupKey))
 	return hex.EncodeToString(sum[:5])
+}
+
+// Repair is a scheduled deletion that is to be undone.
+type Repair struct {
+	Event cmek.Event `json:"event"`
+	Due   time.Time  `json:"due"`
+	// Not says what is known to speak against it; "" for nothing.
+	Not string `json:"not,omitempty"`
+}
+
+// LookBy brings the next look forward to when a repair is due.
+func (i *Incident) LookBy(at time.Time) {
+	if i.Repair != nil && i.Repair.Due.Before(at) {
+		at = i.Repair.Due
+	}
+	i.NextLook = at
 }
 
 // Open reports whether the incident was told about and has not ended.

@@ -33,6 +33,8 @@ type Sweep struct {
 	Clusters int `json:"clusters,omitempty"`
 	// OldestOpen is when the oldest work was opened that is open at a cluster visited in this walk; zero if none is.
 	OldestOpen time.Time `json:"oldest_open,omitzero"`
+	// WasOpen is the OldestOpen of the last walk that came to its end.
+	WasOpen time.Time `json:"was_open,omitzero"`
 	// Complete is when the last walk that read every cluster without an error ended.
 	Complete time.Time `json:"complete,omitzero"`
 	// Failed counts clusters of this walk that could not be read; PageFailures counts failures in a row to read the page.
