@@ -42,6 +42,7 @@ type account struct {
 	functions map[string]functionProperties // by what follows the deployment's name
 	feeds     []mappingProperties
 	schedules []scheduleProperties
+	filters   []filterProperties
 	spokes    map[string]*spoke // by Region
 
 	// table and bucket are the ledger's and the archive's names.
@@ -117,6 +118,10 @@ func (a *account) giveRolePolicies(role string) {
 	must(a.t, err, "create policy")
 	_, err = client.AttachRolePolicy(a.t.Context(), &iam.AttachRolePolicyInput{RoleName: &role, PolicyArn: managed.Policy.Arn})
 	must(a.t, err, "attach policy")
+	_, err = client.AttachRolePolicy(a.t.Context(), &iam.AttachRolePolicyInput{
+		RoleName: &role, PolicyArn: aws.String("arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess"),
+	})
+	must(a.t, err, "attach policy of AWS")
 }
 
 // configOf is how the tests themselves call AWS in the Region.

@@ -47,6 +47,7 @@ func (a *account) takeFunctions(d deployed) {
 	}
 	a.feeds = propertiesOf[mappingProperties](a.t, d, "AWS::Lambda::EventSourceMapping")
 	a.schedules = propertiesOf[scheduleProperties](a.t, d, "AWS::Scheduler::Schedule")
+	a.filters = propertiesOf[filterProperties](a.t, d, "AWS::Logs::MetricFilter")
 }
 
 func (a *account) takeFunction(p functionProperties) {

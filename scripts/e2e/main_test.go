@@ -116,7 +116,7 @@ func startMoto() (*exec.Cmd, error) {
 	_ = listener.Close()
 
 	moto := exec.Command(program, "-H", "127.0.0.1", "-p", fmt.Sprint(address.Port))
-	moto.Env = append(os.Environ(), "MOTO_ACCOUNT_ID="+accountID)
+	moto.Env = append(os.Environ(), "MOTO_ACCOUNT_ID="+accountID, "MOTO_IAM_LOAD_MANAGED_POLICIES=true")
 	if err := moto.Start(); err != nil {
 		return nil, fmt.Errorf("start moto_server: %w", err)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -109,7 +110,10 @@ func (a *account) spoke(region string) *spoke {
 	config := configOf(a.t, region)
 	s := &spoke{defaultBus: a.name + "-default", bus: eventbridge.NewFromConfig(config)}
 	_, err := s.bus.CreateEventBus(a.t.Context(), &eventbridge.CreateEventBusInput{Name: &s.defaultBus})
-	must(a.t, err, "create what plays the default bus")
+	var exists *eventbridgetypes.ResourceAlreadyExistsException
+	if !errors.As(err, &exists) { // else a slow answer made the SDK ask twice: the name is this scene's alone
+		must(a.t, err, "create what plays the default bus")
+	}
 	s.toHub = a.createQueue(sqs.NewFromConfig(config), region, "to-hub")
 
 	tmpl, err := templateFor(a.variant, a.name, "spoke-"+accountID+"-"+region)

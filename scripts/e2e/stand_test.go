@@ -17,7 +17,7 @@ type standIn struct {
 // standIns is everything in which an installation under test differs from one on AWS, besides the settings that make it quick.
 var standIns = []standIn{
 	{"AWS::Lambda::EventSourceMapping", "moto_server would run the function in Docker; mapping feeds the binary by the mapping's own properties.", true},
-	{"AWS::Scheduler::Schedule", "CloudFormation in moto_server lacks it; tick invokes the target with the schedule's own input. Nothing plays the heartbeat.", true},
+	{"AWS::Scheduler::Schedule", "CloudFormation in moto_server lacks it; tick invokes the target with the schedule's own input. Of the heartbeat only the record is played that it leaves.", true},
 	{"AWS::SNS::Subscription", "CloudFormation in moto_server lacks it; made by hand of the subscription's own properties, but for people's addresses.", true},
 	{"AWS::SecretsManager::Secret", "CloudFormation in moto_server lacks it; made by hand of the secret's own properties, and its owner stores the value.", false},
 	{"AWS::S3::Bucket", "moto_server's CloudFormation forgets versions and Object Lock; made by hand of the bucket's own properties.", false},
@@ -27,7 +27,7 @@ var standIns = []standIn{
 	{"AWS::SNS::TopicPolicy", "as above", false},
 	{"AWS::S3::BucketPolicy", "as above", false},
 	{"AWS::CloudWatch::Alarm", "moto_server has no metrics to watch.", false},
-	{"AWS::Logs::MetricFilter", "moto_server has no metrics to make.", false},
+	{"AWS::Logs::MetricFilter", "moto_server has no metrics to make; one test applies the filters to what the functions log.", true},
 	{"Custom::KeyturnTrailCheck", "moto_server would run the function in Docker; one test plays CloudFormation.", false},
 	{"", "AWS::Events::EventBus: moto_server cannot Ref it; its name is put there.", false},
 	{"", "The default bus: all installations share moto_server's one account, so each has a bus of its own in each Region for its spoke's rules.", false},

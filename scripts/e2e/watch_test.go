@@ -29,7 +29,7 @@ type watch struct {
 const wellFor = time.Second
 
 var alertingSettings = []string{
-	"KEYTURN_RECHECK_EVERY=300ms", "KEYTURN_WELL_FOR=" + wellFor.String(), "KEYTURN_LOG_LEVEL=DEBUG",
+	"KEYTURN_RECHECK_EVERY=300ms", "KEYTURN_WELL_FOR=" + wellFor.String(), "KEYTURN_REPAIR_AFTER=1s", "KEYTURN_LOG_LEVEL=DEBUG",
 }
 
 // newWatch sets up a watch with settings for alerting besides those above.

@@ -94,7 +94,7 @@ channels:
 tags: {"aws:team": x, owner: "a;b"}
 archive: {lock: soft, retention_days: 0}
 log_days: 42
-settings: {KEYTURN_MODE: follow, KEYTURN_SETLE: 1m, KEYTURN_SETTLE: soon, KEYTURN_IN_FLIGHT: "0"}
+settings: {KEYTURN_MODE: follow, KEYTURN_SETLE: 1m, KEYTURN_SETTLE: soon, KEYTURN_IN_FLIGHT: "0", KEYTURN_LOG_LEVEL: WARN}
 cmek_keys:
   - name: orders
     account: "999900001111"
@@ -115,7 +115,7 @@ cmek_keys:
 		`channels[0].url is "…": leave it out`, `channels[1].name is "slack": give each channel`, `channels[2].url is missing`,
 		`channels[3].kind is "pager": write slack or pagerduty or webhook`, `archive.lock is "soft"`, `archive.retention_days is "0"`,
 		`log_days is "42"`, `settings is "KEYTURN_MODE": leave it out`, `settings is "KEYTURN_SETLE": write one of`,
-		`settings: KEYTURN_SETTLE`, `settings: KEYTURN_IN_FLIGHT`, `cmek_keys[0].account is "999900001111": list it under accounts`,
+		`settings: KEYTURN_SETTLE`, `settings: KEYTURN_IN_FLIGHT`, `settings.KEYTURN_LOG_LEVEL is "WARN": write DEBUG or INFO`, `cmek_keys[0].account is "999900001111": list it under accounts`,
 		`accounts[2] is "222233334444": list its keys or roles, or leave the account out`,
 		`accounts[3].keys[0] is "arn:aws:kms:moon-1:`, `accounts[3].roles[1] is "arn:aws:iam::333344445555:role/x": list each role once`,
 		`accounts[3].heartbeat is "eu-west-1": write one of the Regions that are watched`, `alerts.email[2] is "a@example.com": list each address once`,

@@ -201,7 +201,7 @@ func (v *validation) channel(place string, c Channel, before []Channel) {
 var ownSettings = []string{
 	"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_MODE",
 	"KEYTURN_READER_ROLE", "KEYTURN_REPAIR", "KEYTURN_REPAIR_ROLE", "KEYTURN_ORGANIZATION_ID", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RULES",
-	"KEYTURN_HEARTBEAT_KEYS", "KEYTURN_CHANNEL", "KEYTURN_CHANNEL_SECRET", "KEYTURN_CHANNEL_URL", "KEYTURN_MIN_SEVERITY",
+	"KEYTURN_HEARTBEAT_ROLE", "KEYTURN_CHANNEL", "KEYTURN_CHANNEL_SECRET", "KEYTURN_CHANNEL_URL", "KEYTURN_MIN_SEVERITY",
 	"KEYTURN_ALLOW_PRIVATE", "KEYTURN_ALLOW_LOOPBACK",
 }
 
@@ -214,6 +214,10 @@ func (v *validation) settings(settings map[string]string) {
 		case !slices.Contains(known, name):
 			v.check(false, "settings", name, "write one of "+strings.Join(known, ", "))
 		}
+	}
+	if level := strings.ToUpper(settings["KEYTURN_LOG_LEVEL"]); level != "" {
+		// The alarms read lines of this level.
+		v.check(level == "DEBUG" || level == "INFO", "settings.KEYTURN_LOG_LEVEL", settings["KEYTURN_LOG_LEVEL"], "write DEBUG or INFO: alarms are made of the logs")
 	}
 	v.checkValues(settings)
 }

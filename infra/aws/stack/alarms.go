@@ -54,8 +54,8 @@ type alarm struct {
 	under bool
 	// periods in a row it takes.
 	periods int
-	// silence says that no data is as bad as bad data.
-	silence bool
+	// silence says that no data is as bad as bad data; keep, that it changes nothing.
+	silence, keep bool
 }
 
 func newAlarm(scope constructs.Construct, n names, topic awssns.ITopic, a alarm) {
@@ -65,6 +65,9 @@ func newAlarm(scope constructs.Construct, n names, topic awssns.ITopic, a alarm)
 	}
 	if a.silence {
 		missing = awscloudwatch.TreatMissingData_BREACHING
+	}
+	if a.keep {
+		missing = awscloudwatch.TreatMissingData_IGNORE
 	}
 	made := awscloudwatch.NewAlarm(scope, text("Alarm-"+a.name), &awscloudwatch.AlarmProps{
 		AlarmName: text(n.of(a.name)), AlarmDescription: text(a.description), Metric: a.metric, Threshold: &a.over,
@@ -97,8 +100,8 @@ func (h *hub) alarms() {
 			description: "An invocation of " + f.name + " failed as a whole: a wrong configuration, a panic or its time limit. Look at its log."})
 	}
 	for _, f := range h.watched.ticks {
-		raise(alarm{name: f.name + "-errors", over: 0, periods: 10, metric: f.it.lambda.MetricErrors(minutely("Sum")),
-			description: "Every tick of " + f.name + " in 10 minutes had something that failed. Its log and the queue of failed ticks say what; the rest of its work is done."})
+		raise(alarm{name: f.name + "-errors", over: 2, metric: f.it.lambda.MetricErrors(every("Sum", 15)),
+			description: "In at least 3 ticks of " + f.name + " within 15 minutes something failed. Its log and the queue of failed ticks say what; the rest of its work is done."})
 		raise(alarm{name: f.name + "-silent", over: 1, under: true, silence: true, metric: f.it.lambda.MetricInvocations(every("Sum", 10)),
 			description: "There was no tick of " + f.name + " for 10 minutes: see the schedule of that name, and whether the function can be invoked."})
 	}
@@ -107,7 +110,7 @@ func (h *hub) alarms() {
 			description: "Invocations of " + f.name + " are throttled: the account's concurrency is used up by something else."})
 		h.logMetric(f.it, secretUnreadable, `"read secret"`, "1", nil)
 	}
-	raise(alarm{name: "secret-unreadable", over: 0, metric: h.metric(secretUnreadable, "Sum", 5, nil),
+	raise(alarm{name: "secret-unreadable", over: 0, metric: h.metric(secretUnreadable, "Sum", 30, nil),
 		description: "A function cannot read its secret: it has no value yet, or its role may not read it. The logs name the secret."})
 	for _, f := range h.watched.functions {
 		if f.name == alertingEvent {
@@ -123,7 +126,7 @@ func (h *hub) alarms() {
 		}
 	}
 	if h.d.Mode == deployment.Follow { // in observe mode work stays open: that is the mode
-		raise(alarm{name: "open-work-old", over: 24 * 3600, metric: h.metric(oldestOpen, "Maximum", 60, nil),
+		raise(alarm{name: "open-work-old", over: 24 * 3600, keep: true, metric: h.metric(oldestOpen, "Maximum", 60, nil),
 			description: "A store key has been waiting for its re-encryption for more than 24 h: `keyturn status` says which, and why."})
 	}
 	for _, a := range h.d.Accounts {

@@ -116,26 +116,28 @@ func (h *hub) alerting() {
 	}
 	// What alerting says is for the owners.
 	tell := allowOn(h.alerts.TopicArn(), "sns:Publish")
-	event := []permission{h.ledger(), tell, h.readAPIKey(), h.readKeys()}
+	tick := []permission{
+		allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem"), h.due(), tell, h.readKeys(),
+	}
 	if h.d.Repair && len(h.repairAccounts()) > 0 {
 		own["KEYTURN_REPAIR"] = text("true")
 		own["KEYTURN_REPAIR_ROLE"] = text(h.repairer("{account}"))
-		event = append(event, allow("sts:AssumeRole", each(h.repairAccounts(), h.repairer)...))
+		// It looks for revoked clusters first.
+		tick = append(tick, allow("sts:AssumeRole", each(h.repairAccounts(), h.repairer)...), allowOn(h.table.TableArn(), "dynamodb:Query"))
 	}
 	environment := h.environment(deployment.Alerting, own)
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
 			name: alertingEvent, description: "keyturn: tells at once when somebody endangers a key",
-			code: h.code(h.stack, deployment.Alerting), seconds: 15, memoryMB: 256, environment: environment, permissions: event,
+			code: h.code(h.stack, deployment.Alerting), seconds: 15, memoryMB: 256, environment: environment,
+			permissions: []permission{h.ledger(), tell, h.readAPIKey(), h.readKeys()},
 		},
 		visibilitySeconds: 90, batch: 1, concurrency: 10, rules: pattern.Selected(alerting.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: alertingTick, description: "keyturn: looks again at open incidents, and tells when they are over",
 		code: h.code(h.stack, deployment.Alerting), seconds: 55, memoryMB: 128, environment: environment,
-		permissions: []permission{
-			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem"), h.due(), tell, h.readKeys(),
-		},
+		permissions: tick,
 	})
 }
 

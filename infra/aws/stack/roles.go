@@ -45,7 +45,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	})
 	if d.Repair && len(keys) > 0 {
 		newRole(stack, "Repair", n.of("repair"), "keyturn cancels scheduled deletions of keys that clusters need",
-			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingEvent))}),
+			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingTick))}),
 			allow("kms:CancelKeyDeletion kms:EnableKey", keys...))
 	}
 	for _, k := range d.CMEKKeys {
