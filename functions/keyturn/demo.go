@@ -119,7 +119,7 @@ func (d *demo) sweep(ctx context.Context) error {
 	for _, c := range v.clusters {
 		regions += len(c.Done)
 	}
-	d.say("   %s, %s with a key of their own in KMS: every store key is wrapped under its key's", count(v.worker.Sweep.Clusters, "cluster"), count(regions, "region"))
+	d.say("   %s, %s that a KMS key of yours protects: every store key is wrapped under its key's", count(v.worker.Sweep.Clusters, "cluster"), count(regions, "region"))
 	d.say("   current version. That is now in the ledger, so that an event alone says whom it concerns.")
 	return nil
 }
