@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -36,7 +37,7 @@ func deploy(t *testing.T, name, region string, tmpl template) deployed {
 	}
 	body, err := json.Marshal(tmpl)
 	must(t, err, "write template of "+name)
-	askCloudFormation(t, region, url.Values{"Action": {"CreateStack"}, "StackName": {name}, "TemplateBody": {string(body)}}, nil)
+	createStack(t, region, name, string(body))
 
 	var stacks struct {
 		Stack struct {
@@ -83,9 +84,42 @@ func propertiesOf[T any](t *testing.T, d deployed, kind string) (all []T) {
 	return all
 }
 
+// oneStack lets stacks be created one after the other: moto_server sometimes breaks off (500) when it makes several at once on a
+// busy machine.
+var oneStack sync.Mutex
+
+// createStack creates a stack. What moto_server broke off is taken away and tried again.
+func createStack(t *testing.T, region, name, body string) {
+	t.Helper()
+	oneStack.Lock()
+	defer oneStack.Unlock()
+	create := url.Values{"Action": {"CreateStack"}, "StackName": {name}, "TemplateBody": {body}}
+	const tries = 3
+	for try := 1; ; try++ {
+		status, answer := postCloudFormation(t, region, create)
+		switch {
+		case status == http.StatusOK:
+			return
+		case status < http.StatusInternalServerError || try == tries:
+			t.Fatalf("CreateStack of stack %s, try %d: %d\n%s", name, try, status, answer)
+		}
+		t.Logf("moto_server broke off the creation of stack %s; trying again", name)
+		_, _ = postCloudFormation(t, region, url.Values{"Action": {"DeleteStack"}, "StackName": {name}})
+	}
+}
+
 // askCloudFormation sends a request of CloudFormation's query protocol. moto_server reads service and Region from the header
 // and checks no signature.
 func askCloudFormation(t *testing.T, region string, form url.Values, answer any) {
+	t.Helper()
+	status, body := postCloudFormation(t, region, form)
+	if status != http.StatusOK {
+		t.Fatalf("%s of stack %s: %d\n%s", form.Get("Action"), form.Get("StackName"), status, body)
+	}
+	must(t, xml.Unmarshal(body, answer), "read answer to "+form.Get("Action"))
+}
+
+func postCloudFormation(t *testing.T, region string, form url.Values) (status int, body []byte) {
 	t.Helper()
 	form.Set("Version", "2010-05-15")
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, motoEndpoint, strings.NewReader(form.Encode()))
@@ -96,12 +130,7 @@ func askCloudFormation(t *testing.T, region string, form url.Values, answer any)
 	response, err := http.DefaultClient.Do(request)
 	must(t, err, form.Get("Action"))
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
+	body, err = io.ReadAll(response.Body)
 	must(t, err, form.Get("Action"))
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s of stack %s: %s\n%s", form.Get("Action"), form.Get("StackName"), response.Status, body)
-	}
-	if answer != nil {
-		must(t, xml.Unmarshal(body, answer), "read answer to "+form.Get("Action"))
-	}
+	return response.StatusCode, body
 }
