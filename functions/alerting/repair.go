@@ -17,6 +17,9 @@ const repairEvery = 24 * time.Hour
 
 const repairRunbook = "functions/alerting/README.md#repair"
 
+// repairTime is longer than a tick can take.
+const repairTime = time.Minute
+
 const wasDown = "the key was not enabled before"
 
 // planRepair notes that a scheduled deletion of a key in use is to be undone, if the owner opted in. It is done some minutes later,
@@ -44,49 +47,66 @@ func (f *Function) planRepair(i *ledger.Incident, e cmek.Event, facts Facts, rep
 }
 
 // repair cancels the scheduled deletion and enables the key, unless something speaks against it or it is not scheduled for deletion
-// any more. It says what it did. After an error nothing was done that is not told, and the next tick goes on.
+// any more. It says what it did. It is begun once; what could not be told then, the next tick tells.
 func (f *Function) repair(ctx context.Context, i *ledger.Incident) error {
-	e := i.Repair.Event
+	e, begun := i.Repair.Event, i.Repair.Begun
+	if !begun.IsZero() && time.Since(begun) < repairTime {
+		return nil // another tick is at it
+	}
 	key, unread := f.KMS.Key(ctx, e.Key)
-	if unread == nil && key.State != cmek.KeyDeletionScheduled {
+	if begun.IsZero() && unread == nil && key.State != cmek.KeyDeletionScheduled {
 		f.Log.Info("nothing to repair", "key", e.Key, "state", key.State)
 		return f.forgetRepair(ctx, i)
 	}
-	why, err := f.handsOff(ctx, i.Repair)
-	if err != nil {
-		return err
+	var why string
+	if begun.IsZero() {
+		var err error
+		if why, err = f.handsOff(ctx, i.Repair); err != nil {
+			return err
+		}
 	}
 	told := cmek.Alert{
 		ID: i.DedupKey + "@" + e.ID + "/repair", DedupKey: i.DedupKey, Audience: cmek.Owners, Severity: cmek.High, Change: e.Change, Key: e.Key,
 		Clusters: unharmed(i.Alert.Clusters), Time: time.Now(), Runbook: repairRunbook,
 	}
-	if why == "" {
+	mine := true
+	if why == "" && begun.IsZero() {
 		now := time.Now()
 		if _, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(i *ledger.Incident) error {
-			why = ""
-			if i.Repair != nil {
-				why = i.Repair.Not // an event came meanwhile
+			if mine = i.Repair != nil && i.Repair.Event.ID == e.ID && i.Repair.Begun.IsZero(); !mine {
+				return ledger.ErrUnchanged // another tick was quicker
 			}
+			why = i.Repair.Not // an event came meanwhile
 			if now.Sub(i.Repaired) < repairEvery {
 				why = "it did so or tried to at " + i.Repaired.UTC().Format(time.RFC3339) + ", and does so once a day at most"
 			}
 			if why != "" {
 				return ledger.ErrUnchanged
 			}
-			i.Repaired = now
+			i.Repaired, i.Repair.Begun = now, now
 			return nil
 		}); err != nil {
 			return fmt.Errorf("note the repair: %w", err)
 		}
 	}
-	if why != "" {
+	switch {
+	case !mine:
+		return nil
+	case why == "" && begun.IsZero():
+		told.Summary, told.WayBack = f.undo(ctx, e)
+	case !begun.IsZero():
+		told.Summary = fmt.Sprintf("keyturn began to undo the scheduled deletion of key %s at %s, and could not tell what came of it then",
+			e.Key.ID(), begun.UTC().Format(time.RFC3339))
+	default:
 		told.Summary = fmt.Sprintf("keyturn leaves key %s as it is: %s", e.Key.ID(), why)
+	}
+	if told.WayBack == nil {
 		if unread == nil {
 			told.Consequence = fmt.Sprintf("The key's state is %q.", key.State)
 		}
-		told.WayBack = WayBack(e, key)
-	} else {
-		told.Summary, told.WayBack = f.undo(ctx, e)
+		if told.WayBack = WayBack(e, key); key.State.Usable() {
+			told.WayBack = afterRepair
+		}
 	}
 	if err := f.Notifier.Notify(ctx, told); err != nil {
 		return fmt.Errorf("tell about the repair: %w", err)
@@ -107,6 +127,9 @@ func (f *Function) forgetRepair(ctx context.Context, done *ledger.Incident) erro
 	return err
 }
 
+// afterRepair is what is left to do once the key can be used again.
+var afterRepair = []string{"Find out who scheduled the deletion, and why.", checkClusters}
+
 // unharmed are the clusters without what would have become of them.
 func unharmed(clusters []cmek.AffectedCluster) []cmek.AffectedCluster {
 	clusters = slices.Clone(clusters)
@@ -123,7 +146,7 @@ func (f *Function) undo(ctx context.Context, e cmek.Event) (summary string, wayB
 	if err := f.Repairer.Enable(ctx, e.Key); err != nil {
 		return fmt.Sprintf("keyturn canceled the deletion of key %s but could not enable it: %v", e.Key.ID(), err), WayBack(e, cmek.Key{})[1:]
 	}
-	return fmt.Sprintf("keyturn canceled the deletion of key %s and enabled it again", e.Key.ID()), []string{"Find out who scheduled the deletion, and why.", checkClusters}
+	return fmt.Sprintf("keyturn canceled the deletion of key %s and enabled it again", e.Key.ID()), afterRepair
 }
 
 // byRepair reports whether the event is the record of a repair, made or tried, by keyturn itself.

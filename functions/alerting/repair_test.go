@@ -229,3 +229,33 @@ func TestADeletionThatSomebodyCanceledInTimeIsNotRepaired(t *testing.T) {
 		w.want("after somebody was quicker", scheduledAlert, "[RESOLVED]")
 	})
 }
+
+func TestARepairThatCouldNotBeToldIsToldWhenTheTopicIsBackAndNotMadeAgain(t *testing.T) {
+	inRepair(t, func(t *testing.T, w *world) {
+		w.happens(w.isScheduled("e-1"))
+		w.told.outage = down
+		for range 8 {
+			time.Sleep(time.Minute)
+			_ = w.Tick(t.Context()) // It fails: the topic is down.
+		}
+		w.told.outage = up
+		w.ticks(3 * time.Minute)
+		if !slices.Equal(w.repair.calls, []string{"cancel", "enable"}) {
+			t.Errorf("the KMS was called for %v, want cancel, then enable, once", w.repair.calls)
+		}
+		w.want("when the topic is back", scheduledAlert, "[HIGH] keyturn began to undo the scheduled deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab")
+		if text := w.last().Text(); !strings.Contains(text, `state is "enabled"`) || strings.Contains(text, "cancel-key-deletion") {
+			t.Errorf("the message does not say that the key is well, and what is left to do:\n%s", text)
+		}
+		w.ticks(time.Hour)
+		told := 0
+		for _, alert := range w.told.Alerts() {
+			if strings.Contains(alert.Summary, "began to undo") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the repair is told %d times, want once", told)
+		}
+	})
+}

@@ -65,6 +65,8 @@ func (i *Incident) ID() string {
 type Repair struct {
 	Event cmek.Event `json:"event"`
 	Due   time.Time  `json:"due"`
+	// Begun is when it was begun; after that it is not begun again, and only what came of it is left to tell.
+	Begun time.Time `json:"begun,omitzero"`
 	// Not says what is known to speak against it; "" for nothing.
 	Not string `json:"not,omitempty"`
 }
