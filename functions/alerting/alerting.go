@@ -32,9 +32,9 @@ func subscribes() (changes []cmek.Change) {
 // Function is alerting with everything it needs. Its methods may be called concurrently.
 type Function struct {
 	Ledger   *ledger.Ledger
-	Notifier Notifier
-	KMS      KMS
-	Policies Policies
+	Notifier cmek.Notifier
+	KMS      cmek.KMS
+	Policies cmek.Policies
 	Cloud    Cloud
 	// Repairer is nil unless the owner wants scheduled deletions undone (KEYTURN_REPAIR=true).
 	Repairer Repairer

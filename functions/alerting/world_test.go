@@ -284,6 +284,11 @@ func (k *fakeKMS) set(uri cmek.KeyURI, state cmek.KeyState) {
 	k.state[uri] = state
 }
 
+// Describe tells all that Key does.
+func (k *fakeKMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	return k.Key(ctx, uri)
+}
+
 func (k *fakeKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	k.mu.Lock()
 	k.reads++

@@ -191,7 +191,7 @@ type alertLog struct {
 	alerts []cmek.Alert
 }
 
-// Notify implements rotation.Notifier and alerting.Notifier.
+// Notify implements cmek.Notifier.
 func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

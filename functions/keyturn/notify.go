@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // everyone notifies all, even if some cannot be reached.
-type everyone []rotation.Notifier
+type everyone []cmek.Notifier
 
 // Notify joins the errors; a repetition tells those again who were reached.
 func (all everyone) Notify(ctx context.Context, alert cmek.Alert) error {
@@ -24,11 +23,11 @@ func (all everyone) Notify(ctx context.Context, alert cmek.Alert) error {
 
 // briefly tells news that ask for nothing in one line, and hands everything else on.
 type briefly struct {
-	full rotation.Notifier
+	full cmek.Notifier
 	out  io.Writer
 }
 
-// Notify implements rotation.Notifier.
+// Notify implements cmek.Notifier.
 func (b briefly) Notify(ctx context.Context, alert cmek.Alert) error {
 	if alert.Severity != cmek.Info {
 		return b.full.Notify(ctx, alert)

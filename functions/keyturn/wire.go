@@ -17,6 +17,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -137,7 +138,7 @@ func (s *settings) openLedger(aws amazon.Config) (store ledger.Store, done func(
 	return file, func() error { return errors.Join(file.Close(), os.RemoveAll(folder)) }, nil
 }
 
-func (s *settings) archive(aws amazon.Config) rotation.Archive {
+func (s *settings) archive(aws amazon.Config) cmek.Archive {
 	if s.Archive.Scheme == "s3" {
 		return amazon.NewArchive(in(aws, s.Archive), s.Archive.Name, s.Archive.Prefix)
 	}
@@ -145,7 +146,7 @@ func (s *settings) archive(aws amazon.Config) rotation.Archive {
 }
 
 // notifier tells the person at the terminal, and the topics if they are named.
-func (s *settings) notifier(aws amazon.Config, terminal rotation.Notifier) (rotation.Notifier, error) {
+func (s *settings) notifier(aws amazon.Config, terminal cmek.Notifier) (cmek.Notifier, error) {
 	if s.AlertsTopic == "" && s.OperationsTopic == "" {
 		return terminal, nil
 	}

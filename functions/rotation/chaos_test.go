@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
-	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -159,7 +158,7 @@ func (s store) Put(ctx context.Context, r ledger.Record) error {
 // archive and notifier die and fail around each delivery.
 type archive struct {
 	*fate
-	cmektest.ArchivePort
+	cmek.Archive
 }
 
 func (a archive) PutIfAbsent(ctx context.Context, name string, data []byte) error {
@@ -167,14 +166,14 @@ func (a archive) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 	if a.chance(a.losses) {
 		return errLost
 	}
-	err := a.ArchivePort.PutIfAbsent(ctx, name, data)
+	err := a.Archive.PutIfAbsent(ctx, name, data)
 	a.step()
 	return err
 }
 
 type notifier struct {
 	*fate
-	cmektest.NotifierPort
+	cmek.Notifier
 }
 
 func (n notifier) Notify(ctx context.Context, alert cmek.Alert) error {
@@ -182,7 +181,7 @@ func (n notifier) Notify(ctx context.Context, alert cmek.Alert) error {
 	if n.chance(n.losses) {
 		return errLost
 	}
-	err := n.NotifierPort.Notify(ctx, alert)
+	err := n.Notifier.Notify(ctx, alert)
 	n.step()
 	return err
 }

@@ -96,7 +96,7 @@ func TestTheEndOfASweepTellsTheAgeOfTheOldestOpenWork(t *testing.T) {
 
 // paged is a cloud that lists its clusters on two pages, and takes its time for the second.
 type paged struct {
-	rotation.Cloud
+	cmek.Cloud
 	pages [][]cmek.Cluster
 	slow  time.Duration
 }
@@ -154,7 +154,7 @@ func TestTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
 }
 
 // unlisted is a cloud whose clusters cannot be listed.
-type unlisted struct{ rotation.Cloud }
+type unlisted struct{ cmek.Cloud }
 
 func (unlisted) ClusterPage(context.Context, string) ([]cmek.Cluster, string, error) {
 	return nil, "", errors.New("no answer")

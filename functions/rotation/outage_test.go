@@ -31,7 +31,7 @@ func (b brokenKMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, err
 
 // denying refuses the CMEK of some clusters.
 type denying struct {
-	rotation.Cloud
+	cmek.Cloud
 	denied map[string]bool
 }
 
@@ -202,7 +202,7 @@ func TestAKeyThatAlertingToldAboutIsNotToldAgain(t *testing.T) {
 
 // disabled shows one key as disabled.
 type disabled struct {
-	rotation.KMS
+	cmek.KMS
 	key cmek.KeyURI
 }
 

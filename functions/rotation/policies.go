@@ -10,14 +10,6 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// Policies reads the policies that decide about a cluster's access to its keys, as JSON text. An error says nothing about
-// them.
-type Policies interface {
-	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
-	RoleTrust(ctx context.Context, role string) (string, error)
-	RolePolicies(ctx context.Context, role string) (string, error)
-}
-
 // notePolicies keeps the policies of the cluster's keys and roles: each new document goes into the archive, and the ledger
 // keeps the last one for alerting, which says what a change changed. KMS and IAM keep no earlier versions of them. What we
 // may not read is left out: whether it may be read is not this function's business.

@@ -184,7 +184,7 @@ const keysCached = 1024
 
 // read reads a key for a cluster that has the version done: all that there is to know of it, or, if that is its version still,
 // no more than that.
-func (k *keyCache) read(ctx context.Context, kms KMS, uri cmek.KeyURI, done cmek.KeyVersion, log *slog.Logger) KeyFact {
+func (k *keyCache) read(ctx context.Context, kms cmek.KMS, uri cmek.KeyURI, done cmek.KeyVersion, log *slog.Logger) KeyFact {
 	asked := keyAsked{uri, done}
 	k.mu.Lock()
 	if k.entries == nil || len(k.entries) >= keysCached {

@@ -23,13 +23,13 @@ var Subscribes = []cmek.Change{cmek.Rotated}
 // Function is follow-through with everything it needs. Its methods may be called concurrently, also from several processes
 // on one ledger.
 type Function struct {
-	Cloud   Cloud
-	KMS     KMS
+	Cloud   cmek.Cloud
+	KMS     cmek.KMS
 	Ledger  *ledger.Ledger
-	Archive Archive
+	Archive cmek.Archive
 	// Policies is nil if policies are not to be kept.
-	Policies Policies
-	Notifier Notifier
+	Policies cmek.Policies
+	Notifier cmek.Notifier
 	Settings Settings
 	Log      *slog.Logger
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.

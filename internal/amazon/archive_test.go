@@ -31,7 +31,7 @@ func createBucket(t *testing.T, config amazon.Config) (client *s3.Client, name s
 }
 
 func TestArchiveConforms(t *testing.T) {
-	cmektest.ArchiveConforms(t, func(t *testing.T) (cmektest.ArchivePort, func(string) ([]byte, error)) {
+	cmektest.ArchiveConforms(t, func(t *testing.T) (cmek.Archive, func(string) ([]byte, error)) {
 		config := motoConfig(t, nil)
 		client, bucket := createBucket(t, config)
 		return amazon.NewArchive(config, bucket, "keyturn/"), func(name string) ([]byte, error) {

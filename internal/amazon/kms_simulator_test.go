@@ -26,7 +26,7 @@ const (
 func TestKMSConformsOverTheSimulator(t *testing.T) {
 	for _, replicaHistory := range []string{"listed", "empty"} {
 		t.Run("rotations at a replica "+replicaHistory, func(t *testing.T) {
-			cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmektest.KMSPort, cmek.Key, bool) {
+			cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmek.KMS, cmek.Key, bool) {
 				s := newSimulatedKMS(t)
 				s.set(simulator.KMSReplicaHistory, replicaHistory)
 				want, ok := s.arrange(condition)

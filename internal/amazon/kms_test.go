@@ -87,7 +87,7 @@ func TestKMSConforms(t *testing.T) {
 		}},
 		cmektest.Denied: {fakeKey{fails: map[string]string{"DescribeKey": "AccessDeniedException"}}, func(*cmek.Key) {}},
 	}
-	cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmektest.KMSPort, cmek.Key, bool) {
+	cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmek.KMS, cmek.Key, bool) {
 		arranged, ok := conditions[condition]
 		want := current
 		if ok {

@@ -21,7 +21,7 @@ import (
 )
 
 func TestNotifierConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(t *testing.T) (cmektest.NotifierPort, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(t *testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
 		config := motoConfig(t, nil)
 		owners, operations := newInbox(t, config, cmek.Owners), newInbox(t, config, cmek.Operations)
 		notifier, err := amazon.NewNotifier(config, amazon.Topics{Owners: owners.topic, Operations: operations.topic})

@@ -8,14 +8,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
-)
 
-// ArchivePort is what functions need of an archive.
-type ArchivePort interface {
-	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored
-	// bytes are the same, an error when they differ.
-	PutIfAbsent(ctx context.Context, name string, data []byte) error
-}
+	"github.com/keyturn/keyturn/internal/cmek"
+)
 
 // Archive is an archive in memory. Its zero value is empty and ready. It is safe for concurrent use.
 type Archive struct {
@@ -58,8 +53,8 @@ func (a *Archive) Data(name string) ([]byte, bool) {
 	return bytes.Clone(data), ok
 }
 
-// ArchiveConforms checks the contract of [ArchivePort]. open returns an empty archive, and how to read what it stored.
-func ArchiveConforms(t *testing.T, open func(t *testing.T) (archive ArchivePort, read func(name string) ([]byte, error))) {
+// ArchiveConforms checks the contract of [cmek.Archive]. open returns an empty archive, and how to read what it stored.
+func ArchiveConforms(t *testing.T, open func(t *testing.T) (archive cmek.Archive, read func(name string) ([]byte, error))) {
 	stored := func(t *testing.T, read func(string) ([]byte, error), name string, want []byte) {
 		t.Helper()
 		if got, err := read(name); err != nil || !bytes.Equal(got, want) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -20,7 +21,7 @@ func TestMemoryStoreSurvivesLostCalls(t *testing.T) {
 }
 
 func TestMemoryArchiveConforms(t *testing.T) {
-	cmektest.ArchiveConforms(t, func(*testing.T) (cmektest.ArchivePort, func(string) ([]byte, error)) {
+	cmektest.ArchiveConforms(t, func(*testing.T) (cmek.Archive, func(string) ([]byte, error)) {
 		var archive cmektest.Archive
 		return &archive, func(name string) ([]byte, error) {
 			data, ok := archive.Data(name)
@@ -33,7 +34,7 @@ func TestMemoryArchiveConforms(t *testing.T) {
 }
 
 func TestMemoryNotifierConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(*testing.T) (cmektest.NotifierPort, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(*testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
 		var notifier cmektest.Notifier
 		return &notifier, func() []cmektest.Delivery {
 			var deliveries []cmektest.Delivery

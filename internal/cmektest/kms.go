@@ -8,11 +8,6 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// KMSPort is what functions need of a KMS.
-type KMSPort interface {
-	Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error)
-}
-
 // KeyCondition is a situation in which the suite wants to read a key.
 type KeyCondition string
 
@@ -36,7 +31,7 @@ var KeyConditions = []KeyCondition{NeverRotated, Rotated, RotationRunning, Histo
 
 // KMSConforms checks that a key is told as it is. arrange brings a key into the condition and returns what reads it, and
 // the key as it should be told (only URI counts if reading must fail); ok is false if the KMS knows no such condition.
-func KMSConforms(t *testing.T, arrange func(t *testing.T, condition KeyCondition) (kms KMSPort, want cmek.Key, ok bool)) {
+func KMSConforms(t *testing.T, arrange func(t *testing.T, condition KeyCondition) (kms cmek.KMS, want cmek.Key, ok bool)) {
 	for _, condition := range KeyConditions {
 		t.Run(string(condition), func(t *testing.T) {
 			kms, want, ok := arrange(t, condition)

@@ -14,11 +14,6 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// NotifierPort is what functions need to tell people.
-type NotifierPort interface {
-	Notify(ctx context.Context, alert cmek.Alert) error
-}
-
 // Notifier keeps the alerts it is given. Its zero value is ready. It is safe for concurrent use.
 type Notifier struct {
 	mu     sync.Mutex
@@ -76,7 +71,7 @@ func sampleAlerts() []cmek.Alert {
 }
 
 // NotifierConforms checks that alerts arrive whole. open returns a notifier, and what it delivered, in order.
-func NotifierConforms(t *testing.T, open func(t *testing.T) (notifier NotifierPort, delivered func() []Delivery)) {
+func NotifierConforms(t *testing.T, open func(t *testing.T) (notifier cmek.Notifier, delivered func() []Delivery)) {
 	notifyOne := func(t *testing.T, alert cmek.Alert) Delivery {
 		t.Helper()
 		notifier, delivered := open(t)

@@ -10,6 +10,8 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
+var _ cmek.Cloud = (*Client)(nil)
+
 // simulated returns a world with the switches set ("name=value") and a client of its Cloud API.
 func simulated(t *testing.T, switches []string, change ...func(*Options)) (*simulator.World, *Client) {
 	t.Helper()

@@ -103,7 +103,7 @@ func TestStoreFindsWhatIsDueBefore1970First(t *testing.T) {
 }
 
 func TestArchiveConforms(t *testing.T) {
-	cmektest.ArchiveConforms(t, func(t *testing.T) (cmektest.ArchivePort, func(string) ([]byte, error)) {
+	cmektest.ArchiveConforms(t, func(t *testing.T) (cmek.Archive, func(string) ([]byte, error)) {
 		folder := filepath.Join(t.TempDir(), "evidence")
 		return local.NewArchive(folder), func(name string) ([]byte, error) {
 			return os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)))
@@ -154,7 +154,7 @@ func TestArchiveIsReadableByItsOwnerOnlyAndLeavesNoTemporaryFiles(t *testing.T) 
 }
 
 func TestTerminalConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(*testing.T) (cmektest.NotifierPort, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(*testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
 		var out bytes.Buffer
 		seen := &remember{next: local.NewTerminal(&out, false)}
 		return seen, func() []cmektest.Delivery {

@@ -1,0 +1,51 @@
+package cmek
+
+import "context"
+
+// The ports: what functions need of the outside world. Adapters implement them; the suites of package cmektest check the
+// contracts written here.
+
+// Cloud is what follow-through needs of the CockroachDB Cloud API. Reads may be retried by the implementation; a PUT is
+// sent at most once for each call. Errors wrap ErrNotFound or ErrDenied where that is the reason.
+type Cloud interface {
+	// ClusterPage lists clusters from the page on ("" for the first) and returns the next page's name, "" at the end.
+	ClusterPage(ctx context.Context, page string) (clusters []Cluster, next string, err error)
+	// Cluster reads one cluster.
+	Cluster(ctx context.Context, id string) (Cluster, error)
+	// CMEK reads the cluster's CMEK. A cluster without CMEK is either an info with status DISABLED or no regions, or
+	// ErrNotFound: the API does not document which.
+	CMEK(ctx context.Context, id string) (ClusterInfo, error)
+	// RotateCMEK sends the PUT that re-encrypts the store keys of the regions named. It does not fail: what is known about
+	// the request is in the answer.
+	RotateCMEK(ctx context.Context, id string, specs []RegionSpec) Answer
+}
+
+// KMS reads a key at its own URI. A key that does not exist has the state KeyNotFound; an error means that the key could
+// not be read (ErrDenied: because we may not), and says nothing about the key.
+type KMS interface {
+	Key(ctx context.Context, uri KeyURI) (Key, error)
+	// Describe is Key at the least cost: what it returns is true, but it may leave out everything about rotations, and a
+	// version that follows from them.
+	Describe(ctx context.Context, uri KeyURI) (Key, error)
+}
+
+// Policies reads the policies that decide about a cluster's access to its keys, as JSON text. An error says nothing about
+// them; ErrNotFound means that the role does not exist.
+type Policies interface {
+	KeyPolicy(ctx context.Context, uri KeyURI) (string, error)
+	RoleTrust(ctx context.Context, role string) (string, error)
+	// RolePolicies returns all identity policies of a role and its permissions boundary, as package policy reads them.
+	RolePolicies(ctx context.Context, role string) (string, error)
+}
+
+// Archive keeps immutable evidence.
+type Archive interface {
+	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored
+	// bytes are the same, an error when they differ.
+	PutIfAbsent(ctx context.Context, name string, data []byte) error
+}
+
+// Notifier sends alerts to people. Delivering an alert twice is harmless: its ID and DedupKey stay the same.
+type Notifier interface {
+	Notify(ctx context.Context, alert Alert) error
+}
