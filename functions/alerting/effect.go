@@ -48,7 +48,7 @@ func (f *Function) keyPolicyEffect(ctx context.Context, e cmek.Event, clusters [
 	result := &Effect{Previous: previous}
 	known := []string{e.Key.Account()}
 	for _, role := range roles(clusters, e.Key) {
-		access := policy.KeyAccess(after, e.Key, policy.Role{ARN: role})
+		access := policy.KeyAccess(after, e.Key, policy.Role{ARN: string(role)})
 		switch access.Decision() {
 		case policy.Denied:
 			result.CutsOff = true
@@ -58,9 +58,9 @@ func (f *Function) keyPolicyEffect(ctx context.Context, e cmek.Event, clusters [
 		if before == nil {
 			result.Words = append(result.Words, access.Sentences()...)
 		} else {
-			result.Words = append(result.Words, policy.DiffKeyPolicy(*before, after, e.Key, policy.Role{ARN: role})...)
+			result.Words = append(result.Words, policy.DiffKeyPolicy(*before, after, e.Key, policy.Role{ARN: string(role)})...)
 		}
-		known = append(known, role)
+		known = append(known, string(role))
 	}
 	grants := policy.KeyGrants(after, e.Key)
 	if before == nil {
@@ -137,8 +137,8 @@ func (f *Function) trustEffect(ctx context.Context, e cmek.Event, clusters []*le
 
 // trustBefore is the trust policy that the clusters' role had before this one; nil and "" if that is not known.
 func (f *Function) trustBefore(ctx context.Context, e cmek.Event, clusters []*ledger.Cluster, after policy.Document) (*policy.Document, string, error) {
-	for _, arn := range rolesNamed(clusters, e.Role) {
-		if before, previous, err := f.before(ctx, arn, after); err != nil || previous != "" {
+	for _, role := range rolesNamed(clusters, e.Role) {
+		if before, previous, err := f.before(ctx, string(role), after); err != nil || previous != "" {
 			return before, previous, err
 		}
 	}
@@ -169,7 +169,7 @@ func (f *Function) rolePolicyEffect(ctx context.Context, e cmek.Event, clusters 
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
 			current, n := info.Current()
-			if n != 1 || current.Spec.Type != cmek.AWSKMS || lastSegment(current.Spec.AuthPrincipal) != lastSegment(e.Role) {
+			if n != 1 || current.Spec.Type != cmek.AWSKMS || current.Spec.AuthPrincipal.Name() != lastSegment(e.Role) {
 				continue
 			}
 			text, err := f.Policies.KeyPolicy(ctx, current.Spec.URI)
@@ -211,14 +211,14 @@ func (f *Function) rolePolicyEffect(ctx context.Context, e cmek.Event, clusters 
 }
 
 // role reads a role with all its policies. With an error it is the role by its name alone.
-func (f *Function) role(ctx context.Context, arn string) (policy.Role, error) {
-	text, err := f.Policies.RolePolicies(ctx, arn)
+func (f *Function) role(ctx context.Context, principal cmek.Principal) (policy.Role, error) {
+	text, err := f.Policies.RolePolicies(ctx, principal)
 	if err != nil {
-		return policy.Role{ARN: arn}, err
+		return policy.Role{ARN: string(principal)}, err
 	}
-	role, err := policy.ParseRole(arn, text)
+	role, err := policy.ParseRole(string(principal), text)
 	if err != nil {
-		return policy.Role{ARN: arn}, err
+		return policy.Role{ARN: string(principal)}, err
 	}
 	return role, nil
 }
@@ -229,7 +229,7 @@ func (f *Function) roleDiff(ctx context.Context, keyPolicy policy.Document, spec
 	if err != nil || last == "" {
 		return append(after.Sentences(), "the role's previous policies are not known"), "", err
 	}
-	before, err := policy.ParseRole(spec.AuthPrincipal, last)
+	before, err := policy.ParseRole(string(spec.AuthPrincipal), last)
 	if err != nil {
 		return after.Sentences(), "", err
 	}
@@ -299,31 +299,31 @@ func (f *Function) mayUse(ctx context.Context, spec cmek.KeySpec, role policy.Ro
 }
 
 // roles lists the principals that the clusters use the key as, without repeats.
-func roles(clusters []*ledger.Cluster, key cmek.KeyURI) (arns []string) {
+func roles(clusters []*ledger.Cluster, key cmek.KeyURI) (list []cmek.Principal) {
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
 			if current, n := info.Current(); n == 1 && current.Spec.URI.SameKey(key) {
-				arns = append(arns, current.Spec.AuthPrincipal)
+				list = append(list, current.Spec.AuthPrincipal)
 			}
 		}
 	}
-	return unique(arns)
+	return unique(list)
 }
 
-// rolesNamed lists the ARNs of the clusters' roles of that name, without repeats.
-func rolesNamed(clusters []*ledger.Cluster, role string) (arns []string) {
+// rolesNamed lists the clusters' roles of that name, without repeats.
+func rolesNamed(clusters []*ledger.Cluster, role string) (list []cmek.Principal) {
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
-			if current, n := info.Current(); n == 1 && lastSegment(current.Spec.AuthPrincipal) == lastSegment(role) {
-				arns = append(arns, current.Spec.AuthPrincipal)
+			if current, n := info.Current(); n == 1 && current.Spec.AuthPrincipal.Name() == lastSegment(role) {
+				list = append(list, current.Spec.AuthPrincipal)
 			}
 		}
 	}
-	return unique(arns)
+	return unique(list)
 }
 
 // unique drops repeats and keeps the order.
-func unique(list []string) (kept []string) {
+func unique[S ~string](list []S) (kept []S) {
 	for _, s := range list {
 		if !slices.Contains(kept, s) {
 			kept = append(kept, s)

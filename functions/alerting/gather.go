@@ -150,7 +150,7 @@ func affected(clusters []*ledger.Cluster, e cmek.Event) (list []cmek.AffectedClu
 			switch {
 			case n != 1:
 			case readable(e.Key) && !current.Spec.URI.SameKey(e.Key):
-			case e.Key == "" && e.Role != "" && !strings.HasSuffix(current.Spec.AuthPrincipal, "/"+lastSegment(e.Role)):
+			case e.Key == "" && e.Role != "" && current.Spec.AuthPrincipal.Name() != lastSegment(e.Role):
 			case e.Key == "" && e.Role == "" && current.Spec.URI.Account() != concerned(e):
 			default:
 				a.Regions = append(a.Regions, info.Region)
@@ -181,7 +181,7 @@ func byCluster(clusters []*ledger.Cluster, e cmek.Event) bool {
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
 			for _, k := range info.KeyInfos {
-				if k.Spec.AuthPrincipal != "" && (k.Spec.AuthPrincipal == e.Issuer || k.Spec.AuthPrincipal == e.Principal) {
+				if k.Spec.AuthPrincipal.Same(cmek.Principal(e.Issuer)) || k.Spec.AuthPrincipal.Same(cmek.Principal(e.Principal)) {
 					return true
 				}
 				if (e.Change == cmek.RoleAssumed || roleRefused(e)) && c.Cluster.AccountID != "" && strings.Contains(e.Principal, c.Cluster.AccountID) {

@@ -34,3 +34,24 @@ func TestAPolicyAttachedToARoleIsJudgedByReadingAllOfItsPolicies(t *testing.T) {
 		}
 	})
 }
+
+// Records may leave the path of a role out.
+func TestACallByARoleWithoutItsPathIsTheClusters(t *testing.T) {
+	const withPath = cmek.Principal("arn:aws:iam::111122223333:role/teams/db/crdb-cmek")
+	clusters := []*ledger.Cluster{{CMEK: cmek.ClusterInfo{RegionInfos: []cmek.RegionInfo{{KeyInfos: []cmek.KeyInfo{
+		{Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: withPath}},
+	}}}}}}
+	for issuer, want := range map[string]bool{
+		string(withPath): true,
+		"arn:aws:iam::111122223333:role/crdb-cmek":               true,
+		"arn:aws:iam::111122223333:role/db":                      false,
+		"arn:aws:iam::444455556666:role/crdb-cmek":               false,
+		"arn:aws:iam::111122223333:user/crdb-cmek":               false,
+		"arn:aws:sts::111122223333:assumed-role/crdb-cmek/alice": false,
+		"": false,
+	} {
+		if got := byCluster(clusters, cmek.Event{Change: cmek.UseRefused, Issuer: issuer}); got != want {
+			t.Errorf("a call by %q is the cluster's: %t, want %t", issuer, got, want)
+		}
+	}
+}

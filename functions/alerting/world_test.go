@@ -318,7 +318,7 @@ func (k *fakeKMS) KeyPolicy(ctx context.Context, _ cmek.KeyURI) (string, error) 
 	return k.keyPolicy, k.outage.err(ctx)
 }
 
-func (k *fakeKMS) RoleTrust(ctx context.Context, _ string) (string, error) {
+func (k *fakeKMS) RoleTrust(ctx context.Context, _ cmek.Principal) (string, error) {
 	if err := k.outage.err(ctx); err != nil {
 		return "", err
 	}
@@ -328,7 +328,7 @@ func (k *fakeKMS) RoleTrust(ctx context.Context, _ string) (string, error) {
 	return k.trust, nil
 }
 
-func (k *fakeKMS) RolePolicies(ctx context.Context, _ string) (string, error) {
+func (k *fakeKMS) RolePolicies(ctx context.Context, _ cmek.Principal) (string, error) {
 	if err := k.outage.err(ctx); err != nil {
 		return "", err
 	}

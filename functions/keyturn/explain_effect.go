@@ -51,10 +51,11 @@ func (j judge) effect(e cmek.Event, clusters []*ledger.Cluster) *alerting.Effect
 
 // keyPolicyEffect says whether the roles may still use the key, and who outside of the key's account may. Without roles it
 // can only tell that nobody may.
-func keyPolicyEffect(d policy.Document, key cmek.KeyURI, roles []string) (result alerting.Effect) {
-	grants := policy.KeyGrants(d, key)
+func keyPolicyEffect(d policy.Document, key cmek.KeyURI, roles []cmek.Principal) (result alerting.Effect) {
+	grants, known := policy.KeyGrants(d, key), []string{key.Account()}
 	for _, role := range roles {
-		access := policy.KeyAccess(d, key, policy.Role{ARN: role})
+		access := policy.KeyAccess(d, key, policy.Role{ARN: string(role)})
+		known = append(known, string(role))
 		result.CutsOff = result.CutsOff || access.Decision() == policy.Denied
 		if access.Decision() == policy.CannotTell {
 			result.Unclear = "the key policy leaves it to other policies or to conditions"
@@ -68,7 +69,7 @@ func keyPolicyEffect(d policy.Document, key cmek.KeyURI, roles []string) (result
 			result.Words = append(result.Words, "nobody may "+strings.Join(nobody, ", ")+" any more")
 		}
 	}
-	for _, grant := range policy.Outsiders(grants, append(roles, key.Account())...) {
+	for _, grant := range policy.Outsiders(grants, known...) {
 		result.Exposes = true
 		result.Words = append(result.Words, grant.String())
 	}
@@ -153,14 +154,14 @@ func rolePolicyEffect(d policy.Document, e cmek.Event) alerting.Effect {
 }
 
 // principals lists who the clusters act as, each once.
-func principals(clusters []*ledger.Cluster) (arns []string) {
+func principals(clusters []*ledger.Cluster) (list []cmek.Principal) {
 	for _, c := range clusters {
 		for _, info := range c.CMEK.RegionInfos {
 			current, n := info.Current()
-			if p := current.Spec.AuthPrincipal; n == 1 && !slices.Contains(arns, p) {
-				arns = append(arns, p)
+			if p := current.Spec.AuthPrincipal; n == 1 && !slices.Contains(list, p) {
+				list = append(list, p)
 			}
 		}
 	}
-	return arns
+	return list
 }

@@ -25,7 +25,7 @@ func (w *worker) notePolicies(ctx context.Context, info cmek.ClusterInfo) error 
 		}
 		problems = append(problems,
 			w.notePolicy(ctx, string(current.Spec.URI), func() (string, error) { return w.Policies.KeyPolicy(ctx, current.Spec.URI) }),
-			w.notePolicy(ctx, current.Spec.AuthPrincipal, func() (string, error) { return w.Policies.RoleTrust(ctx, current.Spec.AuthPrincipal) }),
+			w.notePolicy(ctx, string(current.Spec.AuthPrincipal), func() (string, error) { return w.Policies.RoleTrust(ctx, current.Spec.AuthPrincipal) }),
 			w.notePolicy(ctx, ledger.RolePolicies(current.Spec.AuthPrincipal), func() (string, error) {
 				return w.Policies.RolePolicies(ctx, current.Spec.AuthPrincipal)
 			}))

@@ -18,18 +18,22 @@ import (
 type policies map[string]string
 
 func (p policies) KeyPolicy(_ context.Context, uri cmek.KeyURI) (string, error) {
-	return p.RoleTrust(context.Background(), string(uri))
+	return p.read(string(uri))
 }
 
-func (p policies) RoleTrust(_ context.Context, name string) (string, error) {
+func (p policies) RoleTrust(_ context.Context, role cmek.Principal) (string, error) {
+	return p.read(string(role))
+}
+
+func (p policies) RolePolicies(_ context.Context, role cmek.Principal) (string, error) {
+	return p.read(ledger.RolePolicies(role))
+}
+
+func (p policies) read(name string) (string, error) {
 	if document, ok := p[name]; ok {
 		return document, nil
 	}
 	return "", errors.Join(errors.New("read policy"), cmek.ErrDenied)
-}
-
-func (p policies) RolePolicies(_ context.Context, name string) (string, error) {
-	return p.RoleTrust(context.Background(), ledger.RolePolicies(name))
 }
 
 func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -47,8 +46,8 @@ func (p *Policies) KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, erro
 
 // RoleTrust reads the trust policy of a role, named by its ARN, as JSON text. A role that does not exist is
 // cmek.ErrNotFound.
-func (p *Policies) RoleTrust(ctx context.Context, role string) (string, error) {
-	doing := "read trust policy of " + role
+func (p *Policies) RoleTrust(ctx context.Context, role cmek.Principal) (string, error) {
+	doing := "read trust policy of " + string(role)
 	client, name, err := p.iam(role)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", doing, err)
@@ -69,17 +68,16 @@ func (p *Policies) RoleTrust(ctx context.Context, role string) (string, error) {
 }
 
 // iam returns a client for the account of the role, and the role's name.
-func (p *Policies) iam(role string) (client *iam.Client, name string, err error) {
-	parts := strings.SplitN(role, ":", 6)
-	if len(parts) != 6 || parts[2] != "iam" || !strings.HasPrefix(parts[5], "role/") {
+func (p *Policies) iam(role cmek.Principal) (client *iam.Client, name string, err error) {
+	if !role.IsRole() {
 		return nil, "", errors.New("not the ARN of a role")
 	}
 	client = iam.NewFromConfig(p.keys.config, func(o *iam.Options) {
-		if credentials := p.keys.credentials(parts[4]); credentials != nil {
+		if credentials := p.keys.credentials(role.Account()); credentials != nil {
 			o.Credentials = credentials
 		}
 	})
-	return client, parts[5][strings.LastIndex(parts[5], "/")+1:], nil
+	return client, role.Name(), nil
 }
 
 // Repairer undoes scheduled deletions. Its role needs kms:CancelKeyDeletion and kms:EnableKey, and nothing else.
@@ -122,8 +120,8 @@ const mostPolicies = 10
 
 // RolePolicies reads a role's inline and attached policies and its permissions boundary, as one JSON object of documents by
 // name and ARN. A role that does not exist is cmek.ErrNotFound.
-func (p *Policies) RolePolicies(ctx context.Context, role string) (string, error) {
-	doing := "read policies of " + role
+func (p *Policies) RolePolicies(ctx context.Context, role cmek.Principal) (string, error) {
+	doing := "read policies of " + string(role)
 	client, name, err := p.iam(role)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", doing, err)

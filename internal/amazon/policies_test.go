@@ -156,7 +156,7 @@ func fakeIAM(t *testing.T, code string) (endpoint string, asked *[]string) {
 func TestATrustPolicyIsReadDecoded(t *testing.T) {
 	endpoint, asked := fakeIAM(t, "")
 	policies := amazon.NewPolicies(configAt(t, endpoint, nil), nil)
-	for _, arn := range []string{"arn:aws:iam::111122223333:role/cmek", "arn:aws:iam::111122223333:role/a/path/cmek"} {
+	for _, arn := range []cmek.Principal{"arn:aws:iam::111122223333:role/cmek", "arn:aws:iam::111122223333:role/a/path/cmek"} {
 		if got, err := policies.RoleTrust(t.Context(), arn); err != nil || got != trustPolicy {
 			t.Errorf("the trust policy of %s reads\n%s, %v; want\n%s", arn, got, err, trustPolicy)
 		}
@@ -174,7 +174,7 @@ func TestATrustPolicyThatCannotBeReadSaysWhy(t *testing.T) {
 		}
 	}
 	endpoint, asked := fakeIAM(t, "")
-	for _, arn := range []string{"", "cmek", "arn:aws:iam::111122223333:user/ana", "arn:aws:sts::111122223333:assumed-role/cmek/x", "sa@p.iam.gserviceaccount.com"} {
+	for _, arn := range []cmek.Principal{"", "cmek", "arn:aws:iam::111122223333:user/ana", "arn:aws:sts::111122223333:assumed-role/cmek/x", "sa@p.iam.gserviceaccount.com"} {
 		if _, err := amazon.NewPolicies(configAt(t, endpoint, nil), nil).RoleTrust(t.Context(), arn); err == nil {
 			t.Errorf("the trust policy of %q was read", arn)
 		}
@@ -225,7 +225,7 @@ func TestEveryPolicyOfARoleIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	policies := amazon.NewPolicies(config, nil)
-	arn := aws.ToString(created.Role.Arn)
+	arn := cmek.Principal(aws.ToString(created.Role.Arn))
 	if text, err := policies.RolePolicies(t.Context(), arn); err != nil || text != `{"inline":{},"attached":{}}` {
 		t.Errorf("a role without policies reads %q, %v", text, err)
 	}

@@ -52,8 +52,8 @@ func (s Status) HandsOff() bool {
 type KeySpec struct {
 	Type KeyType `json:"type"`
 	URI  KeyURI  `json:"uri"`
-	// AuthPrincipal is an IAM role ARN (AWS), a service account (Google) or a tenant id (Azure).
-	AuthPrincipal string `json:"auth_principal"`
+	// AuthPrincipal is who the cluster acts as.
+	AuthPrincipal Principal `json:"auth_principal"`
 }
 
 // RegionSpec asks for a key in one region of a cluster. JSON names are the Cloud API's.

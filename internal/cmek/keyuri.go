@@ -188,7 +188,7 @@ func parseARN(s string) (arn, error) {
 	if a.region == "" && !a.multiRegion() {
 		return arn{}, fmt.Errorf("the Region is missing")
 	}
-	if len(a.account) != 12 || strings.Trim(a.account, "0123456789") != "" {
+	if !isAccountID(a.account) {
 		return arn{}, fmt.Errorf("account %q is not 12 digits", clip(a.account))
 	}
 	if a.partition == "" {
@@ -196,6 +196,8 @@ func parseARN(s string) (arn, error) {
 	}
 	return a, nil
 }
+
+func isAccountID(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
 
 func (a arn) multiRegion() bool { return strings.HasPrefix(a.resource, "key/mrk-") }
 

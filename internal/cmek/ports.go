@@ -33,9 +33,9 @@ type KMS interface {
 // them; ErrNotFound means that the role does not exist.
 type Policies interface {
 	KeyPolicy(ctx context.Context, uri KeyURI) (string, error)
-	RoleTrust(ctx context.Context, role string) (string, error)
+	RoleTrust(ctx context.Context, role Principal) (string, error)
 	// RolePolicies returns all identity policies of a role and its permissions boundary, as package policy reads them.
-	RolePolicies(ctx context.Context, role string) (string, error)
+	RolePolicies(ctx context.Context, role Principal) (string, error)
 }
 
 // Archive keeps immutable evidence.

@@ -132,7 +132,7 @@ func TestTheOfficialSDKSendsTheSameRequests(t *testing.T) {
 func sdkSpecs(specs []cmek.RegionSpec) []sdk.CMEKRegionSpecification {
 	var out []sdk.CMEKRegionSpecification
 	for _, s := range specs {
-		keyType, uri, principal := sdk.CMEKKeyType(s.KeySpec.Type), string(s.KeySpec.URI), s.KeySpec.AuthPrincipal
+		keyType, uri, principal := sdk.CMEKKeyType(s.KeySpec.Type), string(s.KeySpec.URI), string(s.KeySpec.AuthPrincipal)
 		out = append(out, sdk.CMEKRegionSpecification{
 			Region:  &s.Region,
 			KeySpec: &sdk.CMEKKeySpecification{Type: &keyType, Uri: &uri, AuthPrincipal: &principal},

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -190,7 +189,7 @@ func (c *Cluster) WaitUntil(at time.Time) {
 }
 
 // Keys are the canonical URIs of all keys that the cluster names, past ones included: a past key is still needed to read
-// what was written under it. With them go the keys' accounts and the roles that the cluster acts as, for [Ledger.ByAccount]
+// what was written under it. With them go the keys' accounts and the principals that the cluster acts as, for [Ledger.ByAccount]
 // and [Ledger.ByRole].
 func (c *Cluster) Keys() []string {
 	if c.Gone {
@@ -200,8 +199,8 @@ func (c *Cluster) Keys() []string {
 	for _, r := range c.CMEK.RegionInfos {
 		for _, k := range r.KeyInfos {
 			keys = append(keys, k.Spec.URI.Canonical(), accountKey(k.Spec.URI.Account()))
-			if account, name, ok := roleName(k.Spec.AuthPrincipal); ok {
-				keys = append(keys, roleKey(account, name))
+			if account := k.Spec.AuthPrincipal.Account(); account != "" {
+				keys = append(keys, roleKey(account, k.Spec.AuthPrincipal.Name()))
 			}
 		}
 	}
@@ -211,13 +210,3 @@ func (c *Cluster) Keys() []string {
 
 func accountKey(account string) string    { return "account:" + account }
 func roleKey(account, name string) string { return "role:" + account + "/" + name }
-
-// roleName takes the account and the name out of a role's ARN. The path is left out, because IAM's own records leave it out;
-// a name is unique in its account.
-func roleName(arn string) (account, name string, ok bool) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[2] != "iam" || !strings.HasPrefix(parts[5], "role/") {
-		return "", "", false
-	}
-	return parts[4], parts[5][strings.LastIndex(parts[5], "/")+1:], true
-}

@@ -169,6 +169,13 @@ func TestClustersAreFoundByRoleAndAccount(t *testing.T) {
 			{Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: "arn:aws:iam::111122223333:role/path/cmek"}},
 		}}}
 	})
+	const cryptoKey = cmek.KeyURI("projects/acme/locations/eu/keyRings/r/cryptoKeys/k")
+	update(t, l, "c-2", func(c *ledger.Cluster) {
+		c.CMEK.RegionInfos = []cmek.RegionInfo{{KeyInfos: []cmek.KeyInfo{
+			{Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: cryptoKey, AuthPrincipal: "cmek@acme.iam.gserviceaccount.com"}},
+			{Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: cryptoKey, AuthPrincipal: "arn:aws:sts::444455556666:assumed-role/cmek/session"}},
+		}}}
+	})
 	for _, row := range []struct {
 		account, role string
 		want          int
@@ -176,6 +183,8 @@ func TestClustersAreFoundByRoleAndAccount(t *testing.T) {
 		{"111122223333", "cmek", 1},
 		{"", "arn:aws:iam::111122223333:role/path/cmek", 1},
 		{"", "arn:aws:iam::111122223333:role/cmek", 1},
+		{"", "CMEK@acme.iam.gserviceaccount.com", 1},
+		{"", "cmek@acme2.iam.gserviceaccount.com", 0},
 		{"444455556666", "cmek", 0},
 		{"111122223333", "path", 0},
 		{"111122223333", "", 0},

@@ -181,10 +181,11 @@ func (l *Ledger) ByKey(ctx context.Context, key cmek.KeyURI) ([]*Cluster, error)
 	return l.byKey(ctx, key.Canonical())
 }
 
-// ByRole returns the items of all clusters that act as the role of that name in the account. An ARN serves as the name, too.
+// ByRole returns the items of all clusters that act as the role of that name in the account. The name may also be the role's
+// ARN or a service account's e-mail, which say themselves whose they are.
 func (l *Ledger) ByRole(ctx context.Context, account, name string) ([]*Cluster, error) {
-	if a, n, ok := roleName(name); ok {
-		account, name = a, n
+	if p := cmek.Principal(name); p.Account() != "" {
+		account, name = p.Account(), p.Name()
 	}
 	return l.byKey(ctx, roleKey(account, name))
 }

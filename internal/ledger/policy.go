@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 const policyPrefix = "policy#"
@@ -41,7 +43,7 @@ func (l *Ledger) SetLastPolicy(ctx context.Context, name, document string) error
 
 // RolePolicies is the name under which all identity policies of a role and its boundary are noted together; under the role's
 // ARN is its trust policy.
-func RolePolicies(role string) string { return role + "#policies" }
+func RolePolicies(role cmek.Principal) string { return string(role) + "#policies" }
 
 // PolicyName is the name in the archive of a policy document of a key or role. Each document has one name, so that noting it
 // twice changes nothing.

@@ -108,9 +108,9 @@ type ClusterSeed struct {
 type RegionSeed struct {
 	Name string `yaml:"name"`
 	// Nodes is 3 if left out.
-	Nodes         int         `yaml:"nodes"`
-	Key           cmek.KeyURI `yaml:"key"`
-	AuthPrincipal string      `yaml:"auth_principal"`
+	Nodes         int            `yaml:"nodes"`
+	Key           cmek.KeyURI    `yaml:"key"`
+	AuthPrincipal cmek.Principal `yaml:"auth_principal"`
 	// Behind is how many rotations of an AWS key the store key has missed; 0 means that it is wrapped under the newest.
 	Behind int `yaml:"behind"`
 }

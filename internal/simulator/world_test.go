@@ -120,7 +120,7 @@ func specBody(specs ...cmek.RegionSpec) string {
 }
 
 func regionSpec(region, key, role string) cmek.RegionSpec {
-	return cmek.RegionSpec{Region: region, KeySpec: cmek.KeySpec{Type: cmek.AWSKMS, URI: cmek.KeyURI(key), AuthPrincipal: role}}
+	return cmek.RegionSpec{Region: region, KeySpec: cmek.KeySpec{Type: cmek.AWSKMS, URI: cmek.KeyURI(key), AuthPrincipal: cmek.Principal(role)}}
 }
 
 var paymentsSpec = regionSpec("us-east-1", paymentsKey, paymentsRole)

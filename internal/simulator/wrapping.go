@@ -16,7 +16,7 @@ func (w *World) wrappingMaterial(spec cmek.KeySpec, now time.Time) (material str
 	switch spec.Type {
 	case cmek.AWSKMS:
 		k := w.aws.byARN[string(spec.URI)]
-		if k == nil || k.state != stateEnabled || !policyAdmits(k.policy, spec.AuthPrincipal) {
+		if k == nil || k.state != stateEnabled || !policyAdmits(k.policy, string(spec.AuthPrincipal)) {
 			return "", false
 		}
 		return k.lineage.encryptsWith(now), true
@@ -55,7 +55,7 @@ func (w *World) seedKeys(seed Seed, now time.Time) {
 	for _, c := range seed.Clusters {
 		for _, r := range c.Regions {
 			canonical := r.Key.Canonical()
-			principals[canonical] = append(principals[canonical], r.AuthPrincipal)
+			principals[canonical] = append(principals[canonical], string(r.AuthPrincipal))
 		}
 	}
 	for _, key := range seed.Keys {

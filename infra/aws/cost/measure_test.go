@@ -91,8 +91,8 @@ func (p policies) KeyPolicy(context.Context, cmek.KeyURI) (string, error) {
 	p.count("KMS key policy")
 	return "{}", nil
 }
-func (p policies) RoleTrust(context.Context, string) (string, error)    { return "{}", nil }
-func (p policies) RolePolicies(context.Context, string) (string, error) { return "{}", nil }
+func (p policies) RoleTrust(context.Context, cmek.Principal) (string, error)    { return "{}", nil }
+func (p policies) RolePolicies(context.Context, cmek.Principal) (string, error) { return "{}", nil }
 
 // fleet has clusters of three regions, each with a key and a role of its own.
 func fleet(clusters int) simulator.Seed {
@@ -102,7 +102,7 @@ func fleet(clusters int) simulator.Seed {
 		for r := range seed.Clusters[i].Regions {
 			region := &seed.Clusters[i].Regions[r]
 			region.Key = cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:444455556666:key/0a5d1c2e-7f43-4b1a-9c68-%012d", region.Name, 10*i+r))
-			region.AuthPrincipal = fmt.Sprintf("arn:aws:iam::444455556666:role/cmek-%d", i)
+			region.AuthPrincipal = cmek.Principal(fmt.Sprintf("arn:aws:iam::444455556666:role/cmek-%d", i))
 			seed.Keys = append(seed.Keys, simulator.KeySeed{URI: region.Key, AgeDays: 600})
 		}
 	}
