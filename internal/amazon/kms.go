@@ -163,16 +163,7 @@ func (r keyReader) key(ctx context.Context, key cmek.Key, described types.KeyMet
 	if err != nil {
 		return cmek.Key{}, err
 	}
-	if history.known {
-		key.NeverRotated = len(history.rotations) == 0
-		key.RotatedAt = aws.ToTime(described.CreationDate)
-		if !key.NeverRotated {
-			key.RotatedAt = history.began(key.Version)
-		}
-		if key.Version.IsZero() {
-			key.Version = cmek.RotatedOnVersion(key.RotatedAt)
-		}
-	}
+	history.addTo(&key, described)
 	key.RotationRunning, err = r.rotationRunning(ctx, key.URI)
 	if err != nil {
 		return cmek.Key{}, err

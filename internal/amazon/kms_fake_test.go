@@ -27,7 +27,7 @@ type fakeKMS struct {
 type fakeKey struct {
 	// metadata is KeyMetadata; what every key has is filled in.
 	metadata map[string]any
-	// rotations are the entries of ListKeyRotations, answered two on a page.
+	// rotations are the entries of ListKeyRotations with all key material, answered two on a page.
 	rotations []map[string]any
 	onDemand  time.Time
 	// fails maps an operation to the code of the error with which it is answered.
@@ -53,14 +53,18 @@ func (f *fakeKMS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var input struct {
-		KeyID  cmek.KeyURI `json:"KeyId"`
-		Marker string
+		KeyID              cmek.KeyURI `json:"KeyId"`
+		IncludeKeyMaterial string
+		Marker             string
 	}
 	if err := json.NewDecoder(r.Body).Decode(&input); err != nil {
 		f.t.Errorf("%s: decode request: %v", operation, err)
 	}
 	if region := "/" + input.KeyID.Location() + "/kms/"; !strings.Contains(r.Header.Get("Authorization"), region) {
 		f.t.Errorf("%s of %s is not signed for the key's Region", operation, input.KeyID)
+	}
+	if operation == "ListKeyRotations" && input.IncludeKeyMaterial != "ALL_KEY_MATERIAL" {
+		f.t.Errorf("%s asks for %q, want all key material: the first has no rotation", operation, input.IncludeKeyMaterial)
 	}
 	f.calls = append(f.calls, operation)
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -81,7 +85,8 @@ func (k fakeKey) answer(operation string, uri cmek.KeyURI, marker string) map[st
 	switch operation {
 	case "DescribeKey":
 		metadata := map[string]any{
-			"KeyId": uri.ID(), "Arn": uri, "KeyState": "Enabled", "KeySpec": "SYMMETRIC_DEFAULT", "CreationDate": created.Unix(),
+			"KeyId": uri.ID(), "Arn": uri, "KeyState": "Enabled", "KeySpec": "SYMMETRIC_DEFAULT", "Origin": "AWS_KMS",
+			"CreationDate": created.Unix(),
 		}
 		for name, value := range k.metadata {
 			metadata[name] = value
@@ -128,3 +133,12 @@ func rotated(days int, material string) map[string]any {
 }
 
 func rotatedAfter(days int) time.Time { return created.AddDate(0, 0, days) }
+
+// undated is an entry of ListKeyRotations for a material that no rotation made.
+func undated(material, state string) map[string]any {
+	return map[string]any{"KeyMaterialId": material, "KeyMaterialState": state}
+}
+
+func material(id string, began time.Time) cmek.KeyVersionInfo {
+	return cmek.KeyVersionInfo{Version: cmek.MaterialVersion(id), State: cmek.KeyEnabled, BecameCurrent: began}
+}

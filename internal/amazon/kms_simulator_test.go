@@ -62,13 +62,18 @@ func newSimulatedKMS(t *testing.T) simulatedKMS {
 
 // arrange returns the key as it should be told, false if the simulator knows no such condition.
 func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, ok bool) {
-	want = cmek.Key{URI: ownKey, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(first), RotatedAt: s.created(), NeverRotated: true}
+	want = cmek.Key{
+		URI: ownKey, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(first), RotatedAt: s.created(), NeverRotated: true,
+		Versions: []cmek.KeyVersionInfo{material(first, s.created())},
+	}
 	id, ctx, client := aws.String(string(ownKey)), s.t.Context(), s.client()
 	switch condition {
 	case cmektest.NeverRotated:
 	case cmektest.Rotated:
-		s.rotate(ownKey)
-		want = s.rotate(ownKey)
+		earlier := s.rotate(ownKey)
+		last := s.rotate(ownKey)
+		last.Versions = append(append(want.Versions, earlier.Versions...), last.Versions...)
+		want = last
 	case cmektest.RotationRunning:
 		s.set(simulator.KMSRotationTime, "1m")
 		_, err := client.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: id})
@@ -78,7 +83,7 @@ func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, o
 		want = cmek.Key{URI: foreignKey, State: cmek.KeyEnabled, Version: want.Version}
 	case cmektest.Replica:
 		want = s.rotate(relatedKey)
-		want.URI = replicaKey
+		want.URI, want.Versions = replicaKey, append([]cmek.KeyVersionInfo{material(first, time.Time{})}, want.Versions...)
 	case cmektest.IsDisabled:
 		_, err := client.DisableKey(ctx, &kms.DisableKeyInput{KeyId: id})
 		s.must(err)
@@ -97,7 +102,8 @@ func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, o
 	return want, true
 }
 
-// rotate returns the key as the rotation's event tells it, which the KMS must confirm to the millisecond.
+// rotate returns the key as the rotation's event tells it, with the new version alone, which the KMS must confirm to the
+// millisecond.
 func (s simulatedKMS) rotate(uri cmek.KeyURI) cmek.Key {
 	s.t.Helper()
 	s.must(s.world.Rotate(string(uri)))
@@ -108,9 +114,10 @@ func (s simulatedKMS) rotate(uri cmek.KeyURI) cmek.Key {
 		}
 	}
 	s.must(json.Unmarshal(event.Payload, &payload))
+	at := event.Time.Truncate(time.Millisecond)
 	return cmek.Key{
-		URI: uri, State: cmek.KeyEnabled,
-		Version: cmek.MaterialVersion(payload.Detail.Material), RotatedAt: event.Time.Truncate(time.Millisecond),
+		URI: uri, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(payload.Detail.Material), RotatedAt: at,
+		Versions: []cmek.KeyVersionInfo{material(payload.Detail.Material, at)},
 	}
 }
 

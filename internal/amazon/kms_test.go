@@ -24,7 +24,16 @@ const (
 type metadata = map[string]any
 
 // history is a key's past, neither in order nor on one page, with an imported material that waits.
-var history = []map[string]any{rotated(365, "other"), rotated(730, second), rotated(500, "other"), {"KeyMaterialId": "waiting"}}
+var history = []map[string]any{
+	rotated(365, "other"), rotated(730, second), undated(first, "NON_CURRENT"), rotated(500, "third"), undated("waiting", "PENDING_ROTATION"),
+}
+
+// generations are what that past is told as; the first of a replica's began at a time that is not known.
+func generations(firstBegan time.Time) []cmek.KeyVersionInfo {
+	return []cmek.KeyVersionInfo{
+		material(first, firstBegan), material("other", rotatedAfter(365)), material("third", rotatedAfter(500)), material(second, rotatedAfter(730)),
+	}
+}
 
 var replicaOfPrimary = metadata{
 	"CurrentKeyMaterialId": second, "MultiRegion": true,
@@ -33,14 +42,20 @@ var replicaOfPrimary = metadata{
 
 func TestKMSConforms(t *testing.T) {
 	deletion := rotatedAfter(900)
-	current := cmek.Key{URI: single, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(second), RotatedAt: rotatedAfter(730)}
+	current := cmek.Key{
+		URI: single, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(second), RotatedAt: rotatedAfter(730), Versions: generations(created),
+	}
 	conditions := map[cmektest.KeyCondition]struct {
 		key    fakeKey
 		change func(*cmek.Key)
 	}{
-		cmektest.NeverRotated: {fakeKey{metadata: metadata{"CurrentKeyMaterialId": first}}, func(k *cmek.Key) {
-			k.Version, k.RotatedAt, k.NeverRotated = cmek.MaterialVersion(first), created, true
-		}},
+		cmektest.NeverRotated: {
+			fakeKey{metadata: metadata{"CurrentKeyMaterialId": first}, rotations: []map[string]any{undated(first, "CURRENT")}},
+			func(k *cmek.Key) {
+				k.Version, k.RotatedAt, k.NeverRotated = cmek.MaterialVersion(first), created, true
+				k.Versions = []cmek.KeyVersionInfo{material(first, created)}
+			},
+		},
 		cmektest.Rotated: {fakeKey{metadata: metadata{"CurrentKeyMaterialId": second}, rotations: history}, func(*cmek.Key) {}},
 		cmektest.RotationRunning: {
 			fakeKey{metadata: metadata{"CurrentKeyMaterialId": second}, rotations: history, onDemand: time.Now()},
@@ -51,9 +66,9 @@ func TestKMSConforms(t *testing.T) {
 				metadata: metadata{"CurrentKeyMaterialId": second},
 				fails:    map[string]string{"ListKeyRotations": "AccessDeniedException", "GetKeyRotationStatus": "AccessDeniedException"},
 			},
-			func(k *cmek.Key) { k.RotatedAt = time.Time{} },
+			func(k *cmek.Key) { k.RotatedAt, k.Versions = time.Time{}, nil },
 		},
-		cmektest.Replica: {fakeKey{metadata: replicaOfPrimary}, func(k *cmek.Key) { k.URI = replica }},
+		cmektest.Replica: {fakeKey{metadata: replicaOfPrimary}, func(k *cmek.Key) { k.URI, k.Versions = replica, generations(time.Time{}) }},
 		cmektest.IsDisabled: {
 			fakeKey{
 				metadata:  metadata{"CurrentKeyMaterialId": second, "KeyState": "Disabled"},
@@ -68,7 +83,7 @@ func TestKMSConforms(t *testing.T) {
 				fails:    map[string]string{"ListKeyRotations": "KMSInvalidStateException", "GetKeyRotationStatus": "KMSInvalidStateException"},
 			},
 			func(k *cmek.Key) {
-				k.State, k.DeletionDate, k.RotatedAt = cmek.KeyDeletionScheduled, deletion, time.Time{}
+				k.State, k.DeletionDate, k.RotatedAt, k.Versions = cmek.KeyDeletionScheduled, deletion, time.Time{}, nil
 			},
 		},
 		cmektest.PendingImport: {
@@ -79,7 +94,7 @@ func TestKMSConforms(t *testing.T) {
 				},
 			},
 			func(k *cmek.Key) {
-				k.State, k.Version, k.RotatedAt = cmek.KeyPendingImport, cmek.KeyVersion{}, time.Time{}
+				k.State, k.Version, k.RotatedAt, k.Versions = cmek.KeyPendingImport, cmek.KeyVersion{}, time.Time{}, nil
 			},
 		},
 		cmektest.Missing: {fakeKey{fails: map[string]string{"DescribeKey": "NotFoundException"}}, func(k *cmek.Key) {
@@ -142,7 +157,8 @@ func TestKMSTellsTheRotationOfTheCurrentMaterial(t *testing.T) {
 		want     time.Time
 	}{
 		"its own rotation, though a newer one was listed a moment later": {"other", rotatedAfter(365)},
-		"the newest if no rotation names it, to be on the safe side":     {first, rotatedAfter(730)},
+		"nothing of the first material, which rotations came after":      {first, time.Time{}},
+		"nothing of a material that the list does not hold":              {"unlisted", time.Time{}},
 	} {
 		key := fakeKey{metadata: metadata{"CurrentKeyMaterialId": test.material}, rotations: history}
 		if got, err := readKey(t, single, key); err != nil || !got.RotatedAt.Equal(test.want) || got.NeverRotated {
@@ -161,7 +177,7 @@ func TestKMSToleratesThatRotationsAreNotTold(t *testing.T) {
 			fails:    map[string]string{"ListKeyRotations": code, "GetKeyRotationStatus": code},
 		})
 		want := cmek.Key{URI: single, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(second)}
-		if err != nil || got != want {
+		if err != nil || !cmektest.SameKey(got, want) {
 			t.Errorf("%s: key is %+v, error %v; want %+v", code, got, err, want)
 		}
 	}
@@ -196,9 +212,8 @@ func TestKMSDescribesAKeyWithOneCall(t *testing.T) {
 	} {
 		fake := newFakeKMS(t, test.keys)
 		got, err := amazon.NewKMS(configAt(t, fake.endpoint, nil), nil).Describe(t.Context(), single)
-		sameTime := got.DeletionDate.Equal(test.want.DeletionDate)
-		test.want.URI, test.want.DeletionDate = single, got.DeletionDate
-		if err != nil || got != test.want || !sameTime {
+		test.want.URI = single
+		if err != nil || !cmektest.SameKey(got, test.want) {
 			t.Errorf("%s: key is %+v, error %v; want %+v", name, got, err, test.want)
 		}
 		if !slices.Equal(fake.calls, []string{"DescribeKey"}) {
@@ -218,15 +233,16 @@ func TestKMSAsksThePrimaryOnlyIfAReplicaListsNoRotations(t *testing.T) {
 		calls     int
 		want      cmek.Key
 	}{
-		"listed at the replica": {history, fakeKey{}, 3, cmek.Key{RotatedAt: rotatedAfter(730)}},
-		"listed at the primary": {nil, fakeKey{rotations: history}, 5, cmek.Key{RotatedAt: rotatedAfter(730)}},
-		"never rotated":         {nil, fakeKey{}, 4, cmek.Key{RotatedAt: created, NeverRotated: true}},
-		"primary not readable":  {nil, fakeKey{fails: map[string]string{"ListKeyRotations": "AccessDeniedException"}}, 4, cmek.Key{}},
+		"listed at the replica": {history, fakeKey{}, 5, cmek.Key{RotatedAt: rotatedAfter(730)}},
+		"listed at the primary": {nil, fakeKey{rotations: history}, 6, cmek.Key{RotatedAt: rotatedAfter(730)}},
+		"only the first material listed at the replica": {
+			[]map[string]any{undated(first, "NON_CURRENT")}, fakeKey{rotations: history}, 6, cmek.Key{RotatedAt: rotatedAfter(730)},
+		},
+		"never rotated":        {nil, fakeKey{rotations: []map[string]any{undated(second, "CURRENT")}}, 4, cmek.Key{RotatedAt: created, NeverRotated: true}},
+		"listed at neither":    {nil, fakeKey{}, 4, cmek.Key{}},
+		"primary not readable": {nil, fakeKey{fails: map[string]string{"ListKeyRotations": "AccessDeniedException"}}, 4, cmek.Key{}},
 	} {
 		fake := newFakeKMS(t, map[cmek.KeyURI]fakeKey{replica: {metadata: replicaOfPrimary, rotations: test.atReplica}, primary: test.atPrimary})
-		if test.atReplica != nil {
-			test.calls++ // The history takes two pages.
-		}
 		got, err := amazon.NewKMS(configAt(t, fake.endpoint, nil), nil).Key(t.Context(), replica)
 		if err != nil || !got.RotatedAt.Equal(test.want.RotatedAt) || got.NeverRotated != test.want.NeverRotated {
 			t.Errorf("%s: key is %+v, error %v; want RotatedAt %s, NeverRotated %t", name, got, err, test.want.RotatedAt, test.want.NeverRotated)
@@ -284,5 +300,74 @@ func TestKMSWithARoleThatMayNotBeAssumedIsDenied(t *testing.T) {
 	kms := amazon.NewKMS(configAt(t, fake.endpoint, nil), amazon.ReaderRoles{"*": {ARN: "arn:aws:iam::{account}:role/denied"}})
 	if _, err := kms.Key(t.Context(), single); !errors.Is(err, cmek.ErrDenied) {
 		t.Errorf("error is %v, want one that wraps ErrDenied", err)
+	}
+}
+
+func TestKMSProvesThatAKeyWasNeverRotated(t *testing.T) {
+	withID := metadata{"CurrentKeyMaterialId": first}
+	for name, test := range map[string]struct {
+		key  fakeKey
+		want bool
+	}{
+		"the list holds the current material and nothing else": {fakeKey{metadata: withID, rotations: []map[string]any{undated(first, "CURRENT")}}, true},
+		"another material waits for its rotation": {
+			fakeKey{metadata: withID, rotations: []map[string]any{undated("waiting", "PENDING_ROTATION"), undated(first, "CURRENT")}}, true,
+		},
+		"the list holds another material":                     {fakeKey{metadata: withID, rotations: []map[string]any{undated(second, "CURRENT")}}, false},
+		"the list holds only what waits":                      {fakeKey{metadata: withID, rotations: []map[string]any{undated(first, "PENDING_ROTATION")}}, false},
+		"the list is empty":                                   {fakeKey{metadata: withID}, false},
+		"the list is empty, of a KMS without material ids":    {fakeKey{}, true},
+		"the first material is current again after rotations": {fakeKey{metadata: withID, rotations: history}, false},
+	} {
+		got, err := readKey(t, single, test.key)
+		if err != nil || got.NeverRotated != test.want || test.want != !got.RotatedAt.IsZero() {
+			t.Errorf("%s: never rotated %t, RotatedAt %s (error %v); want %t, and the creation only then", name, got.NeverRotated, got.RotatedAt, err, test.want)
+		}
+	}
+}
+
+func TestKMSTellsTheStateOfEachMaterial(t *testing.T) {
+	lost := rotated(365, "lost")
+	lost["ImportState"] = "PENDING_IMPORT"
+	kept := undated(first, "NON_CURRENT")
+	kept["ImportState"] = "IMPORTED"
+	got, err := readKey(t, single, fakeKey{
+		metadata:  metadata{"CurrentKeyMaterialId": second, "Origin": "EXTERNAL", "KeyState": "PendingImport"},
+		rotations: []map[string]any{lost, rotated(730, second), kept},
+	})
+	absent := material("lost", rotatedAfter(365))
+	absent.State = cmek.KeyPendingImport
+	want := cmek.Key{
+		URI: single, State: cmek.KeyPendingImport, Version: cmek.MaterialVersion(second), RotatedAt: rotatedAfter(730),
+		Versions: []cmek.KeyVersionInfo{material(first, time.Time{}), absent, material(second, rotatedAfter(730))},
+	}
+	if err != nil || !cmektest.SameKey(got, want) {
+		t.Errorf("key is\n%+v, error %v; want\n%+v", got, err, want)
+	}
+}
+
+func TestKMSWithoutMaterialIDsTellsVersionsByTheirDates(t *testing.T) {
+	dated := func(at time.Time, began time.Time) cmek.KeyVersionInfo {
+		return cmek.KeyVersionInfo{Version: cmek.RotatedOnVersion(at), State: cmek.KeyEnabled, BecameCurrent: began}
+	}
+	for name, test := range map[string]struct {
+		rotations []map[string]any
+		want      []cmek.KeyVersionInfo
+	}{
+		"never rotated, listed":     {[]map[string]any{undated("", "CURRENT")}, []cmek.KeyVersionInfo{dated(created, created)}},
+		"never rotated, not listed": {nil, []cmek.KeyVersionInfo{dated(created, created)}},
+		"rotated": {
+			[]map[string]any{rotated(365, ""), undated("", "NON_CURRENT")},
+			[]cmek.KeyVersionInfo{dated(created, created), dated(rotatedAfter(365), rotatedAfter(365))},
+		},
+		"rotated, the first not listed": {[]map[string]any{rotated(365, "")}, []cmek.KeyVersionInfo{dated(rotatedAfter(365), rotatedAfter(365))}},
+	} {
+		got, err := readKey(t, single, fakeKey{rotations: test.rotations})
+		if want := (cmek.Key{Versions: test.want}); err != nil || !cmektest.SameKey(cmek.Key{Versions: got.Versions}, want) {
+			t.Errorf("%s: versions are %+v, error %v; want %+v", name, got.Versions, err, test.want)
+		}
+		if last := test.want[len(test.want)-1].Version; got.Version != last {
+			t.Errorf("%s: the version is %s, want the last of the history, %s", name, got.Version, last)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package cmek
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -91,14 +92,16 @@ func (v *KeyVersion) UnmarshalText(text []byte) (err error) {
 // KeyState is what can be done with a key right now, in one vocabulary for every KMS.
 type KeyState string
 
-// Key states. AWS KMS' Creating and Updating are KeyTransient; PendingReplicaDeletion is KeyDeletionScheduled; an unknown
-// vendor word is KeyUnknown.
+// Key states. AWS KMS' Creating and Updating are KeyTransient, as Cloud KMS' PENDING_GENERATION is; PendingReplicaDeletion
+// and DESTROY_SCHEDULED are KeyDeletionScheduled. KeyDestroyed is a version of Cloud KMS whose material is gone for good
+// while its key remains. An unknown vendor word is KeyUnknown.
 const (
 	KeyEnabled           KeyState = "enabled"
 	KeyDisabled          KeyState = "disabled"
 	KeyDeletionScheduled KeyState = "deletion scheduled"
 	KeyPendingImport     KeyState = "pending import"
 	KeyUnavailable       KeyState = "unavailable"
+	KeyDestroyed         KeyState = "destroyed"
 	KeyNotFound          KeyState = "not found"
 	KeyTransient         KeyState = "transient"
 	KeyUnknown           KeyState = "unknown"
@@ -111,7 +114,7 @@ func (s KeyState) Usable() bool { return s == KeyEnabled }
 // usable nor unusable: they call for another look, not for an alarm.
 func (s KeyState) Unusable() bool {
 	switch s {
-	case KeyDisabled, KeyDeletionScheduled, KeyPendingImport, KeyUnavailable, KeyNotFound:
+	case KeyDisabled, KeyDeletionScheduled, KeyPendingImport, KeyUnavailable, KeyDestroyed, KeyNotFound:
 		return true
 	}
 	return false
@@ -119,17 +122,59 @@ func (s KeyState) Unusable() bool {
 
 // Key is the truth about one key, read from its KMS at the URI given.
 type Key struct {
-	URI   KeyURI   `json:"uri"`
+	URI KeyURI `json:"uri"`
+	// State is what can be done with the key. On Cloud KMS, where a key has no state, it is the current version's.
 	State KeyState `json:"state"`
 	// Version is the current generation; zero if the KMS does not tell (a key that is not symmetric, for instance).
 	Version KeyVersion `json:"version,omitzero"`
-	// RotatedAt is when Version became current, or the key's creation if it was never rotated; zero if that cannot be
-	// read (AWS: ListKeyRotations works in the key's own account only).
+	// RotatedAt is when Version became current, or the key's creation if it was never rotated; zero unless the KMS proves
+	// it. AWS lists rotations in the key's own account only; Cloud KMS tells when a version was created, not since when it is
+	// the primary.
 	RotatedAt time.Time `json:"rotated_at,omitzero"`
-	// NeverRotated is true only when the KMS says so: Version is the first generation there ever was.
+	// NeverRotated is true only when the KMS proves it: Version is the first generation, and there never was another.
 	NeverRotated bool `json:"never_rotated,omitempty"`
 	// RotationRunning is true while AWS KMS works on an on-demand rotation: encryption may still use the old material.
 	RotationRunning bool `json:"rotation_running,omitempty"`
-	// DeletionDate is when a scheduled deletion becomes final; zero if none is scheduled or the date is not yet fixed.
+	// Versions are the generations that the KMS shows, the oldest first; empty if they could not be read. A generation that
+	// waits for its first rotation is not among them.
+	Versions []KeyVersionInfo `json:"versions,omitempty"`
+	// Settle is the KMS's own minimum of the settle time: so long after a rotation encryption may still use the version
+	// before. 0: the KMS asks for none.
+	Settle time.Duration `json:"settle,omitempty"`
+	// DeletionDate is when a scheduled deletion of the key, or on Cloud KMS of its current version, becomes final; zero if
+	// none is scheduled or the date is not yet fixed.
 	DeletionDate time.Time `json:"deletion_date,omitzero"`
+}
+
+// KeyVersionInfo is one generation of a key, current or past.
+type KeyVersionInfo struct {
+	Version KeyVersion `json:"version"`
+	// State is the generation's own. An enabled generation of a disabled key cannot be used.
+	State KeyState `json:"state"`
+	// CreatedAt is when the generation was made, BecameCurrent when encryption began to use it; zero unless the KMS proves it.
+	CreatedAt     time.Time `json:"created_at,omitzero"`
+	BecameCurrent time.Time `json:"became_current,omitzero"`
+	// DeletionDate is when a scheduled deletion of this generation alone becomes final.
+	DeletionDate time.Time `json:"deletion_date,omitzero"`
+}
+
+// Position is the version's place in [Key.Versions], from the oldest, which has 0; -1 if it is not shown. Positions of one
+// reading of one key can be compared: the lower one is the older version.
+func (k Key) Position(v KeyVersion) int {
+	if v.IsZero() {
+		return -1
+	}
+	return slices.IndexFunc(k.Versions, func(i KeyVersionInfo) bool { return i.Version == v })
+}
+
+// Has reports whether the version is the key's current one or in its history. False may also mean that the KMS does not show
+// the version: not yet, no longer, or not to us.
+func (k Key) Has(v KeyVersion) bool { return !v.IsZero() && (v == k.Version || k.Position(v) >= 0) }
+
+// VersionInfo returns what the KMS shows of the version, and whether it shows it.
+func (k Key) VersionInfo(v KeyVersion) (KeyVersionInfo, bool) {
+	if i := k.Position(v); i >= 0 {
+		return k.Versions[i], true
+	}
+	return KeyVersionInfo{}, false
 }

@@ -84,6 +84,7 @@ func TestKeyStatesAreUsableOrUnusableOrNeither(t *testing.T) {
 		cmek.KeyDeletionScheduled: {false, true},
 		cmek.KeyPendingImport:     {false, true},
 		cmek.KeyUnavailable:       {false, true},
+		cmek.KeyDestroyed:         {false, true},
 		cmek.KeyNotFound:          {false, true},
 		cmek.KeyTransient:         {false, false},
 		cmek.KeyUnknown:           {false, false},
@@ -91,6 +92,36 @@ func TestKeyStatesAreUsableOrUnusableOrNeither(t *testing.T) {
 	} {
 		if got := [2]bool{state.Usable(), state.Unusable()}; got != want {
 			t.Errorf("a key that is %q is usable: %t, unusable: %t; want %t, %t", state, got[0], got[1], want[0], want[1])
+		}
+	}
+}
+
+func TestAKeyKnowsItsHistory(t *testing.T) {
+	version := func(id string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: id} }
+	key := cmek.Key{Version: version("1"), Versions: []cmek.KeyVersionInfo{
+		{Version: version("1"), State: cmek.KeyEnabled}, {Version: version("2"), State: cmek.KeyDisabled},
+	}}
+	for _, r := range []struct {
+		sentence string
+		key      cmek.Key
+		version  cmek.KeyVersion
+		has      bool
+		position int
+		state    cmek.KeyState
+	}{
+		{"the current version, which is the oldest", key, version("1"), true, 0, cmek.KeyEnabled},
+		{"a newer one that is not current", key, version("2"), true, 1, cmek.KeyDisabled},
+		{"one that is not shown", key, version("3"), false, -1, ""},
+		{"the unknown version", key, cmek.KeyVersion{}, false, -1, ""},
+		{"one of another scheme", key, cmek.MaterialVersion("1"), false, -1, ""},
+		{"the current one of a key without history", cmek.Key{Version: version("1")}, version("1"), true, -1, ""},
+		{"another of a key without history", cmek.Key{Version: version("1")}, version("2"), false, -1, ""},
+		{"the unknown version of a key without version", cmek.Key{}, cmek.KeyVersion{}, false, -1, ""},
+	} {
+		info, shown := r.key.VersionInfo(r.version)
+		if r.key.Has(r.version) != r.has || r.key.Position(r.version) != r.position || info.State != r.state || shown != (r.position >= 0) {
+			t.Errorf("%s: in the history %t, position %d, state %q, shown %t; want %t, %d, %q", r.sentence,
+				r.key.Has(r.version), r.key.Position(r.version), info.State, shown, r.has, r.position, r.state)
 		}
 	}
 }

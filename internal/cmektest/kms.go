@@ -3,6 +3,7 @@ package cmektest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -64,14 +65,25 @@ func KMSConforms(t *testing.T, arrange func(t *testing.T, condition KeyCondition
 	})
 }
 
-// wantKey compares instants as instants: a time zone is no difference.
 func wantKey(t *testing.T, got, want cmek.Key) {
 	t.Helper()
-	sameTimes := got.RotatedAt.Equal(want.RotatedAt) && got.DeletionDate.Equal(want.DeletionDate)
-	got.RotatedAt, got.DeletionDate = want.RotatedAt, want.DeletionDate
-	if !sameTimes || got != want {
+	if !SameKey(got, want) {
 		t.Errorf("key is\n%+v\nwant\n%+v", got, want)
 	}
+}
+
+// SameKey reports whether two readings of a key are the same. A time zone is no difference.
+func SameKey(a, b cmek.Key) bool { return reflect.DeepEqual(inUTC(a), inUTC(b)) }
+
+func inUTC(key cmek.Key) cmek.Key {
+	key.RotatedAt, key.DeletionDate = key.RotatedAt.UTC(), key.DeletionDate.UTC()
+	var versions []cmek.KeyVersionInfo
+	for _, v := range key.Versions {
+		v.CreatedAt, v.BecameCurrent, v.DeletionDate = v.CreatedAt.UTC(), v.BecameCurrent.UTC(), v.DeletionDate.UTC()
+		versions = append(versions, v)
+	}
+	key.Versions = versions
+	return key
 }
 
 // disagreements are the ways in which the key contradicts its condition, whatever arrange thought it should be.
