@@ -26,11 +26,11 @@ const (
 func TestKMSConformsOverTheSimulator(t *testing.T) {
 	for _, replicaHistory := range []string{"listed", "empty"} {
 		t.Run("rotations at a replica "+replicaHistory, func(t *testing.T) {
-			cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmek.KMS, cmek.Key, bool) {
+			cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) cmektest.Arranged {
 				s := newSimulatedKMS(t)
 				s.set(simulator.KMSReplicaHistory, replicaHistory)
-				want, ok := s.arrange(condition)
-				return amazon.NewKMS(s.config, nil), want, ok
+				want, unknown := s.arrange(condition)
+				return cmektest.Arranged{KMS: amazon.NewKMS(s.config, nil), Want: want, Unknown: unknown}
 			})
 		})
 	}
@@ -60,8 +60,8 @@ func newSimulatedKMS(t *testing.T) simulatedKMS {
 	return simulatedKMS{t, world, configAt(t, "http://kms.test", simulator.Transport(world.AWSKMS()))}
 }
 
-// arrange returns the key as it should be told, false if the simulator knows no such condition.
-func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, ok bool) {
+// arrange returns the key as it should be read, or why the simulator knows no such condition.
+func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, unknown string) {
 	want = cmek.Key{
 		URI: ownKey, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(first), RotatedAt: s.created(), NeverRotated: true,
 		Versions: []cmek.KeyVersionInfo{material(first, s.created())},
@@ -96,10 +96,12 @@ func (s simulatedKMS) arrange(condition cmektest.KeyCondition) (want cmek.Key, o
 		want = cmek.Key{URI: absentKey, State: cmek.KeyNotFound}
 	case cmektest.Denied:
 		s.must(s.world.DenyKMS(string(ownKey), true))
+	case cmektest.PendingImport:
+		return cmek.Key{}, "the simulator imports no material"
 	default:
-		return cmek.Key{}, false
+		return cmek.Key{}, unknownToAWS(condition)
 	}
-	return want, true
+	return want, ""
 }
 
 // rotate returns the key as the rotation's event tells it, with the new version alone, which the KMS must confirm to the

@@ -102,15 +102,28 @@ func TestKMSConforms(t *testing.T) {
 		}},
 		cmektest.Denied: {fakeKey{fails: map[string]string{"DescribeKey": "AccessDeniedException"}}, func(*cmek.Key) {}},
 	}
-	cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) (cmek.KMS, cmek.Key, bool) {
+	cmektest.KMSConforms(t, func(t *testing.T, condition cmektest.KeyCondition) cmektest.Arranged {
 		arranged, ok := conditions[condition]
-		want := current
-		if ok {
-			arranged.change(&want)
+		if !ok {
+			return cmektest.Arranged{Unknown: unknownToAWS(condition)}
 		}
+		want := current
+		arranged.change(&want)
 		fake := newFakeKMS(t, map[cmek.KeyURI]fakeKey{want.URI: arranged.key, primary: {rotations: history}})
-		return amazon.NewKMS(configAt(t, fake.endpoint, nil), nil), want, ok
+		return cmektest.Arranged{KMS: amazon.NewKMS(configAt(t, fake.endpoint, nil), nil), Want: want}
 	})
+}
+
+// unknownToAWS says why no key of AWS KMS is in the condition; "" if one could be.
+func unknownToAWS(condition cmektest.KeyCondition) string {
+	switch condition {
+	case cmektest.OldVersionDisabled, cmektest.OldVersionDestroyed, cmektest.CurrentVersionDisabled, cmektest.CurrentVersionToDestroy,
+		cmektest.CurrentVersionDestroyed:
+		return "an AWS key is disabled, and its deletion scheduled, as a whole; a material by itself can only be missing"
+	case cmektest.SetBack, cmektest.SeveralVersionsFirstInUse:
+		return "the newest material of an AWS key is the current one, and no call sets it back"
+	}
+	return ""
 }
 
 // readKey reads a key of which the fake KMS knows what is given.
