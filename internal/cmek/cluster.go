@@ -116,9 +116,10 @@ func (r RegionInfo) Current() (info KeyInfo, distinct int) {
 	return r.newest(func(k KeyInfo) bool { return k.Spec == specs[0] }), 1
 }
 
-// Newest returns the newest info with the URI; the zero KeyInfo if there is none. A same-URI rotation may update an info or
-// append another and end the first as DISABLED, in an order that is not documented: the info created last is the newest,
-// then the one updated last, then the one that is not DISABLED, then the later one in the list.
+// Newest returns the newest info with the URI; the zero KeyInfo if there is none. Whether a same-URI rotation updates an info,
+// or appends one and ends the other as DISABLED, is not documented, nor is the order of the list. Of two infos the older is
+// the one that is DISABLED when the other is not, then the one with the earlier created_at, then the one with the earlier
+// updated_at, then the one that comes first in the list.
 func (r RegionInfo) Newest(uri KeyURI) KeyInfo {
 	return r.newest(func(k KeyInfo) bool { return k.Spec.URI == uri })
 }
@@ -133,6 +134,7 @@ func (r RegionInfo) newest(match func(KeyInfo) bool) KeyInfo {
 	return newest
 }
 
+// olderThan is the rule of [RegionInfo.Newest], except for the place in the list.
 func (k KeyInfo) olderThan(other KeyInfo) bool {
 	if a, b := k.Status == Disabled, other.Status == Disabled; a != b {
 		return a

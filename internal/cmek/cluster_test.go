@@ -119,6 +119,35 @@ func TestNewestIsTheLastInfoOfTheKeyInAnyOrder(t *testing.T) {
 	}
 }
 
+func TestTheOlderOfTwoInfos(t *testing.T) {
+	early, late := longAgo, recently
+	for _, r := range []struct {
+		sentence     string
+		older, newer cmek.KeyInfo
+	}{
+		{"is DISABLED when the other is not, whatever the times say",
+			info(singleRegion, cmek.Disabled, late, late), info(singleRegion, cmek.Enabled, early, early)},
+		{"is DISABLED when the other has failed", info(singleRegion, cmek.Disabled, late, late), info(singleRegion, cmek.RotateFailed, early, early)},
+		{"is DISABLED when the other's status is not known", info(singleRegion, cmek.Disabled, late, late), info(singleRegion, "NEW_STATUS", early, early)},
+		{"was created earlier, whatever was updated later", info(singleRegion, cmek.Enabled, early, late), info(singleRegion, cmek.Enabled, late, early)},
+		{"was created earlier, if both are DISABLED", info(singleRegion, cmek.Disabled, early, late), info(singleRegion, cmek.Disabled, late, early)},
+		{"was created at a time that is not known", info(singleRegion, cmek.Rotating, time.Time{}, late), info(singleRegion, cmek.Enabled, early, early)},
+		{"was updated earlier, if both were created at once", info(singleRegion, cmek.Rotating, early, early), info(singleRegion, cmek.Enabled, early, late)},
+	} {
+		for order, infos := range map[string][]cmek.KeyInfo{"in order": {r.older, r.newer}, "reversed": {r.newer, r.older}} {
+			if got := (cmek.RegionInfo{KeyInfos: infos}).Newest(singleRegion); got != r.newer {
+				t.Errorf("%s, %s: the newest is %+v, want %+v", r.sentence, order, got, r.newer)
+			}
+		}
+	}
+	first, second := info(singleRegion, cmek.Rotating, early, late), info(singleRegion, cmek.Enabled, early, late)
+	for _, infos := range [][]cmek.KeyInfo{{first, second}, {second, first}} {
+		if got := (cmek.RegionInfo{KeyInfos: infos}).Newest(singleRegion); got != infos[1] {
+			t.Errorf("comes first in the list, if nothing else differs: the newest is %+v, want %+v", got, infos[1])
+		}
+	}
+}
+
 func TestRegionIsFoundByName(t *testing.T) {
 	c := cmek.ClusterInfo{RegionInfos: []cmek.RegionInfo{{Region: "us-east-1", Status: cmek.Enabled}}}
 	if got, ok := c.Region("us-east-1"); !ok || got.Status != cmek.Enabled {

@@ -128,7 +128,7 @@ type Key struct {
 	// Version is the current generation; zero if the KMS does not tell (a key that is not symmetric, for instance).
 	Version KeyVersion `json:"version,omitzero"`
 	// RotatedAt is when Version became current, or the key's creation if it was never rotated; zero unless the KMS proves
-	// it. AWS lists rotations in the key's own account only; Cloud KMS tells when a version was created, not since when it is
+	// it. AWS lists rotations in the key's own account only; Cloud KMS shows when a version was created, not since when it is
 	// the primary.
 	RotatedAt time.Time `json:"rotated_at,omitzero"`
 	// NeverRotated is true only when the KMS proves it: Version is the first generation, and there never was another.
