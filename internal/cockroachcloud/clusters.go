@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -13,11 +14,8 @@ import (
 // ClusterPage lists the clusters that the service account may see, by name, without deleted ones, from the page on ("" for
 // the first). It returns the next page's name, "" at the end.
 func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.Cluster, next string, err error) {
-	var list struct {
-		Clusters   []cluster  `json:"clusters"`
-		Pagination pagination `json:"pagination"`
-	}
-	if err := c.read(ctx, "/api/v1/clusters", pageQuery(page), &list); err != nil {
+	list, err := read(ctx, c, "/api/v1/clusters", pageQuery(page), clusterList.check)
+	if err != nil {
 		return nil, "", err
 	}
 	for _, w := range list.Clusters {
@@ -37,8 +35,13 @@ func (c *Client) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
 	if err != nil {
 		return cmek.Cluster{}, err
 	}
-	var w cluster
-	if err := c.read(ctx, path, nil, &w); err != nil {
+	w, err := read(ctx, c, path, nil, func(w cluster) error {
+		if err := w.checkID(id); err != nil || w.State != "" {
+			return err
+		}
+		return missing("state")
+	})
+	if err != nil {
 		return cmek.Cluster{}, err
 	}
 	return w.toCMEK(), nil
@@ -84,8 +87,10 @@ func (c *Client) patchCluster(ctx context.Context, id string, body any) cmek.Ans
 	if err != nil {
 		return refuse(err)
 	}
-	answer, _ := c.write(ctx, http.MethodPatch, path, body)
-	return answer
+	return c.write(ctx, http.MethodPatch, path, body, func(got reply) error {
+		_, err := decode(got, func(w cluster) error { return w.checkID(id) })
+		return err
+	})
 }
 
 // NodeLive is the status of a node that takes part in the cluster; the other documented one is NOT_READY.
@@ -105,15 +110,8 @@ func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
 		return nil, err
 	}
 	fetch := func(page string) ([]Node, string, error) {
-		var list struct {
-			Nodes []struct {
-				Name   string `json:"name"`
-				Region string `json:"region_name"`
-				Status string `json:"status"`
-			} `json:"nodes"`
-			Pagination pagination `json:"pagination"`
-		}
-		if err := c.read(ctx, path, pageQuery(page), &list); err != nil {
+		list, err := read(ctx, c, path, pageQuery(page), nodeList.check)
+		if err != nil {
 			return nil, "", err
 		}
 		nodes := make([]Node, len(list.Nodes))
@@ -130,6 +128,33 @@ func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
 		nodes = append(nodes, node)
 	}
 	return nodes, nil
+}
+
+// nodeList is the API's ListClusterNodesResponse.
+type nodeList struct {
+	Nodes []struct {
+		Name   string `json:"name"`
+		Region string `json:"region_name"`
+		Status string `json:"status"`
+	} `json:"nodes"`
+	Pagination pagination `json:"pagination"`
+}
+
+func (w nodeList) check() error { return missingArray("nodes", w.Nodes) }
+
+// clusterList is the API's ListClustersResponse.
+type clusterList struct {
+	Clusters   []cluster  `json:"clusters"`
+	Pagination pagination `json:"pagination"`
+}
+
+func (w clusterList) check() error {
+	for i, c := range w.Clusters {
+		if c.ID == "" {
+			return missing(fmt.Sprintf("clusters[%d].id", i))
+		}
+	}
+	return missingArray("clusters", w.Clusters)
 }
 
 // cluster is the API's Cluster.
@@ -150,6 +175,17 @@ type cluster struct {
 	CreatedAt timestamp         `json:"created_at"`
 	UpdatedAt timestamp         `json:"updated_at"`
 	DeletedAt timestamp         `json:"deleted_at"`
+}
+
+// checkID says whether the answer is about the cluster asked for. Ids are UUIDs, in either case.
+func (w cluster) checkID(asked string) error {
+	switch {
+	case w.ID == "":
+		return missing("id")
+	case !strings.EqualFold(w.ID, asked):
+		return fmt.Errorf("the body is about another cluster, %q", clip(w.ID))
+	}
+	return nil
 }
 
 func (w cluster) toCMEK() cmek.Cluster {
