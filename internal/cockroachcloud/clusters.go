@@ -11,10 +11,13 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// ClusterPage lists the clusters that the service account may see, by name, without deleted ones, from the page on ("" for
-// the first). It returns the next page's name, "" at the end.
+// ClusterPage lists the clusters that the service account may see, by name, from the page on ("" for the first). It returns
+// the next page's name, "" at the end. Deleted clusters are listed too, with state DELETED (show_inactive): nothing else
+// says that a cluster is gone, since one that is missing from the list may only be invisible to the service account.
 func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.Cluster, next string, err error) {
-	list, err := read(ctx, c, "/api/v1/clusters", pageQuery(page), clusterList.check)
+	query := pageQuery(page)
+	query.Set("show_inactive", "true")
+	list, err := read(ctx, c, "/api/v1/clusters", query, clusterList.check)
 	if err != nil {
 		return nil, "", err
 	}
@@ -24,7 +27,7 @@ func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.
 	return clusters, list.Pagination.NextPage, nil
 }
 
-// Clusters yields what [Client.ClusterPage] lists, page by page. An error ends it.
+// Clusters yields what [Client.ClusterPage] lists, deleted clusters included, page by page. An error ends it.
 func (c *Client) Clusters(ctx context.Context) iter.Seq2[cmek.Cluster, error] {
 	return walk(func(page string) ([]cmek.Cluster, string, error) { return c.ClusterPage(ctx, page) })
 }
@@ -188,11 +191,18 @@ func (w cluster) checkID(asked string) error {
 	return nil
 }
 
+// toCMEK is the cluster as the rest of the program knows it. deleted_at is as good as the state DELETED, whatever state
+// stands beside it: a deleted cluster keeps both for ever, the API does not document which comes first, and one meaning of
+// "deleted" must do for everybody who asks the state. A time that cannot be read, or a zero time, which encoders write for
+// none, deletes nothing.
 func (w cluster) toCMEK() cmek.Cluster {
 	c := cmek.Cluster{
 		ID: w.ID, Name: w.Name, ParentID: w.ParentID, Plan: w.Plan, CloudProvider: w.CloudProvider,
 		AccountID: w.AccountID, State: w.State, OperationStatus: w.OperationStatus, Labels: w.Labels,
 		CreatedAt: w.CreatedAt.Time, UpdatedAt: w.UpdatedAt.Time, DeletedAt: w.DeletedAt.Time,
+	}
+	if c.DeletedAt.Unix() > 0 {
+		c.State = cmek.StateDeleted
 	}
 	for _, r := range w.Regions {
 		c.Regions = append(c.Regions, cmek.Region{Name: r.Name, NodeCount: r.NodeCount})

@@ -57,7 +57,7 @@ func TestTheOfficialSDKSendsTheSameRequests(t *testing.T) {
 	official := sdk.NewService(sdk.NewClient(config))
 	ours := newClient(t, server.Client(), func(o *Options) { o.Server = server.URL })
 
-	ctx, page, nodes := t.Context(), "page/2", map[string]int32{"us-west-2": 3, "us-east-1": 3}
+	ctx, page, inactive, nodes := t.Context(), "page/2", true, map[string]int32{"us-west-2": 3, "us-east-1": 3}
 	specs := sdkSpecs(testSpecs)
 	for name, call := range map[string]struct {
 		official func() error
@@ -65,7 +65,7 @@ func TestTheOfficialSDKSendsTheSameRequests(t *testing.T) {
 	}{
 		"list": {
 			func() error {
-				_, _, err := official.ListClusters(ctx, &sdk.ListClustersOptions{PaginationPage: &page})
+				_, _, err := official.ListClusters(ctx, &sdk.ListClustersOptions{PaginationPage: &page, ShowInactive: &inactive})
 				return err
 			},
 			func() error { _, _, err := ours.ClusterPage(ctx, page); return err },
