@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -32,6 +35,10 @@ func TestTheClockOffsetShiftsWhatIsWritten(t *testing.T) {
 				t.Errorf("%v: the cluster's updated_at is %v, want %v", offset, got, shifted)
 			}
 			done(t, world.Rotate(paymentsKey))
+			rotations, err := inProcess(world, "us-east-1").ListKeyRotations(t.Context(), &kms.ListKeyRotationsInput{KeyId: aws.String(paymentsKey)})
+			if n := len(rotations.Rotations); err != nil || n == 0 || !near(*rotations.Rotations[n-1].RotationDate, shifted) {
+				t.Errorf("%v: the rotations are %+v (error %v), want the last at %v", offset, rotations, err, shifted)
+			}
 			var envelope struct{ Time time.Time }
 			for _, e := range world.Events() {
 				if err := json.Unmarshal(e.Payload, &envelope); err != nil || !near(envelope.Time, shifted) || !near(e.Time, time.Now()) {
