@@ -101,7 +101,7 @@ func (w *wiring) clusterID(ctx context.Context, wanted string) (string, error) {
 			return "", fmt.Errorf("list clusters: %w", err)
 		}
 		for _, c := range clusters {
-			if c.Name == wanted {
+			if c.Name == wanted && c.State != cmek.StateDeleted { // A deleted cluster may have had the name before.
 				return c.ID, nil
 			}
 		}

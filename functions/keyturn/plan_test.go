@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -73,6 +75,21 @@ func TestPlanFindsAClusterByNameOrID(t *testing.T) {
 		o.wantCode(t, exitFailed, "plan", unknown)
 		wantText(t, "the error", o.err, unknown)
 	}
+}
+
+// The Cloud API lists deleted clusters for ever; their names may be in use again.
+func TestPlanTakesNoDeletedClusterByItsName(t *testing.T) {
+	b := newBench(t)
+	request := httptest.NewRequest(http.MethodDelete, "/api/v1/clusters/7c1d9e20-3a4b-4c5d-8e6f-000000000003", nil)
+	request.Header.Set("Authorization", "Bearer CCDB1_SAMPLEadminSAMPLEadmin_SAMPLEadminSAMPLEadminSAMPLEadminSAMPLEa")
+	deleted := httptest.NewRecorder()
+	b.CloudAPI().ServeHTTP(deleted, request)
+	if deleted.Code != http.StatusOK {
+		t.Fatalf("delete cluster: %d %s", deleted.Code, deleted.Body)
+	}
+	o := b.keyturn(t, "plan", "orders")
+	o.wantCode(t, exitFailed, "plan", "orders")
+	wantText(t, "the error", o.err, `sees no cluster "orders"`)
 }
 
 func TestPlanNeedsAPersonWhenAKeyCannotBeUsed(t *testing.T) {

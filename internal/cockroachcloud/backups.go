@@ -26,15 +26,26 @@ func (c *Client) BackupConfig(ctx context.Context, id string) (BackupConfig, err
 	if err != nil {
 		return BackupConfig{}, err
 	}
-	var w struct {
-		Enabled          bool `json:"enabled"`
-		RetentionDays    int  `json:"retention_days"`
-		FrequencyMinutes int  `json:"frequency_minutes"`
+	type config struct {
+		Enabled          *bool `json:"enabled"`
+		RetentionDays    int   `json:"retention_days"`
+		FrequencyMinutes int   `json:"frequency_minutes"`
 	}
-	if err := c.read(ctx, path, nil, &w); err != nil {
+	w, err := read(ctx, c, path, nil, func(w config) error {
+		switch {
+		case w.Enabled == nil:
+			return missing("enabled")
+		case *w.Enabled && w.RetentionDays <= 0:
+			return missing("retention_days")
+		case *w.Enabled && w.FrequencyMinutes <= 0:
+			return missing("frequency_minutes")
+		}
+		return nil
+	})
+	if err != nil {
 		return BackupConfig{}, err
 	}
-	return BackupConfig(w), nil
+	return BackupConfig{*w.Enabled, w.RetentionDays, w.FrequencyMinutes}, nil
 }
 
 // Backup is one managed backup.
@@ -56,14 +67,8 @@ func (c *Client) Backups(ctx context.Context, id string, since time.Time) iter.S
 		if !since.IsZero() {
 			query.Set("start_time", since.UTC().Format(time.RFC3339Nano))
 		}
-		var list struct {
-			Backups []struct {
-				ID   string    `json:"id"`
-				AsOf timestamp `json:"as_of_time"`
-			} `json:"backups"`
-			Pagination pagination `json:"pagination"`
-		}
-		if err := c.read(ctx, path, query, &list); err != nil {
+		list, err := read(ctx, c, path, query, backupList.check)
+		if err != nil {
 			return nil, "", err
 		}
 		backups := make([]Backup, len(list.Backups))
@@ -73,6 +78,17 @@ func (c *Client) Backups(ctx context.Context, id string, since time.Time) iter.S
 		return backups, list.Pagination.NextPage, nil
 	})
 }
+
+// backupList is the API's ListBackupsResponse.
+type backupList struct {
+	Backups []struct {
+		ID   string    `json:"id"`
+		AsOf timestamp `json:"as_of_time"`
+	} `json:"backups"`
+	Pagination pagination `json:"pagination"`
+}
+
+func (w backupList) check() error { return missingArray("backups", w.Backups) }
 
 // MaintenanceWindow is when Cockroach Labs may work on a cluster, every week.
 type MaintenanceWindow struct {
@@ -89,22 +105,32 @@ func (c *Client) MaintenanceWindow(ctx context.Context, id string) (MaintenanceW
 		return MaintenanceWindow{}, err
 	}
 	// Durations are seconds with an s, for example "172800s".
-	var w struct {
+	type window struct {
 		Offset string `json:"offset_duration"`
 		Length string `json:"window_duration"`
 	}
-	if err := c.read(ctx, path, nil, &w); err != nil {
+	var offset, length time.Duration
+	_, err = read(ctx, c, path, nil, func(w window) (err error) {
+		if offset, err = parseDuration("offset_duration", w.Offset); err == nil {
+			length, err = parseDuration("window_duration", w.Length)
+		}
+		return err
+	})
+	if err != nil {
 		return MaintenanceWindow{}, err
 	}
-	offset, err := time.ParseDuration(w.Offset)
-	if err != nil {
-		return MaintenanceWindow{}, fmt.Errorf("read maintenance window: offset %q is not a duration", clip(w.Offset))
-	}
-	length, err := time.ParseDuration(w.Length)
-	if err != nil {
-		return MaintenanceWindow{}, fmt.Errorf("read maintenance window: length %q is not a duration", clip(w.Length))
-	}
 	return MaintenanceWindow{offset, length}, nil
+}
+
+func parseDuration(field, text string) (time.Duration, error) {
+	if text == "" {
+		return 0, missing(field)
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s %q is not a duration", field, clip(text))
+	}
+	return d, nil
 }
 
 // NextMaintenance is when the cluster's maintenance window opens next, from now on; zero if none is set. A window that is

@@ -2,7 +2,9 @@
 //
 // Reads are retried with jittered backoff and fail with an [*Error]. Writes are sent at most once and never fail: what is
 // known about them is in a [cmek.Answer]. Both go through one token bucket, because the API counts requests per service
-// account. Answers are read leniently: unknown fields are ignored, every field is optional, unknown enum values are kept.
+// account. Unknown fields are ignored and unknown enum values kept, but an answer must hold the fields that answer the
+// question: a 2xx without them proves nothing, since proxies send their pages with a 2xx too. A read then fails, and the
+// outcome of a write is unknown.
 //
 // A [Client] is safe for concurrent use. It logs nothing, and no error or answer of it contains the API key.
 package cockroachcloud

@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// ClusterPage lists the clusters that the service account may see, by name, without deleted ones, from the page on ("" for
-// the first). It returns the next page's name, "" at the end.
+// ClusterPage lists the clusters that the service account may see, by name, from the page on ("" for the first). It returns
+// the next page's name, "" at the end. Deleted clusters are listed too, with state DELETED (show_inactive): nothing else
+// says that a cluster is gone, since one that is missing from the list may only be invisible to the service account.
 func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.Cluster, next string, err error) {
-	var list struct {
-		Clusters   []cluster  `json:"clusters"`
-		Pagination pagination `json:"pagination"`
-	}
-	if err := c.read(ctx, "/api/v1/clusters", pageQuery(page), &list); err != nil {
+	query := pageQuery(page)
+	query.Set("show_inactive", "true")
+	list, err := read(ctx, c, "/api/v1/clusters", query, clusterList.check)
+	if err != nil {
 		return nil, "", err
 	}
 	for _, w := range list.Clusters {
@@ -26,7 +27,7 @@ func (c *Client) ClusterPage(ctx context.Context, page string) (clusters []cmek.
 	return clusters, list.Pagination.NextPage, nil
 }
 
-// Clusters yields what [Client.ClusterPage] lists, page by page. An error ends it.
+// Clusters yields what [Client.ClusterPage] lists, deleted clusters included, page by page. An error ends it.
 func (c *Client) Clusters(ctx context.Context) iter.Seq2[cmek.Cluster, error] {
 	return walk(func(page string) ([]cmek.Cluster, string, error) { return c.ClusterPage(ctx, page) })
 }
@@ -37,8 +38,13 @@ func (c *Client) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
 	if err != nil {
 		return cmek.Cluster{}, err
 	}
-	var w cluster
-	if err := c.read(ctx, path, nil, &w); err != nil {
+	w, err := read(ctx, c, path, nil, func(w cluster) error {
+		if err := w.checkID(id); err != nil || w.State != "" {
+			return err
+		}
+		return missing("state")
+	})
+	if err != nil {
 		return cmek.Cluster{}, err
 	}
 	return w.toCMEK(), nil
@@ -84,8 +90,10 @@ func (c *Client) patchCluster(ctx context.Context, id string, body any) cmek.Ans
 	if err != nil {
 		return refuse(err)
 	}
-	answer, _ := c.write(ctx, http.MethodPatch, path, body)
-	return answer
+	return c.write(ctx, http.MethodPatch, path, body, func(got reply) error {
+		_, err := decode(got, func(w cluster) error { return w.checkID(id) })
+		return err
+	})
 }
 
 // NodeLive is the status of a node that takes part in the cluster; the other documented one is NOT_READY.
@@ -105,15 +113,8 @@ func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
 		return nil, err
 	}
 	fetch := func(page string) ([]Node, string, error) {
-		var list struct {
-			Nodes []struct {
-				Name   string `json:"name"`
-				Region string `json:"region_name"`
-				Status string `json:"status"`
-			} `json:"nodes"`
-			Pagination pagination `json:"pagination"`
-		}
-		if err := c.read(ctx, path, pageQuery(page), &list); err != nil {
+		list, err := read(ctx, c, path, pageQuery(page), nodeList.check)
+		if err != nil {
 			return nil, "", err
 		}
 		nodes := make([]Node, len(list.Nodes))
@@ -130,6 +131,33 @@ func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
 		nodes = append(nodes, node)
 	}
 	return nodes, nil
+}
+
+// nodeList is the API's ListClusterNodesResponse.
+type nodeList struct {
+	Nodes []struct {
+		Name   string `json:"name"`
+		Region string `json:"region_name"`
+		Status string `json:"status"`
+	} `json:"nodes"`
+	Pagination pagination `json:"pagination"`
+}
+
+func (w nodeList) check() error { return missingArray("nodes", w.Nodes) }
+
+// clusterList is the API's ListClustersResponse.
+type clusterList struct {
+	Clusters   []cluster  `json:"clusters"`
+	Pagination pagination `json:"pagination"`
+}
+
+func (w clusterList) check() error {
+	for i, c := range w.Clusters {
+		if c.ID == "" {
+			return missing(fmt.Sprintf("clusters[%d].id", i))
+		}
+	}
+	return missingArray("clusters", w.Clusters)
 }
 
 // cluster is the API's Cluster.
@@ -152,11 +180,29 @@ type cluster struct {
 	DeletedAt timestamp         `json:"deleted_at"`
 }
 
+// checkID says whether the answer is about the cluster asked for. Ids are UUIDs, in either case.
+func (w cluster) checkID(asked string) error {
+	switch {
+	case w.ID == "":
+		return missing("id")
+	case !strings.EqualFold(w.ID, asked):
+		return fmt.Errorf("the body is about another cluster, %q", clip(w.ID))
+	}
+	return nil
+}
+
+// toCMEK is the cluster as the rest of the program knows it. deleted_at is as good as the state DELETED, whatever state
+// stands beside it: a deleted cluster keeps both for ever, the API does not document which comes first, and one meaning of
+// "deleted" must do for everybody who asks the state. A time that cannot be read, or a zero time, which encoders write for
+// none, deletes nothing.
 func (w cluster) toCMEK() cmek.Cluster {
 	c := cmek.Cluster{
 		ID: w.ID, Name: w.Name, ParentID: w.ParentID, Plan: w.Plan, CloudProvider: w.CloudProvider,
 		AccountID: w.AccountID, State: w.State, OperationStatus: w.OperationStatus, Labels: w.Labels,
 		CreatedAt: w.CreatedAt.Time, UpdatedAt: w.UpdatedAt.Time, DeletedAt: w.DeletedAt.Time,
+	}
+	if c.DeletedAt.Unix() > 0 {
+		c.State = cmek.StateDeleted
 	}
 	for _, r := range w.Regions {
 		c.Regions = append(c.Regions, cmek.Region{Name: r.Name, NodeCount: r.NodeCount})

@@ -2,26 +2,24 @@ package cockroachcloud
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// CMEK reads the customer-managed encryption keys of a cluster, current and past. A cluster without CMEK is either an
-// info with status DISABLED or without regions, or an error that wraps cmek.ErrNotFound: the API leaves open which.
+// CMEK reads the customer-managed encryption keys of a cluster, current and past. The API leaves open how it shows a cluster
+// without CMEK: it is an info with status DISABLED, or an error that wraps cmek.ErrNotFound, or one that wraps
+// cmek.ErrIncomplete, because an answer without a status, or without regions although the status is another, proves nothing.
 func (c *Client) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) {
 	path, err := clusterPath(id, "/cmek")
 	if err != nil {
 		return cmek.ClusterInfo{}, err
 	}
-	var info clusterInfo
-	if err := c.read(ctx, path, nil, &info); err != nil {
-		return cmek.ClusterInfo{}, err
-	}
-	return info.toCMEK(), nil
+	info, err := read(ctx, c, path, nil, clusterInfo.check)
+	return info.toCMEK(), err
 }
 
 // EnableCMEK switches CMEK on (POST, EnableCMEKSpec). The specs must name every region of the cluster, otherwise the API
@@ -46,7 +44,7 @@ func (c *Client) RevokeCMEK(ctx context.Context, id string) cmek.Answer {
 	}
 	return c.writeCMEK(ctx, http.MethodPatch, path, struct {
 		Action string `json:"action"`
-	}{"REVOKE"})
+	}{"REVOKE"}, clusterInfo.checkRevoked)
 }
 
 func (c *Client) writeSpecs(ctx context.Context, method, id string, specs []cmek.RegionSpec) cmek.Answer {
@@ -59,19 +57,15 @@ func (c *Client) writeSpecs(ctx context.Context, method, id string, specs []cmek
 	}
 	return c.writeCMEK(ctx, method, path, struct {
 		RegionSpecs []cmek.RegionSpec `json:"region_specs"`
-	}{specs})
+	}{specs}, func(w clusterInfo) error { return w.checkNames(specs) })
 }
 
-func (c *Client) writeCMEK(ctx context.Context, method, path string, body any) cmek.Answer {
-	answer, accepted := c.write(ctx, method, path, body)
-	if accepted == nil {
-		return answer
-	}
+func (c *Client) writeCMEK(ctx context.Context, method, path string, body any, check func(clusterInfo) error) cmek.Answer {
 	var info clusterInfo
-	if err := json.Unmarshal(accepted, &info); err != nil {
-		answer.Message = clip("accepted, but the answer cannot be read: " + err.Error())
-		return answer
-	}
+	answer := c.write(ctx, method, path, body, func(got reply) (err error) {
+		info, err = decode(got, check)
+		return err
+	})
 	answer.Info = info.toCMEK()
 	return answer
 }
@@ -116,6 +110,53 @@ type keyInfo struct {
 	UserMessage string       `json:"user_message"`
 	CreatedAt   timestamp    `json:"created_at"`
 	UpdatedAt   timestamp    `json:"updated_at"`
+}
+
+// check says what a read lacks. Every field is optional in the API's schema, but an answer without these says nothing about
+// the cluster's keys.
+func (w clusterInfo) check() error {
+	if w.Status == "" {
+		return missing("status")
+	}
+	if w.Status != cmek.Disabled {
+		if err := missingArray("region_infos", w.RegionInfos); err != nil {
+			return err
+		}
+	}
+	for i, r := range w.RegionInfos {
+		if r.Region == "" {
+			return missing(fmt.Sprintf("region_infos[%d].region", i))
+		}
+	}
+	return nil
+}
+
+// checkNames says which of the regions sent the answer to a write does not name.
+func (w clusterInfo) checkNames(sent []cmek.RegionSpec) error {
+	var named []string
+	for _, r := range w.RegionInfos {
+		named = append(named, r.Region)
+	}
+	for _, s := range sent {
+		if !slices.Contains(named, s.Region) {
+			return fmt.Errorf("%w: region %q is not among its regions %q", cmek.ErrIncomplete, s.Region, named)
+		}
+	}
+	return nil
+}
+
+// checkRevoked says what the answer to REVOKE lacks. The request names no region, so one region or a status of the API's
+// must do: {"status": "error"} is nobody's CMEK.
+func (w clusterInfo) checkRevoked() error {
+	for _, r := range w.RegionInfos {
+		if r.Region != "" {
+			return nil
+		}
+	}
+	if !w.Status.Known() {
+		return fmt.Errorf("%w: it has neither a CMEK status nor a region", cmek.ErrIncomplete)
+	}
+	return nil
 }
 
 func (w clusterInfo) toCMEK() cmek.ClusterInfo {

@@ -1,6 +1,7 @@
 package cockroachcloud
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,8 +13,9 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// Error is a read that failed. It wraps [cmek.ErrNotFound] (404), [cmek.ErrDenied] (401, 403), or the cause if the answer
-// is missing or unreadable. Programs decide by HTTPStatus and errors.Is, never by Message.
+// Error is a read that failed. It wraps [cmek.ErrNotFound] (a 404 of the API's own), [cmek.ErrDenied] (401, 403),
+// [cmek.ErrIncomplete] (a 2xx that lacks fields), or the cause if the answer is missing or unreadable. A 404 that is not the
+// API's wraps none of them. Programs decide by HTTPStatus and errors.Is, never by Message.
 type Error struct {
 	Method string
 	Path   string
@@ -30,6 +32,8 @@ type Error struct {
 	unsent      bool // The server cannot have seen the request.
 	retryable   bool // The same request may succeed later.
 	rateLimited bool
+	apiStatus   bool // The body is the API's Status; a proxy's answer is not.
+	locked      bool // The API's Status says that the cluster is locked or not ready.
 }
 
 // Error says which call failed, what the server answered, and what to check if the status tells.
@@ -73,7 +77,9 @@ func (e *Error) hint() string {
 		return "check the roles of the API key's service account"
 	case e.notFound():
 		return "it does not exist, or the API key's service account may not see it"
-	case e.redirect():
+	case e.HTTPStatus == http.StatusNotFound && !e.rateLimited:
+		return "the answer is not the API's, check the server's address and what is between"
+	case e.HTTPStatus/100 == 3:
 		return "redirects are not followed, check the server's address"
 	}
 	return ""
@@ -84,29 +90,26 @@ func (e *Error) denied() bool {
 	return !e.rateLimited && (e.HTTPStatus == http.StatusUnauthorized || e.HTTPStatus == http.StatusForbidden)
 }
 
-// notFound reports that the server knows no such thing, or does not show it to this API key.
-func (e *Error) notFound() bool { return !e.rateLimited && e.HTTPStatus == http.StatusNotFound }
-
-// redirect reports a status that sends the request elsewhere before anything was done with it.
-func (e *Error) redirect() bool {
-	switch e.HTTPStatus {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
+// notFound reports that the API knows no such thing, or does not show it to this API key. A proxy's 404 says neither.
+func (e *Error) notFound() bool {
+	return !e.rateLimited && e.HTTPStatus == http.StatusNotFound && e.apiStatus
 }
 
-// refusal turns an answer that is not a 2xx into an Error. The body may be the API's Status ({"code", "message"}, where
-// code is the gRPC code) or whatever a proxy wrote.
-func (r request) refusal(resp *http.Response, body []byte, key string) *Error {
-	code, message := parseStatus(body)
+// refusal turns an answer that is not a 2xx into an Error. The body may be the API's Status or whatever a proxy wrote; whole
+// tells that all of it arrived.
+func (r request) refusal(resp *http.Response, body []byte, whole bool, key string) *Error {
+	code, message, isStatus := parseStatus(body)
 	e := &Error{
-		Method: r.method, Path: r.path, HTTPStatus: resp.StatusCode, Code: code, Message: clip(redact(message, key)),
+		Method: r.method, Path: r.path, HTTPStatus: resp.StatusCode, Code: code,
+		Message: clip(redact(cmp.Or(message, string(body)), key)), // Text of another form is the message itself.
+
+		apiStatus: isStatus && whole,
 	}
+	e.locked = e.apiStatus && speaksOfLock(message)
 	if resp.StatusCode >= 400 {
 		e.RetryAfter = retryAfter(resp.Header, time.Now())
 		e.rateLimited = resp.StatusCode == http.StatusTooManyRequests ||
-			strings.Contains(strings.ToLower(message), "rate limit exceeded")
+			strings.Contains(strings.ToLower(string(body)), "rate limit exceeded")
 	}
 	switch {
 	case e.notFound():
@@ -115,7 +118,8 @@ func (r request) refusal(resp *http.Response, body []byte, key string) *Error {
 		e.cause = cmek.ErrDenied
 	}
 	// A rate-limit answer has a documented header and text, but no documented status.
-	e.retryable = e.rateLimited || e.RetryAfter > 0 || worthRepeating(resp.StatusCode)
+	e.retryable = e.rateLimited || e.RetryAfter > 0 || worthRepeating(resp.StatusCode) ||
+		resp.StatusCode == http.StatusNotFound && !e.apiStatus
 	return e
 }
 
@@ -130,18 +134,41 @@ func worthRepeating(status int) bool {
 	return status >= 500
 }
 
-// parseStatus reads an error body. Text that is not the API's Status is the message itself.
-func parseStatus(body []byte) (code int, message string) {
-	var status struct {
-		Message string `json:"message"`
-		Code    int    `json:"code"`
-	}
+// speaksOfLock reports whether a message says that the cluster is not ready or locked by another operation. The API
+// documents neither the texts nor one status for it: the Terraform provider (v1.22.0, internal/provider/utils.go) looks for
+// "lock" in the same way.
+func speaksOfLock(message string) bool {
+	message = strings.ToLower(message)
+	return strings.Contains(message, "lock") || strings.Contains(message, "not ready")
+}
+
+// Codes that an error's Status can hold: google.golang.org/grpc/codes, without OK.
+const (
+	firstCode = 1
+	lastCode  = 16
+)
+
+// parseStatus reads an error body: the gRPC code and the message in it, 0 and "" for what it lacks.
+//
+// isStatus is what the API writes and proxies do not: a JSON object whose "message" is a string, perhaps an empty one, and
+// whose "code" is a gRPC code. A proxy that answers {"code": 502, "message": …} repeats the HTTP status there, which never is
+// a gRPC code. "details" may be missing: the schema requires no field, and nothing is gained by asking for one that carries
+// no information.
+func parseStatus(body []byte) (code int, message string, isStatus bool) {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(body, &fields) // Nil fields are missing ones.
+	var text *string
 	// A field of another type than documented still leaves the other one readable.
-	_ = json.Unmarshal(body, &status)
-	if status.Message == "" {
-		return status.Code, string(body)
+	if json.Unmarshal(fields["message"], &text) != nil {
+		text = nil
 	}
-	return status.Code, status.Message
+	if json.Unmarshal(fields["code"], &code) != nil || code < firstCode || code > lastCode {
+		code = 0
+	}
+	if text != nil {
+		message = *text
+	}
+	return code, message, text != nil && code != 0
 }
 
 const maxRetryAfter = time.Minute

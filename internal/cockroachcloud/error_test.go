@@ -49,6 +49,16 @@ func TestAnErrorSaysWhatAPersonOnCallNeeds(t *testing.T) {
 			get + "403 Forbidden: rate limit exceeded (gRPC code 8); retry after 2s",
 			nil,
 		},
+		"404 of a proxy": {
+			answering(404, "<html><h1>Not Found</h1></html>"),
+			get + "404 Not Found: Not Found; the answer is not the API's, check the server's address and what is between",
+			nil,
+		},
+		"404 of another API": {
+			answering(404, `{"code":404,"message":"no route"}`),
+			get + "404 Not Found: no route; the answer is not the API's",
+			nil,
+		},
 		"HTML of a proxy": {
 			answering(502, "<!DOCTYPE html>\n<html><head><style>h1 {color: red}</style><title>Oops</title></head>\n<body><h1>502 Bad\tGateway</h1></body></html>"),
 			get + "502 Bad Gateway: Oops 502 Bad Gateway",
@@ -61,7 +71,9 @@ func TestAnErrorSaysWhatAPersonOnCallNeeds(t *testing.T) {
 		"redirect":                   {answering(302, ``, "Location: https://example.com"), get + "302 Found; redirects are not followed, check the server's address", nil},
 		"200 that is not JSON":       {answering(200, `<html>`), get + "200 OK: decode body: invalid character '<' looking for beginning of value", nil},
 		"200 with a field too odd":   {answering(200, `{"status":7}`), get + "200 OK: decode body: json: cannot unmarshal number into", nil},
-		"200 that is empty":          {answering(200, ``), get + "200 OK: decode body: unexpected end of JSON input", nil},
+		"200 that is empty":          {answering(200, " \n"), get + "200 OK: the body is empty", nil},
+		"200 with an error inside":   {answering(200, `{"code":14,"message":"upstream unavailable"}`), get + "200 OK: the body is an error: upstream unavailable (gRPC code 14)", nil},
+		"200 that lacks a field":     {answering(200, `{"region_infos":[]}`), get + `200 OK: incomplete answer: status is missing, in {"region_infos":[]}`, cmek.ErrIncomplete},
 		"200 larger than its bounds": {answering(200, strings.Repeat(" ", maxBody+1)), get + "200 OK: read body: larger than 8 MiB", nil},
 	} {
 		_, err := newClient(t, inProcess(tt.answer)).CMEK(t.Context(), clusterID)
@@ -71,8 +83,10 @@ func TestAnErrorSaysWhatAPersonOnCallNeeds(t *testing.T) {
 		if tt.is != nil && !errors.Is(err, tt.is) {
 			t.Errorf("%s: %v is not %q", name, err, tt.is)
 		}
-		if tt.is == nil && (errors.Is(err, cmek.ErrNotFound) || errors.Is(err, cmek.ErrDenied)) {
-			t.Errorf("%s: %v must be neither not found nor denied", name, err)
+		for _, other := range []error{cmek.ErrNotFound, cmek.ErrDenied, cmek.ErrIncomplete} {
+			if !errors.Is(other, tt.is) && errors.Is(err, other) {
+				t.Errorf("%s: %v must not be %q", name, err, other)
+			}
 		}
 	}
 }

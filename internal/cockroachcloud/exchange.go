@@ -36,6 +36,7 @@ type request struct {
 type reply struct {
 	status int
 	body   []byte
+	key    string // what the request was sent with, to be kept out of messages
 }
 
 // attempt sends the request at most once and reads the answer. The failure is nil exactly if the answer was a 2xx and its
@@ -59,8 +60,8 @@ func (c *Client) attempt(ctx context.Context, key string, r request) (reply, *Er
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode/100 != 2 {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // The part that arrived is better than nothing.
-		failure := r.refusal(resp, body, key)
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // The part that arrived is better than nothing.
+		failure := r.refusal(resp, body, err == nil, key)
 		if failure.rateLimited {
 			c.throttle.pause(max(failure.RetryAfter, defaultPause))
 		}
@@ -73,7 +74,7 @@ func (c *Client) attempt(ctx context.Context, key string, r request) (reply, *Er
 	if len(body) > maxBody {
 		return reply{}, r.unreadable(resp.StatusCode, fmt.Errorf("read body: larger than %d MiB", maxBody>>20), false)
 	}
-	return reply{resp.StatusCode, body}, nil
+	return reply{resp.StatusCode, body, key}, nil
 }
 
 // unreadable is the failure of a 2xx answer whose body is of no use.

@@ -20,13 +20,19 @@ type Organization struct {
 
 // Organization reads the organization.
 func (c *Client) Organization(ctx context.Context) (Organization, error) {
-	var w struct {
+	type organization struct {
 		ID        string    `json:"id"`
 		Label     string    `json:"label"`
 		Name      string    `json:"name"`
 		CreatedAt timestamp `json:"created_at"`
 	}
-	if err := c.read(ctx, "/api/v1/organization", nil, &w); err != nil {
+	w, err := read(ctx, c, "/api/v1/organization", nil, func(w organization) error {
+		if w.ID == "" {
+			return missing("id")
+		}
+		return nil
+	})
+	if err != nil {
 		return Organization{}, err
 	}
 	return Organization{w.ID, w.Label, w.Name, w.CreatedAt.Time}, nil
@@ -93,11 +99,8 @@ func (c *Client) auditLogPage(ctx context.Context, after time.Time) ([]AuditLogE
 	if !after.IsZero() {
 		query.Set("starting_from", after.UTC().Format(time.RFC3339Nano))
 	}
-	var list struct {
-		Entries []auditLogEntry `json:"entries"`
-		Next    string          `json:"next_starting_from"`
-	}
-	if err := c.read(ctx, "/api/v1/auditlogevents", query, &list); err != nil {
+	list, err := read(ctx, c, "/api/v1/auditlogevents", query, auditLog.check)
+	if err != nil {
 		return nil, time.Time{}, err
 	}
 	events := make([]AuditLogEvent, len(list.Entries))
@@ -114,6 +117,14 @@ func (c *Client) auditLogPage(ctx context.Context, after time.Time) ([]AuditLogE
 	}
 	return events, next, nil
 }
+
+// auditLog is the API's ListAuditLogsResponse.
+type auditLog struct {
+	Entries []auditLogEntry `json:"entries"`
+	Next    string          `json:"next_starting_from"`
+}
+
+func (w auditLog) check() error { return missingArray("entries", w.Entries) }
 
 // auditLogEntry is the API's AuditLogEntry.
 type auditLogEntry struct {

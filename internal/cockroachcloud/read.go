@@ -1,6 +1,7 @@
 package cockroachcloud
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Backoff between the attempts of a read, before jitter takes up to half of it away.
@@ -18,20 +22,26 @@ const (
 	maxBackoff   = 8 * time.Second
 )
 
-// read sends a GET, repeats it while that is worth it, and decodes the answer into a pointer.
-func (c *Client) read(ctx context.Context, path string, query url.Values, into any) error {
+// read sends a GET, repeats it while that is worth it, and decodes the answer. check is [decode]'s. An answer of use to
+// nobody is repeated like a 5xx: what stands between us and the API gives both.
+func read[T any](ctx context.Context, c *Client, path string, query url.Values, check func(T) error) (T, error) {
 	r := request{method: http.MethodGet, path: path, query: query}
 	for attempt := 1; ; attempt++ {
 		got, failure := c.readOnce(ctx, r)
 		if failure == nil {
-			return r.decode(got, into)
+			result, err := decode(got, check)
+			if err == nil {
+				return result, nil
+			}
+			failure = r.unreadable(got.status, err, true)
 		}
+		var none T
 		if !failure.retryable || attempt >= c.maxReadAttempts {
-			return failure
+			return none, failure
 		}
 		// The server's answer says more than the end of ctx would.
 		if sleep(ctx, max(failure.RetryAfter, c.backoff(attempt))) != nil {
-			return failure
+			return none, failure
 		}
 	}
 }
@@ -61,11 +71,54 @@ func (c *Client) backoff(attempt int) time.Duration {
 	return most/2 + time.Duration(c.jitter.Int64N(int64(most/2)))
 }
 
-func (r request) decode(got reply, into any) error {
-	if err := json.Unmarshal(got.body, into); err != nil {
-		return r.unreadable(got.status, fmt.Errorf("decode body: %w", err), false)
+// decode reads the body of a 2xx answer. A 2xx is no proof by itself: sign-in and maintenance pages of proxies carry one,
+// and APIs are known to report errors inside it. So check says what the body lacks, with an error from [missing], and the
+// error of decode says what came instead.
+func decode[T any](got reply, check func(T) error) (result T, err error) {
+	if code, message, isStatus := parseStatus(got.body); isStatus {
+		return result, fmt.Errorf("the body is an error: %s (gRPC code %d)", clip(redact(message, got.key)), code)
+	}
+	if len(bytes.TrimSpace(got.body)) == 0 {
+		return result, errors.New("the body is empty")
+	}
+	var decoded *T // Null decodes into anything else without a trace.
+	if err := json.Unmarshal(got.body, &decoded); err != nil {
+		return result, fmt.Errorf("decode body: %w%s", redactError(err, got.key), excerpt(got))
+	}
+	if decoded == nil {
+		return result, errors.New("the body is null")
+	}
+	if err := check(*decoded); err != nil {
+		return result, fmt.Errorf("%w%s", redactError(err, got.key), excerpt(got))
+	}
+	return *decoded, nil
+}
+
+// missing is the error of an answer without the field.
+func missing(field string) error {
+	return fmt.Errorf("%w: %s is missing", cmek.ErrIncomplete, field)
+}
+
+// missingArray is missing for a list that is absent or null, nil for one that is there: an empty list is a claim, an absent
+// one is not.
+func missingArray[T any](field string, list []T) error {
+	if list == nil {
+		return missing(field)
 	}
 	return nil
+}
+
+// excerpt is the beginning of a body, short enough to stand at the end of a message; "" if there is nothing to read.
+func excerpt(got reply) string {
+	const most = 80
+	text := clip(redact(string(got.body[:min(len(got.body), maxErrorBody)]), got.key))
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	if text == "" {
+		return ""
+	}
+	return ", in " + text
 }
 
 var idPattern = regexp.MustCompile(`^[0-9A-Za-z-]+$`)

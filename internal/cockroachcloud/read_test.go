@@ -34,10 +34,14 @@ func TestAReadIsRepeatedWhileThatMayHelp(t *testing.T) {
 		"408 request timeout":               {answering(408, ``), 2},
 		"425 too early":                     {answering(425, ``), 2},
 		"400 bad field":                     {answering(400, `{"code":3,"message":"invalid Cc-Version"}`), 1},
-		"404 unknown cluster":               {answering(404, `{"code":5}`), 1},
+		"404 unknown cluster":               {answering(404, `{"code":5,"message":"gone"}`), 1},
 		"409 conflict":                      {answering(409, `{"code":10}`), 1},
 		"403 role missing":                  {answering(403, `{"code":7}`), 1},
-		"200 that is not JSON":              {answering(200, `<html>`), 1},
+		"404 of a proxy":                    {answering(404, `<html>Not Found</html>`), 2},
+		"200 that is not JSON":              {answering(200, `<html>`), 2},
+		"200 that lacks fields":             {answering(200, `{}`), 2},
+		"200 with an error inside":          {answering(200, `{"code":14,"message":"upstream unavailable"}`), 2},
+		"200 about another cluster":         {answering(200, `{"id":"x","state":"CREATED"}`), 2},
 		"307 redirect":                      {answering(307, ``, "Location: https://example.com/"), 1},
 		"connection closed by the server":   {func(http.ResponseWriter, *http.Request) { panic(io.ErrUnexpectedEOF) }, 2},
 		"answer that is larger than 8 MiB ": {answering(200, strings.Repeat(" ", maxBody+1)), 1},
@@ -45,7 +49,7 @@ func TestAReadIsRepeatedWhileThatMayHelp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				requests := 0
-				handler := inTurn(tt.first, answering(200, `{"id":"x"}`))
+				handler := inTurn(tt.first, answering(200, anyAnswer))
 				client := newClient(t, &http.Client{Transport: roundTripper(func(r *http.Request) (resp *http.Response, err error) {
 					requests++
 					defer func() {
@@ -128,7 +132,7 @@ func TestEachAttemptHasATimeoutOfItsOwn(t *testing.T) {
 				<-r.Context().Done()
 				return nil, context.Cause(r.Context())
 			}
-			return inProcess(answering(200, `{}`)).Transport.RoundTrip(r)
+			return inProcess(answering(200, anyAnswer)).Transport.RoundTrip(r)
 		})}, func(o *Options) { o.MaxReadAttempts, o.Timeout = 2, 3*time.Second })
 		if _, err := client.Cluster(t.Context(), clusterID); err != nil || requests != 2 {
 			t.Errorf("%d requests and error %v, want success on the second", requests, err)
@@ -150,7 +154,7 @@ func TestRequestsAreSpreadEvenlyOverTheRate(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			at = append(at, time.Since(start).Round(time.Millisecond))
-			io.WriteString(w, `{}`)
+			io.WriteString(w, anyAnswer)
 		}), func(o *Options) { o.Rate = 8 })
 		var group sync.WaitGroup
 		for i := range 9 {
@@ -179,7 +183,7 @@ func TestARateLimitAnswerHoldsBackEveryRequest(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var at []time.Duration
 			start := time.Now()
-			handler := inTurn(limited, answering(200, `{}`))
+			handler := inTurn(limited, answering(200, anyAnswer))
 			client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
 				at = append(at, time.Since(start).Round(time.Millisecond))
 				handler(w, r)
@@ -209,7 +213,7 @@ func TestARateLimitAnswerHoldsBackEveryRequest(t *testing.T) {
 
 func TestABusyClusterDoesNotHoldBackOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := newClient(t, inProcess(inTurn(answering(503, `{"code":14,"message":"locked"}`, "Retry-After: 20"), answering(200, `{}`))))
+		client := newClient(t, inProcess(inTurn(answering(503, `{"code":14,"message":"locked"}`, "Retry-After: 20"), answering(200, anyAnswer))))
 		client.RotateCMEK(t.Context(), clusterID, testSpecs)
 		start := time.Now()
 		if _, err := client.Cluster(t.Context(), clusterID); err != nil || time.Since(start) != 0 {
@@ -253,7 +257,7 @@ func TestARotatedKeyIsReadOnceMore(t *testing.T) {
 					w.WriteHeader(status)
 					return
 				}
-				io.WriteString(w, `{}`)
+				io.WriteString(w, anyAnswer)
 			}), func(o *Options) {
 				o.APIKey = func(context.Context) (string, error) { keyReads++; return keys[keyReads-1], nil }
 			})
@@ -301,7 +305,9 @@ func TestARefusedWriteIsNotRepeatedWithANewKey(t *testing.T) {
 		used = append(used, r.Header.Get("Authorization"))
 		if used[len(used)-1] == "Bearer 1" {
 			w.WriteHeader(http.StatusUnauthorized)
+			return
 		}
+		io.WriteString(w, anyAnswer)
 	}), func(o *Options) {
 		o.APIKey = func(context.Context) (string, error) { keyReads++; return string(rune('0' + keyReads)), nil }
 	})
@@ -338,7 +344,7 @@ func TestAClientMayBeSharedByGoroutines(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		io.WriteString(w, `{"offset_duration":"0s","window_duration":"0s"}`)
+		io.WriteString(w, anyAnswer)
 	}), func(o *Options) { o.Rate = math.MaxFloat64 })
 	var group sync.WaitGroup
 	for range 4 {

@@ -1,6 +1,10 @@
 package cockroachcloud
 
 import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -69,8 +73,12 @@ func TestARotationInTheSimulatorIsAcceptedOnceAndSeenToItsEnd(t *testing.T) {
 			if got := client.RotateCMEK(t.Context(), cluster.ID, specs); got.Outcome != cmek.Accepted {
 				t.Fatalf("%v: answer is %+v, want accepted", switches, got)
 			}
-			if got := client.RotateCMEK(t.Context(), cluster.ID, specs); got.Outcome != cmek.Refused {
-				t.Errorf("%v: answer to a PUT while busy is %+v, want refused", switches, got)
+			want := cmek.Refused
+			if slices.Contains(switches, "error-body=html") || slices.Contains(switches, "error-body=text") {
+				want = cmek.Unknown // Nothing tells it from a proxy's page.
+			}
+			if got := client.RotateCMEK(t.Context(), cluster.ID, specs); got.Outcome != want || got.Busy != (want == cmek.Refused) {
+				t.Errorf("%v: answer to a PUT while busy is %+v, want %s", switches, got, want)
 			}
 			time.Sleep(5 * time.Second)
 			busy, err := client.Cluster(t.Context(), cluster.ID)
@@ -114,4 +122,71 @@ func TestReadsSurviveTheSimulatorsRateLimit(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestOnlyADeletedClusterIsKnownToBeGone(t *testing.T) {
+	synctest.Test(t, testOnlyADeletedClusterIsGone)
+}
+
+func testOnlyADeletedClusterIsGone(t *testing.T) {
+	world, client := simulated(t, nil)
+	cluster, _ := rotatable(t, client)
+	state := func() string {
+		t.Helper()
+		for c, err := range client.Clusters(t.Context()) {
+			if err != nil {
+				t.Fatalf("Clusters: %v", err)
+			}
+			if c.ID == cluster.ID {
+				return c.State
+			}
+		}
+		return "not listed"
+	}
+	for _, step := range []struct {
+		name, state string
+		change      func() error
+	}{
+		{"hidden", "not listed", func() error { return world.Hide(cluster.ID) }},
+		{"shown again", cmek.StateCreated, func() error { return world.Show(cluster.ID) }},
+		{"deleted", cmek.StateDeleted, func() error {
+			request := httptest.NewRequest(http.MethodDelete, "/api/v1/clusters/"+cluster.ID, nil)
+			request.Header.Set("Authorization", "Bearer CCDB1_SAMPLEadminSAMPLEadmin_SAMPLEadminSAMPLEadminSAMPLEadminSAMPLEa")
+			world.CloudAPI().ServeHTTP(httptest.NewRecorder(), request)
+			return nil
+		}},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(); got != step.state {
+			t.Errorf("%s: the list shows state %q, want %q", step.name, got, step.state)
+		}
+		_, err := client.Cluster(t.Context(), cluster.ID)
+		if gone := step.state != cmek.StateCreated; errors.Is(err, cmek.ErrNotFound) != gone || !gone && err != nil {
+			t.Errorf("%s: GET fails with %v", step.name, err)
+		}
+	}
+}
+
+// Each form in which the API may show a cluster without CMEK is told from one that could not be read.
+func TestEachFormOfNoCMEKIsToldFromTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world, client := simulated(t, nil)
+		cluster, _ := rotatable(t, client)
+		for form, want := range map[string]error{"disabled": nil, "404": cmek.ErrNotFound, "empty": cmek.ErrIncomplete} {
+			if err := world.HideCMEK(cluster.ID, form); err != nil {
+				t.Fatal(err)
+			}
+			info, err := client.CMEK(t.Context(), cluster.ID)
+			if !errors.Is(err, want) || err == nil && info.Status != cmek.Disabled {
+				t.Errorf("%s: CMEK is %+v (error %v), want the error %v", form, info, err, want)
+			}
+			for _, other := range []error{cmek.ErrNotFound, cmek.ErrIncomplete} {
+				if !errors.Is(want, other) && errors.Is(err, other) {
+					t.Errorf("%s: error %v must not be %q", form, err, other)
+				}
+			}
+		}
+	})
 }

@@ -18,6 +18,13 @@ func (a *agenda) at(due time.Time, do func(due time.Time)) {
 	heap.Push(&a.entries, entry{due, a.made, do})
 }
 
+// shift moves everything that has not come yet by the same time, which leaves the order as it is.
+func (a *agenda) shift(by time.Duration) {
+	for i := range a.entries {
+		a.entries[i].due = a.entries[i].due.Add(by)
+	}
+}
+
 // run does everything due by now, including what is put on the agenda meanwhile.
 func (a *agenda) run(now time.Time) {
 	for len(a.entries) > 0 && !a.entries[0].due.After(now) {

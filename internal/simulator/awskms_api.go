@@ -239,7 +239,7 @@ func lowerFirst(parameters map[string]any) any {
 }
 
 func (w *World) recordKMS(r *http.Request, c *kmsCall, failed *kmsError) {
-	request := Request{Seq: w.requests.next(), Time: c.now, API: "kms", Method: r.Method, Path: c.operation, Caller: c.region,
+	request := Request{Seq: w.requests.next(), Time: w.observed(c.now), API: "kms", Method: r.Method, Path: c.operation, Caller: c.region,
 		Status: http.StatusOK, Outcome: "ok"}
 	if failed != nil {
 		request.Status, request.Outcome = http.StatusBadRequest, failed.code+": "+failed.message

@@ -231,7 +231,7 @@ func (w *World) errorAnswer(failed *cloudError) answer {
 
 func (w *World) recordCloud(c *cloudCall, status int, failed *cloudError) {
 	request := Request{
-		Seq: w.requests.next(), Time: c.now, API: "cloud", Method: c.Method, Path: c.URL.Path, Status: status, Outcome: "ok",
+		Seq: w.requests.next(), Time: w.observed(c.now), API: "cloud", Method: c.Method, Path: c.URL.Path, Status: status, Outcome: "ok",
 	}
 	if c.caller != nil {
 		request.Caller = c.caller.name

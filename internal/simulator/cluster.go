@@ -29,6 +29,8 @@ type cluster struct {
 	storageGiB  int
 	machineType string
 
+	sight sight
+
 	backups     BackupSeed
 	maintenance *maintenanceWindow
 	blackouts   []blackoutWindow
@@ -54,7 +56,7 @@ type region struct {
 type storeKey struct {
 	spec      cmek.KeySpec
 	material  string
-	wrappedAt time.Time
+	wrappedAt time.Time // by the observer's clock
 }
 
 func newRegion(name string, nodes int) *region {
@@ -175,7 +177,7 @@ func (w *World) seedKeyInfo(c *cluster, r *region, seed RegionSeed, now time.Tim
 	} else {
 		material, _ = w.wrappingMaterial(spec, now)
 	}
-	r.storeKey = storeKey{spec, material, wrappedAt}
+	r.storeKey = storeKey{spec, material, w.observed(wrappedAt)}
 	info := cmek.KeyInfo{Spec: spec, Status: cmek.Enabled, CreatedAt: c.created, UpdatedAt: wrappedAt}
 	if c.revoked {
 		info.Status, info.UpdatedAt = cmek.Revoked, ago(now, 1)

@@ -93,6 +93,9 @@ func (c *cluster) view(now time.Time) clusterView {
 		v.OperationStatus = c.lastFailed
 	}
 	for _, r := range c.regions {
+		if c.sight.hides(ClusterView, r.name) {
+			continue
+		}
 		v.Regions = append(v.Regions, regionView{
 			Name: r.name, NodeCount: r.nodes, SQLDNS: r.name + "." + v.SQLDNS, UIDNS: "admin-" + r.name + "." + v.SQLDNS,
 			InternalDNS: "internal-" + r.name + "." + v.SQLDNS,
@@ -101,10 +104,11 @@ func (c *cluster) view(now time.Time) clusterView {
 	return v
 }
 
-// pathCluster is the cluster that the path names. A deleted one is gone for every call but the list.
+// pathCluster is the cluster that the path names. A deleted one is gone for every call but the list, one that the caller
+// does not see for all.
 func (w *World) pathCluster(call *cloudCall) (*cluster, *cloudError) {
 	id := call.PathValue("cluster_id")
-	if c := w.clusters.byID[id]; c != nil && !c.deleted() {
+	if c := w.clusters.byID[id]; c != nil && !c.deleted() && call.caller.sees(c) {
 		return c, nil
 	}
 	return nil, notFound("internal call failed: cluster '%s' not found", id)
@@ -142,7 +146,7 @@ func (w *World) listClusters(call *cloudCall) (any, *cloudError) {
 		Pagination *pagination   `json:"pagination"`
 	}{Clusters: []clusterView{}}
 	result.Pagination = w.cut(page, len(index), func(i int) bool {
-		if index[i].deleted() && !all {
+		if index[i].deleted() && !all || !call.caller.sees(index[i]) {
 			return false
 		}
 		result.Clusters = append(result.Clusters, index[i].view(call.now))

@@ -25,11 +25,19 @@ func (w *World) getCMEK(call *cloudCall) (any, *cloudError) {
 	if failed != nil {
 		return nil, failed
 	}
-	info := w.visibleInfo(c, call.now)
-	if slices.ContainsFunc(info.RegionInfos, func(r cmek.RegionInfo) bool { return len(r.KeyInfos) > 0 }) {
-		return w.ordered(info), nil
+	info, form := w.visibleInfo(c, call.now), c.sight.cmekForm
+	switch {
+	case form != "":
+		info = cmek.ClusterInfo{Status: cmek.Disabled}
+		for _, r := range c.regions {
+			info.RegionInfos = append(info.RegionInfos, cmek.RegionInfo{Region: r.name, Status: cmek.Disabled})
+		}
+	case slices.ContainsFunc(info.RegionInfos, func(r cmek.RegionInfo) bool { return len(r.KeyInfos) > 0 }):
+		return w.ordered(c.sight.shown(info)), nil
+	default:
+		form = w.switches[CMEKAbsent]
 	}
-	switch w.switches[CMEKAbsent] {
+	switch form {
 	case "404":
 		return nil, notFound("no CMEK spec found for cluster '%s'", c.id)
 	case "empty":
@@ -83,7 +91,7 @@ func (w *World) putCMEK(call *cloudCall) (any, *cloudError) {
 		return nil, failed
 	}
 	put := PUT{
-		Seq: w.puts.next(), Time: call.now, ClusterID: c.id, Cluster: c.name, Caller: call.caller.name, Status: http.StatusOK,
+		Seq: w.puts.next(), Time: w.observed(call.now), ClusterID: c.id, Cluster: c.name, Caller: call.caller.name, Status: http.StatusOK,
 	}
 	specs, failed := w.regionSpecs(call, c)
 	var materials []string
@@ -185,7 +193,11 @@ func (w *World) upToDate(c *cluster, specs []cmek.RegionSpec, now time.Time) boo
 
 // busy is the reply to a write while an operation runs.
 func (w *World) busy(c *cluster) *cloudError {
-	return refusal(w.switches[BusyReply], "cluster lock is held by another operation: "+c.operation.running)
+	status, message := w.switches[BusyReply], "cluster lock is held by another operation: "+c.operation.running
+	if status == notReady {
+		status, message = "503", "cluster is not ready: "+c.operation.running
+	}
+	return refusal(status, message)
 }
 
 // patchCMEK is UpdateCMEKStatus: REVOKE is the only action there is.

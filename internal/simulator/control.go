@@ -3,10 +3,13 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Control serves what tests and demos do to the world from outside it, under /_simulator/:
@@ -18,6 +21,12 @@ import (
 //	POST deny             {"key": "arn:…", "denied": true}
 //	POST fail-rotation    {"cluster": "orders", "region": "us-east-1", "message": "…"}
 //	POST lock             {"cluster": "orders", "operation_status": "CRDB_PATCH_RUNNING", "duration": "10m"}
+//	POST hide             {"cluster": "orders", "hidden": true}
+//	POST hide-cmek        {"cluster": "orders", "form": "404"}; form "" shows it again
+//	POST hide-region      {"cluster": "orders", "region": "us-east-1", "view": "cmek", "hidden": true}; view cluster or cmek
+//	POST add-region       {"cluster": "orders", "nodes": 3, "region_specs": [{"region": "us-west-1", "key_spec": {…}}]}
+//	POST remove-region    {"cluster": "orders", "region": "us-east-1"}
+//	POST put              {"service_account": "org-admin", "cluster": "orders", "region_specs": […]}; none for the keys in force
 //
 // Errors are 400 with plain text. There is no authentication: serve it on a loopback address only.
 func (w *World) Control() http.Handler {
@@ -51,6 +60,22 @@ func (w *World) Control() http.Handler {
 	post("rotate", func(r controlRequest) error { return w.Rotate(r.Key) })
 	post("deny", func(r controlRequest) error { return w.DenyKMS(r.Key, r.Denied) })
 	post("fail-rotation", func(r controlRequest) error { return w.FailNextRotation(r.Cluster, r.Region, r.Message) })
+	post("hide", func(r controlRequest) error { return w.setHidden(r.Cluster, r.Hidden) })
+	post("hide-cmek", func(r controlRequest) error {
+		if r.Form == "" {
+			return w.ShowCMEK(r.Cluster)
+		}
+		return w.HideCMEK(r.Cluster, r.Form)
+	})
+	post("hide-region", func(r controlRequest) error { return w.setRegionHidden(r.Cluster, r.Region, r.View, r.Hidden) })
+	post("add-region", func(r controlRequest) error {
+		if len(r.RegionSpecs) != 1 {
+			return errors.New("region_specs must hold the one region to add")
+		}
+		return w.AddRegion(r.Cluster, r.Nodes, r.RegionSpecs[0])
+	})
+	post("remove-region", func(r controlRequest) error { return w.RemoveRegion(r.Cluster, r.Region) })
+	post("put", func(r controlRequest) error { return w.PUTCMEK(r.ServiceAccount, r.Cluster, r.RegionSpecs...) })
 	post("lock", func(r controlRequest) error {
 		duration, err := time.ParseDuration(r.Duration)
 		if err != nil {
@@ -72,6 +97,13 @@ type controlRequest struct {
 	Message         string `json:"message"`
 	OperationStatus string `json:"operation_status"`
 	Duration        string `json:"duration"`
+	Hidden          bool   `json:"hidden"`
+	Form            string `json:"form"`
+	View            string `json:"view"`
+	Nodes           int    `json:"nodes"`
+	ServiceAccount  string `json:"service_account"`
+
+	RegionSpecs []cmek.RegionSpec `json:"region_specs"`
 }
 
 func (w *World) controlEvents(rw http.ResponseWriter, r *http.Request) {

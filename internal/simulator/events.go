@@ -134,5 +134,5 @@ func (w *World) emit(account, region, detailType string, resources []string, at 
 		Version: "0", ID: w.uuid(), DetailType: detailType, Source: "aws.kms", Account: account,
 		Time: at.Format(time.RFC3339), Region: region, Resources: resources, Detail: detail,
 	})
-	w.events.add(Event{Seq: w.events.next(), Time: at, Payload: payload})
+	w.events.add(Event{Seq: w.events.next(), Time: w.observed(at), Payload: payload})
 }

@@ -93,6 +93,7 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		}
 	}
 	w.setStatus(&r.keys[r.next], cmek.Enabling, "", now)
+	wrappedAt := w.observed(now)
 	if failure != nil {
 		return func(at time.Time) bool { w.failWrap(r, *failure, at); return false }
 	}
@@ -102,7 +103,7 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		}
 		w.setStatus(&r.keys[r.next], cmek.Enabled, "", at)
 		r.status, r.current, r.next = cmek.Enabled, r.next, -1
-		r.storeKey = storeKey{spec, material, now}
+		r.storeKey = storeKey{spec, material, wrappedAt}
 		return true
 	}
 }

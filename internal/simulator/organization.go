@@ -58,6 +58,9 @@ func (w *World) addAudit(call *cloudCall, action string, c *cluster, payload map
 		Metadata: map[string]string{"ip_address": "192.0.2.10"}, Payload: json.RawMessage(toJSON(payload)),
 		ServiceAccountName: call.caller.name, Source: "AUDIT_LOG_SOURCE_CC_API", TraceID: w.uuid(),
 	})
+	if n := len(w.audit); n > 1 && w.audit[n-2].CreatedAt.After(call.now) { // The clock was set back.
+		slices.SortStableFunc(w.audit, func(a, b auditEntry) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	}
 }
 
 // listAuditLogs pages by time: starting_from is exclusive, and all entries of one moment come together, so that limit is

@@ -114,6 +114,26 @@ func TestTheOfficialSDKEnablesRotatesAddsARegionAndRevokes(t *testing.T) {
 	})
 }
 
+func TestTheOfficialSDKListsDeletedClustersOnRequest(t *testing.T) {
+	ctx := context.Background()
+	sdk := officialSDK(newWorld(t), adminAPIKey)
+	must[*client.Cluster](t, "delete cluster")(sdk.DeleteCluster(ctx, analytics))
+	for inactive, want := range map[bool]int{false: 5, true: 6} {
+		list := must[*client.ListClustersResponse](t, "list clusters")(sdk.ListClusters(ctx, &client.ListClustersOptions{ShowInactive: &inactive}))
+		if len(list.Clusters) != want {
+			t.Errorf("show_inactive %v: %d clusters, want %d", inactive, len(list.Clusters), want)
+		}
+		for _, c := range list.Clusters {
+			if deleted := c.State == client.CLUSTERSTATETYPE_DELETED; deleted != (c.Id == analytics) || deleted != (c.DeletedAt != nil) {
+				t.Errorf("show_inactive %v: cluster %s has state %s and deleted_at %v", inactive, c.Name, c.State, c.DeletedAt)
+			}
+		}
+	}
+	if _, response, err := sdk.GetCluster(ctx, analytics); err == nil || response.StatusCode != http.StatusNotFound {
+		t.Errorf("get the deleted cluster: %v, want 404", err)
+	}
+}
+
 func TestTheOfficialSDKWorksOverAListener(t *testing.T) {
 	server := httptest.NewServer(newWorld(t).Handler())
 	defer server.Close()

@@ -42,6 +42,7 @@ const (
 	KMSRotationsOrder = "kms-rotations-order"
 	KMSReplicaHistory = "kms-replica-history"
 	CloudTrail        = "cloudtrail"
+	ClockOffset       = "clock-offset"
 )
 
 // Switch is one question that the vendors leave open, or one pace that tests want to set.
@@ -50,7 +51,7 @@ type Switch struct {
 	// Value is the setting in force.
 	Value string `json:"value"`
 	// Settings lists the possible answers, the most plausible (the default) first. "duration" among them admits every Go
-	// duration, "number" every positive number; the others are then suggestions.
+	// duration, "offset" every one from -10m to 10m, "number" every positive number; the others are then suggestions.
 	Settings []string `json:"settings"`
 	Doc      string   `json:"doc"`
 }
@@ -58,11 +59,16 @@ type Switch struct {
 const (
 	anyDuration = "duration"
 	anyNumber   = "number"
+	anyOffset   = "offset"
+
+	// notReady is the setting of BusyReply without the word lock.
+	notReady = "503-not-ready"
 )
 
 var switchTable = []Switch{
-	{Name: BusyReply, Settings: []string{"503", "409", "400"},
-		Doc: "Reply to a write while the cluster is busy: 503 with code 14, 409 with code 10, or 400 with a message about the lock."},
+	{Name: BusyReply, Settings: []string{"503", "409", "400", notReady},
+		Doc: "Reply to a write while the cluster is busy: 503 with code 14, 409 with code 10 or 400, with a message about the lock; " +
+			"or 503 with one that says not ready."},
 	{Name: RateLimit, Settings: []string{"10", anyNumber},
 		Doc: "Requests per second that one service account may send; 10 is documented."},
 	{Name: RateLimitStatus, Settings: []string{"429", "503", "403"},
@@ -124,6 +130,8 @@ var switchTable = []Switch{
 		Doc: "Whether ListKeyRotations at a replica shows the rotations of the multi-Region key, or none."},
 	{Name: CloudTrail, Settings: []string{"on", "off"},
 		Doc: "Whether a trail delivers the KMS's records to EventBridge. Off leaves only the KMS's own events."},
+	{Name: ClockOffset, Settings: []string{"0s", "10m", "-10m", anyOffset},
+		Doc: "How far the clocks of the Cloud API and the KMS are ahead of the caller's. It shifts the times they write from now on, not how long anything takes."},
 }
 
 // Set turns a switch. It counts from the next request on; what already runs keeps its course. The error names the
@@ -135,6 +143,9 @@ func (w *World) Set(name, value string) error {
 	w.enter()
 	defer w.mu.Unlock()
 	w.switches[name] = value
+	if name == ClockOffset {
+		w.shiftClock(w.duration(ClockOffset))
+	}
 	return nil
 }
 
@@ -157,11 +168,15 @@ func checkSwitch(name, value string) error {
 	}
 	settings := switchTable[i].Settings
 	switch {
-	case value == anyDuration || value == anyNumber:
+	case value == anyDuration || value == anyNumber || value == anyOffset:
 	case slices.Contains(settings, value):
 		return nil
 	case slices.Contains(settings, anyDuration):
 		if d, err := time.ParseDuration(value); err == nil && d >= 0 {
+			return nil
+		}
+	case slices.Contains(settings, anyOffset):
+		if d, err := time.ParseDuration(value); err == nil && d.Abs() <= mostClockOffset {
 			return nil
 		}
 	case slices.Contains(settings, anyNumber):

@@ -20,7 +20,7 @@ func TestEverySwitchIsDocumentedAndTakesItsSettings(t *testing.T) {
 		seen[s.Name] = true
 		for _, setting := range s.Settings {
 			err := world.Set(s.Name, setting)
-			if isKind := setting == "duration" || setting == "number"; isKind == (err == nil) {
+			if isKind := setting == "duration" || setting == "number" || setting == "offset"; isKind == (err == nil) {
 				t.Errorf("set %s to %s: %v", s.Name, setting, err)
 			}
 		}
@@ -64,6 +64,9 @@ func TestAnswersThatASwitchDecides(t *testing.T) {
 		{simulator.BusyReply, "503", locked, putPayments, 503, `"code":14`},
 		{simulator.BusyReply, "409", locked, putPayments, 409, `"code":10`},
 		{simulator.BusyReply, "400", locked, putPayments, 400, "lock"},
+		{simulator.BusyReply, "503-not-ready", locked, putPayments, 503, `{"code":14,"message":"cluster is not ready`},
+		{simulator.BusyReply, "503", locked, putPayments, 503, `"message":"cluster lock`},
+		{simulator.BusyReply, "409", locked, putPayments, 409, `"message":"cluster lock`},
 		{simulator.CMEKAbsent, "disabled", nil, getAnalytics, 200, `"status":"DISABLED"`},
 		{simulator.CMEKAbsent, "404", nil, getAnalytics, 404, `"code":5`},
 		{simulator.CMEKAbsent, "empty", nil, getAnalytics, 200, `{"region_infos":[]}`},

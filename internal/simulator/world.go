@@ -20,6 +20,8 @@ type World struct {
 	rand     *rand.Rand
 	agenda   agenda
 	switches map[string]string
+	// offset is the setting of the switch ClockOffset.
+	offset time.Duration
 
 	organization OrganizationSeed
 	// organizationCreated is kept because the seed knows an age only.
@@ -69,7 +71,8 @@ func New(seed Seed, options ...Option) (*World, error) {
 	for name, value := range seed.Switches {
 		w.switches[name] = value
 	}
-	now := clock()
+	w.offset = w.duration(ClockOffset)
+	now := w.now()
 	w.organizationCreated = ago(now, seed.Organization.AgeDays)
 	w.seedKeys(seed, now)
 	w.seedClusters(seed.Clusters, now)
@@ -143,10 +146,10 @@ func (w *World) Lock(cluster, operationStatus string, duration time.Duration) er
 	return nil
 }
 
-// enter locks the world, brings it up to the present and returns the present. The caller unlocks.
+// enter locks the world, brings it up to the present and returns the present by the world's clock. The caller unlocks.
 func (w *World) enter() time.Time {
 	w.mu.Lock()
-	now := clock()
+	now := w.now()
 	w.agenda.run(now)
 	return now
 }
