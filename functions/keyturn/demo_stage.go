@@ -161,9 +161,11 @@ func clearDemo(dir string) error {
 		case unmarked != nil:
 			return fmt.Errorf("%s is not of a demo; name another folder with --dir", filepath.Join(dir, name))
 		case name == ledgerFile:
-			if err := unused(filepath.Join(dir, name)); err != nil {
+			// With the files beside it; and not while another process has it open.
+			if err := local.RemoveStore(filepath.Join(dir, name)); err != nil {
 				return err
 			}
+			continue
 		}
 		if err := root.RemoveAll(name); err != nil {
 			return fmt.Errorf("clear former demo: %w", err)
@@ -173,15 +175,6 @@ func clearDemo(dir string) error {
 		return fmt.Errorf("mark folder of demo: %w", err)
 	}
 	return nil
-}
-
-// unused reports an error if another process holds the ledger.
-func unused(path string) error {
-	store, err := local.OpenStore(path)
-	if err != nil {
-		return err
-	}
-	return store.Close()
 }
 
 // alertLog keeps the alerts that were told, each once.
