@@ -77,7 +77,7 @@ func demoSettings() rotation.Settings {
 
 // setUpDemo puts everything on the stage. done takes it off again, but for the ledger and the evidence.
 func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func() error, err error) {
-	if err := clearDemo(dir); err != nil {
+	if err := clearDemo(ctx, dir); err != nil {
 		return nil, nil, err
 	}
 	world, err := simulator.New(demoSeed())
@@ -88,7 +88,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen: %w", err)
 	}
-	store, err := local.OpenStore(filepath.Join(dir, ledgerFile))
+	store, err := local.OpenStore(ctx, filepath.Join(dir, ledgerFile))
 	if err != nil {
 		return nil, nil, errors.Join(err, listener.Close())
 	}
@@ -143,7 +143,7 @@ func (d *demo) wire(store ledger.Store) error {
 }
 
 // clearDemo makes the folder ready: it removes what a demo before left there, and nothing else.
-func clearDemo(dir string) error {
+func clearDemo(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make folder of demo: %w", err)
 	}
@@ -162,7 +162,7 @@ func clearDemo(dir string) error {
 			return fmt.Errorf("%s is not of a demo; name another folder with --dir", filepath.Join(dir, name))
 		case name == ledgerFile:
 			// With the files beside it; and not while another process has it open.
-			if err := local.RemoveStore(filepath.Join(dir, name)); err != nil {
+			if err := local.RemoveStore(ctx, filepath.Join(dir, name)); err != nil {
 				return err
 			}
 			continue

@@ -100,13 +100,13 @@ func tooLarge(r Record, size int, parts []part) error {
 
 // fit encodes the cluster's item into the record.
 func (c *Cluster) fit(r *Record) error {
-	steps := append([]summary{c.shortenAlerts, c.dropPastMessages, c.shortenTimelines}, c.Outbox.mergeSteps("cluster/"+c.ID, c.Cluster.Name)...)
+	steps := append([]summary{c.shortenAlerts, c.dropPastMessages, c.shortenTimelines}, c.mergeSteps("cluster/"+c.ID, c.Cluster.Name)...)
 	return fit(r, c, steps, func() []part {
 		var keys int
 		for _, region := range c.CMEK.RegionInfos {
 			keys += len(region.KeyInfos)
 		}
-		return append(c.Outbox.parts(), partOf(fmt.Sprintf("%d keys", keys), c.CMEK), partOf("open work", c.Work), partOf("alarms", c.Alarms),
+		return append(c.parts(), partOf(fmt.Sprintf("%d keys", keys), c.CMEK), partOf("open work", c.Work), partOf("alarms", c.Alarms),
 			partOf("done versions", c.Done), partOf("description of the cluster", c.Cluster), partOf("dropped work", c.Dropped))
 	})
 }
@@ -115,9 +115,9 @@ func (c *Cluster) fit(r *Record) error {
 func (w *Worker) fit(r *Record) error {
 	steps := append([]summary{func() {
 		w.Alarms = shortenAlarms(w.Alarms)
-		w.Outbox.shortenAlerts()
-	}}, w.Outbox.mergeSteps("worker", "")...)
-	return fit(r, w, steps, func() []part { return append(w.Outbox.parts(), partOf("alarms", w.Alarms)) })
+		w.shortenAlerts()
+	}}, w.mergeSteps("worker", "")...)
+	return fit(r, w, steps, func() []part { return append(w.parts(), partOf("alarms", w.Alarms)) })
 }
 
 // fit encodes the incident's item into the record. Which clusters it lists decides when it is over, so names and impact go first.

@@ -197,12 +197,16 @@ func messages(o ledger.Outbox) (alerts int) {
 func TestClusterItemsFit(t *testing.T) {
 	long := strings.Repeat("x", 512)
 	awsKey := func(s sample) func(string) cmek.KeyURI {
-		return func(region string) cmek.KeyURI { return cmek.KeyURI("arn:aws:kms:" + region + ":111122223333:key/" + s.uuid()) }
+		return func(region string) cmek.KeyURI {
+			return cmek.KeyURI("arn:aws:kms:" + region + ":111122223333:key/" + s.uuid())
+		}
 	}
 	role := func(int) string { return "arn:aws:iam::111122223333:role/crdb-cmek" }
 	for name, fill := range map[string]func(s sample, c *ledger.Cluster){
 		"50 regions of 25 AWS keys with open work": func(s sample, c *ledger.Cluster) {
-			c.CMEK = s.inventory(50, 25, awsKey(s), func(r int) string { return fmt.Sprintf("arn:aws:iam::111122223333:role/%s/%d/%s", long[:505], r, long[:64]) })
+			c.CMEK = s.inventory(50, 25, awsKey(s), func(r int) string {
+				return fmt.Sprintf("arn:aws:iam::111122223333:role/%s/%d/%s", long[:505], r, long[:64])
+			})
 			c.Work, c.Done = s.work(c.CMEK), s.done(c.CMEK)
 		},
 		"50 regions of 25 Google keys": func(s sample, c *ledger.Cluster) {

@@ -110,7 +110,7 @@ func TestUnusableFileIsOneErrorAndStaysAsItIs(t *testing.T) {
 			if err := os.WriteFile(path, row.content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			store, err := local.OpenStore(path)
+			store, err := local.OpenStore(t.Context(), path)
 			if err == nil {
 				_ = store.Close()
 				t.Fatal("the file was opened")
@@ -150,7 +150,7 @@ func TestOpenStore_whatIsNoFile_isAnError(t *testing.T) {
 		folder: "is a folder", filepath.Join(path, "ledger.db"): "not a directory", os.DevNull: "not a regular file",
 		orphan: orphan + "-wal", dangling: "cannot be opened",
 	} {
-		store, err := local.OpenStore(name)
+		store, err := local.OpenStore(t.Context(), name)
 		if err == nil {
 			_ = store.Close()
 			t.Errorf("%s was opened as a ledger", name)
@@ -192,7 +192,7 @@ func TestFlippedBytesAreNeverReadAsContent(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		store, err := local.OpenStore(path)
+		store, err := local.OpenStore(t.Context(), path)
 		if err != nil {
 			found["refused"]++
 			if !strings.Contains(err.Error(), path) {
@@ -232,7 +232,7 @@ func TestRemoveStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	store := openStore(t, path)
 	putAll(t, store, ledger.Record{ID: "a"})
-	if err := local.RemoveStore(path); err == nil || !strings.Contains(err.Error(), "another keyturn process is using it") {
+	if err := local.RemoveStore(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another keyturn process is using it") {
 		t.Errorf("removing a ledger that is open: error %v", err)
 	}
 	if _, err := store.Get(t.Context(), "alerting", "a"); err != nil {
@@ -240,7 +240,7 @@ func TestRemoveStore(t *testing.T) {
 	}
 	_ = store.Close()
 	for _, content := range [][]byte{nil, []byte("text"), boltLedger(t)} {
-		if err := local.RemoveStore(path); err != nil {
+		if err := local.RemoveStore(t.Context(), path); err != nil {
 			t.Errorf("remove a ledger that is closed, or what is no ledger: %v", err)
 		}
 		if names, _ := filepath.Glob(filepath.Dir(path) + "/*"); len(names) > 0 {

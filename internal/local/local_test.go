@@ -18,7 +18,7 @@ import (
 
 func openStore(t *testing.T, path string) *local.Store {
 	t.Helper()
-	store, err := local.OpenStore(path)
+	store, err := local.OpenStore(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

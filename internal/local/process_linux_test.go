@@ -25,7 +25,7 @@ func fill(path string) error {
 		fmt.Println("mount:", err)
 		os.Exit(cannotMount)
 	}
-	store, err := local.OpenStore(path)
+	store, err := local.OpenStore(context.Background(), path)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func fill(path string) error {
 	_ = store.Close()
 
 	// What was written is there, and can be read with the disk still full.
-	if store, err = local.OpenStore(path); err != nil {
+	if store, err = local.OpenStore(context.Background(), path); err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
 	found, err := store.ByKey(context.Background(), "rotation", "key")
@@ -51,7 +51,7 @@ func fill(path string) error {
 	_ = store.Close()
 	full := filepath.Join(filepath.Dir(path), "another.db")
 	_ = os.WriteFile(full+".filler", make([]byte, 1<<20), 0o600)
-	_, err = local.OpenStore(full)
+	_, err = local.OpenStore(context.Background(), full)
 	fmt.Println("another:", err)
 	if _, err := os.Stat(full); !os.IsNotExist(err) {
 		return errors.New("half a ledger was created")

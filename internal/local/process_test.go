@@ -35,7 +35,7 @@ var children = map[string]func(path string) error{
 	"count": count,
 	"write": writeOn,
 	"put": func(path string) error {
-		store, err := local.OpenStore(path)
+		store, err := local.OpenStore(context.Background(), path)
 		if err == nil {
 			err = errors.Join(store.Put(context.Background(), ledger.Record{Kind: "rotation", ID: "new"}), store.Close())
 		}
@@ -60,7 +60,7 @@ const countTo = 150
 // count adds to the shared counter until it has added countTo times. It opens the ledger again every now and then.
 func count(path string) error {
 	for range countTo / 50 {
-		store, err := local.OpenStore(path)
+		store, err := local.OpenStore(context.Background(), path)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func TestProcessesLoseNoUpdateOfEachOther(t *testing.T) {
 
 // writeOn writes records until it is killed, and prints the version of each that was written.
 func writeOn(path string) error {
-	store, err := local.OpenStore(path)
+	store, err := local.OpenStore(context.Background(), path)
 	if err != nil {
 		return err
 	}

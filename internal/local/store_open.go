@@ -35,11 +35,11 @@ const (
 // A file that is no ledger, or a damaged one, is an error that names it and says what to do; such a file is never written to. A
 // file that this user may only read can be read.
 // The caller closes the store.
-func OpenStore(path string) (*Store, error) {
+func OpenStore(ctx context.Context, path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("create folder of ledger: %w", err)
 	}
-	if err := ensureFile(path); err != nil {
+	if err := ensureFile(ctx, path); err != nil {
 		return nil, err
 	}
 	db, err := openFile(path, busyWait)
@@ -47,10 +47,9 @@ func OpenStore(path string) (*Store, error) {
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
 	s := &Store{db, path}
-	if err := s.check(); err != nil {
+	if err := s.check(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	ctx := context.Background()
 	if err := s.transact(ctx, func(tx *sql.Tx) error { return removeExpired(ctx, tx, time.Now()) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", s.explain(err)), s.Close())
 	}
@@ -59,7 +58,7 @@ func OpenStore(path string) (*Store, error) {
 
 // RemoveStore removes the ledger in the file, or whatever else the file is, unless a process has the ledger open. It is no error
 // if there is none.
-func RemoveStore(path string) error {
+func RemoveStore(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return removeFiles(beside(path)...)
 	}
@@ -68,7 +67,7 @@ func RemoveStore(path string) error {
 		return fmt.Errorf("remove ledger %s: %w", path, err)
 	}
 	// Only the one process that has the file open can take it out of WAL mode.
-	_, err = db.ExecContext(context.Background(), `PRAGMA journal_mode = DELETE`)
+	_, err = db.ExecContext(ctx, `PRAGMA journal_mode = DELETE`)
 	if code(err) == sqlite3.SQLITE_BUSY {
 		return errors.Join(fmt.Errorf("remove ledger %s: another keyturn process is using it", path), db.Close())
 	}
@@ -110,7 +109,7 @@ func openFile(path string, wait time.Duration) (*sql.DB, error) {
 
 // ensureFile creates an empty ledger if there is no file of that name. The file appears whole, so that no process sees one that
 // another one is about to fill: an empty file is never ours.
-func ensureFile(path string) error {
+func ensureFile(ctx context.Context, path string) error {
 	var left string
 	for _, name := range beside(path) {
 		if _, err := os.Lstat(name); err == nil {
@@ -123,7 +122,7 @@ func ensureFile(path string) error {
 		return fmt.Errorf("open ledger %s: it is missing, but %s is there, with its last writes; put the ledger back beside it, "+
 			"or move that file away to begin a new ledger", path, left)
 	case errors.Is(err, fs.ErrNotExist):
-		return createFile(path)
+		return createFile(ctx, path)
 	case err != nil:
 		return fmt.Errorf("open ledger: %w", err)
 	case info.IsDir():
@@ -138,7 +137,7 @@ func ensureFile(path string) error {
 	return nil
 }
 
-func createFile(path string) (err error) {
+func createFile(ctx context.Context, path string) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("create ledger: %w", explain(path, err))
@@ -158,7 +157,7 @@ func createFile(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(context.Background(), fmt.Sprintf(`PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; %s`,
+	_, err = db.ExecContext(ctx, fmt.Sprintf(`PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; %s`,
 		applicationID, layout, schema))
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -171,9 +170,9 @@ func createFile(path string) (err error) {
 }
 
 // check reports whether the file is an undamaged ledger of this layout.
-func (s *Store) check() error {
+func (s *Store) check(ctx context.Context) error {
 	pragma := func(name string, into any) error {
-		return s.db.QueryRowContext(context.Background(), "PRAGMA "+name).Scan(into)
+		return s.db.QueryRowContext(ctx, "PRAGMA "+name).Scan(into)
 	}
 	var (
 		application, version int64
