@@ -239,7 +239,8 @@ func (f *Function) roleDiff(ctx context.Context, keyPolicy policy.Document, spec
 // accessible reports whether the clusters of an access incident can use their keys again, as far as that can be read.
 func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, error) {
 	// Without clusters there is nothing to read: an event must have said that it is well.
-	if len(i.Alert.Clusters) == 0 && i.Recovered.IsZero() {
+	// Nor can those be read that the item had no room to list.
+	if (len(i.Alert.Clusters) == 0 || i.Alert.Shortened()) && i.Recovered.IsZero() {
 		return false, nil
 	}
 	ofRole := i.Alert.Change == cmek.RolePolicyChanged || i.Alert.Change == cmek.BoundaryChanged

@@ -67,7 +67,7 @@ func (f *Function) repair(ctx context.Context, i *ledger.Incident) error {
 	}
 	told := cmek.Alert{
 		ID: i.DedupKey + "@" + e.ID + "/repair", DedupKey: i.DedupKey, Audience: cmek.Owners, Severity: cmek.High, Change: e.Change, Key: e.Key,
-		Clusters: unharmed(i.Alert.Clusters), Time: time.Now(), Runbook: repairRunbook,
+		Clusters: unharmed(i.Alert.Clusters), ClusterCount: i.Alert.ClusterCount, Time: time.Now(), Runbook: repairRunbook,
 	}
 	mine := true
 	if why == "" && begun.IsZero() {

@@ -37,7 +37,7 @@ func summary(r risk, e cmek.Event, f Facts) string {
 	case len(names) == 0:
 		return line + "; " + nobody
 	}
-	return fmt.Sprintf("%s; %s %s", line, link, someNames(f.Usage.Clusters))
+	return fmt.Sprintf("%s; %s %s", line, link, someNames(f.Usage.Clusters, len(f.Usage.Clusters)))
 }
 
 // happening says what happened, after the name of what it happened to.
@@ -79,13 +79,14 @@ func namesNone(e cmek.Event) bool {
 	return e.Key == "" && e.Role == "" && e.Parameters["custom_key_store_id"] == ""
 }
 
-// someNames lists up to four clusters, or three and how many more there are.
-func someNames(clusters []cmek.AffectedCluster) string {
+// someNames lists up to four of the clusters, of which there are count, or three and how many more.
+func someNames(clusters []cmek.AffectedCluster, count int) string {
 	names := clusterNames(clusters)
-	if len(names) <= 4 {
+	if count <= 4 {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more clusters", strings.Join(names[:3], ", "), len(names)-3)
+	names = names[:min(len(names), 3)]
+	return fmt.Sprintf("%s and %d more clusters", strings.Join(names, ", "), count-len(names))
 }
 
 // about names what an event is about, at the beginning of a sentence.

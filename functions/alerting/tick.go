@@ -135,7 +135,7 @@ func wellAgain(i *ledger.Incident) string {
 		return what
 	}
 	if len(i.Alert.Clusters) > 0 {
-		what += "; needed by " + someNames(i.Alert.Clusters)
+		what += "; needed by " + someNames(i.Alert.Clusters, i.Alert.AffectedCount())
 	}
 	return what
 }

@@ -122,9 +122,9 @@ func (i openIncident) pages() bool {
 	return (i.Severity == cmek.Critical || i.Severity == cmek.High) && !i.Closing.Asked()
 }
 
-// concerns reports whether the cluster is within the incident's blast radius.
+// concerns reports whether the cluster is within the incident's blast radius, or may be, because not all clusters are listed.
 func (i openIncident) concerns(clusterID string) bool {
-	return slices.ContainsFunc(i.Alert.Clusters, func(c cmek.AffectedCluster) bool { return c.ID == clusterID })
+	return i.Alert.Shortened() || slices.ContainsFunc(i.Alert.Clusters, func(c cmek.AffectedCluster) bool { return c.ID == clusterID })
 }
 
 // urgency ranks severities, the most urgent lowest; one that is not known comes last.

@@ -230,7 +230,7 @@ func TestAlertsListsTheOthersBesideAnIncidentThatCannotBeDecoded(t *testing.T) {
 	b := newBench(t).swept(t)
 	low, critical := sampleIncidents()
 	b.open(t, low, critical)
-	store, err := local.OpenStore(filepath.Join(b.folder, "ledger.db"))
+	store, err := local.OpenStore(t.Context(), filepath.Join(b.folder, "ledger.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

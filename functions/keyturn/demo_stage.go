@@ -77,7 +77,7 @@ func demoSettings() rotation.Settings {
 
 // setUpDemo puts everything on the stage. done takes it off again, but for the ledger and the evidence.
 func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func() error, err error) {
-	if err := clearDemo(dir); err != nil {
+	if err := clearDemo(ctx, dir); err != nil {
 		return nil, nil, err
 	}
 	world, err := simulator.New(demoSeed())
@@ -88,7 +88,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen: %w", err)
 	}
-	store, err := local.OpenStore(filepath.Join(dir, ledgerFile))
+	store, err := local.OpenStore(ctx, filepath.Join(dir, ledgerFile))
 	if err != nil {
 		return nil, nil, errors.Join(err, listener.Close())
 	}
@@ -143,7 +143,7 @@ func (d *demo) wire(store ledger.Store) error {
 }
 
 // clearDemo makes the folder ready: it removes what a demo before left there, and nothing else.
-func clearDemo(dir string) error {
+func clearDemo(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make folder of demo: %w", err)
 	}
@@ -161,9 +161,11 @@ func clearDemo(dir string) error {
 		case unmarked != nil:
 			return fmt.Errorf("%s is not of a demo; name another folder with --dir", filepath.Join(dir, name))
 		case name == ledgerFile:
-			if err := unused(filepath.Join(dir, name)); err != nil {
+			// With the files beside it; and not while another process has it open.
+			if err := local.RemoveStore(ctx, filepath.Join(dir, name)); err != nil {
 				return err
 			}
+			continue
 		}
 		if err := root.RemoveAll(name); err != nil {
 			return fmt.Errorf("clear former demo: %w", err)
@@ -173,15 +175,6 @@ func clearDemo(dir string) error {
 		return fmt.Errorf("mark folder of demo: %w", err)
 	}
 	return nil
-}
-
-// unused reports an error if another process holds the ledger.
-func unused(path string) error {
-	store, err := local.OpenStore(path)
-	if err != nil {
-		return err
-	}
-	return store.Close()
 }
 
 // alertLog keeps the alerts that were told, each once.

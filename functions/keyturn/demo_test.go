@@ -37,7 +37,7 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 		t.Errorf("afterwards the ledger has %d clusters and needs a person for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)
 	}
 	wantText(t, "the list of incidents", b.succeed(t, "alerts", "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "No incident is open.")
-	if err := clearDemo(dir); err != nil {
+	if err := clearDemo(t.Context(), dir); err != nil {
 		t.Errorf("the next demo cannot begin: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestTheDemoRefusesAFolderThatIsNotItsOwn(t *testing.T) {
 
 func TestClearingADemoLeavesForeignFilesAlone(t *testing.T) {
 	dir := t.TempDir()
-	if err := clearDemo(dir); err != nil {
+	if err := clearDemo(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	notes, outside := filepath.Join(dir, "notes.txt"), filepath.Join(t.TempDir(), "outside.json")
@@ -88,7 +88,7 @@ func TestClearingADemoLeavesForeignFilesAlone(t *testing.T) {
 	if err := os.Symlink(filepath.Dir(outside), filepath.Join(dir, archiveFolder)); err != nil {
 		t.Fatal(err)
 	}
-	if err := clearDemo(dir); err != nil {
+	if err := clearDemo(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{notes, outside} {

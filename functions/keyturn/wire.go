@@ -42,7 +42,7 @@ func (p *program) wire(ctx context.Context, n needs, messages io.Writer) (*wirin
 	if err != nil {
 		return nil, err
 	}
-	store, done, err := s.openLedger(aws)
+	store, done, err := s.openLedger(ctx, aws)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *settings) aws(ctx context.Context) (amazon.Config, error) {
 
 // openLedger opens the store. A command that can do without a ledger gets an empty one, which is gone after the command, if
 // none is named or there is none yet.
-func (s *settings) openLedger(aws amazon.Config) (store ledger.Store, done func() error, err error) {
+func (s *settings) openLedger(ctx context.Context, aws amazon.Config) (store ledger.Store, done func() error, err error) {
 	_, missing := os.Stat(s.Ledger.Name)
 	absent := s.Ledger.Scheme == "file" && errors.Is(missing, fs.ErrNotExist)
 	switch {
@@ -121,7 +121,7 @@ func (s *settings) openLedger(aws amazon.Config) (store ledger.Store, done func(
 		return nil, nil, &configurationError{fmt.Errorf(
 			"there is no ledger at %s; check KEYTURN_LEDGER or --ledger (\"keyturn follow\" begins a new one)", s.Ledger.Name)}
 	case s.Ledger.Scheme == "file" && (!absent || s.needs.puts):
-		file, err := local.OpenStore(s.Ledger.Name)
+		file, err := local.OpenStore(ctx, s.Ledger.Name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -131,7 +131,7 @@ func (s *settings) openLedger(aws amazon.Config) (store ledger.Store, done func(
 	if err != nil {
 		return nil, nil, fmt.Errorf("make empty ledger: %w", err)
 	}
-	file, err := local.OpenStore(filepath.Join(folder, "ledger.db"))
+	file, err := local.OpenStore(ctx, filepath.Join(folder, "ledger.db"))
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(folder))
 	}

@@ -101,11 +101,11 @@ func inRegionOf(topic string) func(*sns.Options) {
 
 // compose is the message of an alert, with as many clusters as there is room for.
 func compose(alert cmek.Alert) (string, error) {
-	all, consequence := alert.Clusters, alert.Consequence
-	for listed := len(all); ; listed /= 2 {
-		if listed < len(all) {
-			alert.Clusters = all[:listed]
-			alert.Consequence = strings.TrimSpace(fmt.Sprintf("%s (The list of clusters names %d of %d.)", consequence, listed, len(all)))
+	all, consequence := len(alert.Clusters), alert.Consequence
+	for listed := all; ; listed /= 2 {
+		if listed < all {
+			alert.Shorten(listed)
+			alert.Consequence = strings.TrimSpace(fmt.Sprintf("%s (The list of clusters names %d of %d.)", consequence, listed, alert.AffectedCount()))
 		}
 		data, err := json.Marshal(alert)
 		if err != nil {

@@ -31,7 +31,7 @@ const (
 	ExpiresAttribute = "expires"
 )
 
-// Store is a [ledger.Store] in one DynamoDB table. An item holds less than 400 KB in all.
+// Store is a [ledger.Store] in one DynamoDB table. An item holds less than 400 KB in all; the ledger keeps its items under 300 KB.
 //
 // The table holds two kinds of items: records, and for each key that a record names or named an edge, from the key to
 // the record. Edges are written before the record, and never removed: a reader takes a record that it found through an
@@ -120,7 +120,7 @@ func (s *Store) putEdges(ctx context.Context, r ledger.Record) error {
 			continue
 		}
 		edge := attributes{
-			PartitionKey: text(partition(r.Kind, key)),
+			PartitionKey: text(edgePartition(r.Kind, key)),
 			SortKey:      text(edgePrefix + r.ID),
 		}
 		if _, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.table, Item: edge}); err != nil {
@@ -164,7 +164,7 @@ func (s *Store) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, e
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("#pk = :pk AND begins_with(#sk, :edge)"),
 		ExpressionAttributeNames:  map[string]string{"#pk": PartitionKey, "#sk": SortKey},
-		ExpressionAttributeValues: attributes{":pk": text(partition(kind, key)), ":edge": text(edgePrefix)},
+		ExpressionAttributeValues: attributes{":pk": text(edgePartition(kind, key)), ":edge": text(edgePrefix)},
 	}
 	namesKey := func(r ledger.Record) bool { return slices.Contains(r.Keys, key) }
 	found, err := s.follow(ctx, kind, query, edgeTarget, namesKey, math.MaxInt)

@@ -1,6 +1,8 @@
 package amazon
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -20,6 +22,10 @@ import (
 //	                                expires (s since 1970, only if it ever does), keys, data
 //	rotation#<key>     edge#<id>    nothing else
 //
+// Many keys are compressed, in keys_gzip instead of keys. Data is binary: DynamoDB counts its bytes, not those of the base64 in
+// which it travels. A key that is too long for a partition key stands in its edge as its SHA-256; readers of edges compare the
+// record's own keys anyway.
+//
 // A kind holds no '#', so the two parts of pk cannot be taken for others.
 const (
 	recordSort = "record"
@@ -29,15 +35,33 @@ const (
 	tokenAttribute   = "token"
 	keysAttribute    = "keys"
 	dataAttribute    = "data"
+	// keysGzipAttribute holds the keys as ledger.PackKeys makes them.
+	keysGzipAttribute = "keys_gzip"
+
+	// DynamoDB's limits, in bytes (docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
+	mostItem, mostPartition, mostSort = 400 << 10, 2048, 1024
 )
 
 type attributes = map[string]types.AttributeValue
 
 func partition(kind, name string) string { return kind + "#" + name }
 
+// edgePartition is the partition of a key's edges.
+func edgePartition(kind, key string) string {
+	name := partition(kind, key)
+	if len(name) <= mostPartition {
+		return name
+	}
+	sum := sha256.Sum256([]byte(key))
+	return partition(kind, "sha256:"+hex.EncodeToString(sum[:]))
+}
+
 func recordKey(kind, id string) (attributes, error) {
 	if kind == "" || strings.Contains(kind, "#") || id == "" {
 		return nil, errors.New("a kind must be a word without '#', and an ID must not be empty")
+	}
+	if len(partition(kind, id)) > mostPartition {
+		return nil, fmt.Errorf("the ID has %d bytes, more than DynamoDB's keys hold", len(id))
 	}
 	return attributes{PartitionKey: text(partition(kind, id)), SortKey: text(recordSort)}, nil
 }
@@ -47,6 +71,9 @@ func encodeRecord(r ledger.Record) (attributes, error) {
 	encoded, err := recordKey(r.Kind, r.ID)
 	if err != nil {
 		return nil, err
+	}
+	if len(r.Keys) > 0 && len(edgePrefix+r.ID) > mostSort {
+		return nil, fmt.Errorf("the ID has %d bytes, more than DynamoDB's sort keys hold", len(r.ID))
 	}
 	encoded[KindAttribute] = text(r.Kind)
 	encoded[versionAttribute] = number(r.Version + 1)
@@ -60,14 +87,42 @@ func encodeRecord(r ledger.Record) (attributes, error) {
 	if !r.Expires.IsZero() {
 		encoded[ExpiresAttribute] = number(r.Expires.Unix())
 	}
-	var keys []types.AttributeValue
-	for _, key := range r.Keys {
-		keys = append(keys, text(key))
-	}
-	if len(keys) > 0 {
+	if packed := ledger.PackKeys(r.Keys); packed != nil {
+		encoded[keysGzipAttribute] = &types.AttributeValueMemberB{Value: packed}
+	} else if len(r.Keys) > 0 {
+		var keys []types.AttributeValue
+		for _, key := range r.Keys {
+			keys = append(keys, text(key))
+		}
 		encoded[keysAttribute] = &types.AttributeValueMemberL{Value: keys}
 	}
+	if size := itemSize(encoded); size > mostItem {
+		return nil, fmt.Errorf("the item has %d bytes, %d of them data; DynamoDB holds at most %d", size, len(r.Data), mostItem)
+	}
 	return encoded, nil
+}
+
+// itemSize is what DynamoDB counts for an item: names and values of attributes; up to 21 bytes for a number, 3 for a list and 1
+// for each value in it (docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+func itemSize(item attributes) int {
+	size := 0
+	for name, value := range item {
+		size += len(name)
+		switch v := value.(type) {
+		case *types.AttributeValueMemberS:
+			size += len(v.Value)
+		case *types.AttributeValueMemberN:
+			size += min(len(v.Value)/2+2, 21)
+		case *types.AttributeValueMemberB:
+			size += len(v.Value)
+		case *types.AttributeValueMemberL:
+			size += 3
+			for _, each := range v.Value {
+				size += 1 + len(textIn(each))
+			}
+		}
+	}
+	return size
 }
 
 // decodeRecord reads an item back. An item that we cannot have written is an error that wraps ledger.ErrUndecodable and names
@@ -100,6 +155,15 @@ func decodeRecord(stored attributes) (ledger.Record, error) {
 		s, ok := integer(expires)
 		want(ExpiresAttribute, ok)
 		r.Expires = time.Unix(s, 0).UTC()
+	}
+	if packed, exists := stored[keysGzipAttribute]; exists {
+		binary, ok := packed.(*types.AttributeValueMemberB)
+		if ok {
+			var err error
+			r.Keys, err = ledger.UnpackKeys(binary.Value)
+			ok = err == nil
+		}
+		want(keysGzipAttribute, ok)
 	}
 	if keys, ok := stored[keysAttribute].(*types.AttributeValueMemberL); ok {
 		for _, value := range keys.Value {

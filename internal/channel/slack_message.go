@@ -57,7 +57,7 @@ func (s Slack) message(alert cmek.Alert) slackMessage {
 	if fields := facts(alert); len(fields) > 0 {
 		add(slackBlock{Type: "section", Fields: fields})
 	}
-	if len(alert.Clusters) > 0 && !alert.Resolved {
+	if alert.AffectedCount() > 0 && !alert.Resolved {
 		add(section(clusterList(alert)))
 	}
 	if alert.Consequence != "" {
@@ -93,14 +93,19 @@ func facts(alert cmek.Alert) (fields []slackText) {
 
 // clusterList shows the first clusters, one a line, and counts the rest.
 func clusterList(alert cmek.Alert) string {
-	text := fmt.Sprintf("*Clusters (%d)*", len(alert.Clusters))
+	text := fmt.Sprintf("*Clusters (%d)*", alert.AffectedCount())
 	const rest = "\nand %d more"
+	more := alert.AffectedCount()
 	for i, cluster := range alert.ClusterLines() {
 		entry := "\n• " + mrkdwn(line(cluster), mostClusterLine)
 		if i == cmek.MostClusters || len(text)+len(entry)+len(rest)+10 > mostSection {
-			return text + fmt.Sprintf(rest, len(alert.Clusters)-i)
+			break
 		}
 		text += entry
+		more--
+	}
+	if more > 0 {
+		text += fmt.Sprintf(rest, more)
 	}
 	return text
 }

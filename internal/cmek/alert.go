@@ -1,6 +1,9 @@
 package cmek
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Severity orders alerts by how soon a person must act.
 type Severity string
@@ -52,10 +55,26 @@ type Alert struct {
 	WayBack     []string          `json:"way_back,omitempty"`
 	Key         KeyURI            `json:"key,omitempty"`
 	Clusters    []AffectedCluster `json:"clusters,omitempty"`
-	Principal   string            `json:"principal,omitempty"`
+	// ClusterCount is the number of clusters concerned if Clusters lists only the first of them; 0 if it lists all.
+	ClusterCount int    `json:"cluster_count,omitempty"`
+	Principal    string `json:"principal,omitempty"`
 	// Time is when it happened, Deadline by when it must be mended; either may be zero.
 	Time     time.Time `json:"time,omitzero"`
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Runbook is where to read on: a path in the repository with an anchor.
 	Runbook string `json:"runbook,omitempty"`
+}
+
+// AffectedCount is the number of clusters concerned, listed or not.
+func (a Alert) AffectedCount() int { return max(a.ClusterCount, len(a.Clusters)) }
+
+// Shortened reports whether Clusters lists only some of the clusters concerned.
+func (a Alert) Shortened() bool { return a.ClusterCount > len(a.Clusters) }
+
+// Shorten keeps at most the first listed clusters, and the count of all. The list that the alert had stays as it is.
+func (a *Alert) Shorten(listed int) {
+	if len(a.Clusters) > listed {
+		a.ClusterCount = a.AffectedCount()
+		a.Clusters = slices.Clone(a.Clusters[:listed])
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// MostClusters bounds the clusters that people are shown of one alert; its JSON lists every cluster.
+// MostClusters bounds the clusters that people are shown of one alert; its JSON lists all, or says how many there are.
 const MostClusters = 10
 
 // Headline is the alert in one line: how urgent it is (or that it is over) and the summary.
@@ -35,15 +35,16 @@ func (a Alert) Text() string {
 	fact("Deadline", timestamp(a.Deadline))
 	fact("Key", string(a.Key))
 	fact("Principal", a.Principal)
-	if len(a.Clusters) > 0 {
-		fmt.Fprintf(&b, "\nClusters (%d):\n", len(a.Clusters))
+	if a.AffectedCount() > 0 {
+		fmt.Fprintf(&b, "\nClusters (%d):\n", a.AffectedCount())
 	}
-	for i, line := range a.ClusterLines() {
-		if i == MostClusters {
-			fmt.Fprintf(&b, "  and %d more\n", len(a.Clusters)-i)
-			break
-		}
+	lines := a.ClusterLines()
+	lines = lines[:min(len(lines), MostClusters)]
+	for _, line := range lines {
 		b.WriteString("  - " + line + "\n")
+	}
+	if more := a.AffectedCount() - len(lines); more > 0 {
+		fmt.Fprintf(&b, "  and %d more\n", more)
 	}
 	if a.Consequence != "" {
 		b.WriteString("\n" + printable(a.Consequence) + "\n")
@@ -60,7 +61,7 @@ func (a Alert) Text() string {
 	return b.String()
 }
 
-// ClusterLines are the clusters for people to read, each on a line: its name, the regions that are concerned, and what breaks
+// ClusterLines are the listed clusters for people to read (see [Alert.AffectedCount] for those that are not), each on a line: its name, the regions that are concerned, and what breaks
 // there by when. The id stands only where the name does not tell clusters apart.
 func (a Alert) ClusterLines() []string {
 	named := map[string]int{}

@@ -98,3 +98,23 @@ func TestAlertTextCannotBeForgedByTheValuesInIt(t *testing.T) {
 		t.Errorf("%d values are readable on one line, want 10:\n%s", got, text)
 	}
 }
+
+func TestShortenedAlertCountsAllClusters(t *testing.T) {
+	alert := Alert{Severity: High, Summary: "A key that everything needs"}
+	for i := range 5000 {
+		alert.Clusters = append(alert.Clusters, AffectedCluster{ID: fmt.Sprint(i), Name: fmt.Sprintf("name-%02d", i)})
+	}
+	whole := alert
+	alert.Shorten(25)
+	alert.Shorten(5) // again: the count stays that of all
+	if alert.AffectedCount() != 5000 || len(alert.Clusters) != 5 || !alert.Shortened() {
+		t.Errorf("the alert lists %d of %d clusters, want 5 of 5000", len(alert.Clusters), alert.AffectedCount())
+	}
+	text := alert.Text()
+	if !strings.Contains(text, "Clusters (5000):\n") || !strings.Contains(text, "  - name-04\n  and 4995 more\n") {
+		t.Errorf("want 5 clusters and %q:\n%s", "and 4995 more", text)
+	}
+	if whole.Shorten(5000); whole.Shortened() || whole.ClusterCount != 0 {
+		t.Errorf("an alert that lists all clusters has the count %d, want none", whole.ClusterCount)
+	}
+}

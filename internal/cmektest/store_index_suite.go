@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +104,28 @@ func byKeyMany(t *testing.T, store ledger.Store) {
 	wantDue(t, store, base.Add(time.Hour), 110, ids[:110]...)
 	slices.Sort(ids)
 	wantByKey(t, store, "k", ids...)
+}
+
+func byKeyLong(t *testing.T, store ledger.Store) {
+	// As many as the keys that a cluster of many regions had, and as long as no index likes them.
+	var keys []string
+	for i := range 200 {
+		keys = append(keys, fmt.Sprintf("arn:aws:kms:us-east-1:111122223333:key/%036d/%s", i, strings.Repeat("k", 100)))
+	}
+	long := "arn:aws:kms:us-east-1:111122223333:key/" + strings.Repeat("k", 2009)
+	keys = append(keys, long)
+	r := put(t, store, ledger.Record{Kind: "rotation", ID: "c-1", Keys: keys})
+	put(t, store, ledger.Record{Kind: "rotation", ID: "c-2", Keys: []string{long + "2"}})
+	wantRecord(t, get(t, store, "rotation", "c-1"), r)
+	wantByKey(t, store, keys[0], "c-1")
+	wantByKey(t, store, keys[199], "c-1")
+	wantByKey(t, store, long, "c-1")
+	wantByKey(t, store, long+"2", "c-2")
+
+	r.Keys = keys[:1]
+	put(t, store, r)
+	wantByKey(t, store, keys[0], "c-1")
+	wantByKey(t, store, long)
 }
 
 func get(t *testing.T, store ledger.Store, kind, id string) ledger.Record {

@@ -126,12 +126,11 @@ func (l *Ledger) UpdateIncident(ctx context.Context, dedupKey string, change fun
 		case err != nil:
 			return nil, err
 		}
-		data, err := encode(i)
-		if err != nil {
+		r := i.record
+		r.Kind, r.ID, r.NextLook, r.Expires = kindAlerting, incidentPrefix+dedupKey, i.NextLook, i.expires(time.Now())
+		if err := i.fit(&r); err != nil {
 			return nil, err
 		}
-		r := i.record
-		r.Kind, r.ID, r.Data, r.NextLook, r.Expires = kindAlerting, incidentPrefix+dedupKey, data, i.NextLook, i.expires(time.Now())
 		i.record, err = l.put(ctx, r)
 		if err == nil {
 			return i, nil

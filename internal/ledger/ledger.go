@@ -83,16 +83,16 @@ func (l *Ledger) UpdateCluster(ctx context.Context, id string, change func(*Clus
 }
 
 // save swaps the cluster's item in and brings its Version up.
-func (l *Ledger) save(ctx context.Context, c *Cluster) error {
-	data, err := encode(c)
-	if err != nil {
+func (l *Ledger) save(ctx context.Context, c *Cluster) (err error) {
+	r := c.record
+	r.Kind, r.ID, r.Keys = kindRotation, clusterPrefix+c.ID, c.Keys()
+	if err := c.fit(&r); err != nil {
 		return err
 	}
-	r := c.record
-	if r.Version > 0 && bytes.Equal(r.Data, data) {
+	if r.Version > 0 && bytes.Equal(r.Data, c.record.Data) {
 		return nil
 	}
-	r.Kind, r.ID, r.Data, r.NextLook, r.Keys = kindRotation, clusterPrefix+c.ID, data, c.DueAt(), c.Keys()
+	r.NextLook = c.DueAt()
 	c.record, err = l.put(ctx, r)
 	return err
 }
@@ -247,18 +247,17 @@ func (l *Ledger) Paused(ctx context.Context) (Pause, error) {
 // SetPause gives the order, or withdraws it with the zero Pause. It holds from the next PUT on.
 func (l *Ledger) SetPause(ctx context.Context, p Pause) error { return l.setControl(ctx, pauseID, p) }
 
-// setControl writes an operator's order over whatever was there.
+// setControl writes an operator's order, or what a sweep noted, over whatever was there.
 func (l *Ledger) setControl(ctx context.Context, id string, order any) error {
-	data, err := encode(order)
-	if err != nil {
-		return err
-	}
 	for range attempts {
 		r, err := l.store.Get(ctx, kindControl, id)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", id, err)
 		}
-		r.Kind, r.ID, r.Data = kindControl, id, data
+		r.Kind, r.ID = kindControl, id
+		if err := fit(&r, order, nil, func() []part { return []part{partOf("its content", order)} }); err != nil {
+			return err
+		}
 		if _, err = l.put(ctx, r); !errors.Is(err, ErrConflict) {
 			return err
 		}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -43,6 +44,8 @@ type Message struct {
 	// Alert is set for an alert, Evidence for a record.
 	Alert    *cmek.Alert `json:"alert,omitempty"`
 	Evidence []byte      `json:"evidence,omitempty"`
+	// Merged is how many messages were merged into the alert for want of room; 0 for a message of its own.
+	Merged int `json:"merged,omitempty"`
 }
 
 // Tell puts an alert into the outbox.
@@ -89,7 +92,11 @@ func decode(r Record, v any) error {
 	if r.Version == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(r.Data, v); err != nil {
+	read := json.Unmarshal
+	if bytes.HasPrefix(r.Data, gzipMagic) {
+		read = unpack
+	}
+	if err := read(r.Data, v); err != nil {
 		return fmt.Errorf("%w %s/%s: %w", ErrUndecodable, r.Kind, r.ID, err)
 	}
 	return nil

@@ -95,13 +95,13 @@ func (l *Ledger) Lease(ctx context.Context, holder string, now, until time.Time)
 }
 
 // SaveWorker swaps the worker's record in, due at next. ErrConflict means that the lease was lost.
-func (l *Ledger) SaveWorker(ctx context.Context, w *Worker, next time.Time) error {
-	data, err := encode(w)
-	if err != nil {
+func (l *Ledger) SaveWorker(ctx context.Context, w *Worker, next time.Time) (err error) {
+	r := w.record
+	r.Kind, r.ID = kindRotation, workerID
+	if err := w.fit(&r); err != nil {
 		return err
 	}
-	r := w.record
-	r.Kind, r.ID, r.Data, r.NextLook = kindRotation, workerID, data, w.dueAt(next)
+	r.NextLook = w.dueAt(next)
 	w.record, err = l.put(ctx, r)
 	return err
 }

@@ -2,309 +2,118 @@ package local
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
+	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// lockWait is how long to wait for a file that another process holds: enough for one that is just ending.
-const lockWait = 500 * time.Millisecond
-
-// Store is a [ledger.Store] in one bbolt file, for one process at a time. Its indexes never lag.
+// Store is a [ledger.Store] in one SQLite file that any number of processes may use at once. Its indexes never lag: a record
+// and its index entries change in one transaction. Expired records are removed when the file is opened and with each write.
 //
-// The file holds one bucket for each kind, and in it four more: "records" (ID → record), "due" (NextLook and ID, in
-// the order of time), "expires" (Expires and ID, likewise) and "keys" (a bucket for each key, with the IDs of the records
-// that name it). A record and its index entries change in one transaction. Expired records are removed when the file is
-// opened and with each write.
-type Store struct{ db *bolt.DB }
-
-var (
-	recordsBucket = []byte("records")
-	dueBucket     = []byte("due")
-	expiresBucket = []byte("expires")
-	keysBucket    = []byte("keys")
-)
-
-// OpenStore opens the ledger in the file and creates it, with its folder, if there is none. A file that another process
-// holds is an error that says so, within a second. The caller closes the store.
-func OpenStore(path string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("create folder of ledger: %w", err)
-	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("open ledger %s: another keyturn process is using it", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open ledger %s: %w", path, err)
-	}
-	if err := forgetAll(db); err != nil {
-		return nil, errors.Join(fmt.Errorf("remove expired records from ledger %s: %w", path, err), db.Close())
-	}
-	return &Store{db}, nil
+// Context: an operator must be able to pause while "keyturn follow" runs on the same file. Choice: SQLite in WAL mode through
+// modernc.org/sqlite (BSD-3-Clause, no cgo), because its locks, its recovery after a crash and its check for damage are made for
+// several processes on one file. Rejected: bbolt, opened and locked for each transaction, which maps the file into memory, so
+// that a truncated file ends the process with a signal. Given up: about 6 MB of the command's size (no Lambda function links
+// it), files beside the ledger while it is open (-wal, -shm), and ledgers on network file systems, which WAL mode cannot use.
+type Store struct {
+	db   *sql.DB
+	path string
 }
 
-// Close releases the file.
-func (s *Store) Close() error { return s.db.Close() }
+// Close releases the file. The last process to close it leaves no files beside it.
+func (s *Store) Close() error { return s.explain(s.db.Close()) }
 
 // Get returns the record.
-func (s *Store) Get(ctx context.Context, kind, id string) (r ledger.Record, err error) {
-	err = s.view(ctx, kind, func(b kindBuckets) error {
-		r, err = b.record(id)
-		return err
-	})
-	if err != nil {
-		return ledger.Record{}, fmt.Errorf("get %s %q: %w", kind, id, err)
-	}
-	if r.Expired(time.Now()) {
+func (s *Store) Get(ctx context.Context, kind, id string) (ledger.Record, error) {
+	r, err := readRow(s.db.QueryRowContext(ctx, selectRecords+`kind = ? AND id = ?`, kind, id))
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err == nil && r.Expired(time.Now()):
 		return ledger.Record{Kind: kind, ID: id}, nil
+	case err != nil:
+		return ledger.Record{}, fmt.Errorf("get %s %q: %w", kind, id, s.explain(err))
 	}
 	return r, nil
 }
 
 // Put writes the record if its version is the stored one.
 func (s *Store) Put(ctx context.Context, r ledger.Record) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("put %s %q: %w", r.Kind, r.ID, err)
-	}
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		b, err := createBuckets(tx, r.Kind)
-		if err != nil {
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		if err := removeExpired(ctx, tx, time.Now()); err != nil {
 			return err
 		}
-		if err := b.forget(time.Now()); err != nil {
-			return err
-		}
-		old, err := b.record(r.ID)
-		if err != nil {
+		old, err := readRow(tx.QueryRowContext(ctx, selectRecords+`kind = ? AND id = ?`, r.Kind, r.ID))
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 		if old.Version != r.Version {
 			return fmt.Errorf("version is %d, not %d: %w", old.Version, r.Version, ledger.ErrConflict)
 		}
 		r.Version++
-		return b.replace(old, r)
+		return write(ctx, tx, r)
 	})
 	if err != nil {
-		return fmt.Errorf("put %s %q: %w", r.Kind, r.ID, err)
+		return fmt.Errorf("put %s %q: %w", r.Kind, r.ID, s.explain(err))
 	}
 	return nil
 }
 
 // Due returns the records due, oldest first, then by ID.
 func (s *Store) Due(ctx context.Context, kind string, before time.Time, limit int) ([]ledger.Record, error) {
-	var due answer
-	err := s.view(ctx, kind, func(b kindBuckets) error {
-		if b.due == nil {
-			return nil
-		}
-		cursor := b.due.Cursor()
-		for entry, _ := cursor.First(); entry != nil && len(due.records) < limit; entry, _ = cursor.Next() {
-			at, id := parseTimeEntry(entry)
-			if at > before.UnixMilli() {
-				break
-			}
-			due.add(b, id)
-		}
-		return due.err()
-	})
+	if limit <= 0 {
+		return nil, ctx.Err()
+	}
+	due, err := s.query(ctx, limit, selectRecords+`kind = ? AND next_look <= ? ORDER BY next_look, id`, kind, before.UnixMilli())
 	if err != nil {
 		err = fmt.Errorf("read due records of %s: %w", kind, err)
 	}
-	return due.records, err
+	return due, err
 }
 
 // ByKey returns the records that name the key, ordered by ID.
 func (s *Store) ByKey(ctx context.Context, kind, key string) ([]ledger.Record, error) {
-	var found answer
-	err := s.view(ctx, kind, func(b kindBuckets) error {
-		if b.keys == nil || b.keys.Bucket([]byte(key)) == nil {
-			return nil
-		}
-		cursor := b.keys.Bucket([]byte(key)).Cursor()
-		for id, _ := cursor.First(); id != nil; id, _ = cursor.Next() {
-			found.add(b, string(id))
-		}
-		return found.err()
-	})
+	found, err := s.query(ctx, -1, selectRecords+`kind = ?1 AND id IN (SELECT id FROM edges WHERE kind = ?1 AND key = ?2) ORDER BY id`, kind, key)
 	if err != nil {
 		err = fmt.Errorf("read records of %s by key: %w", kind, err)
 	}
-	return found.records, err
+	return found, err
 }
 
-// answer collects the records that there are, and what is wrong with those that cannot be read.
-type answer struct {
-	records []ledger.Record
-	broken  []error
-}
-
-func (a *answer) add(b kindBuckets, id string) {
-	switch r, err := b.record(id); {
-	case err != nil:
-		a.broken = append(a.broken, err)
-	case !r.Expired(time.Now()):
-		a.records = append(a.records, r)
-	}
-}
-
-func (a *answer) err() error { return errors.Join(a.broken...) }
-
-func (s *Store) view(ctx context.Context, kind string, read func(kindBuckets) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.db.View(func(tx *bolt.Tx) error {
-		root := tx.Bucket([]byte(kind))
-		if root == nil {
-			return read(kindBuckets{kind: kind})
-		}
-		return read(kindBuckets{kind, root.Bucket(recordsBucket), root.Bucket(dueBucket), root.Bucket(expiresBucket), root.Bucket(keysBucket)})
-	})
-}
-
-// kindBuckets are the buckets of one kind within a transaction; all nil if nothing of the kind was ever put.
-type kindBuckets struct {
-	kind                        string
-	records, due, expires, keys *bolt.Bucket
-}
-
-func createBuckets(tx *bolt.Tx, kind string) (b kindBuckets, err error) {
-	b.kind = kind
-	root, err := tx.CreateBucketIfNotExists([]byte(kind))
+// query returns the records of the rows, at most limit of them if it is not negative. Expired records are left out. Those that
+// cannot be decoded are left out too, and named by the error.
+func (s *Store) query(ctx context.Context, limit int, statement string, args ...any) (records []ledger.Record, err error) {
+	rows, err := s.db.QueryContext(ctx, statement, args...)
 	if err != nil {
-		return b, err
+		return nil, s.explain(err)
 	}
-	if b.records, err = root.CreateBucketIfNotExists(recordsBucket); err != nil {
-		return b, err
-	}
-	if b.due, err = root.CreateBucketIfNotExists(dueBucket); err != nil {
-		return b, err
-	}
-	if b.expires, err = root.CreateBucketIfNotExists(expiresBucket); err != nil {
-		return b, err
-	}
-	b.keys, err = root.CreateBucketIfNotExists(keysBucket)
-	return b, err
-}
-
-// storedRecord is a record as the file keeps it. Its kind and ID are where it stands.
-type storedRecord struct {
-	Version  int64    `json:"version"`
-	Token    string   `json:"token,omitempty"`
-	NextLook *int64   `json:"next_look_ms,omitempty"`
-	Expires  *int64   `json:"expires_s,omitempty"`
-	Keys     []string `json:"keys,omitempty"`
-	Data     []byte   `json:"data,omitempty"`
-}
-
-// record reads a record; one with version 0 if there is none.
-func (b kindBuckets) record(id string) (ledger.Record, error) {
-	r := ledger.Record{Kind: b.kind, ID: id}
-	if b.records == nil {
-		return r, nil
-	}
-	value := b.records.Get([]byte(id))
-	if value == nil {
-		return r, nil
-	}
-	var stored storedRecord
-	if err := json.Unmarshal(value, &stored); err != nil {
-		return r, fmt.Errorf("%w %s/%s: %w", ledger.ErrUndecodable, b.kind, id, err)
-	}
-	r.Version, r.Token, r.Keys, r.Data = stored.Version, stored.Token, stored.Keys, stored.Data
-	if stored.NextLook != nil {
-		r.NextLook = time.UnixMilli(*stored.NextLook).UTC()
-	}
-	if stored.Expires != nil {
-		r.Expires = time.Unix(*stored.Expires, 0).UTC()
-	}
-	return r, nil
-}
-
-// replace writes next over old, and moves the index entries.
-func (b kindBuckets) replace(old, next ledger.Record) error {
-	stored := storedRecord{Version: next.Version, Token: next.Token, Keys: next.Keys, Data: next.Data}
-	if err := b.unlist(old); err != nil {
-		return err
-	}
-	if !next.NextLook.IsZero() {
-		at := next.NextLook.UnixMilli()
-		stored.NextLook = &at
-		if err := b.due.Put(dueEntry(next), nil); err != nil {
-			return err
+	defer func() { _ = rows.Close() }()
+	var broken []error
+	for now := time.Now(); len(records) != limit && rows.Next(); {
+		switch r, err := readRow(rows); {
+		case err != nil:
+			broken = append(broken, err)
+		case !r.Expired(now):
+			records = append(records, r)
 		}
 	}
-	if !next.Expires.IsZero() {
-		at := next.Expires.Unix()
-		stored.Expires = &at
-		if err := b.expires.Put(expiresEntry(next), nil); err != nil {
-			return err
-		}
+	if err := rows.Err(); err != nil {
+		return nil, s.explain(err)
 	}
-	if err := b.replaceKeys(old, next); err != nil {
-		return err
-	}
-	value, err := json.Marshal(stored)
+	return records, errors.Join(broken...)
+}
+
+// transact runs do in a transaction that holds the right to write from its start, so that what do reads stays true until it
+// is committed.
+func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	return b.records.Put([]byte(next.ID), value)
-}
-
-// unlist takes the record out of the indexes by time.
-func (b kindBuckets) unlist(r ledger.Record) error {
-	if !r.NextLook.IsZero() {
-		if err := b.due.Delete(dueEntry(r)); err != nil {
-			return err
-		}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := do(tx); err != nil {
+		return err
 	}
-	if !r.Expires.IsZero() {
-		return b.expires.Delete(expiresEntry(r))
-	}
-	return nil
-}
-
-func (b kindBuckets) replaceKeys(old, next ledger.Record) error {
-	for _, key := range old.Keys {
-		if slices.Contains(next.Keys, key) {
-			continue
-		}
-		if err := b.keys.Bucket([]byte(key)).Delete([]byte(next.ID)); err != nil {
-			return err
-		}
-	}
-	for _, key := range next.Keys {
-		ids, err := b.keys.CreateBucketIfNotExists([]byte(key))
-		if err != nil {
-			return fmt.Errorf("index key %q: %w", key, err)
-		}
-		if err := ids.Put([]byte(next.ID), nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func dueEntry(r ledger.Record) []byte     { return timeEntry(r.NextLook.UnixMilli(), r.ID) }
-func expiresEntry(r ledger.Record) []byte { return timeEntry(r.Expires.Unix(), r.ID) }
-
-// timeEntry sorts by time: the number, big-endian and moved so that instants before 1970 come first; then the ID.
-func timeEntry(at int64, id string) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(at)^(1<<63)), id...)
-}
-
-func parseTimeEntry(entry []byte) (at int64, id string) {
-	moved := binary.BigEndian.Uint64(entry)
-	return int64(moved ^ (1 << 63)), string(entry[8:])
+	return tx.Commit()
 }
