@@ -143,7 +143,7 @@ func (n *Network) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := c.sleep(DelayAnswer, c.answerDelay, true); err != nil {
 		return nil, err
 	}
-	return c.answer(resp, body)
+	return c.answer(resp, body, asked)
 }
 
 // exchange returns the answer with its whole body, which is in memory and need not be closed.
@@ -247,15 +247,15 @@ func (c call) withoutServer() (*http.Response, error) {
 	return c.replacement(), nil
 }
 
-// answer is what the client gets of the server's answer.
-func (c call) answer(resp *http.Response, body []byte) (*http.Response, error) {
+// answer is what the client gets of the answer for which the server was asked at that time.
+func (c call) answer(resp *http.Response, body []byte, asked time.Time) (*http.Response, error) {
 	applied := Applied{Fault: c.fault, Acted: true}
 	cut := min(int(c.detail*float64(len(body))), len(body))
 	switch c.fault {
 	case "":
 		return resp, nil
 	case ServeStale:
-		old, ok := c.network.recall(c.req, c.detail)
+		old, ok := c.network.recall(c.req, asked, c.detail)
 		if !ok {
 			return resp, nil
 		}

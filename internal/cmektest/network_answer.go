@@ -128,14 +128,15 @@ func (n *Network) remember(req *http.Request, resp *http.Response, body []byte, 
 	}
 }
 
-// recall returns the oldest answer to the request whose age is at most the given part of StaleFor.
-func (n *Network) recall(req *http.Request, part float64) (snapshot, bool) {
+// recall returns the oldest answer to the request whose age is at most the given part of StaleFor, and which the server was asked
+// for before this time.
+func (n *Network) recall(req *http.Request, before time.Time, part float64) (snapshot, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	oldest := time.Duration(part * float64(n.profile.staleFor()))
 	url := req.URL.RequestURI()
 	for _, s := range n.history.snapshots {
-		if age := time.Since(s.taken); s.url == url && age > 0 && age <= oldest {
+		if s.url == url && s.taken.Before(before) && time.Since(s.taken) <= oldest {
 			return s, true
 		}
 	}
