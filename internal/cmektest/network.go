@@ -121,7 +121,7 @@ func (n *Network) Counts() map[NetworkFault]int {
 // RoundTrip implements [http.RoundTripper].
 func (n *Network) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := n.draw(req)
-	if err := c.sleep(DelayRequest, c.requestDelay, false); err != nil {
+	if err := c.sleep(DelayRequest, c.requestDelay, c.reaches); err != nil {
 		closeBody(req)
 		return nil, err
 	}
@@ -219,21 +219,22 @@ func (c call) note(a Applied) {
 	c.network.log = append(c.network.log, a)
 }
 
-// sleep delays the request or its answer, until the request's context ends at the latest.
+// sleep delays the request or its answer, until the request's context ends at the latest. A request whose context ends does
+// not reach the server any more.
 func (c call) sleep(fault NetworkFault, d time.Duration, acted bool) error {
 	ctx := c.req.Context()
 	if d <= 0 {
 		return ctx.Err()
 	}
-	c.note(Applied{Fault: fault, Acted: acted, Delay: d})
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return ctx.Err()
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	err := ctx.Err()
+	c.note(Applied{Fault: fault, Acted: acted && (fault == DelayAnswer || err == nil), Delay: d})
+	return err
 }
 
 // withoutServer is what the client gets for a request that was not forwarded.
