@@ -172,7 +172,7 @@ func (n *Network) probeOne(req *http.Request, requestURI, key string) {
 	}
 	probe.Header.Set("Authorization", "Bearer "+key)
 	taken := time.Now()
-	if resp, body, err := exchange(n.next, probe); err == nil {
+	if resp, body, err := exchange(n.next, probe); err == nil { //nolint:bodyclose // the body is in memory
 		n.remember(probe, resp, body, taken)
 	}
 }

@@ -8,6 +8,7 @@ import (
 // NetworkFault is one thing that a [Network] does to a request or its answer.
 type NetworkFault string
 
+// The faults of a network.
 const (
 	// RefuseConnection: the request never leaves (a dial error). Through a proxy it is a reset connection.
 	RefuseConnection NetworkFault = "connection refused"

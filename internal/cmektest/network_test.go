@@ -140,7 +140,7 @@ func TestNetwork_eachReplacement(t *testing.T) {
 						log[0].Method != http.MethodPut || log[0].Path != "/api/v1/clusters/c-1/cmek" || n.Counts()[tc.fault] != 1 {
 						t.Errorf("the log is %v", log)
 					}
-					if resp, err := send(t, n, http.MethodGet, cmekURL); err != nil || resp.StatusCode != 200 || len(n.Log()) != 1 {
+					if resp, err := send(t, n, http.MethodGet, cmekURL); err != nil || resp.StatusCode != http.StatusOK || len(n.Log()) != 1 {
 						t.Errorf("a read met a fault of writes: %v %v", resp, err)
 					}
 				})
@@ -301,7 +301,7 @@ func TestNetwork_probe_servesTheStateBeforeAPUT(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, err := read(t, resp)
-			if err != nil || resp.StatusCode != 200 {
+			if err != nil || resp.StatusCode != http.StatusOK {
 				t.Fatalf("%s %s: %d %s %v", method, path, resp.StatusCode, text, err)
 			}
 			return text
@@ -382,7 +382,7 @@ func TestNetwork_break_andSetProfile(t *testing.T) {
 		n := cmektest.NewNetwork(&server{}, newRandom(3), cmektest.Profile{})
 		fails := func() bool {
 			resp, err := send(t, n, http.MethodGet, cmekURL)
-			return err != nil || resp.StatusCode != 200
+			return err != nil || resp.StatusCode != http.StatusOK
 		}
 		n.Break(cmektest.Outage{For: time.Hour, Faults: []cmektest.NetworkFault{cmektest.BadGateway}})
 		if !fails() {

@@ -3,6 +3,7 @@ package killed
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,7 +198,7 @@ func (w *world) report() {
 	var events []string
 	stamp := func(at time.Time) string { return at.UTC().Format("15:04:05.000") }
 	for _, a := range w.network.Log() {
-		if a.Method != "GET" || a.Fault == cmektest.ServeStale {
+		if a.Method != http.MethodGet || a.Fault == cmektest.ServeStale {
 			events = append(events, stamp(a.Time)+" network "+a.String())
 		}
 	}
