@@ -32,7 +32,12 @@ run: need-go ## Watch a KMS rotation being followed through on this machine (Go 
 .PHONY: test
 test: need-go need-node ## Run the tests (Go and Node)
 	go vet ./...
-	go test ./...
+	go test -timeout 30m ./...
+
+.PHONY: soak
+soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simulation from seed FROM, and the explorer one level deeper
+	go test ./functions/rotation/simulation -run TestSimulation -v -timeout 24h -schedules $(or $(SCHEDULES),50000) -from $(or $(FROM),100000) | grep -v '^=== '
+	go test ./functions/rotation -run TestExplore -v -timeout 2h -deeper 1 | grep -v '^=== '
 
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
@@ -85,6 +90,13 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
 	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/cost ./infra/aws/stack ./internal/channel -update
 
+.PHONY: mutate
+mutate: need-go ## Mutation testing of rotation's decisions, the ledger, the policies and the client
+	scripts/mutate.sh functions/rotation decide outcome fleet inventory transition alerts evidence settings keys
+	scripts/mutate.sh internal/ledger
+	scripts/mutate.sh internal/policy
+	scripts/mutate.sh internal/cockroachcloud
+
 .PHONY: cover
 cover: need-go ## Show test coverage by package
 	go test -coverprofile=coverage.out -coverpkg=./events/...,./functions/...,./internal/... ./events/... ./functions/... ./internal/... >/dev/null
@@ -93,7 +105,7 @@ cover: need-go ## Show test coverage by package
 
 .PHONY: clean
 clean: ## Remove what make made
-	rm -rf bin dist cdk.out .keyturn coverage.out
+	rm -rf bin dist cdk.out .keyturn .mutate coverage.out
 
 .PHONY: need-go need-node
 need-go:

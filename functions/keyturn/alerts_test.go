@@ -80,7 +80,7 @@ func TestStatusCountsOpenIncidentsAndNamesTheUrgentOnes(t *testing.T) {
 	b.open(t, low, critical)
 	o := b.keyturn(t, "status")
 	o.wantCode(t, exitNeedsPerson, "status")
-	wantText(t, "the table", o.out, `2 open incidents ("keyturn alerts")`, "A person must settle this:", "[CRITICAL] Key 0a5d was disabled")
+	wantText(t, "the table", o.out, `2 open incidents ("keyturn alerts")`, "Needs attention:", "[CRITICAL] Key 0a5d was disabled")
 	for cluster, want := range map[string]int{"payments": 1, "orders": 0} {
 		s := decodeJSON[status](t, b.keyturn(t, "status", cluster, "-o", "json").out)
 		if s.OpenIncidents != want || len(s.NeedsPerson) != want {

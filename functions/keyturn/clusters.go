@@ -16,11 +16,12 @@ import (
 const (
 	stageDue       = string(ledger.Due)
 	stageRequested = string(ledger.Requested)
-	stageHeld      = string(ledger.Held)
+	stageBlocked   = string(ledger.Blocked)
 	stageStuck     = "stuck"
 	stageDone      = "done"
 	stageDropped   = "dropped"
 	stageUpToDate  = "up to date"
+	stageNotShown  = "not shown"
 )
 
 // stage is where a piece of open work stands: its state, or what was last seen of its request.
@@ -39,7 +40,7 @@ func stage(w ledger.Work) string {
 	return stageRequested
 }
 
-// need is something that a person must settle, and where to read on, which may be "".
+// need is something that needs attention, and where to read on, which may be "".
 type need struct{ what, runbook string }
 
 // whats are the needs without their runbooks; nil if there are none.
@@ -53,7 +54,7 @@ func whats(needs []need) (found []string) {
 // rotationRunbook is where rotation's runbook has a section for each alarm.
 const rotationRunbook = "functions/rotation/README.md"
 
-// urgent lists what a person must settle: held, failed and stuck work, and open alarms that page somebody.
+// urgent lists what needs attention: blocked, failed and stuck work, and open alarms that page somebody.
 func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
 	var found []need
 	for _, c := range clusters {
@@ -62,15 +63,19 @@ func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
 				found = append(found, need{fmt.Sprintf("%s %s %s: %s", name(c), w.Region, is, w.Reason), rotationRunbook + section})
 			}
 			switch {
-			case w.State == ledger.Held:
-				add("is held", "#follow-through-held")
+			case w.State == ledger.Blocked:
+				add("is blocked", "#follow-through-blocked")
 			case w.Failed > 0:
 				add("failed", "#rotation-failed")
 			case w.Request != nil && !w.Request.StuckSince.IsZero():
 				add("is stuck", "#rotation-stuck")
 			}
 		}
-		found = append(found, paging(c.Alarms)...)
+		reported := paging(c.Alarms)
+		if len(reported) == 0 && !c.Unread.IsZero() { // its alert comes when a sweep could have said that it is deleted
+			reported = []need{{fmt.Sprintf("Cluster %s: %s", name(c), c.Unread.Why), rotationRunbook + "#cluster-not-shown"}}
+		}
+		found = append(found, reported...)
 	}
 	return append(found, paging(worker.Alarms)...)
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,26 +72,130 @@ func (p *program) resumeCommand() *cobra.Command {
 	return c
 }
 
-func (p *program) releaseCommand() *cobra.Command {
+func (p *program) retryCommand() *cobra.Command {
+	var done, skip bool
 	c := &cobra.Command{
-		Use:   "release CLUSTER",
-		Short: "Let held or failed work of a cluster try again",
-		Long: `Let held or failed work of a cluster, by name or id, try again with the next tick.
+		Use:   "retry CLUSTER",
+		Short: "Let blocked, failed or done work of a cluster try again",
+		Long: `Let blocked, failed or refused work of a cluster, by name or id, try again with the next tick.
 
-First settle what it was held for: "keyturn status CLUSTER" shows it. The cluster, its keys and whether
-a PUT is still needed are read again before anything is sent.`,
-		Example:           `  keyturn release orders`,
-		Args:              cobra.ExactArgs(1),
+First fix what it is blocked for: "keyturn status CLUSTER" shows it. The cluster, its keys and whether
+a PUT is still needed are read again before anything is sent.
+
+With --done, work that is done is reopened, too: one more PUT is sent for each region's current key
+version, although the ledger holds that it is done. Use it if you know better than the ledger.
+
+With --skip, nothing of this cluster is tried again; the other clusters of its keys, which wait because
+of its failure, go on without it.`,
+		Example: `  keyturn retry orders
+  keyturn retry orders --skip
+  keyturn retry orders --done`,
+		Args: func(c *cobra.Command, args []string) error {
+			if done && skip {
+				return errors.New("--done sends once more, --skip sends nothing; use one of them")
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		ValidArgsFunction: p.completeCluster,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.release(c.Context(), args[0])
+			return p.retry(c.Context(), args[0], done, skip)
 		},
 	}
+	c.Flags().BoolVar(&done, "done", false, "reopen done work, too")
+	c.Flags().BoolVar(&skip, "skip", false, "let the other clusters go on instead")
 	p.ledgerFlag(c)
 	return c
 }
 
-func (p *program) release(ctx context.Context, wanted string) (err error) {
+func (p *program) retry(ctx context.Context, wanted string, done, skip bool) error {
+	return p.withCluster(ctx, wanted, func(w *wiring, c *ledger.Cluster) error {
+		act := w.Skip
+		if !skip {
+			act = func(ctx context.Context, id string) ([]string, error) { return w.Retry(ctx, id, done) }
+		}
+		regions, err := act(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		var again, reopened, skipped []string
+		for _, region := range regions {
+			_, isDone := c.DoneIn(region)
+			switch {
+			case !skip && slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Region == region }):
+				again = append(again, region)
+			case done && isDone:
+				reopened = append(reopened, region)
+			default:
+				skipped = append(skipped, region)
+			}
+		}
+		p.sayRetried(c, again, reopened, skipped, done, skip)
+		return nil
+	})
+}
+
+// sayRetried says what retry did: which regions are tried again, which done ones are reopened, and which failures stop nobody.
+func (p *program) sayRetried(c *ledger.Cluster, again, reopened, skipped []string, done, skip bool) {
+	n := name(c)
+	if len(again) > 0 {
+		tell(p.out, "The next tick tries %s again in %s. Cluster, key and whether a PUT is still needed are read again before one is sent.\n",
+			n, strings.Join(again, ", "))
+	}
+	if len(reopened) > 0 {
+		tell(p.out, "Reopened %s in %s: one more PUT is sent for the current key version, although the ledger holds that it is done.\n",
+			n, strings.Join(reopened, ", "))
+	}
+	if len(skipped) > 0 {
+		tell(p.out, "The failure of %s in %s no longer stops the other clusters of its keys. Nothing is sent to %[1]s.\n", n, strings.Join(skipped, ", "))
+	}
+	if len(again)+len(reopened)+len(skipped) > 0 {
+		return
+	}
+	switch {
+	case skip:
+		tell(p.out, "Nothing of %s failed, so no other cluster waits for it.\n", n)
+	case done:
+		tell(p.out, "Nothing of %s is blocked, failed or done.\n", n)
+	default:
+		tell(p.out, "Nothing of %s is blocked or failed. \"keyturn retry %s --done\" reopens work that is done.\n", n, n)
+	}
+}
+
+func (p *program) forgetCommand() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "forget CLUSTER --reason REASON",
+		Short: "End the record of a cluster that the Cloud API no longer shows",
+		Long: `End the record of a cluster, by name or id, that the Cloud API no longer shows to keyturn's API key.
+
+A cluster that is merely not shown may still exist: its keys keep counting as in use, and operations
+were notified. Forget it only if it is really gone. Its open work is dropped with the reason. If the
+Cloud API shows it again, keyturn follows it again.`,
+		Example: `  keyturn forget orders --reason "moved to another organization"`,
+		Args: func(c *cobra.Command, args []string) error {
+			if reason = strings.TrimSpace(printable(reason)); reason == "" || len(reason) > mostReason {
+				return fmt.Errorf("say how it is known that the cluster is gone with --reason, in at most %d bytes", mostReason)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
+		ValidArgsFunction: p.completeCluster,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withCluster(c.Context(), args[0], func(w *wiring, known *ledger.Cluster) error {
+				if err := w.Forget(c.Context(), known.ID, operator(), reason); err != nil {
+					return err
+				}
+				tell(p.out, "Forgot %s. Operations are notified with the next tick.\n", name(known))
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "`why` the cluster is known to be gone")
+	p.ledgerFlag(c)
+	return c
+}
+
+// withCluster runs do on a cluster of the ledger, by name or id.
+func (p *program) withCluster(ctx context.Context, wanted string, do func(*wiring, *ledger.Cluster) error) (err error) {
 	w, err := p.wire(ctx, needs{ledger: true}, p.err)
 	if err != nil {
 		return err
@@ -102,16 +209,7 @@ func (p *program) release(ctx context.Context, wanted string) (err error) {
 	if err != nil {
 		return err
 	}
-	regions, err := w.Release(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if len(regions) == 0 {
-		tell(p.out, "Nothing of %s is held or failed.\n", name(c))
-		return nil
-	}
-	tell(p.out, "Released %s in %s; the next tick tries again.\n", name(c), strings.Join(regions, ", "))
-	return nil
+	return do(w, c)
 }
 
 // withLedger runs do on the ledger alone.

@@ -14,7 +14,6 @@ import (
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
-	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -23,13 +22,13 @@ func (p *program) demoCommand() *cobra.Command {
 	var noColor bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch a rotation being followed through and a key in danger being told, with no cloud account",
-		Long: `Watch a KMS rotation being followed through, and a key in danger being told, on this machine and with no
-cloud account.
+		Short: "Watch a rotation being followed through and a key at risk being reported, with no cloud account",
+		Long: `Watch a KMS rotation being followed through, and a key at risk being reported, on this machine and with
+no cloud account.
 
 A CockroachDB Cloud API and AWS KMS are simulated on a loopback address; the functions that follow
 rotations and alert on risky changes, their ledger, the evidence and the events are the real ones. It
-takes about ten seconds and leaves the ledger and the evidence in a folder to look at. A new demo
+takes about fifteen seconds and leaves the ledger and the evidence in a folder to look at. A new demo
 replaces those of the one before.`,
 		Example: `  keyturn demo
   keyturn status --ledger file:.keyturn/demo/ledger.db`,
@@ -94,12 +93,12 @@ func (d *demo) play(ctx context.Context) error {
 		title string
 		play  func(context.Context) error
 	}{
-		{"A first sweep gets to know the fleet", d.sweep},
-		{"AWS KMS rotates two keys, and says so", d.rotate},
+		{"A first sweep reads the fleet", d.sweep},
+		{"AWS KMS rotates two keys and sends events", d.rotate},
 		{"The store keys are re-encrypted: one cluster of each key goes first, then the rest", d.follow},
 		{"The same events arrive once more", d.deliverAgain},
 		{"Somebody schedules the deletion of a key in use", d.scheduleDeletion},
-		{"The deletion is canceled, and that is not enough", d.cancelDeletion},
+		{"The deletion is canceled; the key stays disabled", d.cancelDeletion},
 		{"The key is enabled", d.enableKey},
 	} {
 		d.head(i+1, act.title)
@@ -119,8 +118,9 @@ func (d *demo) sweep(ctx context.Context) error {
 	for _, c := range v.clusters {
 		regions += len(c.Done)
 	}
-	d.say("   %s, %s that a KMS key of yours protects: every store key is wrapped under its key's", count(v.worker.Sweep.Clusters, "cluster"), count(regions, "region"))
-	d.say("   current version. That is now in the ledger, so that an event alone says whom it concerns.")
+	d.say("   %s were read; %d of them use KMS keys of yours, in %s. Every store key is encrypted under",
+		count(v.worker.Sweep.Clusters, "cluster"), len(v.clusters), count(regions, "region"))
+	d.say("   its key's current version. The ledger now holds which cluster uses which key.")
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (d *demo) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both tell).", count(notices, "notice"), len(d.rotations))
+	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both report one).", count(notices, "event"), len(d.rotations))
 	d.say("   They opened %s of work, one for each region, without a call to the Cloud API.", count(openWork(clusters), "piece"))
 	d.say("   %s", d.c.dim("CockroachDB Cloud does nothing by itself: it waits for a PUT with the unchanged key."))
 	return nil
@@ -157,7 +157,7 @@ func (d *demo) rotateKey(ctx context.Context, key cmek.KeyURI) error {
 	return nil
 }
 
-// await collects what AWS sends until it told of the change often enough. It returns these events and counts all notices.
+// await collects what AWS sends until it reported the change often enough. It returns these events and counts all notices.
 func (d *demo) await(ctx context.Context, change cmek.Change, times int) (found []cmek.Event, notices int, err error) {
 	for {
 		for _, notice := range d.world.Events() {
@@ -194,37 +194,11 @@ func (d *demo) deliver(ctx context.Context) error {
 }
 
 func (d *demo) follow(ctx context.Context) error {
-	d.say("   %s", d.c.dim("First the new versions settle: a PUT at once could wrap under the old material again."))
+	s, usual := d.function.Settings, rotation.DefaultSettings()
+	d.say("   %s", d.c.dim(fmt.Sprintf("First the new versions settle, %s here and %s in the cloud: a PUT at once could re-encrypt under the", s.Settle, roughly(usual.Settle))))
+	d.say("   %s", d.c.dim(fmt.Sprintf("old material again. An end is believed after two reads, %s and %s apart: one read may be stale.", s.Confirm, roughly(usual.Confirm))))
 	_, err := d.runner.until(ctx, func(v view) bool { return openWork(v.clusters) == 0 && undelivered(v.clusters) == 0 })
 	return err
-}
-
-// hurry has waiting clusters looked at again as soon as another one is done, where the function lets a minute pass.
-func (d *demo) hurry(ctx context.Context, moved []*track) error {
-	done := false
-	for _, t := range moved {
-		done = done || t.ended()
-	}
-	if !done {
-		return nil
-	}
-	clusters, err := d.function.Ledger.Clusters(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range clusters {
-		if len(c.Work) == 0 || c.Work[0].State != ledger.Due {
-			continue
-		}
-		_, err := d.function.Ledger.UpdateCluster(ctx, c.ID, func(c *ledger.Cluster) error {
-			c.WaitUntil(time.Now())
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (d *demo) deliverAgain(ctx context.Context) error {
@@ -264,9 +238,9 @@ func (d *demo) summary() error {
 		return fmt.Errorf("list evidence: %w", err)
 	}
 	if behind > 0 {
-		return fmt.Errorf("%s still wrapped under an older key version", count(behind, "store key"))
+		return fmt.Errorf("%s still encrypted under an older key version", count(behind, "store key"))
 	}
-	d.say("\n%s No store key is behind its KMS key, and no key is in danger.", d.c.green(d.c.bold("Done.")))
+	d.say("\n%s No store key is behind its KMS key, and no key is at risk.", d.c.green(d.c.bold("Done.")))
 	d.say("   Cloud API   %d requests, %d of them PUTs: one for each cluster", requests, len(d.world.PUTs()))
 	d.say("   evidence    %s, chained by SHA-256 for each cluster", count(len(evidence), "file"))
 	d.say("   alerts      %s to the owners of the clusters", count(len(d.alerts.alerts), "message"))

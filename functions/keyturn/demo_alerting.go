@@ -33,16 +33,16 @@ func (d *demo) scheduleDeletion(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("schedule deletion of key %s: %w", endangered, err)
 	}
-	told := len(d.alerts.alerts)
+	sent := len(d.alerts.alerts)
 	took, err := d.deliverToAlerting(ctx, cmek.DeletionWasScheduled)
 	if err != nil {
 		return err
 	}
-	if len(d.alerts.alerts) == told {
-		return errors.New("the scheduled deletion was not told")
+	if len(d.alerts.alerts) == sent {
+		return errors.New("the scheduled deletion was not reported")
 	}
-	d.say("   CloudTrail told of the call. The inventory knows who needs the key, so %d ms later this is out:", took.Milliseconds())
-	alert := d.alerts.alerts[told]
+	d.say("   CloudTrail reports the call. The ledger holds which clusters use the key; %d ms later this alert is sent:", took.Milliseconds())
+	alert := d.alerts.alerts[sent]
 	d.say("\n%s", indent(indent(strings.Replace(alert.Text(), alert.Consequence, text.WrapSoft(alert.Consequence, textWidth), 1))))
 	d.say("   %s", d.c.dim("In the cloud it goes to Slack, PagerDuty or a webhook of yours."))
 	return nil
@@ -53,11 +53,11 @@ func (d *demo) cancelDeletion(ctx context.Context) error {
 	if _, err := d.kms.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: id(endangered)}, inRegionOf(endangered)); err != nil {
 		return fmt.Errorf("cancel deletion of key %s: %w", endangered, err)
 	}
-	told := len(d.alerts.alerts)
+	sent := len(d.alerts.alerts)
 	if _, err := d.deliverToAlerting(ctx, cmek.DeletionWasCanceled); err != nil {
 		return err
 	}
-	// Longer than a key that is well would need to be resolved.
+	// Longer than a healthy key would need to be resolved.
 	until := time.Now().Add(d.alerting.Settings.WellFor + 3*d.alerting.Settings.RecheckEvery)
 	open, err := d.recheck(ctx, func(int) bool { return time.Now().After(until) })
 	if err != nil {
@@ -66,11 +66,11 @@ func (d *demo) cancelDeletion(ctx context.Context) error {
 	if open == 0 {
 		return errors.New("the incident was resolved although the key is still disabled")
 	}
-	d.say("   A canceled deletion leaves the key %s, so that no cluster is any better off.", d.c.red("disabled"))
-	for _, alert := range d.alerts.alerts[told:] {
+	d.say("   A canceled deletion leaves the key %s: the clusters still cannot use it.", d.c.red("disabled"))
+	for _, alert := range d.alerts.alerts[sent:] {
 		d.say("   %s", alert.Headline())
 	}
-	d.say("   Looked at again and again, it stays so: %s still open, and no word of an end.", count(open, "incident"))
+	d.say("   keyturn keeps reading the key: %s still open, and nothing is resolved.", count(open, "incident"))
 	return nil
 }
 
@@ -87,9 +87,9 @@ func (d *demo) enableKey(ctx context.Context) error {
 	}
 	last := d.alerts.alerts[len(d.alerts.alerts)-1]
 	if !last.Resolved {
-		return errors.New("the incident ended without a word")
+		return errors.New("the incident ended silently")
 	}
-	d.say("   The event alone ends nothing. The key has to read well for a while, %s here and %s in the cloud; then:",
+	d.say("   The event alone resolves nothing. The key must stay healthy, for %s here and %s in the cloud; then:",
 		d.alerting.Settings.WellFor, roughly(alerting.DefaultSettings().WellFor))
 	d.say("   %s", d.c.green(last.Headline()))
 	return nil

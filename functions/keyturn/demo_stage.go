@@ -69,7 +69,9 @@ func demoSeed() simulator.Seed {
 func demoSettings() rotation.Settings {
 	s := rotation.DefaultSettings()
 	s.Mode = rotation.Follow
+	s.Loopback = true
 	s.Settle = 1200 * time.Millisecond
+	s.Confirm = 600 * time.Millisecond
 	s.Poll = 300 * time.Millisecond
 	s.SweepEvery = time.Hour
 	return s
@@ -101,7 +103,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 		return nil, nil, errors.Join(err, done())
 	}
 	p.json = false
-	d.runner = &runner{function: d.function, display: p.newDisplay(), moved: d.hurry,
+	d.runner = &runner{function: d.function, display: p.newDisplay(),
 		tickEvery: 50 * time.Millisecond, lookEvery: 25 * time.Millisecond}
 	return d, done, nil
 }
@@ -177,10 +179,10 @@ func clearDemo(ctx context.Context, dir string) error {
 	return nil
 }
 
-// alertLog keeps the alerts that were told, each once.
+// alertLog keeps the alerts that were sent, each once.
 type alertLog struct {
 	mu     sync.Mutex
-	told   map[string]bool
+	sent   map[string]bool
 	alerts []cmek.Alert
 }
 
@@ -188,11 +190,11 @@ type alertLog struct {
 func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.told == nil {
-		l.told = map[string]bool{}
+	if l.sent == nil {
+		l.sent = map[string]bool{}
 	}
-	if !l.told[alert.ID] {
-		l.told[alert.ID] = true
+	if !l.sent[alert.ID] {
+		l.sent[alert.ID] = true
 		l.alerts = append(l.alerts, alert)
 	}
 	return nil

@@ -31,7 +31,7 @@ func TestProgressKeepsTheWayOfAPieceOfWork(t *testing.T) {
 	due := clusterWith(ledger.Work{State: ledger.Due, Reason: "the new version settles"})
 	requested := clusterWith(ledger.Work{State: ledger.Requested, Request: request, Reason: "sending"})
 	rotating := clusterWith(ledger.Work{State: ledger.Requested, Request: &seen, Reason: "status ROTATING"})
-	held := clusterWith(ledger.Work{State: ledger.Held, Reason: "the key is disabled"})
+	blocked := clusterWith(ledger.Work{State: ledger.Blocked, Reason: "the key is disabled"})
 
 	for _, tc := range []struct {
 		sentence   string
@@ -40,7 +40,7 @@ func TestProgressKeepsTheWayOfAPieceOfWork(t *testing.T) {
 	}{
 		{"a follow-through", []*ledger.Cluster{due, requested, rotating, done}, "due requested ROTATING ENABLED done", "updated_at moved"},
 		{"a look that came late", []*ledger.Cluster{due, rotating, done}, "due requested ROTATING ENABLED done", "updated_at moved"},
-		{"a hold that ends", []*ledger.Cluster{due, held, due}, "due held due", "the new version settles"},
+		{"a block that ends", []*ledger.Cluster{due, blocked, due}, "due blocked due", "the new version settles"},
 		{"dropped work", []*ledger.Cluster{due, dropped}, "due dropped", "the region is gone"},
 		{"looks that show nothing new", []*ledger.Cluster{due, due, due}, "due", "the new version settles"},
 	} {

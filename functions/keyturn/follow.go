@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -16,16 +18,17 @@ func (p *program) followCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "follow",
 		Short: "Sweep the fleet and follow rotations through, until nothing is open",
-		Long: `Sweep the fleet and follow rotations through from this terminal, until nothing is open or a person is
-needed. This sends PUTs: it refuses unless the mode is follow.
+		Long: `Sweep the fleet and follow rotations through from this terminal, until nothing is open or something
+needs attention. This sends PUTs: it refuses unless the mode is follow. Where keyturn has never sent one,
+it first says how many it is going to send.
 
-One worker at a time acts on a ledger: if the function in the cloud is at it, this command waits for its
-tick to end. Ctrl-C ends after the step that is under way; what is open stays in the ledger, and the next
+One worker at a time acts on a ledger: if the function in the cloud is working, this command waits for
+its tick to end. Ctrl-C ends after the step that is under way; what is open stays in the ledger, and the next
 follow or the function's next tick goes on.
 
 A file ledger serves simulators on loopback only: two ledgers must never drive one fleet.`,
 		Example: `  keyturn follow --mode follow --ledger dynamodb://keyturn?region=us-east-1
-  KEYTURN_SETTLE=10s keyturn follow --mode follow   # against "keyturn simulate"`,
+  KEYTURN_SETTLE=10s KEYTURN_CONFIRM=5s keyturn follow --mode follow   # against "keyturn simulate"`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.follow(c.Context())
@@ -46,6 +49,9 @@ func (p *program) follow(ctx context.Context) (err error) {
 		return err
 	}
 	defer w.closeInto(&err)
+	if err := w.sayWhatIsSent(ctx, display); err != nil {
+		return err
+	}
 	began := time.Now()
 	if err := w.askForSweep(ctx, display); err != nil {
 		return err
@@ -68,6 +74,63 @@ func (p *program) follow(ctx context.Context) (err error) {
 	return p.concludeFollow(display, v, len(r.progress.tracks))
 }
 
+// sayWhatIsSent says, on an installation that never sent a PUT, how many it is going to send. It is the plan that "keyturn plan"
+// shows. That the fleet cannot be read is no reason to stop: each PUT is decided upon afresh.
+func (w *wiring) sayWhatIsSent(ctx context.Context, display display) error {
+	known, err := w.Ledger.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(known, hasSent) {
+		return nil
+	}
+	preview, err := w.Plan(ctx)
+	if ctx.Err() != nil {
+		return errors.New("interrupted while the fleet was read; nothing was sent")
+	}
+	if err != nil {
+		tell(display, "This installation has sent no PUT yet. How many it is going to send is not known: %s\n", oneLine(err))
+		return nil
+	}
+	tell(display, "This installation has sent no PUT yet. %s\n", firstSends(preview))
+	return nil
+}
+
+// hasSent reports whether a PUT was ever sent to the cluster.
+func hasSent(c *ledger.Cluster) bool {
+	return slices.ContainsFunc(c.Done, func(d ledger.Done) bool { return d.Followed }) ||
+		slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Request != nil })
+}
+
+// firstSends says how many PUTs a plan holds and which clusters they go to.
+func firstSends(preview rotation.Preview) string {
+	const listed = 10
+	puts, clusters, unread := 0, []string(nil), 0
+	for _, send := range preview.Sends {
+		puts = max(puts, send.Rank)
+		if n := name(send.Cluster); !slices.Contains(clusters, n) {
+			clusters = append(clusters, n)
+		}
+	}
+	for _, c := range preview.Clusters {
+		if c.Err != nil {
+			unread++
+		}
+	}
+	says := "It is going to send none now (\"keyturn plan --mode follow\" says why)."
+	if puts > 0 {
+		more := ""
+		if n := len(clusters) - listed; n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		says = fmt.Sprintf("It is going to send %s, in this order: %s%s.", count(puts, "PUT"), strings.Join(clusters[:min(len(clusters), listed)], ", "), more)
+	}
+	if unread > 0 {
+		says += fmt.Sprintf(" %s could not be read.", count(unread, "cluster"))
+	}
+	return says
+}
+
 // askForSweep makes the next tick begin a walk over the fleet, unless one is under way. It waits for another worker to give
 // the lease back.
 func (w *wiring) askForSweep(ctx context.Context, display display) error {
@@ -85,12 +148,12 @@ func (w *wiring) askForSweep(ctx context.Context, display display) error {
 			return err
 		}
 		if !told {
-			tell(display, "Another worker is at it; waiting for its tick to end.\n")
+			tell(display, "Another worker has the lease; waiting for its tick to end.\n")
 		}
 		select {
 		case <-time.After(2 * time.Second):
 		case <-ctx.Done():
-			return errors.New("interrupted while another worker was at it; nothing was done")
+			return errors.New("interrupted while another worker had the lease; nothing was done")
 		}
 	}
 }
@@ -115,7 +178,11 @@ func (e *ending) reached(v view) bool {
 	}
 	if !e.swept {
 		e.swept = true
-		tell(e.display, "%s read, %s of work open.\n", count(sweep.Clusters, "cluster"), count(openWork(v.clusters), "piece"))
+		others := ""
+		if sweep.Others > 0 {
+			others = fmt.Sprintf(", %d of another installation left alone", sweep.Others)
+		}
+		tell(e.display, "%s read%s, %s of work open.\n", count(sweep.Clusters, "cluster"), others, count(openWork(v.clusters), "piece"))
 	}
 	if sweep.Complete.Before(sweep.Ended) && v.problem == nil && time.Since(sweep.Ended) < tickTime {
 		return false // the tick is about to end, and to say why
@@ -135,14 +202,14 @@ func (p *program) concludeFollow(display display, v view, followed int) error {
 	case v.pause.Active():
 		tell(display, "%s of work open, and following is paused %s.\n", count(open, "piece"), describePause(v.pause, time.Now()))
 	}
-	people := urgent(v.clusters, v.worker)
-	printUrgent(display, palette(p.color()), people)
+	needs := urgent(v.clusters, v.worker)
+	printUrgent(display, palette(p.color()), needs)
 	switch {
 	case sweep.Complete.Before(sweep.Ended) && v.problem == nil:
-		return fmt.Errorf("the sweep could not read %d of %d clusters; the log of the worker that swept says why", sweep.Failed, sweep.Clusters)
+		return fmt.Errorf("the sweep could not read %d of %d clusters; the log of the worker that swept says why", sweep.Failed-sweep.Unread, sweep.Clusters)
 	case sweep.Complete.Before(sweep.Ended):
 		return fmt.Errorf("the sweep could not read the whole fleet: %w", v.problem)
-	case open > 0 || len(people) > 0:
+	case open > 0 || len(needs) > 0:
 		return errNeedsPerson
 	}
 	return nil
@@ -173,23 +240,12 @@ func requested(clusters []*ledger.Cluster) bool {
 	return false
 }
 
-// allBlocked reports whether all open work is held, or waits behind a cluster of its key whose rotation failed for good.
+// allBlocked reports whether time alone brings none of the open work on: it is blocked, waits behind the failure of another cluster
+// of its key, or belongs to a cluster that is not shown.
 func allBlocked(clusters []*ledger.Cluster) bool {
-	type rotation struct {
-		key     string
-		version cmek.KeyVersion
-	}
-	stopped := map[rotation]bool{}
 	for _, c := range clusters {
 		for _, w := range c.Work {
-			if w.State == ledger.Held && w.Failed > 0 {
-				stopped[rotation{w.Key.Canonical(), w.Version}] = true
-			}
-		}
-	}
-	for _, c := range clusters {
-		for _, w := range c.Work {
-			if w.State != ledger.Held && (w.State == ledger.Requested || !stopped[rotation{w.Key.Canonical(), w.Version}]) {
+			if w.State != ledger.Blocked && c.Unread.IsZero() && !rotation.Stopped(clusters, c, w, time.Now()) {
 				return false
 			}
 		}

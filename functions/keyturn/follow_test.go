@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,30 @@ func TestFollowSendsOnePUTForEachClusterAndKeepsTheEvidence(t *testing.T) {
 	}
 }
 
+func TestFollowSaysHowManyPUTsItIsGoingToSendTheFirstTime(t *testing.T) {
+	b := newBench(t)
+	b.rotate(t, paymentsKey)
+	out := b.succeed(t, "follow", "--mode", "follow")
+	wantText(t, "the beginning", out, "This installation has sent no PUT yet. It is going to send 2 PUTs, in this order: checkout, payments.")
+	if said, sent := strings.Index(out, "is going to send"), strings.Index(out, "requested"); sent >= 0 && sent < said {
+		t.Errorf("a PUT left before the announcement:\n%s", out)
+	}
+	var order []string
+	for _, put := range b.PUTs() {
+		order = append(order, put.Cluster)
+	}
+	if strings.Join(order, " ") != "checkout payments" {
+		t.Errorf("PUTs went to %q, want those that were announced, in that order", order)
+	}
+	if again := b.succeed(t, "follow", "--mode", "follow"); strings.Contains(again, "is going to send") {
+		t.Errorf("an installation that has sent PUTs announces them again:\n%s", again)
+	}
+}
+
+func TestFollowWithNothingBehindSaysThatItSendsNone(t *testing.T) {
+	wantText(t, "the beginning", newBench(t).succeed(t, "follow", "--mode", "follow"), "It is going to send none now")
+}
+
 func TestFollowSpeaksJSONLinesToPrograms(t *testing.T) {
 	b := newBench(t).swept(t)
 	b.rotate(t, ordersKey)
@@ -100,24 +125,24 @@ func TestFollowEndsWithExitCode3WhenAPersonIsNeeded(t *testing.T) {
 	if err := b.FailNextRotation("orders", "us-east-1", "access denied by the key policy"); err != nil {
 		t.Fatal(err)
 	}
-	b.put(t, "orders")
+	b.put(t, "orders", "arn:aws:iam::111122223333:role/orders-cmek")
 	time.Sleep(200 * time.Millisecond)
 	b.rotate(t, ordersKey)
 	o := b.keyturn(t, "follow", "--mode", "follow")
 	o.wantCode(t, exitNeedsPerson, "follow")
-	wantText(t, "the end", o.out, "A person must settle this:", "orders us-east-1 is held", "access denied by the key policy")
+	wantText(t, "the end", o.out, "Needs attention:", "orders us-east-1 is blocked", "access denied by the key policy")
 	if puts := b.PUTs(); len(puts) != 1 {
 		t.Errorf("%d PUTs were sent, want the other one's alone", len(puts))
 	}
 	status := b.keyturn(t, "status")
 	status.wantCode(t, exitNeedsPerson, "status")
-	wantText(t, "the status", status.out, "held")
+	wantText(t, "the status", status.out, "blocked")
 	b.keyturn(t, "plan", "--mode", "follow").wantCode(t, exitNeedsPerson, "plan")
-	wantText(t, "the release", b.succeed(t, "release", "orders"), "Released orders in us-east-1")
+	wantText(t, "the retry", b.succeed(t, "retry", "orders"), "tries orders again in us-east-1")
 }
 
 // put re-encrypts a cluster as somebody else would, with its current keys.
-func (b *bench) put(t *testing.T, cluster string) {
+func (b *bench) put(t *testing.T, cluster string, role cmek.Principal) {
 	t.Helper()
 	var specs []cmek.RegionSpec
 	var id string
@@ -125,7 +150,7 @@ func (b *bench) put(t *testing.T, cluster string) {
 		if key.Cluster == cluster {
 			id = key.ClusterID
 			specs = append(specs, cmek.RegionSpec{Region: key.Region, KeySpec: cmek.KeySpec{
-				Type: cmek.AWSKMS, URI: key.URI, AuthPrincipal: "arn:aws:iam::111122223333:role/orders-cmek"}})
+				Type: cmek.AWSKMS, URI: key.URI, AuthPrincipal: role}})
 		}
 	}
 	body, _ := json.Marshal(map[string]any{"region_specs": specs})
@@ -195,17 +220,26 @@ func TestCtrlCDuringFollowLeavesTheLedgerReadyForTheNextOne(t *testing.T) {
 	}
 }
 
-func TestOpenWorkIsBlockedWhenAllOfItWaitsForAPerson(t *testing.T) {
+func TestOpenWorkIsBlockedWhenAllOfItNeedsAttention(t *testing.T) {
 	v2 := cmek.MaterialVersion(strings.Repeat("2", 64))
+	opened := time.Now().Add(-time.Hour)
 	work := func(state ledger.State, failed int) ledger.Work {
-		return ledger.Work{Region: "us-east-1", Key: paymentsKey, Version: v2, State: state, Failed: failed}
+		return ledger.Work{Region: "us-east-1", Key: paymentsKey, Version: v2, State: state, Failed: failed, Since: opened}
 	}
 	fleet := func(all ...ledger.Work) (clusters []*ledger.Cluster) {
-		for _, w := range all {
-			clusters = append(clusters, &ledger.Cluster{Work: []ledger.Work{w}})
+		for i, w := range all {
+			clusters = append(clusters, &ledger.Cluster{ID: strconv.Itoa(i), Work: []ledger.Work{w}})
 		}
 		return clusters
 	}
+	// Somebody else's request failed at the first cluster.
+	foreign := fleet(work(ledger.Blocked, 0), work(ledger.Due, 0))
+	foreign[0].CMEK.RegionInfos = []cmek.RegionInfo{{Region: "us-east-1", Status: cmek.RotateFailed, KeyInfos: []cmek.KeyInfo{
+		{Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: paymentsKey}, Status: cmek.RotateFailed, UpdatedAt: time.Now()}}}}
+	skipped := fleet(work(ledger.Blocked, 2), work(ledger.Due, 0))
+	skipped[0].Skipped = []string{"us-east-1"}
+	unshown := fleet(work(ledger.Due, 0))
+	unshown[0].Unread = ledger.Unread{Since: opened, Why: "not shown"}
 	for _, tc := range []struct {
 		sentence string
 		fleet    []*ledger.Cluster
@@ -213,10 +247,14 @@ func TestOpenWorkIsBlockedWhenAllOfItWaitsForAPerson(t *testing.T) {
 	}{
 		{"nothing is open", fleet(), false},
 		{"due work is not blocked", fleet(work(ledger.Due, 0)), false},
-		{"held work is", fleet(work(ledger.Held, 0)), true},
-		{"due work of another key version beside held work is not", fleet(work(ledger.Held, 0), work(ledger.Due, 0)), false},
-		{"due work behind a failed canary is", fleet(work(ledger.Held, 2), work(ledger.Due, 0)), true},
-		{"a request under way is not", fleet(work(ledger.Held, 2), work(ledger.Requested, 0)), false},
+		{"blocked work is", fleet(work(ledger.Blocked, 0)), true},
+		{"due work beside work that is blocked for another reason is not", fleet(work(ledger.Blocked, 0), work(ledger.Due, 0)), false},
+		{"due work behind a failed canary is", fleet(work(ledger.Blocked, 2), work(ledger.Due, 0)), true},
+		{"due work behind somebody else's failure is", foreign, true},
+		{"due work behind a failure that is skipped is not", skipped, false},
+		{"work of a cluster that is not shown is", unshown, true},
+		{"the one retry of failed work is not", fleet(work(ledger.Due, 1)), false},
+		{"a request under way is not", fleet(work(ledger.Blocked, 2), work(ledger.Requested, 0)), false},
 	} {
 		if got := allBlocked(tc.fleet); got != tc.want {
 			t.Errorf("%s: blocked is %t, want %t", tc.sentence, got, tc.want)

@@ -34,7 +34,13 @@ type bench struct {
 // newBench is the simulator's sample company at a pace for tests. The settings are name=value of its switches.
 func newBench(t *testing.T, switches ...string) *bench {
 	t.Helper()
-	world, err := simulator.New(simulator.DefaultSeed())
+	return newBenchOf(t, simulator.DefaultSeed(), switches...)
+}
+
+// newBenchOf is a bench with another world than the sample company.
+func newBenchOf(t *testing.T, seed simulator.Seed, switches ...string) *bench {
+	t.Helper()
+	world, err := simulator.New(seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +64,7 @@ func newBench(t *testing.T, switches ...string) *bench {
 	return &bench{World: world, url: server.URL, folder: folder, environ: []string{
 		"COCKROACH_SERVER=" + server.URL, "COCKROACH_API_KEY=" + simulator.SampleAPIKey,
 		"KEYTURN_LEDGER=file:" + filepath.Join(folder, "ledger.db"),
-		"KEYTURN_SETTLE=0s", "KEYTURN_POLL=50ms", "KEYTURN_REQUEST_RATE=10",
+		"KEYTURN_SETTLE=0s", "KEYTURN_CONFIRM=100ms", "KEYTURN_POLL=50ms", "KEYTURN_REQUEST_RATE=10",
 	}}
 }
 

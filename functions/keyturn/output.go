@@ -43,7 +43,7 @@ func (c palette) red(s string) string    { return c.paint("31", s) }
 func (c palette) green(s string) string  { return c.paint("32", s) }
 func (c palette) yellow(s string) string { return c.paint("33", s) }
 
-// state colors a word for the state of a region: green is well, yellow is on its way, red needs a person.
+// state colors a word for the state of a region: green is healthy, yellow is on its way, red needs attention.
 func (c palette) state(s string) string {
 	status := cmek.Status(s)
 	switch {
@@ -51,7 +51,7 @@ func (c palette) state(s string) string {
 		return c.dim(s)
 	case s == stageDone, s == stageUpToDate, status == cmek.Enabled:
 		return c.green(s)
-	case s == stageHeld, s == stageStuck, status.Failed(), status.HandsOff():
+	case s == stageBlocked, s == stageStuck, s == stageNotShown, status.Failed(), status.HandsOff():
 		return c.red(s)
 	}
 	return c.yellow(s)

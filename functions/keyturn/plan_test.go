@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,8 +45,11 @@ func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
 	for _, c := range report.Clusters {
 		acts[c.Name] = c.Regions[0]
 	}
-	if report.PUTs != 1 || acts["checkout"].Act != "send a PUT" {
-		t.Errorf("%d PUTs planned and checkout's act is %q; want one PUT, for the first of the two clusters", report.PUTs, acts["checkout"].Act)
+	if report.PUTs != 2 || acts["checkout"].Act != "send a PUT" {
+		t.Errorf("%d PUTs planned and checkout's act is %q; want two PUTs, the canary's now", report.PUTs, acts["checkout"].Act)
+	}
+	if got := sendsOf(report); got != "1 checkout us-east-1 (), 2 payments us-east-1 (waits for the canary checkout)" {
+		t.Errorf("the sends are %s", got)
 	}
 	if got := acts["payments"]; got.Act != "wait" || got.Why != "waits for the canary checkout" {
 		t.Errorf("the plan for payments is %q (%s), want it to wait for the canary", got.Act, got.Why)
@@ -59,6 +64,53 @@ func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
 	wantText(t, "the plan", b.succeed(t, "plan", "--mode", "follow"), "Paused", "freeze", "No PUT would be sent")
 	if puts := b.PUTs(); len(puts) != 0 {
 		t.Errorf("plan sent %d PUTs, want none", len(puts))
+	}
+}
+
+// sendsOf is the plan's list of sends in one line.
+func sendsOf(r planReport) string {
+	var sends []string
+	for _, s := range r.Sends {
+		sends = append(sends, fmt.Sprintf("%d %s %s (%s)", s.PUT, s.Name, s.Region, s.WaitsFor))
+	}
+	return strings.Join(sends, ", ")
+}
+
+func TestPlanListsTheSendsPastSettleTimesAsFollowSendsThem(t *testing.T) {
+	b := newBench(t).swept(t)
+	b.environ = append(b.environ, "KEYTURN_SETTLE=2s")
+	const ledgerEU = "arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906"
+	for _, event := range b.rotate(t, paymentsKey, ledgerEU) {
+		b.keyturnWith(t.Context(), event, "replay", "-")
+	}
+	out := b.succeed(t, "plan", "--mode", "follow")
+	wantText(t, "the plan", out, "3 PUTs would be sent, in this order:", "(now: ", "Nothing was sent or written.")
+	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
+	ranks := map[string][]int{}
+	for _, s := range report.Sends {
+		ranks[s.Name] = append(ranks[s.Name], s.PUT)
+	}
+	if eu := ranks["ledger-eu"]; len(eu) != 2 || eu[0] != eu[1] {
+		t.Errorf("the two regions of ledger-eu have ranks %v, want one PUT", eu)
+	}
+	if one := decodeJSON[planReport](t, b.succeed(t, "plan", "payments", "--mode", "follow", "-o", "json")); len(one.Sends) != 1 || one.Sends[0].Name != "payments" {
+		t.Errorf("the plan for payments lists %s", sendsOf(one))
+	}
+
+	b.succeed(t, "follow", "--mode", "follow")
+	var planned, sent []string
+	for _, s := range report.Sends {
+		if n := len(planned); n == 0 || planned[n-1] != s.Name {
+			planned = append(planned, s.Name)
+		}
+	}
+	for _, put := range b.PUTs() {
+		sent = append(sent, put.Cluster)
+	}
+	slices.Sort(planned) // clusters of different keys do not wait for each other
+	slices.Sort(sent)
+	if !slices.Equal(planned, sent) {
+		t.Errorf("planned were %v, sent %v", planned, sent)
 	}
 }
 
@@ -97,7 +149,7 @@ func TestPlanNeedsAPersonWhenAKeyCannotBeUsed(t *testing.T) {
 	b.kms(t, "DisableKey", ordersKey)
 	o := b.keyturn(t, "plan")
 	o.wantCode(t, exitNeedsPerson, "plan")
-	wantText(t, "the plan", o.out, "A person must settle this:", "orders us-east-1: the key is disabled")
+	wantText(t, "the plan", o.out, "Needs attention:", "orders us-east-1: the key is disabled")
 	if strings.Contains(o.err, "keyturn:") {
 		t.Errorf("standard error repeats what the plan says: %s", o.err)
 	}

@@ -19,8 +19,8 @@ const (
 	exitNeedsPerson
 )
 
-// errNeedsPerson ends a command that worked, but found what a person must settle. The command has said what.
-var errNeedsPerson = errors.New("something needs a person")
+// errNeedsPerson ends a command that worked, but found what needs attention. The command has said what.
+var errNeedsPerson = errors.New("something needs attention")
 
 // program is one run of the command line.
 type program struct {
@@ -61,7 +61,7 @@ Exit codes:
   0  fine
   1  failed
   2  wrong usage or configuration; nothing was done
-  3  something needs a person: held, failed or stuck work, or an open alert of severity high or critical`
+  3  something needs attention: blocked, failed or stuck work, or an open alert of severity high or critical`
 
 // run executes the command line and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
@@ -123,7 +123,7 @@ func (p *program) command() *cobra.Command {
 	}
 	add("try", p.demoCommand(), p.simulateCommand())
 	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand())
-	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.releaseCommand(), p.incidentCommand())
+	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.retryCommand(), p.forgetCommand(), p.incidentCommand())
 	root.AddCommand(p.versionCommand())
 	return root
 }

@@ -91,10 +91,10 @@ func TestEveryCommandHasAHelpWithExamples(t *testing.T) {
 func TestTheShellCompletesCommandsAndClusters(t *testing.T) {
 	b := newBench(t).swept(t)
 	wantText(t, "the script", b.succeed(t, "completion", "bash"), "keyturn")
-	wantText(t, "what completes release pay", b.succeed(t, "__complete", "release", "pay"), "payments\t7c1d9e20-3a4b-4c5d-8e6f-000000000001")
+	wantText(t, "what completes retry pay", b.succeed(t, "__complete", "retry", "pay"), "payments\t7c1d9e20-3a4b-4c5d-8e6f-000000000001")
 	wantText(t, "what completes status 7c1d", b.succeed(t, "__complete", "status", "7c1d"), "7c1d9e20-3a4b-4c5d-8e6f-000000000003\torders")
 	b.environ = nil
-	if out := b.succeed(t, "__complete", "release", ""); strings.Contains(out, "payments") {
+	if out := b.succeed(t, "__complete", "retry", ""); strings.Contains(out, "payments") {
 		t.Errorf("without a ledger there is nothing to offer:\n%s", out)
 	}
 }

@@ -16,8 +16,6 @@ type runner struct {
 	progress progress
 	// tickEvery and lookEvery are the pauses between two ticks, and between two looks at the ledger.
 	tickEvery, lookEvery time.Duration
-	// moved is called with every look; nil for nobody.
-	moved func(context.Context, []*track) error
 }
 
 // tickTime bounds one tick. The tick stops taking up new work a tenth of that before its end, and after Ctrl-C the running
@@ -120,9 +118,6 @@ func (r *runner) look(ctx context.Context, v *view) (err error) {
 	moved := r.progress.observe(v.clusters, time.Now())
 	if len(moved) > 0 {
 		r.display.show(r.progress.tracks, moved)
-	}
-	if r.moved != nil {
-		return r.moved(ctx, moved)
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -77,6 +75,7 @@ func loadSettings(environ []string, n needs) (settings, error) {
 	if err := config.Load(&s, environ); err != nil {
 		return s, &configurationError{err}
 	}
+	s.Rotation.Loopback = cockroachcloud.IsLoopback(s.Server)
 	if s.Archive.Scheme == "" && s.Ledger.Scheme == "file" {
 		s.Archive = config.Location{Scheme: "file", Name: filepath.Join(filepath.Dir(s.Ledger.Name), "archive")}
 	}
@@ -125,7 +124,7 @@ func (s *settings) checkPuts() (problems []error) {
 			"KEYTURN_MODE is %s, and this command sends PUTs; add --mode follow to act, or use \"keyturn plan\" to see what it would do", s.Rotation.Mode))
 	}
 	// Two ledgers must never drive one fleet.
-	if s.Ledger.Scheme == "file" && !isLoopback(s.Server) {
+	if s.Ledger.Scheme == "file" && !cockroachcloud.IsLoopback(s.Server) {
 		problems = append(problems, fmt.Errorf("the ledger %s is on this machine only, "+
 			"but PUTs would go to %s: another ledger may drive that fleet; name the shared ledger (--ledger "+
 			"dynamodb://TABLE?region=REGION), or a simulator on loopback (--server)", s.Ledger, s.server()))
@@ -153,14 +152,4 @@ func (s *settings) server() string {
 		return cockroachcloud.DefaultServer
 	}
 	return s.Server
-}
-
-// isLoopback reports whether the server's address says that it is this machine.
-func isLoopback(server string) bool {
-	u, err := url.Parse(server)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }

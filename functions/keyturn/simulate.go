@@ -187,7 +187,7 @@ export COCKROACH_API_KEY=%[4]s
 export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
 export KEYTURN_LEDGER=file:.keyturn/simulate-%[7]d/ledger.db
-export KEYTURN_SETTLE=10s KEYTURN_POLL=1s
+export KEYTURN_SETTLE=10s KEYTURN_CONFIRM=5s KEYTURN_POLL=1s
 # Then, for example:
 #   keyturn plan
 #   aws kms rotate-key-on-demand --key-id %[8]s

@@ -16,12 +16,13 @@ func (p *program) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [CLUSTER]",
 		Short: "Show what the ledger knows: regions, open work, alarms, the last sweep",
-		Long: `Show what the ledger knows: for each region the key version its store key is wrapped under, open
-work and what it waits for, open alarms and incidents, whether following is paused, and the last sweep.
+		Long: `Show what the ledger knows: for each region the key version its store key is encrypted under,
+open work and what it waits for, open alarms and incidents, whether following is paused, and the last
+sweep.
 
-Only the ledger is read, so the answer is as old as the last look; "keyturn plan" looks afresh.
-With the name or id of a cluster, all about that one, and each alarm and incident with its way back and
-runbook.`,
+Only the ledger is read, so the answer is as old as the last poll; "keyturn plan" reads afresh. Clusters
+whose keys another installation follows are not in the ledger; the sweep counts them. With the name or id
+of a cluster, all about that one, and each alarm and incident with its recovery steps and runbook.`,
 		Example: `  keyturn status --ledger file:.keyturn/demo/ledger.db
   keyturn status orders
   keyturn status -o json | jq '.clusters[].regions[] | select(.work)'`,
@@ -67,13 +68,15 @@ type status struct {
 	// Pause is nil unless following is paused.
 	Pause *ledger.Pause `json:"pause,omitempty"`
 	// Sweep is the walk under way or the last one; Worker holds the lease now, "" if nobody does.
-	Sweep  ledger.Sweep   `json:"sweep"`
-	Worker string         `json:"worker,omitempty"`
-	Alarms []ledger.Alarm `json:"alarms,omitempty"`
+	Sweep ledger.Sweep `json:"sweep"`
+	// NotShown counts the clusters that the Cloud API no longer shows.
+	NotShown int            `json:"not_shown,omitempty"`
+	Worker   string         `json:"worker,omitempty"`
+	Alarms   []ledger.Alarm `json:"alarms,omitempty"`
 	// OpenIncidents counts what "keyturn alerts" lists; of one cluster, what concerns it.
 	OpenIncidents int             `json:"open_incidents"`
 	Clusters      []clusterStatus `json:"clusters"`
-	// NeedsPerson says, a line each, what a person must settle.
+	// NeedsPerson says, a line each, what needs attention.
 	NeedsPerson []string `json:"needs_person,omitempty"`
 	// Declared are the keys that people are at work on.
 	Declared []declaredKey `json:"declared,omitempty"`
@@ -84,11 +87,13 @@ type status struct {
 }
 
 type clusterStatus struct {
-	ID       string           `json:"id"`
-	Name     string           `json:"name"`
-	State    string           `json:"state,omitempty"`
-	SeenAt   time.Time        `json:"seen_at,omitzero"`
-	NextLook time.Time        `json:"next_look,omitzero"`
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	State    string    `json:"state,omitempty"`
+	SeenAt   time.Time `json:"seen_at,omitzero"`
+	NextLook time.Time `json:"next_look,omitzero"`
+	// NotShown is since when and why the Cloud API no longer shows the cluster or its CMEK; nil if it does.
+	NotShown *ledger.Unread   `json:"not_shown,omitempty"`
 	Regions  []regionStatus   `json:"regions"`
 	Alarms   []ledger.Alarm   `json:"alarms,omitempty"`
 	Dropped  []ledger.Dropped `json:"dropped,omitempty"`
@@ -104,7 +109,7 @@ type regionStatus struct {
 	// Status is the Cloud API's, as last read.
 	Status cmek.Status `json:"status,omitempty"`
 	Key    cmek.KeyURI `json:"key,omitempty"`
-	// Done is the last key version that the store key is known to be wrapped under, nil if none is known.
+	// Done is the last key version that the store key is known to be encrypted under, nil if none is known.
 	Done *ledger.Done `json:"done,omitempty"`
 	// Work is nil if nothing is open; Stage is then where it stands, in one word.
 	Work  *ledger.Work `json:"work,omitempty"`
@@ -162,6 +167,9 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 	}
 	for _, c := range clusters {
 		s.Clusters = append(s.Clusters, statusOf(c))
+		if !c.Unread.IsZero() {
+			s.NotShown++
+		}
 	}
 	return s, nil
 }
@@ -170,6 +178,9 @@ func statusOf(c *ledger.Cluster) clusterStatus {
 	s := clusterStatus{
 		ID: c.ID, Name: c.Cluster.Name, State: c.Cluster.State, SeenAt: c.SeenAt, NextLook: c.NextLook,
 		Regions: []regionStatus{}, Alarms: c.Alarms, Dropped: c.Dropped, EvidenceRecords: c.Chain.Count, Undelivered: len(c.Messages),
+	}
+	if !c.Unread.IsZero() {
+		s.NotShown = &c.Unread
 	}
 	shown := map[string]bool{}
 	for _, info := range c.CMEK.RegionInfos {

@@ -13,11 +13,11 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// printStatus writes the overview: what concerns all clusters, a line for each region, and what needs a person.
+// printStatus writes the overview: what concerns all clusters, a line for each region, and what needs attention.
 func (p *program) printStatus(s status) {
 	now, c := time.Now(), palette(p.color())
 	tell(p.out, "Ledger   %s\n", s.Ledger)
-	tell(p.out, "Sweep    %s\n", describeSweep(s.Sweep, now))
+	tell(p.out, "Sweep    %s\n", describeSweep(s.Sweep, s.NotShown, now))
 	if s.Worker != "" {
 		tell(p.out, "Worker   %s\n", printable(s.Worker))
 	}
@@ -57,33 +57,49 @@ func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, 
 	}
 	switch {
 	case r.Work != nil:
-		state, waits = r.Stage, printable(r.Work.Reason)+", next look "+nextLook(cluster.NextLook, now)
+		state, waits = r.Stage, printable(r.Work.Reason)+", next poll "+nextPoll(cluster.NextLook, now)
 		if !r.Work.Version.IsZero() {
 			version = "→ " + r.Work.Version.Short()
 		}
 	case r.Done != nil && r.Status == cmek.Enabled:
 		state = stageUpToDate
 	}
+	if u := cluster.NotShown; u != nil {
+		// What was last read may be out of date; that it is no longer shown matters more.
+		state, waits = stageNotShown, fmt.Sprintf("%s, since %s", printable(u.Why), when(u.Since, now))
+	}
 	return table.Row{name, r.Region, shortKey(r.Key), palette(p.color()).state(state), version, done, waits}
 }
 
-func nextLook(at, now time.Time) string {
+func nextPoll(at, now time.Time) string {
 	if at.Before(now) && !at.IsZero() {
 		return "due"
 	}
 	return when(at, now)
 }
 
-func describeSweep(s ledger.Sweep, now time.Time) string {
+// describeSweep says how the last walk over the fleet went. Clusters of another installation and those that are not shown do not
+// make it incomplete; they are counted.
+func describeSweep(s ledger.Sweep, notShown int, now time.Time) string {
+	parts := []string{count(s.Clusters, "cluster")}
+	if s.Others > 0 {
+		parts = append(parts, fmt.Sprintf("%d of another installation", s.Others))
+	}
+	if notShown > 0 {
+		parts = append(parts, fmt.Sprintf("%d not shown", notShown))
+	}
+	read := func(end string) string { return strings.Join(append(parts, end), ", ") }
 	switch {
 	case s.Began.IsZero():
 		return "never"
 	case s.Running():
-		return fmt.Sprintf("running, began %s, %s so far", when(s.Began, now), count(s.Clusters, "cluster"))
+		return fmt.Sprintf("running, began %s, %s", when(s.Began, now), read("so far"))
+	case s.Complete.Before(s.Ended) && s.Failed > s.Unread:
+		return fmt.Sprintf("ended %s, %s", when(s.Ended, now), read(fmt.Sprintf("%d unreadable", s.Failed-s.Unread)))
 	case s.Complete.Before(s.Ended):
-		return fmt.Sprintf("ended %s, %s, %d of them unreadable", when(s.Ended, now), count(s.Clusters, "cluster"), s.Failed)
+		return fmt.Sprintf("ended %s, %s", when(s.Ended, now), read("incomplete: the list of clusters could not be read"))
 	}
-	return fmt.Sprintf("ended %s, %s, complete", when(s.Ended, now), count(s.Clusters, "cluster"))
+	return fmt.Sprintf("ended %s, %s", when(s.Ended, now), read("complete"))
 }
 
 func describePause(pause ledger.Pause, now time.Time) string {
@@ -97,12 +113,12 @@ func describePause(pause ledger.Pause, now time.Time) string {
 	return s + " (\"keyturn resume\" ends it)"
 }
 
-// printUrgent lists what a person must settle, if anything, and where to read on.
+// printUrgent lists what needs attention, if anything does, and where to read on.
 func printUrgent(out io.Writer, c palette, needs []need) {
 	if len(needs) == 0 {
 		return
 	}
-	tell(out, "\n%s\n", c.bold("A person must settle this:"))
+	tell(out, "\n%s\n", c.bold("Needs attention:"))
 	var runbooks []string
 	for _, n := range needs {
 		tell(out, "  %s\n", c.red(printable(n.what)))
@@ -110,7 +126,7 @@ func printUrgent(out io.Writer, c palette, needs []need) {
 			runbooks = append(runbooks, n.runbook)
 		}
 	}
-	tell(out, "\"keyturn status CLUSTER\" and \"keyturn alerts ID\" show the details, with the way back.\n")
+	tell(out, "\"keyturn status CLUSTER\" and \"keyturn alerts ID\" show the details, with the recovery steps.\n")
 	for _, runbook := range runbooks {
 		tell(out, "Runbook: %s\n", printable(runbook))
 	}
@@ -120,7 +136,11 @@ func printUrgent(out io.Writer, c palette, needs []need) {
 func (p *program) printCluster(s clusterStatus) {
 	now, c := time.Now(), palette(p.color())
 	tell(p.out, "%s   %s   %s\n", c.bold(printable(s.Name)), s.ID, s.State)
-	tell(p.out, "seen %s, next look %s, %s\n", when(s.SeenAt, now), nextLook(s.NextLook, now), count(s.EvidenceRecords, "evidence record"))
+	tell(p.out, "read %s, next poll %s, %s\n", when(s.SeenAt, now), nextPoll(s.NextLook, now), count(s.EvidenceRecords, "evidence record"))
+	if u := s.NotShown; u != nil {
+		tell(p.out, "%s since %s: %s\n", c.red(stageNotShown), when(u.Since, now), printable(u.Why))
+		tell(p.out, "if it is really gone: keyturn forget %s --reason \"…\"\n", s.ID)
+	}
 	if s.Undelivered > 0 {
 		tell(p.out, "%s still to be delivered\n", count(s.Undelivered, "message"))
 	}

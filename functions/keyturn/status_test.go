@@ -16,8 +16,8 @@ func TestStatusShowsTheLedgerOnly(t *testing.T) {
 	out := b.succeed(t, "status", "-o", "json")
 	b.golden(t, "status.json", out)
 	s := decodeJSON[status](t, out)
-	if len(s.Clusters) != 6 || s.NeedsPerson != nil || s.Pause != nil {
-		t.Errorf("status has %d clusters, needs a person for %q, pause %v; want 6, nothing and none", len(s.Clusters), s.NeedsPerson, s.Pause)
+	if len(s.Clusters) != 5 || s.NeedsPerson != nil || s.Pause != nil {
+		t.Errorf("status has %d clusters, needs attention for %q, pause %v; want 5, nothing and none", len(s.Clusters), s.NeedsPerson, s.Pause)
 	}
 	wantText(t, "the table", b.succeed(t, "status"), "Ledger", "6 clusters, complete", "CLUSTER", "payments", "up to date", "REVOKED")
 	wantText(t, "the details", b.succeed(t, "status", "payments"), "payments", paymentsKey, "adopted")

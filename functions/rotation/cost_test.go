@@ -116,7 +116,7 @@ func sharedKey(k int) simulator.Seed {
 	return seed
 }
 
-func TestARotationCostsOnePUTAndAtMostThreeGETsForEachCluster(t *testing.T) {
+func TestARotationCostsOnePUTAndAtMostFiveGETsForEachCluster(t *testing.T) {
 	for _, k := range []int{1, 2, 10} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestARotationCostsOnePUTAndAtMostThreeGETsForEachCluster(t *testing.T) {
 				}
 				time.Sleep(10 * time.Second)
 				for _, e := range world.Events() {
-					if err := deliver(f, e.Payload); err != nil {
+					if err := cmektest.Deliver(context.Background(), e.Payload, f.Event); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -156,8 +156,8 @@ func TestARotationCostsOnePUTAndAtMostThreeGETsForEachCluster(t *testing.T) {
 					}
 				}
 				t.Logf("%d clusters: %d PUTs, %d GETs", k, requests["PUT"], requests["GET"])
-				if requests["PUT"] != k || requests["GET"] > 3*k {
-					t.Errorf("%d clusters cost %d PUTs and %d GETs, want %d and at most %d", k, requests["PUT"], requests["GET"], k, 3*k)
+				if requests["PUT"] != k || requests["GET"] > 5*k {
+					t.Errorf("%d clusters cost %d PUTs and %d GETs, want %d and at most %d", k, requests["PUT"], requests["GET"], k, 5*k)
 				}
 				for _, key := range world.StoreKeys() {
 					if key.Behind {

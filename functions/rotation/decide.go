@@ -10,18 +10,33 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// Facts are what was read about one cluster. What was not read now is the ledger's inventory.
+// Facts are all that a decision about one cluster rests on. absorb makes them of what was read and what the ledger holds.
 type Facts struct {
-	Cluster cmek.Cluster
-	CMEK    cmek.ClusterInfo
-	// ClusterRead and CMEKRead tell that the value is fresh.
+	// Cluster and CMEK are as read, if ClusterRead and CMEKRead say so, otherwise the ledger's inventory. ReadAt is when the
+	// reading began.
+	Cluster               cmek.Cluster
+	CMEK                  cmek.ClusterInfo
 	ClusterRead, CMEKRead bool
-	// Gone: the Cloud API does not know the cluster.
+	ReadAt                time.Time
+	// Older: the CMEK was read, but is older than what was read before, so it decides nothing.
+	Older bool
+	// Gone: the Cloud API says that the cluster is deleted.
 	Gone bool
+	// Unread says why the cluster's CMEK is not shown although it had one; "" if it is shown.
+	Unread string
+	// Unshown are the regions that the inventory has and this read of the CMEK does not show.
+	Unshown []string
 	// Keys holds the keys that were read, by the URI of the region's key spec.
 	Keys map[cmek.KeyURI]KeyFact
 	// Paused is the operator's order to send nothing.
 	Paused ledger.Pause
+	// Fleet holds, by a key's canonical URI, the ledger items of all clusters that name the key, this one included. It is needed
+	// for the keys of work that may be sent.
+	Fleet Fleet
+	// UpdatedAtMoves: an accepted PUT of this ledger moved updated_at before.
+	UpdatedAtMoves bool
+	// Claimed is the intent of our own claim while it is checked once more; zero otherwise.
+	Claimed time.Time
 }
 
 // KeyFact is a key, or why it could not be read.
@@ -34,13 +49,10 @@ type KeyFact struct {
 type Plan struct {
 	// Verdicts has one entry for each piece of open work, in the ledger's order, then one for each region without open work.
 	Verdicts []Verdict
-	// Put holds the regions that one PUT should carry, as far as this cluster alone can tell; the fleet's order may still
-	// hold them back.
+	// Put holds the regions that one PUT should carry.
 	Put []cmek.RegionSpec
-	// Next is when to look again; zero if nothing is open.
+	// Next is when to poll again; zero if nothing is open.
 	Next time.Time
-	// WantCluster: the verdict would be firmer with a fresh read of the cluster.
-	WantCluster bool
 }
 
 // Verdict is the decision about one piece of work, or about one region without any.
@@ -49,54 +61,57 @@ type Verdict struct {
 	Spec    cmek.KeySpec
 	Version cmek.KeyVersion
 	Act     Act
-	// Why is for a person.
+	// Why is for people.
 	Why string
-	// Until is when to look again; zero for never.
+	// Until is when to poll again; zero for never.
 	Until time.Time
-	// Sighting is what was read about a request.
-	Sighting *ledger.Sighting
-	// RotatedAt is when the version became current, if known.
+	// RotatedAt is when the version became current, if proven.
 	RotatedAt time.Time
 
 	// work is the index of the piece of work, or -1.
-	work        int
-	wantCluster bool
+	work int
+	// watched is the request with what this read added, if the verdict is about what became of it.
+	watched *ledger.Request
+	// detained: the work waits for something of its own, not for its place in the order.
+	detained bool
+	// unread: it waits because something could not be read, which says nothing about the work: its state stays.
+	unread bool
 }
 
 // Act is what a verdict calls for.
 type Act string
 
-// Acts. The first four concern regions without open work, too.
+// Acts. UpToDate, Wait, Adopt and Open concern regions without open work, too.
 const (
-	UpToDate Act = "up to date"     // nothing to do
-	Wait     Act = "wait"           // look again at Until
-	Adopt    Act = "adopt"          // up to date at first sight: note it as done
-	Open     Act = "open"           // a rotation that no event told of: open work
-	Drop     Act = "drop"           // the work is void
-	Hold     Act = "hold"           // a person or a recovery is needed
-	Announce Act = "would send"     // observe mode: say what would be done
-	Send     Act = "send"           // a PUT is due
-	Settle   Act = "done"           // the PUT did it
-	Fail     Act = "failed"         // the accepted PUT ended in *_FAILED
-	Renew    Act = "start anew"     // failed work goes on with the key's next version
-	Resend   Act = "send once more" // no trace of the PUT within the grace time; held after the second
+	UpToDate  Act = "up to date"     // nothing to do
+	Wait      Act = "wait"           // poll again at Until
+	Adopt     Act = "adopt"          // up to date on first discovery: note it as done
+	Open      Act = "open"           // a rotation that no event announced: open work
+	Drop      Act = "drop"           // the work is void
+	Block     Act = "blocked"        // needs attention, or a recovery
+	Announce  Act = "would send"     // observe mode: say what would be done
+	Send      Act = "send"           // a PUT is due
+	Complete  Act = "done"           // the PUT did it
+	Fail      Act = "failed"         // the PUT ended in *_FAILED
+	Supersede Act = "superseded"     // the work goes on with the key's newer version
+	Resend    Act = "send once more" // no trace of the PUT in time
 )
 
 // Decide says what should happen to the cluster. It is pure: the same facts, item and time give the same plan.
 func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	d := decision{f, item, now, s}
 	var p Plan
-	judged := map[string]bool{}  // regions with work that stays open or was done just now
-	waiting := map[string]bool{} // regions with work that was not sent yet
+	judged := map[string]bool{} // regions with work that stays open or was done just now
+	unsent := map[string]bool{} // regions with work that a PUT is still to be sent for
 	for i, w := range item.Work {
 		v := d.work(w)
-		if w.State != ledger.Requested && waiting[w.Region] {
+		if v.watched == nil && !v.unread && unsent[w.Region] {
 			v = Verdict{Act: Drop, Why: "the same work is open already"}
 		}
 		v.Region, v.work = w.Region, i
 		judged[w.Region] = judged[w.Region] || v.Act != Drop
-		unsent := w.State != ledger.Requested || v.Act == Resend || v.Act == Fail
-		waiting[w.Region] = waiting[w.Region] || unsent && v.Act != Drop && v.Act != Adopt && v.Act != Settle
+		open := v.watched == nil && v.Act != Drop && v.Act != Adopt
+		unsent[w.Region] = unsent[w.Region] || open || v.Act == Resend || v.Act == Fail
 		p.add(v)
 	}
 	for _, info := range f.CMEK.RegionInfos {
@@ -111,13 +126,19 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 
 func (p *Plan) add(v Verdict) {
 	p.Verdicts = append(p.Verdicts, v)
-	p.WantCluster = p.WantCluster || v.wantCluster
 	if v.Act == Send {
 		p.Put = append(p.Put, cmek.RegionSpec{Region: v.Region, KeySpec: v.Spec})
 	}
 	if !v.Until.IsZero() && (p.Next.IsZero() || v.Until.Before(p.Next)) {
 		p.Next = v.Until
 	}
+}
+
+// provesUpdatedAt reports whether work is done whose accepted PUT moved updated_at.
+func (p Plan) provesUpdatedAt() bool {
+	return slices.ContainsFunc(p.Verdicts, func(v Verdict) bool {
+		return v.Act == Complete && v.watched.Evidence.Kind == evidenceMoved && v.watched.Answer != nil && v.watched.Answer.Outcome == cmek.Accepted
+	})
 }
 
 type decision struct {
@@ -127,20 +148,31 @@ type decision struct {
 	settings Settings
 }
 
+const (
+	whyOlder    = "the last read is older than one before it"
+	whyInFlight = "an earlier request is in progress"
+)
+
+// work decides about one piece of open work.
 func (d decision) work(w ledger.Work) Verdict {
 	switch {
-	case d.Gone && pending(w) && d.now.Sub(w.Request.Intent) < overdueAfter:
-		return Verdict{Act: Wait, Why: "the Cloud API does not show the cluster, and a PUT may be under way", Until: d.now.Add(backoffMax)}
 	case d.Gone:
-		return Verdict{Act: Drop, Why: "the cluster is gone"}
-	case pending(w):
-		return d.requested(w)
+		return Verdict{Act: Drop, Why: "the cluster is deleted"}
+	case d.Unread != "":
+		return unreadable("%s", d.Unread).until(d.now.Add(backoffMax))
+	case d.watching(w):
+		return d.outcome(w)
 	case d.optedOut():
 		return Verdict{Act: Drop, Why: "the cluster has the label keyturn=off"}
+	case d.Older:
+		return unreadable("%s", whyOlder).until(d.now.Add(busyWait))
 	}
 	info, ok := d.CMEK.Region(w.Region)
 	if !ok {
 		return Verdict{Act: Drop, Why: "the region is gone"}
+	}
+	if d.unshown(w.Region) {
+		return unreadable("the Cloud API does not show the region").until(d.now.Add(busyWait))
 	}
 	v, key := d.key(info, &w)
 	if v.Act != "" {
@@ -157,114 +189,168 @@ func (d decision) region(info cmek.RegionInfo) Verdict {
 	if d.optedOut() {
 		return Verdict{Act: UpToDate, Why: "left alone: the cluster has the label keyturn=off"}
 	}
+	if d.Unread != "" || d.unshown(info.Region) {
+		return Verdict{Act: Wait, Why: "the Cloud API does not show the region's CMEK"}
+	}
+	if d.Older {
+		return Verdict{Act: Wait, Why: whyOlder}
+	}
 	v, key := d.key(info, nil)
 	if v.Act != "" {
-		// Without work there is nothing to hold; the reason is still worth telling.
+		// Without work there is nothing to block; the reason is still worth saying.
 		v.Act, v.Until = Wait, time.Time{}
 		return v
 	}
-	done, ok := d.item.DoneIn(info.Region)
-	ok = ok && done.Key.SameKey(v.Spec.URI)
+	done, known := d.done(info.Region, v.Spec.URI)
 	switch {
-	case ok && done.Version == key.Version:
+	case known && done.Version == key.Version:
 		return v.because(UpToDate, "done %s", done.At.UTC().Format(time.RFC3339))
-	case ok && done.Version.Scheme != key.Version.Scheme:
-		return v.because(Adopt, "the KMS now names versions by %s", key.Version.Scheme)
-	case !ok && d.adoptable(info, v.Spec.URI, key):
-		return v.because(Adopt, "wrapped after the key's last rotation")
+	case d.adoptable(info, v.Spec.URI, key, done, known):
+		return v.because(Adopt, "encrypted after the key's last rotation")
 	}
-	return v.because(Open, "no event told of this version").until(d.now)
+	return v.because(Open, "no event announced this version").until(d.now)
 }
 
 // key finds the region's one current key and reads its truth. A verdict with an Act is final.
 func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) {
 	var v Verdict
-	soon := d.now.Add(busyWait)
-	for _, other := range d.CMEK.RegionInfos {
-		if s := other.Status; s == cmek.Revoked || s == cmek.RevokeFailed {
-			return v.because(Hold, "region %s is %s: hands off", other.Region, s).until(d.now.Add(backoffMax)), cmek.Key{}
-		}
-	}
-	for _, s := range []cmek.Status{d.CMEK.Status, info.Status} {
-		if s.HandsOff() {
-			return v.because(Hold, "status %s: hands off", s).until(d.now.Add(backoffMax)), cmek.Key{}
-		}
+	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
+	if s := d.handsOff(info); s != "" {
+		return v.because(Block, "%s: hands off", s).until(later), cmek.Key{}
 	}
 	current, distinct := info.Current()
 	switch {
 	case distinct > 1:
-		return v.because(Hold, "%d different key specs are ENABLED", distinct).until(d.now.Add(backoffMax)), cmek.Key{}
+		return v.because(Block, "%d different key specs are ENABLED", distinct).until(later), cmek.Key{}
 	case distinct == 1:
 		v.Spec = current.Spec
 	case info.Status.InProgress() || !info.Status.Known():
+		v.detained = true
 		return v.because(Wait, "status %s", info.Status).until(soon), cmek.Key{}
-	case w != nil && (w.Failed > 0 || w.Released) && info.Newest(w.Key).Spec.URI != "":
-		v.Spec = info.Newest(w.Key).Spec // after our own failed rotation no key may read ENABLED
+	case info.Status.Failed() && failedSpec(d.item, info).URI != "":
+		v.Spec = failedSpec(d.item, info) // after a failed rotation no key may read ENABLED
 	default:
-		return v.because(Hold, "no key spec is ENABLED (region status %s)", info.Status).until(d.now.Add(backoffMax)), cmek.Key{}
+		return v.because(Block, "no key spec is ENABLED (region status %s)", info.Status).until(later), cmek.Key{}
 	}
 	if v.Spec.Type != cmek.AWSKMS && v.Spec.Type != cmek.GCPCloudKMS {
 		return v.because(Drop, "a new version of a %s key is a new URI; there is nothing to follow", v.Spec.Type), cmek.Key{}
 	}
 	fact, read := d.Keys[v.Spec.URI]
+	wait := func(until time.Time, format string, args ...any) (Verdict, cmek.Key) {
+		v.detained, v.unread = true, true
+		return v.because(Wait, format, args...).until(until), fact.Key
+	}
 	switch key := fact.Key; {
 	case !read:
-		return v.because(Wait, "the key was not read yet").until(d.now), key
+		return wait(d.now, "the key was not read yet")
 	case errors.Is(fact.Err, cmek.ErrDenied):
-		return v.because(Wait, "we may not read the key").until(d.now.Add(backoffMax)), key
+		return wait(later, "keyturn may not read the key")
 	case fact.Err != nil:
-		return v.because(Wait, "the key could not be read: %v", fact.Err).until(soon), key
+		return wait(soon, "the key could not be read: %v", fact.Err)
 	case key.State.Unusable():
-		return v.because(Hold, "the key is %s", key.State).until(soon), key
+		return v.because(Block, "the key is %s", key.State).until(soon), key
 	case !key.State.Usable():
-		return v.because(Wait, "the key is in a %s state", key.State).until(soon), key
+		return wait(soon, "the key is in a %s state", key.State)
+	case d.lostMaterial(info.Region, w, v.Spec.URI, key):
+		return wait(soon, "the KMS left out the key material id, so the version is not known")
 	case key.Version.IsZero():
-		return v.because(Hold, "the KMS tells no version of the key").until(d.now.Add(backoffMax)), key
+		return v.because(Block, "the KMS shows no version of the key").until(later), key
 	default:
 		v.Version, v.RotatedAt = key.Version, key.RotatedAt
 		return v, key
 	}
 }
 
+// failedSpec is the key spec of a region whose rotation failed, so that none reads ENABLED: that of its open work, or of what was
+// last done. It is zero if the region no longer names the key.
+func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
+	for _, w := range item.Work {
+		if spec := info.Newest(w.Key).Spec; w.Region == info.Region && spec.URI != "" {
+			return spec
+		}
+	}
+	done, _ := item.DoneIn(info.Region)
+	if k := info.Newest(done.Key); done.Key != "" && k.Status != cmek.Disabled {
+		return k.Spec
+	}
+	return cmek.KeySpec{}
+}
+
+// lostMaterial reports whether a key whose versions were known by their material is now shown without one. Then its version
+// was not read: dates and ids are never compared.
+func (d decision) lostMaterial(region string, w *ledger.Work, uri cmek.KeyURI, key cmek.Key) bool {
+	if key.Version.Scheme != cmek.RotatedOn && !key.Version.IsZero() {
+		return false
+	}
+	done, ok := d.done(region, uri)
+	// What an event said of the version was not read from the KMS.
+	read := w != nil && w.Trigger.Kind == "sweep" && w.Version.Scheme == cmek.Material
+	return ok && done.Version.Scheme == cmek.Material || read
+}
+
+// handsOff returns a status that says that automation must leave the region alone; "" for none.
+func (d decision) handsOff(info cmek.RegionInfo) string {
+	for _, other := range d.CMEK.RegionInfos {
+		if s := other.Status; s == cmek.Revoked || s == cmek.Revoking || s == cmek.RevokeFailed {
+			return fmt.Sprintf("region %s is %s", other.Region, s)
+		}
+	}
+	for _, s := range []cmek.Status{d.CMEK.Status, info.Status} {
+		if s.HandsOff() {
+			return "status " + string(s)
+		}
+	}
+	return ""
+}
+
 // due decides about work for which no request is open.
 func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.Key) Verdict {
-	if w.Version != key.Version && w.Version.Scheme == key.Version.Scheme {
-		if until, lagging := d.lagging(w, key); lagging {
-			v.Version = w.Version
-			return v.because(Wait, "the KMS does not show this version yet").until(until)
+	if w.Version != key.Version && !w.Version.IsZero() && w.Version.Scheme == key.Version.Scheme {
+		if d.lagging(w, key) {
+			v.Version, v.detained = w.Version, true
+			return v.because(Wait, "the KMS does not show this version yet").until(earlier(d.now.Add(busyWait), w.Since.Add(lagLimit)))
 		}
-		if w.Failed > 0 || w.Released {
-			// No key may read ENABLED after a failure, so nothing else would open work for the next version.
-			return v.because(Renew, "the key has the next version %s", key.Version.Short()).until(d.now)
+		if done, ok := d.done(w.Region, v.Spec.URI); !ok || done.Version != key.Version {
+			return v.because(Supersede, "the key's version is now %s", key.Version.Short()).until(d.now)
 		}
-		return v.because(Drop, "the key's version is %s", key.Version.Short())
 	}
-	done, ok := d.item.DoneIn(w.Region)
-	ok = ok && done.Key.SameKey(v.Spec.URI)
-	settled := latest(w.Since, key.RotatedAt).Add(d.settings.Settle)
+	done, known := d.done(w.Region, v.Spec.URI)
+	own := func(until time.Time, format string, args ...any) Verdict {
+		v.detained = true
+		return v.because(Wait, format, args...).until(until)
+	}
+	// A version that was just read for the first time has been known from now on.
+	seen := w.SeenVersion()
+	if w.Version.IsZero() || w.Version != key.Version {
+		seen = d.now
+	}
+	settled := seen.Add(d.settings.settle(key))
+	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
 	switch {
-	case ok && done.Version == key.Version:
+	case known && done.Version == key.Version:
 		return v.because(Drop, "already done %s", done.At.UTC().Format(time.RFC3339))
-	case !ok && w.Request == nil && d.adoptable(info, v.Spec.URI, key):
-		return v.because(Adopt, "wrapped after the key's last rotation")
-	case w.Lost > 0 && w.Request != nil && info.Status == cmek.Enabled && moved(w.Request, info.Newest(w.Key)):
-		return v.because(Settle, "updated_at moved, late")
+	case w.Request == nil && !w.Retried && d.adoptable(info, v.Spec.URI, key, done, known):
+		return v.because(Adopt, "encrypted after the key's last rotation")
 	case w.Failed > 1:
-		return v.because(Hold, "the rotation failed twice").until(d.now.Add(backoffMax))
-	case w.Lost > 1:
-		return v.because(Hold, "two requests left no trace").until(d.now.Add(backoffMax))
-	case info.Status.Failed() && w.Failed == 0 && !w.Released:
-		return v.because(Hold, "status %s, and not by our request%s", info.Status, told(info, v.Spec.URI)).until(d.now.Add(backoffMax))
+		return v.because(Block, "the re-encryption failed twice").until(later)
+	case w.Lost > 0 && w.Request != nil && w.Request.Baseline == nil:
+		return v.because(Block, "a request of an earlier release of keyturn left no trace").until(later)
+	case w.Lost > 1 && !d.UpdatedAtMoves:
+		return v.because(Block, "two requests left no trace").until(later)
+	case info.Status.Failed() && w.Failed == 0 && !w.Retried:
+		return v.because(Block, "status %s, and not by keyturn's request%s", info.Status, quoted(info, v.Spec.URI)).until(later)
 	case d.inFlight():
-		return v.because(Wait, "an earlier request is under way").until(d.now.Add(busyWait))
+		return own(soon, whyInFlight)
 	case key.RotationRunning:
-		return v.because(Wait, "the KMS still works on the rotation").until(d.now.Add(busyWait))
+		return own(soon, "the KMS is still rotating the key")
 	case d.now.Before(settled):
 		return v.because(Wait, "the new version settles").until(settled)
 	case d.ClusterRead && d.Cluster.Busy() != "":
-		return v.because(Wait, "%s", d.Cluster.Busy()).until(d.now.Add(busyWait))
+		return own(soon, "%s", d.Cluster.Busy())
+	case !d.Claimed.IsZero() && !d.CMEKRead:
+		return own(soon, "the CMEK was not read again") // nothing leaves without a baseline
 	case d.unfinished() != "":
-		return v.because(Wait, "status %s", d.unfinished()).until(d.now.Add(busyWait))
+		return own(soon, "status %s", d.unfinished())
 	case d.now.Before(w.NotBefore):
 		return v.because(Wait, "%s", w.Reason).until(w.NotBefore)
 	case d.settings.Mode != Follow && w.Announced:
@@ -272,47 +358,69 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	case d.settings.Mode != Follow:
 		return v.because(Announce, "observe mode: a PUT would be sent").until(d.now.Add(overdueAfter))
 	case d.Paused.Active():
-		return v.because(Wait, "paused since %s", d.Paused.Since.UTC().Format(time.RFC3339)).until(d.now.Add(busyWait))
+		return v.because(Wait, "paused since %s", d.Paused.Since.UTC().Format(time.RFC3339)).until(soon)
 	}
-	return v.because(Send, "the store key is wrapped under an older version").until(d.now)
+	if why, until := d.order(w, key); why != "" {
+		return v.because(Wait, "%s", why).until(until)
+	}
+	return v.because(Send, "the store key is encrypted under an older version").until(d.now)
 }
 
-// lagging reports whether the KMS may still come to show the version that an event announced, and when to look again. An
-// event older than the KMS' current version is not early but late.
-func (d decision) lagging(w ledger.Work, key cmek.Key) (time.Time, bool) {
-	late := !key.RotatedAt.IsZero() && !w.Trigger.Time.IsZero() && w.Trigger.Time.Before(key.RotatedAt.Add(-clockSkew))
-	if late || d.now.Sub(w.Since) >= lagLimit {
-		return time.Time{}, false
-	}
-	return d.now.Add(busyWait), true
+// lagging reports whether the KMS may still come to show the version that an event announced. A version that the KMS knows to
+// be an older one, or whose event is older than the current version, is not early but superseded.
+func (d decision) lagging(w ledger.Work, key cmek.Key) bool {
+	superseded := key.Has(w.Version) ||
+		!key.RotatedAt.IsZero() && !w.Trigger.Time.IsZero() && w.Trigger.Time.Before(key.RotatedAt)
+	return !superseded && d.now.Sub(w.SeenVersion()) < lagLimit
 }
 
-// adoptable reports whether a region seen for the first time is already wrapped under the key's version.
-func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key) bool {
-	if info.Status != cmek.Enabled || d.inFlight() {
+// done is the last version done in the region under the key.
+func (d decision) done(region string, uri cmek.KeyURI) (ledger.Done, bool) {
+	done, ok := d.item.DoneIn(region)
+	if !ok || !done.Key.SameKey(uri) {
+		return ledger.Done{}, false
+	}
+	return done, true
+}
+
+// adoptable reports whether the region's store key is already encrypted under the key's version, although this version was
+// not followed: on first discovery of the key, or when its versions are known by another scheme than before.
+func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key, done ledger.Done, known bool) bool {
+	if info.Status != cmek.Enabled || d.inFlight() || known && done.Version.Scheme == key.Version.Scheme {
 		return false
 	}
 	if key.NeverRotated {
 		return true
 	}
-	return !key.RotatedAt.IsZero() && info.Newest(uri).UpdatedAt.After(key.RotatedAt.Add(d.settings.Settle))
-}
-
-// pending reports whether the outcome of the work's PUT is still to be read; a hold in between does not settle it.
-func pending(w ledger.Work) bool {
-	return w.State == ledger.Requested || w.State == ledger.Held && w.Request != nil && w.Failed+w.Lost == 0 &&
-		(w.Request.Answer == nil || w.Request.Answer.Outcome != cmek.Refused)
+	if key.RotatedAt.IsZero() {
+		return false
+	}
+	// Both times are by the vendors' clocks. updated_at may be the end of an operation that began before the rotation.
+	if info.Newest(uri).UpdatedAt.After(key.RotatedAt.Add(d.settings.settle(key) + longestOperation)) {
+		return true
+	}
+	// The PUT's time is by ours.
+	return known && done.Followed && done.Sent.After(key.RotatedAt.Add(d.settings.settle(key)+clockOffset))
 }
 
 func (d decision) optedOut() bool { return d.Cluster.Labels["keyturn"] == "off" }
 
-// inFlight reports whether a request to the cluster is open, for whatever region: an operation may be running, and its
-// traces could not be told from those of a second one.
+func (d decision) unshown(region string) bool { return slices.Contains(d.Unshown, region) }
+
+// inFlight reports whether a request to the cluster is open or about to leave, for whatever region: an operation may be
+// running, and its traces could not be told from those of a second one.
 func (d decision) inFlight() bool {
-	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool { return w.State == ledger.Requested })
+	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool {
+		return w.State == ledger.Requested || claimed(w, d.now) && !w.Claim.Intent.Equal(d.Claimed)
+	})
 }
 
-// unfinished returns a status, at any level, that tells of an operation under way or that we do not know; "" if there is
+// claimed reports whether a worker may be about to send a PUT for the work.
+func claimed(w ledger.Work, now time.Time) bool {
+	return w.Claim != nil && now.Before(w.Claim.Intent.Add(answerWithin))
+}
+
+// unfinished returns a status, at any level, that shows an operation in progress or that we do not know; "" if there is
 // none. Then nothing should be sent to the cluster.
 func (d decision) unfinished() cmek.Status {
 	busy := func(s cmek.Status) bool { return s.InProgress() || (s != "" && !s.Known()) }
@@ -332,12 +440,17 @@ func (d decision) unfinished() cmek.Status {
 	return ""
 }
 
-// told quotes Cockroach Labs' message about the key, if there is one.
-func told(info cmek.RegionInfo, uri cmek.KeyURI) string {
+// quoted is Cockroach Labs' message about the key, if there is one.
+func quoted(info cmek.RegionInfo, uri cmek.KeyURI) string {
 	if m := info.Newest(uri).UserMessage; m != "" {
 		return fmt.Sprintf(": %q", m)
 	}
 	return ""
+}
+
+// unreadable makes the work wait because what decides about it could not be read.
+func unreadable(format string, args ...any) Verdict {
+	return Verdict{detained: true, unread: true}.because(Wait, format, args...)
 }
 
 func (v Verdict) because(act Act, format string, args ...any) Verdict {
@@ -350,9 +463,10 @@ func (v Verdict) until(t time.Time) Verdict {
 	return v
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return b
+	return a
 }

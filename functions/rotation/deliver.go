@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// deliver archives and tells what is in the cluster's outbox, then takes it out. Whatever fails stays in and is tried again.
+// deliver archives and sends what is in the cluster's outbox, then takes it out. Whatever fails stays in and is tried again.
 func (w *worker) deliver(ctx context.Context, c *ledger.Cluster) error {
 	if c == nil || len(c.Messages) == 0 {
 		return nil
@@ -24,6 +26,34 @@ func (w *worker) deliver(ctx context.Context, c *ledger.Cluster) error {
 		return nil
 	})
 	return errors.Join(problems, err)
+}
+
+// reportKeys compares what was read of keys with the open incidents about keys. One cause is one alert, naming all clusters: a
+// key that cannot be used, or an account whose keys cannot be read.
+func (w *worker) reportKeys(ctx context.Context) error {
+	now := time.Now()
+	read := w.keys.take()
+	if w.lease == nil || len(read) == 0 {
+		return nil
+	}
+	before := maps.Clone(w.lease.KeyTroubles)
+	w.lease.KeyTroubles = troubles(w.lease.KeyTroubles, read, now)
+	open := slices.ContainsFunc(w.lease.Alarms, func(a ledger.Alarm) bool { return aboutKeys(a.Key) })
+	if len(w.lease.KeyTroubles) == 0 && !open || sameTroubles(before, w.lease.KeyTroubles) {
+		return nil
+	}
+	conditions, err := keyConditions(w.lease.KeyTroubles, func(uri cmek.KeyURI) ([]*ledger.Cluster, error) { return w.Ledger.ByKey(ctx, uri) })
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return !aboutKeys(key) }, now, &w.lease.Outbox)
+	return errors.Join(err, w.saveAndDeliver(ctx))
+}
+
+// saveAndDeliver saves the worker's record, then sends its messages. What is not on record is not sent: it would be reported
+// again as something new.
+func (w *worker) saveAndDeliver(ctx context.Context) error {
+	if err := w.saveLease(ctx); err != nil {
+		return err
+	}
+	return w.deliverOwn(ctx)
 }
 
 // deliverOwn does the same for the worker's own messages.
@@ -41,12 +71,15 @@ func (w *worker) deliverOwn(ctx context.Context) error {
 
 func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (delivered map[string]bool, err error) {
 	delivered = map[string]bool{}
+	waiting := map[string]bool{} // incidents whose earlier message could not be sent: an end must not come before its beginning
 	var problems []error
 	for _, m := range messages {
 		var err error
 		switch {
-		case m.Alert != nil && w.toldByAlerting(ctx, *m.Alert):
-			w.Log.Info("told by alerting", "alert", m.ID)
+		case m.Alert != nil && waiting[m.Alert.DedupKey]:
+			continue
+		case m.Alert != nil && w.reportedByAlerting(ctx, *m.Alert):
+			w.Log.Info("reported by alerting", "alert", m.ID)
 		case m.Alert != nil:
 			err = w.Notifier.Notify(ctx, *m.Alert)
 		case m.Evidence != nil:
@@ -54,6 +87,9 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("deliver %s: %w: %w", m.ID, errUndelivered, err))
+			if m.Alert != nil {
+				waiting[m.Alert.DedupKey] = true
+			}
 			continue
 		}
 		delivered[m.ID] = true
@@ -61,10 +97,10 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 	return delivered, errors.Join(problems...)
 }
 
-// toldByAlerting reports whether alerting, which heard of it from an event, has an incident for the key that a sweep found
-// unusable: nobody is woken twice for one key. Its end is alerting's to tell, too. If that cannot be known, telling twice is
-// better than never.
-func (w *worker) toldByAlerting(ctx context.Context, alert cmek.Alert) bool {
+// reportedByAlerting reports whether alerting, which learned of it from an event, has an incident for the key that a sweep found
+// unusable: nobody is paged twice for one key. Its end is alerting's to report, too. If that cannot be known, a repeated alert is
+// better than none.
+func (w *worker) reportedByAlerting(ctx context.Context, alert cmek.Alert) bool {
 	if alert.Change != changeKeyUnusable {
 		return false
 	}
@@ -75,11 +111,11 @@ func (w *worker) toldByAlerting(ctx context.Context, alert cmek.Alert) bool {
 	return incident.Open() || alert.Resolved && time.Since(incident.Closed) < overdueAfter
 }
 
-// errUndelivered marks what could not be told or archived; it says nothing about the cluster.
+// errUndelivered marks what could not be sent or archived; it says nothing about the cluster.
 var errUndelivered = errors.New("not delivered")
 
-// unreadable tells that a cluster could not be read several times in a row. The next look that succeeds ends it.
-func unreadable(item *ledger.Cluster, cause error, now time.Time) {
+// reportUnreadable reports that a cluster could not be read several times in a row. The next poll that succeeds ends it.
+func reportUnreadable(item *ledger.Cluster, cause error, now time.Time) {
 	alert := cmek.Alert{
 		DedupKey: "cluster-unreadable/" + item.ID, Audience: cmek.Operations, Severity: cmek.High, Change: changeClusterUnreadable,
 		Summary:     fmt.Sprintf("keyturn cannot read cluster %s: %v", item.Cluster.Name, cause),
@@ -94,9 +130,9 @@ func unreadable(item *ledger.Cluster, cause error, now time.Time) {
 func sweepIncomplete(s ledger.Sweep, cause error) cmek.Alert {
 	alert := cmek.Alert{
 		DedupKey: "sweep-incomplete", Audience: cmek.Operations, Severity: cmek.High, Change: changeSweepIncomplete,
-		Summary:     fmt.Sprintf("keyturn could not read %d of %d clusters or their keys", s.Failed, s.Clusters),
-		Consequence: "Rotations that no event told of are not found for these, and keyturn cannot say of any key that nobody needs it.",
-		WayBack:     []string{"Look at the function's log for the clusters and reasons; most often a role or a permission is missing."},
+		Summary:     fmt.Sprintf("keyturn could not read %d of %d clusters or their keys", s.Failed-s.Unread, s.Clusters),
+		Consequence: "Rotations that no event announced are not found for these, and keyturn cannot say of any key that nobody needs it.",
+		WayBack:     []string{"Read the function's log for the clusters and reasons; most often a role or a permission is missing."},
 	}
 	if cause != nil {
 		alert.Summary = fmt.Sprintf("keyturn could not list the clusters: %v", cause)
@@ -109,7 +145,7 @@ func apiKeyRefused(cause error) cmek.Alert {
 	return cmek.Alert{
 		DedupKey: "api-key-refused", Audience: cmek.Operations, Severity: cmek.Critical, Change: changeAPIKeyRefused,
 		Summary:     fmt.Sprintf("The Cloud API refuses keyturn's API key: %v", cause),
-		Consequence: "No rotation is followed and no cluster is read until this is mended. Nothing is lost meanwhile.",
+		Consequence: "No rotation is followed and no cluster is read until this is fixed. Nothing is lost meanwhile.",
 		WayBack:     []string{"Check that the API key exists and that its service account has Cluster Operator; store a new key in the secret. keyturn reads it again by itself."},
 	}
 }

@@ -62,13 +62,3 @@ func file(item *ledger.Cluster, w ledger.Work, d ledger.Done, previous ledger.Do
 	item.Chain.Count, item.Chain.Last = record.Number, hex.EncodeToString(sum[:])
 	item.File(fmt.Sprintf("evidence/%s/%s-%06d-%s.json", item.ID, item.Chain.Start.Format("20060102T150405Z"), record.Number, w.Region), data)
 }
-
-// fingerprint is a hash of the inventory, to tell whether a read showed anything new.
-func fingerprint(item *ledger.Cluster) (string, error) {
-	data, err := json.Marshal(struct {
-		Cluster cmek.Cluster
-		CMEK    cmek.ClusterInfo
-	}{item.Cluster, item.CMEK})
-	sum := sha256.Sum256(data)
-	return string(sum[:]), err
-}

@@ -22,11 +22,11 @@ func records(item *ledger.Cluster) (names []string, data [][]byte) {
 	return names, data
 }
 
-func TestEvidenceTellsTheWholeFollowThrough(t *testing.T) {
-	w := newWorld(accepted, updated(after), sighting(ledger.Sighting{Region: cmek.Rotating, Key: cmek.Enabled}),
+func TestEvidence_recordsTheWholeFollowThrough(t *testing.T) {
+	w := newWorld(accepted, movedAt, confirmed, sighting(ledger.Sighting{Region: cmek.Rotating, Key: cmek.Enabled}),
 		work(func(w *ledger.Work) { w.RotatedAt = ago(61 * time.Minute) }))
 	work := w.item.Work[0]
-	names, data := records(w.apply().item)
+	names, data := records(w.transition().item)
 	if want := []string{"evidence/c-1/20261120T120000Z-000001-us-east-1.json"}; !reflect.DeepEqual(names, want) {
 		t.Fatalf("the archive gets %q, want %q", names, want)
 	}
@@ -34,19 +34,21 @@ func TestEvidenceTellsTheWholeFollowThrough(t *testing.T) {
 	if err := json.Unmarshal(data[0], &got); err != nil {
 		t.Fatalf("the record is not JSON: %v\n%s", err, data[0])
 	}
-	request := sighted(*work.Request, ledger.Sighting{At: noon, Region: cmek.Enabled, Key: cmek.Enabled, UpdatedAt: after})
+	request := *work.Request
+	request.Timeline = sighted(request.Timeline, ledger.Sighting{At: noon, Region: cmek.Enabled, Key: cmek.Enabled, UpdatedAt: after})
+	request.Evidence = ledger.Evidence{Kind: evidenceMoved, At: noon}
 	want := Evidence{
 		Schema: EvidenceSchema, Number: 1, ClusterID: "c-1", ClusterName: "orders", Region: east, Key: eastKey,
 		Version: v2, PreviousVersion: v1, RotatedAt: work.RotatedAt, Trigger: work.Trigger, OpenedAt: work.Since,
-		Request: request, DoneAt: noon, Finding: "updated_at moved",
+		Request: &request, DoneAt: noon, Finding: "updated_at moved",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the record reads\n%s\nwant the content of %+v", data[0], want)
 	}
 }
 
-func TestEvidenceKnowsNoPreviousVersionOfAnotherKey(t *testing.T) {
-	_, data := records(newWorld(accepted, updated(after), doneWith(newKey, v1)).apply().item)
+func TestEvidence_noPreviousVersionOfAnotherKey(t *testing.T) {
+	_, data := records(newWorld(accepted, movedAt, confirmed, doneWith(newKey, v1)).transition().item)
 	var got Evidence
 	if err := json.Unmarshal(data[0], &got); err != nil {
 		t.Fatalf("decode record: %v", err)
@@ -56,18 +58,18 @@ func TestEvidenceKnowsNoPreviousVersionOfAnotherKey(t *testing.T) {
 	}
 }
 
-func TestEvidenceRecordsOfAClusterFormAChain(t *testing.T) {
-	w := newWorld(accepted, updated(after), alsoWest(westKey))
+func TestEvidence_recordsFormAChain(t *testing.T) {
+	w := newWorld(accepted, movedAt, confirmed, alsoWest(westKey))
 	second := w.item.Work[0]
 	second.Region, second.Key = west, westKey
 	w.item.Work = append(w.item.Work, second)
 	w.facts.CMEK.RegionInfos[1].KeyInfos[0].UpdatedAt = after
-	item := w.apply().item
+	item := w.transition().item
 
-	third := newWorld(accepted, updated(after))
+	third := newWorld(accepted, movedAt, confirmed)
 	third.item.Chain = item.Chain
 	third.item.Messages = item.Messages
-	item = third.apply().item
+	item = third.transition().item
 
 	_, data := records(item)
 	if len(data) != 3 || item.Chain.Count != 3 {
@@ -90,9 +92,9 @@ func TestEvidenceRecordsOfAClusterFormAChain(t *testing.T) {
 	}
 }
 
-func TestEvidenceAndAlertsAreTheSameBytesWhenApplyIsRepeated(t *testing.T) {
+func TestEvidence_isTheSameBytesAfterAConflict(t *testing.T) {
 	outbox := func() string {
-		data, err := json.Marshal(newWorld(accepted, updated(after)).apply().item.Outbox)
+		data, err := json.Marshal(newWorld(accepted, movedAt, confirmed).transition().item.Outbox)
 		if err != nil {
 			t.Fatalf("encode outbox: %v", err)
 		}
@@ -103,14 +105,15 @@ func TestEvidenceAndAlertsAreTheSameBytesWhenApplyIsRepeated(t *testing.T) {
 	}
 }
 
-func TestEvidenceIsFiledForOurOwnPutsOnly(t *testing.T) {
+func TestEvidence_isFiledForOurOwnPUTsOnly(t *testing.T) {
 	for sentence, changes := range map[string][]given{
-		"an adopted region": {neverDone, updated(after)},
+		"an adopted region": {neverDone, rotated(5 * time.Hour), movedAt},
 		"dropped work":      {due, usingKey(newKey)},
-		"a failed PUT":      {accepted, regionStatus(cmek.RotateFailed)},
+		"a failed PUT":      {accepted, failedBefore, regionStatus(cmek.RotateFailed)},
+		"a PUT read once":   {accepted, movedAt},
 		"a PUT in progress": {accepted, regionStatus(cmek.Rotating)},
 	} {
-		if names, _ := records(newWorld(changes...).apply().item); len(names) > 0 {
+		if names, _ := records(newWorld(changes...).transition().item); len(names) > 0 {
 			t.Errorf("%s filed %q, want no record", sentence, names)
 		}
 	}

@@ -58,9 +58,9 @@ func TestTheEndOfASweepTellsTheAgeOfTheOldestOpenWork(t *testing.T) {
 		want  time.Duration
 	}{
 		{"nothing is open", nil, "", 0},
-		{"work is due at one cluster", map[int]time.Duration{3: 10 * time.Minute}, ledger.Due, 10 * time.Minute},
+		{"work is due at one cluster", map[int]time.Duration{3: 5 * time.Minute}, ledger.Due, 5 * time.Minute},
 		{"work is requested at several", map[int]time.Duration{0: 5 * time.Minute, 2: 30 * time.Minute, 4: 20 * time.Minute}, ledger.Requested, 30 * time.Minute},
-		{"work is held at the first", map[int]time.Duration{0: 40 * time.Minute, 4: time.Minute}, ledger.Held, 40 * time.Minute},
+		{"work is held at the first", map[int]time.Duration{0: 40 * time.Minute, 4: time.Minute}, ledger.Blocked, 40 * time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			seed := sharedKey(5)
@@ -74,7 +74,7 @@ func TestTheEndOfASweepTellsTheAgeOfTheOldestOpenWork(t *testing.T) {
 			tick(t, f)
 			time.Sleep(time.Hour)
 			began := time.Now()
-			if row.state == ledger.Held {
+			if row.state == ledger.Blocked {
 				f.KMS = disabled{f.KMS, seed.Clusters[0].Regions[0].Key}
 			}
 			for i, ago := range row.open {
@@ -128,7 +128,7 @@ func TestTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
 		f.Cloud = cloud
 		time.Sleep(time.Hour)
 		f.KMS = disabled{f.KMS, seed.Clusters[0].Regions[0].Key}
-		opened(t, f, list[0].ID, ledger.Held, time.Now().Add(-3*time.Hour))
+		opened(t, f, list[0].ID, ledger.Blocked, time.Now().Add(-3*time.Hour))
 		log.Reset()
 		tick(t, f)
 		if w, err := f.Ledger.Worker(t.Context()); err != nil || !w.Sweep.Running() || w.Sweep.OldestOpen.IsZero() || len(sweeps(t, &log)) != 0 {
@@ -172,7 +172,7 @@ func TestAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
 		f.Log = slog.New(slog.NewJSONHandler(&log, nil))
 		tick(t, f)
 		f.KMS = disabled{f.KMS, seed.Clusters[0].Regions[0].Key}
-		opened(t, f, seed.Clusters[0].ID, ledger.Held, time.Now().Add(-3*time.Hour))
+		opened(t, f, seed.Clusters[0].ID, ledger.Blocked, time.Now().Add(-3*time.Hour))
 		time.Sleep(time.Hour)
 		tick(t, f)
 

@@ -46,7 +46,7 @@ func (w *worker) notePolicy(ctx context.Context, name string, read func() (strin
 	}
 	document, err := read()
 	if err != nil {
-		w.Log.Debug("policy not read", "name", name, "err", err)
+		w.Log.Debug("policy not read", "name", name, "error", err)
 		return nil
 	}
 	if last == document {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,148 +13,179 @@ import (
 )
 
 // read reads what a decision about the cluster's open work needs, and no more: the keys of work that was not sent, the CMEK
-// if a request is open, everything if nothing is open and no sweep has seen the cluster for a day.
-func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Facts, error) {
-	f := Facts{Cluster: c.Cluster, CMEK: c.CMEK}
+// if a request is open, everything if nothing is open and no sweep has read the cluster for a day.
+func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
+	r := Reads{At: time.Now(), UpdatedAtMoves: w.lease.UpdatedAtMoves}
 	var err error
-	if f.Paused, err = w.Ledger.Paused(ctx); err != nil {
-		return f, err
+	if r.Paused, err = w.Ledger.Paused(ctx); err != nil {
+		return r, err
 	}
-	now := time.Now()
-	needCMEK := len(c.Work) == 0
+	needCluster, needCMEK := needed(c, r.UpdatedAtMoves, r.At, w.Settings)
+	if needCMEK {
+		if err := w.readCMEK(ctx, c, &r); err != nil {
+			return r, err
+		}
+	}
+	if r.Cluster == nil && !r.Hidden && needCluster {
+		if err := w.readCluster(ctx, c.ID, &r); err != nil {
+			return r, err
+		}
+	}
+	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
+		return r, err
+	}
+	return r, w.readKeys(ctx, c, c.Work, &r)
+}
+
+// needed reports whether a poll must read the cluster and its CMEK.
+func needed(c *ledger.Cluster, moves bool, now time.Time, s Settings) (needCluster, needCMEK bool) {
+	all := len(c.Work) == 0 || !c.Unread.IsZero() || len(c.Absent) > 0
+	needCMEK = all || !c.Older.IsZero()
 	for _, work := range c.Work {
 		info, ok := c.CMEK.Region(work.Region)
 		_, distinct := info.Current()
 		unclear := !ok || distinct != 1 || info.Status != cmek.Enabled || c.CMEK.Status.HandsOff()
-		answered := work.State == ledger.Requested && (work.Request.Answer != nil || !now.Before(work.Request.Intent.Add(answerWithin)))
-		needCMEK = needCMEK || answered || (work.State != ledger.Requested && unclear)
+		answered := work.State == ledger.Requested && (work.Request.Answer != nil || !now.Before(work.Request.LeftAt().Add(answerWithin)))
+		needCMEK = needCMEK || answered || work.State == ledger.Blocked || work.State == ledger.Due && unclear
 	}
-	if needCMEK {
-		if f, err = w.readCMEK(ctx, c.ID, f); err != nil {
-			return f, err
+	return all || needsCluster(c, moves, now, s), needCMEK
+}
+
+// readAgain reads cluster, CMEK and keys once more, right before a PUT. A busy cluster settles the matter with one GET.
+func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec) (Reads, error) {
+	r := Reads{At: time.Now(), UpdatedAtMoves: w.lease.UpdatedAtMoves, Keys: map[cmek.KeyURI]KeyFact{}}
+	c, err := w.Ledger.Cluster(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	if err := w.readCluster(ctx, id, &r); err != nil {
+		return r, err
+	}
+	if r.free() {
+		if err := w.readCMEK(ctx, c, &r); err != nil {
+			return r, err
 		}
 	}
-	if err := w.readKeys(ctx, c, c.Work, &f); err != nil {
-		return f, err
+	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
+		return r, err
 	}
-	if !f.ClusterRead && !f.Gone && (len(c.Work) == 0 || Decide(f, c, now, w.Settings).WantCluster) {
-		return w.readCluster(ctx, c.ID, f)
+	for _, spec := range put {
+		if _, ok := r.Keys[spec.KeySpec.URI]; !ok {
+			r.Keys[spec.KeySpec.URI] = w.keys.recheck(ctx, spec.KeySpec.URI)
+		}
 	}
-	return f, nil
+	if err := ctx.Err(); err != nil {
+		return r, fmt.Errorf("read keys: %w", err)
+	}
+	r.Paused, err = w.Ledger.Paused(ctx)
+	return r, err
 }
 
-// readAgain reads cluster and CMEK afresh, right before a PUT. A busy cluster settles the matter with one GET.
-func (w *worker) readAgain(ctx context.Context, id string, f Facts) (Facts, error) {
-	f, err := w.readCluster(ctx, id, f)
-	if err != nil || f.Gone || f.Cluster.Busy() != "" {
-		return f, err
-	}
-	if f, err = w.readCMEK(ctx, id, f); err != nil {
-		return f, err
-	}
-	f.Paused, err = w.Ledger.Paused(ctx)
-	return f, err
+// free reports whether the cluster, as read, may be sent a PUT.
+func (r Reads) free() bool {
+	return r.Cluster != nil && r.Cluster.State != cmek.StateDeleted && r.Cluster.Busy() == ""
 }
 
-func (w *worker) readCluster(ctx context.Context, id string, f Facts) (Facts, error) {
+func (w *worker) readCluster(ctx context.Context, id string, r *Reads) error {
 	cluster, err := w.Cloud.Cluster(ctx, id)
 	switch {
 	case errors.Is(err, cmek.ErrNotFound):
-		f.Gone = true
+		r.Hidden = true
 	case err != nil:
-		return f, err
+		return err
 	default:
-		f.Cluster, f.ClusterRead = cluster, true
-		f.Gone = cluster.State == cmek.StateDeleted
+		r.Cluster = &cluster
 	}
-	return f, nil
+	return nil
 }
 
-// readCMEK reads the CMEK. "Not found" may mean that there is no CMEK or no cluster; only the cluster tells.
-func (w *worker) readCMEK(ctx context.Context, id string, f Facts) (Facts, error) {
-	info, err := w.Cloud.CMEK(ctx, id)
-	switch {
-	case errors.Is(err, cmek.ErrNotFound):
-		f.CMEK, f.CMEKRead = cmek.ClusterInfo{}, true
-		if !f.ClusterRead {
-			return w.readCluster(ctx, id, f)
-		}
-	case err != nil:
-		return f, err
-	default:
-		f.CMEK, f.CMEKRead = info, true
+// readCMEK reads the CMEK. "Not found" may mean that there is no CMEK or no cluster, and a region that is not shown may be gone;
+// only the cluster tells.
+func (w *worker) readCMEK(ctx context.Context, c *ledger.Cluster, r *Reads) error {
+	info, err := w.Cloud.CMEK(ctx, c.ID)
+	if err != nil && !errors.Is(err, cmek.ErrNotFound) {
+		return err
 	}
-	return f, nil
+	r.CMEK = &info
+	less := slices.ContainsFunc(c.CMEK.RegionInfos, func(known cmek.RegionInfo) bool {
+		_, shown := info.Region(known.Region)
+		return !shown
+	})
+	if (err != nil || less) && r.Cluster == nil {
+		return w.readCluster(ctx, c.ID, r)
+	}
+	return nil
 }
 
 // readKeys reads the keys of the regions that have unsent work of the cluster's; without work, those of all regions.
-func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, works []ledger.Work, f *Facts) error {
+func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, works []ledger.Work, r *Reads) error {
+	r.Keys = map[cmek.KeyURI]KeyFact{}
+	for _, k := range keysNeeded(c, works, r.CMEK, w.follows) {
+		if _, read := r.Keys[k.uri]; read {
+			continue
+		}
+		fact := w.keys.get(ctx, k.uri, versionDone(c, k.region, k.uri))
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("read key %s: %w", k.uri, err)
+		}
+		r.Keys[k.uri] = fact
+	}
+	return nil
+}
+
+// regionKey is a key of a region.
+type regionKey struct {
+	region string
+	uri    cmek.KeyURI
+}
+
+// keysNeeded lists the keys that a decision about the works needs, in the API's order, so that a run can be repeated. read is the
+// CMEK as read, nil if it was not.
+func keysNeeded(c *ledger.Cluster, works []ledger.Work, read *cmek.ClusterInfo, follows func(cmek.KeyType) bool) (keys []regionKey) {
+	// Of the inventory, too: it decides if the read is older.
+	shown := c.CMEK.RegionInfos
+	if read != nil {
+		shown = append(slices.Clone(read.RegionInfos), shown...)
+	}
 	wanted := map[string]bool{}
 	for _, work := range works {
 		wanted[work.Region] = wanted[work.Region] || work.State != ledger.Requested
 	}
-	f.Keys = map[cmek.KeyURI]KeyFact{}
-	for _, info := range f.CMEK.RegionInfos {
+	for _, info := range shown {
 		if len(works) > 0 && !wanted[info.Region] {
 			continue
 		}
 		uris := map[cmek.KeyURI]bool{}
 		if spec, n := info.Current(); n == 1 {
-			uris[spec.Spec.URI] = followable(spec.Spec)
+			uris[spec.Spec.URI] = follows(spec.Spec.Type)
 		}
-		for _, work := range works { // after a failed rotation of our own no key may read ENABLED
-			if spec := info.Newest(work.Key).Spec; work.Region == info.Region && (work.Failed > 0 || work.Released) && spec.URI != "" {
-				uris[spec.URI] = followable(spec)
-			}
+		if spec := failedSpec(c, info); info.Status.Failed() && spec.URI != "" {
+			uris[spec.URI] = follows(spec.Type)
 		}
-		for _, k := range info.KeyInfos { // in the API's order, so that a run can be repeated
-			if !uris[k.Spec.URI] {
-				continue
+		for _, k := range info.KeyInfos {
+			if uris[k.Spec.URI] {
+				keys = append(keys, regionKey{info.Region, k.Spec.URI})
 			}
-			fact := w.keys.read(ctx, w.KMS, k.Spec.URI, versionDone(c, f.CMEK, k.Spec.URI), w.Log)
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("read key %s: %w", k.Spec.URI, err)
-			}
-			f.Keys[k.Spec.URI] = fact
 		}
 	}
-	return nil
+	return keys
 }
 
 // versionDone is the version of the key that is done in every region of the cluster that uses it. It is zero if there is none,
 // and if any work is open at the cluster: then it matters when the key was rotated.
-func versionDone(c *ledger.Cluster, info cmek.ClusterInfo, uri cmek.KeyURI) (version cmek.KeyVersion) {
-	if len(c.Work) > 0 {
+func versionDone(c *ledger.Cluster, region string, uri cmek.KeyURI) cmek.KeyVersion {
+	done, ok := c.DoneIn(region)
+	if len(c.Work) > 0 || !ok || !done.Key.SameKey(uri) {
 		return cmek.KeyVersion{}
 	}
-	for _, region := range info.RegionInfos {
-		if spec, n := region.Current(); n != 1 || spec.Spec.URI != uri {
-			continue
+	for _, other := range c.CMEK.RegionInfos {
+		if spec, n := other.Current(); n == 1 && spec.Spec.URI == uri {
+			if also, ok := c.DoneIn(other.Region); !ok || also.Version != done.Version {
+				return cmek.KeyVersion{}
+			}
 		}
-		done, ok := c.DoneIn(region.Region)
-		if !ok || !done.Key.SameKey(uri) || !version.IsZero() && done.Version != version {
-			return cmek.KeyVersion{}
-		}
-		version = done.Version
 	}
-	return version
-}
-
-func followable(spec cmek.KeySpec) bool {
-	return spec.Type == cmek.AWSKMS || spec.Type == cmek.GCPCloudKMS
-}
-
-// keyCache reads each key once in a tick, however many clusters and goroutines ask, or once for each version that they have
-// done. It is bounded, so that a sweep's memory does not grow with the fleet.
-type keyCache struct {
-	mu      sync.Mutex
-	entries map[keyAsked]*keyEntry
-}
-
-// keyAsked is a key, and the version that who asks for it has done; zero for none.
-type keyAsked struct {
-	uri  cmek.KeyURI
-	done cmek.KeyVersion
+	return done.Version
 }
 
 // onceEach tells the first mention of a name in a tick from later ones. It is bounded like keyCache.
@@ -172,47 +203,4 @@ func (o *onceEach) first(name string) bool {
 	first := !o.seen[name]
 	o.seen[name] = true
 	return first
-}
-
-// keyEntry's fact may be used once read is closed.
-type keyEntry struct {
-	read chan struct{}
-	fact KeyFact
-}
-
-const keysCached = 1024
-
-// read reads a key for a cluster that has the version done: all that there is to know of it, or, if that is its version still,
-// no more than that.
-func (k *keyCache) read(ctx context.Context, kms cmek.KMS, uri cmek.KeyURI, done cmek.KeyVersion, log *slog.Logger) KeyFact {
-	asked := keyAsked{uri, done}
-	k.mu.Lock()
-	if k.entries == nil || len(k.entries) >= keysCached {
-		k.entries = map[keyAsked]*keyEntry{}
-	}
-	entry, ok := k.entries[asked]
-	if !ok {
-		entry = &keyEntry{read: make(chan struct{})}
-		k.entries[asked] = entry
-	}
-	k.mu.Unlock()
-	if ok {
-		<-entry.read
-		return entry.fact
-	}
-	defer close(entry.read)
-	if done.IsZero() {
-		entry.fact.Key, entry.fact.Err = kms.Key(ctx, uri)
-	} else {
-		// In an idle fleet most keys are as they were. To read their rotations, too, would triple the calls.
-		entry.fact.Key, entry.fact.Err = kms.Describe(ctx, uri)
-		if entry.fact.Err == nil && entry.fact.Key.Version != done {
-			entry.fact = k.read(ctx, kms, uri, cmek.KeyVersion{}, log)
-			return entry.fact
-		}
-	}
-	if err := entry.fact.Err; err != nil {
-		log.Warn("key not read", "key", uri, "err", err)
-	}
-	return entry.fact
 }

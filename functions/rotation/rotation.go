@@ -1,8 +1,8 @@
 // Package rotation follows KMS rotations through: when the key that wraps a cluster's store keys gets a new version, it sees
 // to it that every store key is re-encrypted under that version, once, and keeps the proof.
 //
-// Events open work in the ledger; the tick does it, and finds what events missed. Decide is pure, apply carries a decision
-// out on the ledger item, and this file and its neighbors read, swap and send.
+// Events open work in the ledger; the tick does it, and finds what events missed. absorb makes facts of reads, Decide decides,
+// transition carries the decision out on the ledger item: all three are pure. worker.go and its neighbors read, swap and send.
 package rotation
 
 import (
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,13 @@ var Subscribes = []cmek.Change{cmek.Rotated}
 // Function is follow-through with everything it needs. Its methods may be called concurrently, also from several processes
 // on one ledger.
 type Function struct {
-	Cloud   cmek.Cloud
-	KMS     cmek.KMS
-	Ledger  *ledger.Ledger
-	Archive cmek.Archive
+	Cloud cmek.Cloud
+	// KMS reads keys of the types in KeyTypes, by default AWS KMS keys. Clusters whose keys are of other types belong to another
+	// installation.
+	KMS      cmek.KMS
+	KeyTypes []cmek.KeyType
+	Ledger   *ledger.Ledger
+	Archive  cmek.Archive
 	// Policies is nil if policies are not to be kept.
 	Policies cmek.Policies
 	Notifier cmek.Notifier
@@ -54,7 +58,7 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	for _, c := range clusters {
 		var regions []string
 		_, err := f.Ledger.UpdateCluster(ctx, c.ID, func(item *ledger.Cluster) error {
-			if regions = open(item, e, time.Now(), f.Settings.Settle); len(regions) == 0 {
+			if regions = open(item, e, time.Now(), f.Settings.settle(cmek.Key{})); len(regions) == 0 {
 				return ledger.ErrUnchanged
 			}
 			return nil
@@ -72,7 +76,7 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 }
 
 // Tick does what is due until shortly before ctx's deadline (or for 55 s if there is none) and returns. With nothing due it
-// costs one ledger query. If another worker is at it, Tick returns at once.
+// costs one ledger query. If another worker holds the lease, Tick returns at once.
 //
 // The error joins what went wrong; everything open stays open, so the next tick is the retry.
 func (f *Function) Tick(ctx context.Context) error {
@@ -95,13 +99,13 @@ func (f *Function) Tick(ctx context.Context) error {
 	}
 	lease, err := f.Ledger.Lease(ctx, f.Holder, now, until.Add(leaseMargin))
 	if errors.Is(err, ledger.ErrLeased) {
-		f.Log.Debug("another worker is at it")
+		f.Log.Debug("another worker holds the lease")
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("take the worker's lease: %w", err)
 	}
-	w := &worker{Function: f, lease: lease, until: until, fleets: map[string][]*ledger.Cluster{}, looks: map[string]int{}}
+	w := f.worker(lease, until)
 	return errors.Join(w.run(ctx), w.release(ctx))
 }
 
@@ -119,13 +123,71 @@ func (f *Function) begin(ctx context.Context, now time.Time) (created bool, err 
 	return created, err
 }
 
-// Release lets held work of a cluster try again. It returns the regions released.
-func (f *Function) Release(ctx context.Context, clusterID string) (regions []string, err error) {
+// follows reports whether this installation follows keys of the type.
+func (f *Function) follows(t cmek.KeyType) bool {
+	if len(f.KeyTypes) == 0 {
+		return t == cmek.AWSKMS
+	}
+	return slices.Contains(f.KeyTypes, t)
+}
+
+// Retry lets blocked, failed or refused work of a cluster try again. With done it also reopens work that is done, so that a PUT
+// is sent once more for the current key version. It returns the regions concerned.
+func (f *Function) Retry(ctx context.Context, clusterID string, done bool) (regions []string, err error) {
 	_, err = f.Ledger.UpdateCluster(ctx, clusterID, func(item *ledger.Cluster) error {
-		if regions = release(item, time.Now()); len(regions) == 0 {
+		if regions = retry(item, done, time.Now()); len(regions) == 0 {
 			return ledger.ErrUnchanged
 		}
 		return nil
 	})
 	return regions, err
+}
+
+// Skip lets the other clusters of a key go on although this cluster's re-encryption failed; its own work stays blocked. It
+// returns the regions whose failure is skipped.
+func (f *Function) Skip(ctx context.Context, clusterID string) (regions []string, err error) {
+	_, err = f.Ledger.UpdateCluster(ctx, clusterID, func(item *ledger.Cluster) error {
+		if regions = skip(item); len(regions) == 0 {
+			return ledger.ErrUnchanged
+		}
+		return nil
+	})
+	if err != nil || len(regions) == 0 {
+		return regions, err
+	}
+	return regions, f.wakeOthers(ctx, clusterID)
+}
+
+// wakeOthers makes the other clusters of the cluster's keys due, which may have waited for it.
+func (f *Function) wakeOthers(ctx context.Context, clusterID string) error {
+	c, err := f.Ledger.Cluster(ctx, clusterID)
+	problems := []error{err}
+	woken := map[string]bool{clusterID: true}
+	for _, info := range c.CMEK.RegionInfos {
+		for _, k := range info.KeyInfos {
+			others, err := f.Ledger.ByKey(ctx, k.Spec.URI)
+			problems = append(problems, err)
+			for _, other := range others {
+				if woken[other.ID] || len(other.Work) == 0 {
+					continue
+				}
+				woken[other.ID] = true
+				_, err := f.Ledger.UpdateCluster(ctx, other.ID, func(item *ledger.Cluster) error {
+					item.WaitUntil(time.Now())
+					return nil
+				})
+				problems = append(problems, err)
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Forget ends the record of a cluster that the Cloud API no longer shows: its open work is dropped with the reason, its keys no
+// longer count as in use, and operations are notified. A cluster that is still shown cannot be forgotten.
+func (f *Function) Forget(ctx context.Context, clusterID, by, reason string) error {
+	_, err := f.Ledger.UpdateCluster(ctx, clusterID, func(item *ledger.Cluster) error {
+		return forget(item, by, reason, time.Now())
+	})
+	return err
 }

@@ -25,7 +25,7 @@ func (w *worker) sweepDue(now time.Time) bool {
 func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s := &w.lease.Sweep
 	if !s.Running() {
-		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen}
+		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen, WasKnown: s.Known, Marks: s.Known < s.WasKnown}
 	}
 	clusters, next, err := w.Cloud.ClusterPage(ctx, s.Page)
 	if err != nil {
@@ -34,30 +34,36 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s.PageFailures = 0
 	todo := clusters[min(s.Skip, len(clusters)):]
 	v, err := w.visitAll(ctx, todo)
-	s.Clusters += v.visited
+	s.Clusters += v.visited - v.others
 	s.Failed += v.failed
+	s.Unread += v.unread
+	s.Others += v.others
+	s.Known += v.known
 	s.Skip += v.visited
-	s.OldestOpen = older(s.OldestOpen, v.oldestOpen)
+	s.OldestOpen = earlier(s.OldestOpen, v.oldestOpen)
 	if v.visited == len(todo) {
 		s.Page, s.Skip = next, 0
 		if next == "" {
 			s.Ended = time.Now()
 			s.WasOpen = s.OldestOpen
-			if s.Failed == 0 {
+			if s.Marks {
+				err = errors.Join(err, w.askForUnlisted(ctx, s.Began))
+			}
+			if s.Failed == s.Unread {
 				s.Complete = s.Ended
 			}
-			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
+			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "unread", s.Unread, "others", s.Others, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
 				"oldest_open_seconds", openSeconds(*s))
 		}
 	}
 	var conditions []cmek.Alert
-	if !s.Running() && s.Failed > 0 {
+	if !s.Running() && s.Failed > s.Unread {
 		conditions = append(conditions, sweepIncomplete(*s, nil))
 	}
-	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return s.Running() && key == "sweep-incomplete" },
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return s.Running() && key == "sweep-incomplete" || aboutKeys(key) },
 		time.Now(), &w.lease.Outbox)
-	saveErr := w.saveLease(ctx)
-	return saveErr == nil && v.visited > v.failed, errors.Join(err, saveErr, w.deliverOwn(ctx))
+	saveErr := w.saveAndDeliver(ctx)
+	return saveErr == nil && v.visited > v.failed, errors.Join(err, saveErr, w.reportKeys(ctx))
 }
 
 // pageFailed notes that the list of clusters could not be read.
@@ -68,8 +74,8 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 		// Not complete: the next walk begins at the first page.
 		s.Ended, s.Page, s.Skip, s.PageFailures = now, "", 0, 0
 		// What was open at the last look is open still, as far as anybody knows: its age must not go unsaid in an outage.
-		s.OldestOpen = older(s.OldestOpen, s.WasOpen)
-		w.Log.Warn("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "oldest_open_seconds", openSeconds(*s), "err", cause)
+		s.OldestOpen = earlier(s.OldestOpen, s.WasOpen)
+		w.Log.Warn("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "oldest_open_seconds", openSeconds(*s), "error", cause)
 	}
 	var conditions []cmek.Alert
 	switch {
@@ -79,15 +85,39 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 		conditions = append(conditions, sweepIncomplete(*s, cause))
 	}
 	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(string) bool { return true }, now, &w.lease.Outbox)
-	return errors.Join(fmt.Errorf("list clusters: %w", cause), w.saveLease(ctx), w.deliverOwn(ctx))
+	return errors.Join(fmt.Errorf("list clusters: %w", cause), w.saveAndDeliver(ctx))
 }
 
-// visits is what came of visiting clusters: how many, from the start of the list; how many of them failed; and when the oldest
-// work was opened that is still open at one of them, zero if none is.
-type visits struct {
-	visited, failed int
-	oldestOpen      time.Time
+// askForUnlisted makes those clusters due that the ledger knows and a walk that marks did not visit: each is then asked for by
+// itself.
+func (w *worker) askForUnlisted(ctx context.Context, began time.Time) error {
+	known, err := w.Ledger.Clusters(ctx)
+	problems := []error{err}
+	for _, c := range known {
+		if c.SeenAt.Before(began) && c.Unread.IsZero() && !c.SeenAt.IsZero() {
+			_, err := w.update(ctx, c.ID, func(item *ledger.Cluster) error {
+				item.WaitUntil(time.Now())
+				return nil
+			})
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
 }
+
+// visits is what came of visiting clusters: how many, from the start of the list; how many of them failed, and how many of those
+// because they show no CMEK any more; how many are another installation's, and how many the ledger knew; and when the oldest work was opened that is still open
+// at one of them, zero if none is.
+type visits struct {
+	visited, failed, unread, others, known int
+	oldestOpen                             time.Time
+}
+
+// errUnread and errOthers are why a visit found nothing to follow.
+var (
+	errUnread = errors.New("no CMEK is shown")
+	errOthers = errors.New("another installation's")
+)
 
 // visitAll visits clusters in order, Settings.Concurrency at a time, as long as there is time.
 func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visits, err error) {
@@ -106,10 +136,19 @@ func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visit
 		for c, ok := next(); ok; c, ok = next() {
 			item, err := w.visit(ctx, c)
 			mu.Lock()
-			for _, work := range item.Work {
-				v.oldestOpen = older(v.oldestOpen, work.Since)
+			if !item.SeenAt.IsZero() && !item.Gone {
+				v.known++
 			}
-			if err != nil {
+			for _, work := range item.Work {
+				v.oldestOpen = earlier(v.oldestOpen, work.Since)
+			}
+			switch {
+			case errors.Is(err, errOthers):
+				v.others++
+			case errors.Is(err, errUnread):
+				v.unread++
+				fallthrough
+			case err != nil:
 				v.failed++
 				problems = append(problems, fmt.Errorf("visit cluster %s: %w", c.ID, err))
 			}
@@ -128,14 +167,6 @@ func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visit
 	return v, errors.Join(problems...)
 }
 
-// older is the earlier of two times, of which zero is none.
-func older(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // openSeconds is the age of the oldest open work at the end of a walk; 0 if none is open.
 func openSeconds(s ledger.Sweep) int {
 	if s.OldestOpen.IsZero() {
@@ -144,36 +175,99 @@ func openSeconds(s ledger.Sweep) int {
 	return int(s.Ended.Sub(s.OldestOpen).Seconds())
 }
 
-// visit refreshes the inventory of one cluster and opens the work that no event told of. It sends nothing. The item returned is
+// visit refreshes the inventory of one cluster and opens the work that no event announced. It sends nothing. The item returned is
 // the one in the ledger as far as it is known, never nil.
 func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Cluster, error) {
-	if (cluster.Plan != "" && cluster.Plan != cmek.PlanAdvanced) || cluster.State == cmek.StateDeleted {
-		return &ledger.Cluster{}, nil
+	none := &ledger.Cluster{}
+	if cluster.Plan != "" && cluster.Plan != cmek.PlanAdvanced {
+		return none, nil
 	}
 	c, err := w.Ledger.Cluster(ctx, cluster.ID)
 	if err != nil {
-		return &ledger.Cluster{}, err
+		return none, err
 	}
-	f, err := w.readCMEK(ctx, cluster.ID, Facts{Cluster: cluster, ClusterRead: true})
-	if err != nil {
-		if c.SeenAt.IsZero() {
-			return c, err
+	known := !c.SeenAt.IsZero()
+	if cluster.State == cmek.StateDeleted && (!known || c.Gone) {
+		return none, nil
+	}
+	r := Reads{At: time.Now(), Cluster: &cluster, UpdatedAtMoves: w.lease.UpdatedAtMoves}
+	foreign := !w.owns(cluster, c.CMEK)
+	if !foreign && cluster.State != cmek.StateDeleted {
+		if err := w.readCMEK(ctx, c, &r); err != nil {
+			if !known {
+				return c, err
+			}
+			return c, w.failed(ctx, cluster.ID, err)
 		}
-		return c, w.failed(ctx, cluster.ID, err)
+		foreign = !w.owns(cluster, *r.CMEK)
+		if !known && !r.CMEK.HasKeys() {
+			return c, nil // without CMEK there is nothing to keep
+		}
 	}
-	if len(f.CMEK.RegionInfos) == 0 && c.SeenAt.IsZero() {
-		return c, nil // without CMEK there is nothing to keep
+	if foreign {
+		return none, errors.Join(errOthers, w.disown(ctx, c))
 	}
-	if err := w.readKeys(ctx, c, nil, &f); err != nil {
+	if err := w.readKeys(ctx, c, nil, &r); err != nil {
+		return c, err
+	}
+	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
 		return c, err
 	}
 	now := time.Now()
+	before := c.Work
 	swapped, err := w.update(ctx, cluster.ID, func(item *ledger.Cluster) error {
-		apply(item, f, Decide(f, item, now, w.Settings), now, w.Settings)
+		facts, plan := decide(item, r, time.Time{}, now, w.Settings)
+		if w.lease.Sweep.Marks && facts.CMEKRead {
+			item.SeenAt = now
+		}
+		w.learn(plan)
 		return nil
 	})
-	if err == nil {
-		c = swapped
+	if err != nil {
+		return c, err
 	}
-	return c, errors.Join(err, w.notePolicies(ctx, f.CMEK))
+	if movedOn(before, swapped) {
+		w.wake(ctx, before)
+	}
+	err = w.notePolicies(ctx, swapped.CMEK)
+	if !swapped.Unread.IsZero() {
+		err = errors.Join(err, fmt.Errorf("%w: %s", errUnread, swapped.Unread.Why))
+	}
+	return swapped, err
+}
+
+// owns reports whether the cluster's keys are of a type that this installation follows. A cluster that does not say is ours until
+// its CMEK shows that it is not.
+func (w *worker) owns(cluster cmek.Cluster, info cmek.ClusterInfo) bool {
+	types := map[string]cmek.KeyType{"AWS": cmek.AWSKMS, "GCP": cmek.GCPCloudKMS, "AZURE": cmek.AzureKeyVault}
+	if t, ok := types[cluster.CloudProvider]; ok {
+		return w.follows(t)
+	}
+	shown := false
+	for _, region := range info.RegionInfos {
+		for _, k := range region.KeyInfos {
+			if w.follows(k.Spec.Type) {
+				return true
+			}
+			shown = true
+		}
+	}
+	return !shown
+}
+
+// disown ends the record that an earlier release kept of another installation's cluster.
+func (w *worker) disown(ctx context.Context, c *ledger.Cluster) error {
+	if c.SeenAt.IsZero() || c.Gone {
+		return nil
+	}
+	now := time.Now()
+	_, err := w.update(ctx, c.ID, func(item *ledger.Cluster) error {
+		for _, work := range item.Work {
+			item.Dropped = dropped(item.Dropped, work, "the cluster belongs to another installation", now)
+		}
+		item.Work, item.Gone, item.NextLook = nil, true, time.Time{}
+		item.Alarms = transitions(item.Alarms, nil, never, now, &item.Outbox)
+		return nil
+	})
+	return err
 }

@@ -1,9 +1,11 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,21 +18,28 @@ type worker struct {
 	*Function
 	lease *ledger.Worker
 	until time.Time
-	keys  keyCache
+	keys  *keyCache
 	// noted holds the keys and roles whose policies were noted in this tick.
 	noted onceEach
 	// fleets holds the clusters of each key, by its canonical URI, kept up to date with our own swaps.
 	mu     sync.Mutex
-	fleets map[string][]*ledger.Cluster
-	// looks counts the looks at each cluster in this tick, so that none can hold up the others.
-	looks map[string]int
+	fleets Fleet
+	// polls counts the polls of each cluster in this tick, so that none can hold up the others; woken are the clusters that waited
+	// for one that has just moved on, in order.
+	polls map[string]int
+	woken []string
+}
+
+func (f *Function) worker(lease *ledger.Worker, until time.Time) *worker {
+	return &worker{Function: f, lease: lease, until: until, keys: &keyCache{kms: f.KMS, log: f.Log},
+		fleets: Fleet{}, polls: map[string]int{}}
 }
 
 const (
-	// batch is the number of due clusters taken up at a time; looksPerTick bounds the looks at one cluster.
+	// batch is the number of due clusters taken up at a time; pollsPerTick bounds the polls of one cluster.
 	batch        = 25
-	looksPerTick = 6
-	// outage is the number of looks that fail in a row before the tick leaves the rest for the next one.
+	pollsPerTick = 12
+	// outage is the number of polls that fail in a row before the tick leaves the rest for the next one.
 	outage = 3
 )
 
@@ -45,26 +54,34 @@ func (w *worker) run(ctx context.Context) error {
 			return errors.Join(append(problems, err)...)
 		}
 		undecodable = err
-		looked := false
+		polled := false
+		slices.SortStableFunc(agenda.Clusters, byRank)
+		taken := map[string]bool{} // of this batch: the rest of it is older than what a woken cluster has become
 		for _, c := range agenda.Clusters {
-			if !w.timeLeft(ctx) || failures >= outage {
-				break
-			}
-			if w.looks[c.ID]++; w.looks[c.ID] > looksPerTick {
+			if taken[c.ID] {
 				continue
 			}
-			looked = true
-			if err := w.look(ctx, c); err != nil {
-				problems = append(problems, err)
-				w.looks[c.ID] = looksPerTick
-				if !errors.Is(err, cmek.ErrDenied) && !errors.Is(err, errUndelivered) {
-					failures++ // the others say nothing about the next cluster
+			for c := c; c != nil; c = w.nextWoken(ctx) {
+				if !w.timeLeft(ctx) || failures >= outage {
+					break
 				}
-				continue
+				if w.polls[c.ID]++; w.polls[c.ID] > pollsPerTick {
+					continue
+				}
+				polled, taken[c.ID] = true, true
+				if err := w.poll(ctx, c); err != nil {
+					problems = append(problems, err)
+					w.polls[c.ID] = pollsPerTick
+					if !errors.Is(err, cmek.ErrDenied) && !errors.Is(err, errUndelivered) {
+						failures++ // the others say nothing about the next cluster
+					}
+					continue
+				}
+				failures = 0
 			}
-			failures = 0
 		}
-		if looked || !w.timeLeft(ctx) {
+		problems = append(problems, w.reportKeys(ctx))
+		if polled || !w.timeLeft(ctx) {
 			continue
 		}
 		if !w.sweepDue(time.Now()) {
@@ -77,11 +94,17 @@ func (w *worker) run(ctx context.Context) error {
 		}
 	}
 	if failures >= outage && w.timeLeft(ctx) && w.sweepDue(time.Now()) {
-		// The sweep must not wait for ever behind clusters that cannot be looked at.
+		// The sweep must not wait for ever behind clusters that cannot be read.
 		_, err := w.sweep(ctx)
 		problems = append(problems, err)
 	}
-	return errors.Join(append(problems, undecodable)...)
+	return errors.Join(append(problems, w.reportKeys(ctx), undecodable)...)
+}
+
+// byRank orders a batch of due clusters: those that could be read last time first, then as the fleet's order has it, so that it does not
+// depend on when within a minute each became due.
+func byRank(a, b *ledger.Cluster) int {
+	return cmp.Or(cmp.Compare(min(a.Failures, 1), min(b.Failures, 1)), rank(a, b))
 }
 
 func (w *worker) timeLeft(ctx context.Context) bool {
@@ -114,125 +137,63 @@ func (w *worker) saveLease(ctx context.Context) error {
 	return err
 }
 
-// look takes one due cluster as far as it can go now.
-func (w *worker) look(ctx context.Context, c *ledger.Cluster) error {
+// poll takes one due cluster as far as it can go now.
+func (w *worker) poll(ctx context.Context, c *ledger.Cluster) error {
 	now := time.Now()
-	if c.NextLook.IsZero() || c.NextLook.After(now) {
+	if c.NextLook.IsZero() || c.NextLook.After(now) && !w.waitsInOrder(c, now) {
 		return w.deliver(ctx, c) // only its messages are due
 	}
-	facts, err := w.read(ctx, c)
+	reads, err := w.read(ctx, c)
 	if err != nil {
 		return w.failed(ctx, c.ID, err)
 	}
-	if err := w.loadFleets(ctx, Decide(facts, c, now, w.Settings).Put); err != nil {
-		return err
-	}
+	before := c.Work
 	var put []cmek.RegionSpec
+	now = time.Now()
 	c, err = w.update(ctx, c.ID, func(item *ledger.Cluster) error {
-		plan := Decide(facts, item, now, w.Settings)
-		apply(item, facts, plan, now, w.Settings)
-		if put = w.turns(item, plan.Put, now); len(put) > 0 {
-			claim(item, put, now)
-		}
+		plan := decidePoll(item, reads, now, w.Settings)
+		w.learn(plan)
+		put = plan.Put
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	if len(put) > 0 {
-		if c, err = w.send(ctx, c.ID, facts, put, now); err != nil {
+		if c, err = w.send(ctx, c.ID, put, now); err != nil {
 			return err
 		}
+	}
+	if movedOn(before, c) {
+		w.wake(ctx, before)
 	}
 	return w.deliver(ctx, c)
 }
 
-// turns returns the regions whose turn it is among the clusters of their keys. The others wait, and say for whom.
-func (w *worker) turns(item *ledger.Cluster, want []cmek.RegionSpec, now time.Time) (put []cmek.RegionSpec) {
-	for i := range item.Work {
-		work := &item.Work[i]
-		for _, spec := range want {
-			if spec.Region != work.Region || work.State != ledger.Due {
-				continue
-			}
-			ok, why := turn(w.fleets[work.Key.Canonical()], item.ID, *work, w.Settings.InFlight)
-			if ok {
-				put = append(put, spec)
-				continue
-			}
-			work.Reason = why
-			item.NextLook = now.Add(turnWait)
-		}
+// send reads once more, sends the claimed PUT unless that read decides otherwise, and notes the answer.
+func (w *worker) send(ctx context.Context, id string, put []cmek.RegionSpec, intent time.Time) (*ledger.Cluster, error) {
+	var before []ledger.Work
+	takeBack := func(cause error) error {
+		_, err := w.record(ctx, id, func(item *ledger.Cluster) error { stay(item, before, intent, time.Now()); return nil })
+		return errors.Join(cause, err)
 	}
-	return put
-}
-
-// update swaps the cluster's item and shows the result to the fleets.
-func (w *worker) update(ctx context.Context, id string, change func(*ledger.Cluster) error) (*ledger.Cluster, error) {
-	c, err := w.Ledger.UpdateCluster(ctx, id, change)
+	reads, err := w.readAgain(ctx, id, put)
 	if err != nil {
-		return nil, err
+		return nil, takeBack(w.failed(ctx, id, err))
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, key := range c.Keys() {
-		for i, other := range w.fleets[key] {
-			if other.ID == id {
-				w.fleets[key][i] = c
-			}
-		}
-	}
-	return c, nil
-}
-
-func (w *worker) loadFleets(ctx context.Context, put []cmek.RegionSpec) error {
-	for _, spec := range put {
-		key := spec.KeySpec.URI
-		if _, ok := w.fleets[key.Canonical()]; ok {
-			continue
-		}
-		fleet, err := w.Ledger.ByKey(ctx, key)
-		if err != nil {
-			return err
-		}
-		w.fleets[key.Canonical()] = fleet
-	}
-	return nil
-}
-
-// failed notes that the cluster could not be looked at, and when to try again.
-func (w *worker) failed(ctx context.Context, id string, cause error) error {
-	now := time.Now()
-	_, err := w.update(ctx, id, func(item *ledger.Cluster) error {
-		item.Failures++
-		item.NextLook = now.Add(backoff(item.Failures))
-		if item.Failures >= outage {
-			unreadable(item, cause, now)
-		}
-		return nil
-	})
-	return errors.Join(fmt.Errorf("look at cluster %s: %w", id, cause), err)
-}
-
-// send sends the claimed PUT, unless a fresh read says otherwise, and notes the answer.
-func (w *worker) send(ctx context.Context, id string, facts Facts, put []cmek.RegionSpec, intent time.Time) (*ledger.Cluster, error) {
-	facts, err := w.readAgain(ctx, id, facts)
-	if err != nil {
-		_, undo := w.update(ctx, id, func(item *ledger.Cluster) error { unclaim(item, intent); return nil })
-		return nil, errors.Join(w.failed(ctx, id, err), undo)
-	}
-	stands := false
+	leaves := false
 	c, err := w.update(ctx, id, func(item *ledger.Cluster) error {
-		now := time.Now()
-		if stands = claimStands(item, facts, put, intent, now, w.Settings); stands {
-			return ledger.ErrUnchanged
-		}
-		unclaim(item, intent)
-		apply(item, facts, Decide(facts, item, now, w.Settings), now, w.Settings)
+		before = slices.Clone(item.Work)
+		var plan Plan
+		plan, leaves = decideSend(item, reads, put, intent, time.Now(), w.Settings)
+		w.learn(plan)
 		return nil
 	})
-	if err != nil || !stands {
-		return c, err
+	if err != nil {
+		return nil, takeBack(err)
+	}
+	if !leaves {
+		return c, nil
 	}
 	log := w.Log.With("cluster", id)
 	for _, spec := range put {
@@ -243,14 +204,28 @@ func (w *worker) send(ctx context.Context, id string, facts Facts, put []cmek.Re
 	defer cancelSending()
 	a := w.Cloud.RotateCMEK(sending, id, put)
 	log.Info("PUT answered", "outcome", a.Outcome, "status", a.HTTPStatus, "message", a.Message)
+	if a.Outcome == cmek.Refused {
+		for _, spec := range put {
+			w.keys.drop(spec.KeySpec.URI) // it may have been refused because of the key
+		}
+	}
 	return w.record(ctx, id, func(item *ledger.Cluster) error {
-		answer(item, intent, a, facts.Cluster.OperationStatus == cmek.CMEKOperationFailed, time.Now(), w.Settings)
+		answer(item, intent, a, time.Now(), w.Settings)
 		return nil
 	})
 }
 
-// record notes an answer. It is worth more than our deadline and a single try: an answer that is not on record is an outcome
-// that has to be found out.
+// learn notes that an accepted PUT has moved updated_at.
+func (w *worker) learn(p Plan) {
+	if p.provesUpdatedAt() {
+		w.mu.Lock()
+		w.lease.UpdatedAtMoves = true
+		w.mu.Unlock()
+	}
+}
+
+// record notes what must not be forgotten. It is worth more than our deadline and a single try: an answer that is not on record
+// is an outcome that has to be found out.
 func (w *worker) record(ctx context.Context, id string, change func(*ledger.Cluster) error) (c *ledger.Cluster, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -263,31 +238,150 @@ func (w *worker) record(ctx context.Context, id string, change func(*ledger.Clus
 	return nil, err
 }
 
-// claimStands reports whether the claim is still ours and a fresh look decides the same: the same regions, each with the
-// same key spec and the same updated_at as when it was claimed, soon enough after the intent.
-func claimStands(item *ledger.Cluster, facts Facts, put []cmek.RegionSpec, intent, now time.Time, s Settings) bool {
-	if now.Sub(intent) > sendWithin {
-		return false
+// update swaps the cluster's item and shows the result to the fleets.
+func (w *worker) update(ctx context.Context, id string, change func(*ledger.Cluster) error) (*ledger.Cluster, error) {
+	c, err := w.Ledger.UpdateCluster(ctx, id, change)
+	if err != nil {
+		return nil, err
 	}
-	before := map[string]time.Time{}
-	for _, w := range item.Work {
-		if w.State == ledger.Requested && w.Request.Intent.Equal(intent) && w.Request.Answer == nil {
-			before[w.Region] = w.Request.Before
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, fleet := range w.fleets {
+		i := slices.IndexFunc(fleet, func(other *ledger.Cluster) bool { return other != nil && other.ID == id })
+		if i >= 0 {
+			fleet = slices.Clone(fleet) // another goroutine may be deciding by it
+			fleet[i] = c
+			w.fleets[key] = fleet
 		}
 	}
-	free := *item
-	free.Work = append([]ledger.Work(nil), item.Work...)
-	unclaim(&free, intent)
-	again := map[string]cmek.KeySpec{}
-	for _, spec := range Decide(facts, &free, now, s).Put {
-		again[spec.Region] = spec.KeySpec
+	return c, nil
+}
+
+// fleetsOf returns the clusters of each key that the cluster has unsent work for.
+func (w *worker) fleetsOf(ctx context.Context, works []ledger.Work) (Fleet, error) {
+	fleets := Fleet{}
+	for _, work := range works {
+		if work.State == ledger.Requested {
+			continue
+		}
+		fleet, err := w.fleet(ctx, work.Key)
+		if err != nil {
+			return nil, err
+		}
+		fleets[work.Key.Canonical()] = fleet
 	}
-	for _, spec := range put {
-		at, claimed := before[spec.Region]
-		info, _ := facts.CMEK.Region(spec.Region)
-		if !claimed || again[spec.Region] != spec.KeySpec || !info.Newest(spec.KeySpec.URI).UpdatedAt.Equal(at) {
-			return false
+	return fleets, nil
+}
+
+func (w *worker) fleet(ctx context.Context, key cmek.KeyURI) ([]*ledger.Cluster, error) {
+	w.mu.Lock()
+	fleet, ok := w.fleets[key.Canonical()]
+	w.mu.Unlock()
+	if ok {
+		return fleet, nil
+	}
+	fleet, err := w.Ledger.ByKey(ctx, key)
+	switch {
+	case errors.Is(err, ledger.ErrUndecodable):
+		w.Log.Warn("clusters of key not read", "key", key, "error", err)
+		fleet = append(fleet, nil)
+	case err != nil:
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.fleets) >= keysCached {
+		clear(w.fleets)
+	}
+	w.fleets[key.Canonical()] = fleet
+	return fleet, nil
+}
+
+// movedOn reports whether work of the cluster is no longer where it was: others of the same keys may have waited for it.
+func movedOn(before []ledger.Work, after *ledger.Cluster) bool {
+	standing := func(w ledger.Work) string {
+		return fmt.Sprint(w.Region, w.Key, w.Version, w.State, w.Failed, w.Attempts, w.Detained, w.Claim != nil)
+	}
+	return slices.ContainsFunc(before, func(was ledger.Work) bool {
+		return !slices.ContainsFunc(after.Work, func(is ledger.Work) bool { return standing(is) == standing(was) })
+	})
+}
+
+// wake has the clusters polled in this tick that wait for one that has just moved on. Where it cannot, they are polled when
+// their own time comes.
+func (w *worker) wake(ctx context.Context, before []ledger.Work) {
+	var waiting []*ledger.Cluster
+	keys := map[string]bool{}
+	add := func(key cmek.KeyURI) {
+		if keys[key.Canonical()] {
+			return
+		}
+		keys[key.Canonical()] = true
+		fleet, err := w.fleet(ctx, key)
+		if err != nil {
+			w.Log.Warn("clusters of key not read", "key", key, "error", err)
+			return
+		}
+		for _, c := range fleet {
+			if c != nil && w.waitsInOrder(c, time.Now()) {
+				waiting = append(waiting, c)
+			}
 		}
 	}
-	return true
+	for _, work := range before {
+		add(work.Key)
+	}
+	slices.SortFunc(waiting, rank)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range waiting {
+		if !slices.Contains(w.woken, c.ID) {
+			w.woken = append(w.woken, c.ID)
+		}
+	}
+}
+
+// waitsInOrder reports whether the cluster has work that waits for others of its key only.
+func (w *worker) waitsInOrder(c *ledger.Cluster, now time.Time) bool {
+	return slices.ContainsFunc(c.Work, func(work ledger.Work) bool {
+		return work.State == ledger.Due && !work.Detained && work.Claim == nil && !now.Before(work.NotBefore) &&
+			!now.Before(work.SeenVersion().Add(w.Settings.settle(cmek.Key{}))) && w.Settings.Mode == Follow
+	})
+}
+
+// nextWoken is the next cluster that was woken; nil if there is none.
+func (w *worker) nextWoken(ctx context.Context) *ledger.Cluster {
+	for len(w.woken) > 0 && w.timeLeft(ctx) {
+		id := w.woken[0]
+		w.woken = w.woken[1:]
+		if w.polls[id] >= pollsPerTick {
+			continue
+		}
+		c, err := w.Ledger.Cluster(ctx, id)
+		if err != nil {
+			w.Log.Warn("woken cluster not read", "cluster", id, "error", err)
+			continue
+		}
+		return c
+	}
+	return nil
+}
+
+// failed notes that the cluster could not be read, and when to try again.
+func (w *worker) failed(ctx context.Context, id string, cause error) error {
+	now := time.Now()
+	_, err := w.update(ctx, id, func(item *ledger.Cluster) error {
+		notRead(item, cause, now)
+		return nil
+	})
+	return errors.Join(fmt.Errorf("read cluster %s: %w", id, cause), err)
+}
+
+// notRead notes a poll that failed.
+func notRead(item *ledger.Cluster, cause error, now time.Time) {
+	item.Failures++
+	item.NextLook = now.Add(backoff(item.Failures))
+	if item.Failures >= outage {
+		reportUnreadable(item, cause, now)
+	}
 }

@@ -28,6 +28,9 @@ const (
 var (
 	// noon is the time at which everything is decided.
 	noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	// longAgo is when the store key was last re-encrypted; after is a time since the PUT of two minutes ago.
+	longAgo = noon.Add(-300 * 24 * time.Hour)
+	after   = noon.Add(-time.Minute)
 
 	v1 = cmek.MaterialVersion(strings.Repeat("1", 64))
 	v2 = cmek.MaterialVersion(strings.Repeat("2", 64))
@@ -47,17 +50,17 @@ type world struct {
 type given func(*world)
 
 // newWorld is a cluster in following mode whose key in us-east-1 rotated from v1 to v2 an hour ago, long after the store
-// key was wrapped under v1. Nobody noticed yet, and everything was read just now; then the changes apply, in order.
+// key was encrypted under v1. Nobody noticed yet, and everything was read just now; then the changes apply, in order.
 func newWorld(changes ...given) *world {
 	cluster := func() cmek.Cluster {
-		return cmek.Cluster{ID: "c-1", Name: "orders", Plan: cmek.PlanAdvanced, State: cmek.StateCreated}
+		return cmek.Cluster{ID: "c-1", Name: "orders", Plan: cmek.PlanAdvanced, State: cmek.StateCreated, Regions: []cmek.Region{{Name: east}}}
 	}
 	info := func() cmek.ClusterInfo {
 		return cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{regionInfo(east, eastKey)}}
 	}
 	w := &world{
 		facts: Facts{
-			Cluster: cluster(), CMEK: info(), ClusterRead: true, CMEKRead: true,
+			Cluster: cluster(), CMEK: info(), ClusterRead: true, CMEKRead: true, ReadAt: noon,
 			Keys: map[cmek.KeyURI]KeyFact{eastKey: {Key: healthyKey(eastKey)}},
 		},
 		item: &ledger.Cluster{ID: "c-1", Cluster: cluster(), CMEK: info(), SeenAt: ago(time.Hour),
@@ -85,7 +88,7 @@ func keyInfo(uri cmek.KeyURI, status cmek.Status, updated time.Time) cmek.KeyInf
 
 func regionInfo(region string, uri cmek.KeyURI) cmek.RegionInfo {
 	return cmek.RegionInfo{Region: region, Status: cmek.Enabled,
-		KeyInfos: []cmek.KeyInfo{keyInfo(uri, cmek.Enabled, ago(300*24*time.Hour))}}
+		KeyInfos: []cmek.KeyInfo{keyInfo(uri, cmek.Enabled, longAgo)}}
 }
 
 func healthyKey(uri cmek.KeyURI) cmek.Key {
@@ -102,6 +105,11 @@ func workFor(region string, uri cmek.KeyURI) ledger.Work {
 		Trigger: ledger.Trigger{Kind: "event", EventID: "e-1", Time: ago(time.Hour)}}
 }
 
+// bySweep: the work was opened by a read of the KMS, not by an event.
+func bySweep(w *world) {
+	w.item.Work[len(w.item.Work)-1].Trigger = ledger.Trigger{Kind: "sweep", Time: ago(time.Hour)}
+}
+
 // work changes the newest piece of work.
 func work(change func(*ledger.Work)) given {
 	return func(w *world) { change(&w.item.Work[len(w.item.Work)-1]) }
@@ -116,8 +124,12 @@ func request(change func(*ledger.Request)) given {
 func unanswered(w *world) {
 	due(w)
 	newest := &w.item.Work[len(w.item.Work)-1]
-	newest.State = ledger.Requested
-	newest.Request = &ledger.Request{Intent: ago(2 * time.Minute), Before: ago(300 * 24 * time.Hour)}
+	newest.State, newest.Request = ledger.Requested, requestOf(2*time.Minute)
+}
+
+// requestOf is a request that left so long ago, after a read that showed everything ENABLED and last updated 300 days ago.
+func requestOf(d time.Duration) *ledger.Request {
+	return &ledger.Request{Intent: ago(d), Sent: ago(d), Baseline: &ledger.Baseline{ReadAt: ago(d), Region: cmek.Enabled, Key: cmek.Enabled, UpdatedAt: longAgo}}
 }
 
 // accepted: it was answered with 200.
@@ -129,18 +141,65 @@ func accepted(w *world) {
 // timedOut: it may have arrived or not.
 func timedOut(w *world) { unanswered(w); answered(cmek.Answer{Outcome: cmek.Unknown})(w) }
 
+// refusedOnce: the PUT was refused, and its backoff is over.
+func refusedOnce(w *world) {
+	unanswered(w)
+	answered(cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 503, Message: "cluster is locked"})(w)
+	work(func(w *ledger.Work) { w.State, w.Attempts, w.RefusedSince = ledger.Due, 1, ago(2*time.Minute) })(w)
+}
+
+// givenUp: the PUT of unknown outcome left no trace in time and is due once more.
+func givenUp(w *world) {
+	timedOut(w)
+	sent(11 * time.Minute)(w)
+	request(func(r *ledger.Request) { r.GivenUp = true })(w)
+	work(func(w *ledger.Work) { w.State, w.Lost = ledger.Due, 1 })(w)
+}
+
+// claimedBefore: a worker claimed the work so long ago and has not sent yet.
+func claimedBefore(d time.Duration) given {
+	return work(func(w *ledger.Work) { w.Claim = &ledger.Claim{Intent: ago(d)} })
+}
+
 func answered(a cmek.Answer) given {
 	return request(func(r *ledger.Request) { r.Answer, r.Answered = &a, r.Intent.Add(time.Second) })
 }
 
 func sent(d time.Duration) given {
-	return request(func(r *ledger.Request) { r.Intent = ago(d) })
+	return request(func(r *ledger.Request) { r.Intent, r.Sent, r.Baseline.ReadAt = ago(d), ago(d), ago(d) })
 }
 
-// sighting: an earlier look showed this.
+// baseline changes what was read just before the request.
+func baseline(change func(*ledger.Baseline)) given {
+	return request(func(r *ledger.Request) { change(r.Baseline) })
+}
+
+// sighting: an earlier poll read this.
 func sighting(s ledger.Sighting) given {
 	return request(func(r *ledger.Request) { s.At = r.Intent.Add(time.Second); r.Timeline = append(r.Timeline, s) })
 }
+
+// rested: the status of rest was read before, first so long ago.
+func rested(s cmek.Status, d time.Duration) given {
+	return request(func(r *ledger.Request) { r.Final = ledger.Final{Status: s, Since: ago(d)} })
+}
+
+// traced: an earlier read showed an operation that began after the baseline.
+func traced(w *world) {
+	request(func(r *ledger.Request) { r.Evidence = ledger.Evidence{Kind: evidenceSeen, At: ago(90 * time.Second)} })(w)
+}
+
+// movedAt: updated_at is later than before the PUT.
+func movedAt(w *world) { updated(after)(w) }
+
+// updatedAtMoves: an accepted PUT moved updated_at before.
+func updatedAtMoves(w *world) { w.facts.UpdatedAtMoves = true }
+
+func lost(n int) given { return work(func(w *ledger.Work) { w.Lost = n }) }
+
+func failed(n int) given { return work(func(w *ledger.Work) { w.Failed = n }) }
+
+func blocked(w *world) { work(func(w *ledger.Work) { w.State = ledger.Blocked })(w) }
 
 func neverDone(w *world) { w.item.Done = nil }
 
@@ -192,7 +251,27 @@ func optedOut(w *world) {
 	w.item.Cluster.Labels = map[string]string{"keyturn": "off"}
 }
 
-func gone(w *world) { w.facts.Gone = true }
+// deleted: the Cloud API says that the cluster is deleted.
+func deleted(w *world) {
+	w.facts.Gone = true
+	w.facts.Cluster.State = cmek.StateDeleted
+	w.item.Gone = true
+}
+
+// unshown: the Cloud API shows no CMEK of the cluster, although it had one.
+func unshown(w *world) {
+	w.facts.Unread = whyNoCMEK
+	w.item.Unread = ledger.Unread{Since: ago(time.Minute), Why: whyNoCMEK}
+}
+
+func regionUnshown(w *world) { w.facts.Unshown = []string{east} }
+
+func regionGone(w *world) { w.facts.CMEK.RegionInfos = nil }
+
+func cmekUnread(w *world) { w.facts.CMEKRead = false }
+
+// olderRead: the CMEK was read, but is older than what was read before.
+func olderRead(w *world) { w.facts.CMEKRead, w.facts.Older = false, true }
 
 func clusterUnread(w *world) { w.facts.ClusterRead = false }
 
@@ -211,6 +290,8 @@ func alsoWest(uri cmek.KeyURI) given {
 	return func(w *world) {
 		w.facts.CMEK.RegionInfos = append(w.facts.CMEK.RegionInfos, regionInfo(west, uri))
 		w.item.CMEK.RegionInfos = append(w.item.CMEK.RegionInfos, regionInfo(west, uri))
+		w.facts.Cluster.Regions = append(w.facts.Cluster.Regions, cmek.Region{Name: west})
+		w.item.Cluster.Regions = append(w.item.Cluster.Regions, cmek.Region{Name: west})
 		w.facts.Keys[uri] = KeyFact{Key: healthyKey(uri)}
 		w.item.Done = append(w.item.Done, ledger.Done{Region: west, Key: uri, Version: v1, Followed: true})
 	}
@@ -237,6 +318,14 @@ func keysUnread(w *world) { w.facts.Keys = nil }
 
 func keyState(s cmek.KeyState) given { return kms(func(k *cmek.Key) { k.State = s }) }
 
+func history(versions ...cmek.KeyVersion) given {
+	return kms(func(k *cmek.Key) {
+		for _, v := range versions {
+			k.Versions = append(k.Versions, cmek.KeyVersionInfo{Version: v})
+		}
+	})
+}
+
 func keyUnread(err error) given {
 	return func(w *world) {
 		for uri := range w.facts.Keys {
@@ -255,9 +344,10 @@ func paused(w *world) { w.facts.Paused = ledger.Pause{Since: ago(time.Minute), B
 
 func (w *world) decide() Plan { return Decide(w.facts, w.item, noon, w.settings) }
 
-// apply decides and carries it out on the item.
-func (w *world) apply() *world {
-	apply(w.item, w.facts, w.decide(), noon, w.settings)
+// transition decides and carries it out on the item, whose inventory is what was read.
+func (w *world) transition() *world {
+	w.item.Cluster, w.item.CMEK = w.facts.Cluster, w.facts.CMEK
+	transition(w.item, w.facts, w.decide(), noon, w.settings)
 	return w
 }
 
@@ -280,7 +370,7 @@ type row struct {
 	given    []given
 	want     Act
 	because  string    // a part of the reason; "" for any
-	until    time.Time // when to look again; zero for any
+	until    time.Time // when to poll again; zero for any
 }
 
 // decides checks the rows, and for each that deciding changes nothing and that deciding again gives the same plan.
@@ -297,7 +387,7 @@ func decides(t *testing.T, rows []row) {
 				t.Errorf("%s: the reason is %q, want it to say %q", r.sentence, v.Why, r.because)
 			}
 			if !r.until.IsZero() && !v.Until.Equal(r.until) {
-				t.Errorf("%s: looks again at %s, want %s", r.sentence, v.Until, r.until)
+				t.Errorf("%s: polls again at %s, want %s", r.sentence, v.Until, r.until)
 			}
 			if put := w.decide().Put; (len(put) > 0) != (r.want == Send) {
 				t.Errorf("%s: the plan's PUT is %+v for the verdict %q", r.sentence, put, r.want)
@@ -321,4 +411,15 @@ func checkPure(t *testing.T, w *world, changes []given) {
 	if !reflect.DeepEqual(w.facts, untouched.facts) {
 		t.Errorf("Decide changed the facts:\n%+v\nwere\n%+v", w.facts, untouched.facts)
 	}
+}
+
+// alerts returns the alerts in the item's outbox.
+func alerts(item *ledger.Cluster) []cmek.Alert {
+	var found []cmek.Alert
+	for _, m := range item.Messages {
+		if m.Alert != nil {
+			found = append(found, *m.Alert)
+		}
+	}
+	return found
 }

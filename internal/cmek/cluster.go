@@ -87,6 +87,11 @@ type ClusterInfo struct {
 	RegionInfos []RegionInfo `json:"region_infos,omitempty"`
 }
 
+// HasKeys reports whether any region shows a key, current or past. A cluster without CMEK may show regions all the same.
+func (c ClusterInfo) HasKeys() bool {
+	return slices.ContainsFunc(c.RegionInfos, func(r RegionInfo) bool { return len(r.KeyInfos) > 0 })
+}
+
 // Region returns the region's info, and whether there is one.
 func (c ClusterInfo) Region(name string) (RegionInfo, bool) {
 	for _, r := range c.RegionInfos {

@@ -29,15 +29,13 @@ func TestAReadWithoutItsFieldsIsAnError(t *testing.T) {
 	// Bodies by call: those that are complete have "" for the missing field.
 	for name, bodies := range map[string]map[string]string{
 		"CMEK": {
-			`{}`:                                       "status",
-			`{"region_infos":[]}`:                      "status",
-			`{"status":null,"region_infos":[]}`:        "status",
-			`{"status":"","region_infos":[]}`:          "status",
-			`{"status":"ENABLED"}`:                     "region_infos",
-			`{"status":"REVOKED"}`:                     "region_infos",
-			`{"status":"INVENTED"}`:                    "region_infos",
-			`{"status":"DISABLING"}`:                   "region_infos",
-			`{"status":"ENABLED","region_infos":null}`: "region_infos",
+			`{}`: "status",
+			`{"region_infos":[{"region":"us-east-1"}]}`: "status",
+			`{"status":"ENABLED"}`:                      "region_infos",
+			`{"status":"REVOKED"}`:                      "region_infos",
+			`{"status":"INVENTED"}`:                     "region_infos",
+			`{"status":"DISABLING"}`:                    "region_infos",
+			`{"status":"ENABLED","region_infos":null}`:  "region_infos",
 			`{"status":"ENABLED","region_infos":[{"region":"a"},{"status":"ENABLED"}]}`:        "region_infos[1].region",
 			`{"status":"DISABLED","region_infos":[{"region":""}]}`:                             "region_infos[0].region",
 			`{"status":"ENABLED","region_infos":[{"region":"a"}]}`:                             "",
@@ -45,6 +43,8 @@ func TestAReadWithoutItsFieldsIsAnError(t *testing.T) {
 			`{"status":"DISABLED"}`:                     "",
 			`{"status":"DISABLED","region_infos":null}`: "",
 			`{"status":"DISABLED","region_infos":[]}`:   "",
+			`{"region_infos":[]}`:                       "",
+			`{"status":"","region_infos":[]}`:           "",
 		},
 		"ClusterPage": {
 			`{}`:                                          "clusters",

@@ -115,6 +115,9 @@ type keyInfo struct {
 // check says what a read lacks. Every field is optional in the API's schema, but an answer without these says nothing about
 // the cluster's keys.
 func (w clusterInfo) check() error {
+	if w.Status == "" && w.RegionInfos != nil && len(w.RegionInfos) == 0 {
+		return nil // says that there are no regions, which is how a cluster without CMEK may look
+	}
 	if w.Status == "" {
 		return missing("status")
 	}

@@ -73,7 +73,7 @@ func TestAnErrorSaysWhatAPersonOnCallNeeds(t *testing.T) {
 		"200 with a field too odd":   {answering(200, `{"status":7}`), get + "200 OK: decode body: json: cannot unmarshal number into", nil},
 		"200 that is empty":          {answering(200, " \n"), get + "200 OK: the body is empty", nil},
 		"200 with an error inside":   {answering(200, `{"code":14,"message":"upstream unavailable"}`), get + "200 OK: the body is an error: upstream unavailable (gRPC code 14)", nil},
-		"200 that lacks a field":     {answering(200, `{"region_infos":[]}`), get + `200 OK: incomplete answer: status is missing, in {"region_infos":[]}`, cmek.ErrIncomplete},
+		"200 that lacks a field":     {answering(200, `{"region_infos":[{}]}`), get + `200 OK: incomplete answer: status is missing, in {"region_infos":[{}]}`, cmek.ErrIncomplete},
 		"200 larger than its bounds": {answering(200, strings.Repeat(" ", maxBody+1)), get + "200 OK: read body: larger than 8 MiB", nil},
 	} {
 		_, err := newClient(t, inProcess(tt.answer)).CMEK(t.Context(), clusterID)

@@ -15,8 +15,17 @@ type Cluster struct {
 	Cluster cmek.Cluster     `json:"cluster"`
 	CMEK    cmek.ClusterInfo `json:"cmek"`
 	SeenAt  time.Time        `json:"seen_at,omitzero"`
-	// Gone is true once the Cloud API no longer knows the cluster.
+	// Gone is true once the Cloud API says that the cluster is deleted. A cluster that is merely not shown is not gone.
 	Gone bool `json:"gone,omitempty"`
+	// Unread says since when, and why, the cluster's CMEK is not shown although it had one; zero while it is. The inventory is
+	// kept as last read, and its keys still count.
+	Unread Unread `json:"unread,omitzero"`
+	// Older is a read that shows an earlier state than one before it; zero if the last read was not older.
+	Older OlderRead `json:"older,omitzero"`
+	// Absent holds, for each region that a read showed neither in the cluster nor in its CMEK, the time of the first such read;
+	// Partial those that only one of the two showed.
+	Absent  map[string]time.Time `json:"absent,omitempty"`
+	Partial map[string]time.Time `json:"partial,omitempty"`
 	// Work is what is open, oldest first.
 	Work []Work `json:"work,omitempty"`
 	// Done holds the last key version done for each region, ordered by region.
@@ -28,12 +37,11 @@ type Cluster struct {
 	Outbox
 	// Chain links the cluster's evidence records.
 	Chain Chain `json:"chain,omitzero"`
-	// Released are regions whose failure an operator has dealt with although no work of ours stands for it.
-	Released []string `json:"released,omitempty"`
-	// Failures counts looks that failed in a row, for their backoff; KeyFailures those that could not read a key.
-	Failures    int       `json:"failures,omitempty"`
-	KeyFailures int       `json:"key_failures,omitempty"`
-	NextLook    time.Time `json:"next_look,omitzero"`
+	// Skipped are regions whose failure no longer stops the other clusters of the key, because an operator said so.
+	Skipped []string `json:"released,omitempty"`
+	// Failures counts polls that failed in a row, for their backoff.
+	Failures int       `json:"failures,omitempty"`
+	NextLook time.Time `json:"next_look,omitzero"`
 
 	record Record
 }
@@ -48,9 +56,37 @@ const (
 	Due State = "due"
 	// Requested: the intent is on record; a PUT may have been sent, and its outcome is to be read.
 	Requested State = "requested"
-	// Held: a person must act, or something must get well again, before a PUT may be sent.
-	Held State = "held"
+	// Blocked: somebody must act, or something must recover, before a PUT may be sent.
+	Blocked State = "blocked"
 )
+
+// UnmarshalText accepts "held" as well, the name that Blocked had once.
+func (s *State) UnmarshalText(text []byte) error {
+	if *s = State(text); *s == "held" {
+		*s = Blocked
+	}
+	return nil
+}
+
+// Unread is why a cluster that had a CMEK was not read.
+type Unread struct {
+	Since time.Time `json:"since,omitzero"`
+	Why   string    `json:"why,omitempty"`
+}
+
+// IsZero reports whether the cluster was read.
+func (u Unread) IsZero() bool { return u.Since.IsZero() }
+
+// OlderRead counts consistent reads in a row that are older than the inventory.
+type OlderRead struct {
+	Since time.Time `json:"since,omitzero"`
+	Count int       `json:"count,omitempty"`
+	// Print identifies what they show, to tell whether they agree.
+	Print string `json:"print,omitempty"`
+}
+
+// IsZero reports whether the last read was not older.
+func (o OlderRead) IsZero() bool { return o.Count == 0 }
 
 // Work is one follow-through in progress: the store key of one region of the cluster is to be re-encrypted under one
 // version of its key.
@@ -60,24 +96,32 @@ type Work struct {
 	// Version is the key version to reach; zero until the KMS was read, if the event did not carry it.
 	Version cmek.KeyVersion `json:"version,omitzero"`
 	State   State           `json:"state"`
-	// Reason says why the work waits or is held; for a person.
+	// Reason says why the work waits or is blocked; for people.
 	Reason string `json:"reason,omitempty"`
 	// Trigger is what opened the work, at Since.
 	Trigger Trigger   `json:"trigger"`
 	Since   time.Time `json:"since"`
 	// RotatedAt is when the version became current, by the KMS; zero if it does not tell.
 	RotatedAt time.Time `json:"rotated_at,omitzero"`
+	// VersionSeen is when Version was first known; zero means at Since. The settle time counts from it.
+	VersionSeen time.Time `json:"version_seen,omitzero"`
 	// NotBefore is the end of the backoff after a refusal or a failure.
 	NotBefore time.Time `json:"not_before,omitzero"`
-	// Attempts counts PUTs that were refused in a row; Failed counts accepted PUTs that ended in *_FAILED; Lost counts PUTs
-	// whose outcome stayed unknown.
-	Attempts int `json:"attempts,omitempty"`
-	Failed   int `json:"failed,omitempty"`
-	Lost     int `json:"lost,omitempty"`
-	// Request is the PUT in question while the state is Requested, and the last one otherwise.
+	// Attempts counts PUTs that were refused in a row, the first of them at RefusedSince; Failed counts PUTs that ended in
+	// *_FAILED; Lost counts PUTs of unknown outcome that left no trace.
+	Attempts     int       `json:"attempts,omitempty"`
+	RefusedSince time.Time `json:"refused_since,omitzero"`
+	Failed       int       `json:"failed,omitempty"`
+	Lost         int       `json:"lost,omitempty"`
+	// Claim is a worker's claim to send the next PUT; nil if there is none. Nothing has left as long as it stands.
+	Claim *Claim `json:"claim,omitempty"`
+	// Request is the last PUT that may have left.
 	Request *Request `json:"request,omitempty"`
-	// Released is true once an operator released the hold; failures before that no longer hold it.
-	Released bool `json:"released,omitempty"`
+	// Detained is true if the work waits for something of its own (a busy cluster, an unreadable key): others of the same key
+	// need not wait for it.
+	Detained bool `json:"detained,omitempty"`
+	// Retried is true once an operator asked for another try; failures before that no longer count.
+	Retried bool `json:"released,omitempty"`
 	// Announced is true once observe mode has told what it would do.
 	Announced bool `json:"announced,omitempty"`
 }
@@ -91,24 +135,87 @@ type Trigger struct {
 	Time    time.Time `json:"time,omitzero"`
 }
 
-// Request is one PUT: intent, answer, and what was seen since.
-type Request struct {
-	// Intent is when the PUT was decided and recorded; the request leaves after it or never.
+// SeenVersion is when the work's version was first known.
+func (w Work) SeenVersion() time.Time {
+	if w.VersionSeen.IsZero() {
+		return w.Since
+	}
+	return w.VersionSeen
+}
+
+// Claim is one worker's right to read once more and then send a PUT.
+type Claim struct {
 	Intent time.Time `json:"intent"`
-	// Before is the region's updated_at before the PUT; zero if the API left it out.
-	Before time.Time `json:"before,omitzero"`
+}
+
+// Request is one PUT: what was read before it, its answer, and what was read since.
+type Request struct {
+	// Intent is when the PUT was decided; the request leaves after it or never.
+	Intent time.Time `json:"intent"`
+	// Sent is when the ledger was told that the request is about to leave. Zero in records of before there was a Baseline.
+	Sent time.Time `json:"sent,omitzero"`
+	// Baseline is what was read just before; nil in records of before there was one.
+	Baseline *Baseline `json:"baseline,omitempty"`
+	// Before is the region's updated_at before the PUT, and FailedBefore whether the cluster's operation status was that of a failed
+	// CMEK operation already, in records without a Baseline.
+	Before       time.Time `json:"before,omitzero"`
+	FailedBefore bool      `json:"failed_before,omitempty"`
 	// Answer is nil as long as none is on record: the PUT may be under way, or whoever sent it died.
 	Answer   *cmek.Answer `json:"answer,omitempty"`
 	Answered time.Time    `json:"answered,omitzero"`
-	// Timeline is what was read since, without repeats, the newest last.
+	// Timeline is what was read since, without repeats, the newest last. The PUT's own answer comes first.
 	Timeline []Sighting `json:"timeline,omitempty"`
-	// FailedBefore is true if the cluster's operation status spoke of a failed CMEK operation before the PUT already.
-	FailedBefore bool `json:"failed_before,omitempty"`
+	// Evidence is the first trace of an operation that began after the baseline.
+	Evidence Evidence `json:"evidence,omitzero"`
+	// Final is the state of rest that the last reads show, since the first of them.
+	Final Final `json:"final,omitzero"`
+	// Ended is true once the operation is known to have failed: later traces are not of this request.
+	Ended bool `json:"ended,omitempty"`
+	// GivenUp is true once the request, of unknown outcome, has left no trace in time.
+	GivenUp bool `json:"given_up,omitempty"`
 	// StuckSince is set when the operation takes longer than any known one.
 	StuckSince time.Time `json:"stuck_since,omitzero"`
 }
 
-// Sighting is what one look showed.
+// LeftAt is when the request left, if it did.
+func (r *Request) LeftAt() time.Time {
+	if r.Sent.IsZero() {
+		return r.Intent
+	}
+	return r.Sent
+}
+
+// Baseline is what a region, its key and its cluster showed just before a PUT. Only what differs from it can be a trace of
+// the PUT.
+type Baseline struct {
+	ReadAt time.Time   `json:"read_at"`
+	Region cmek.Status `json:"region,omitempty"`
+	Key    cmek.Status `json:"key,omitempty"`
+	// UpdatedAt is zero if the API left it out.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	// Operation is the cluster's operation status.
+	Operation string `json:"operation,omitempty"`
+}
+
+// Evidence is a trace of an operation on a region or its key; zero if there is none.
+type Evidence struct {
+	Kind string    `json:"kind,omitempty"`
+	At   time.Time `json:"at,omitzero"`
+}
+
+// IsZero reports whether there is no trace.
+func (e Evidence) IsZero() bool { return e.Kind == "" }
+
+// Final is a state in which no operation runs; zero if the last read showed none.
+type Final struct {
+	Status cmek.Status `json:"status,omitempty"`
+	Since  time.Time   `json:"since,omitzero"`
+}
+
+// IsZero reports whether no state of rest is shown.
+func (f Final) IsZero() bool { return f.Status == "" }
+
+// Sighting is what one read showed.
 type Sighting struct {
 	At     time.Time   `json:"at"`
 	Region cmek.Status `json:"region,omitempty"`
@@ -124,8 +231,10 @@ type Done struct {
 	Key     cmek.KeyURI     `json:"key"`
 	Version cmek.KeyVersion `json:"version"`
 	At      time.Time       `json:"at"`
-	// Followed is true if our PUT did it, false if it was adopted as up to date when first seen.
+	// Followed is true if our PUT did it, false if it was adopted as up to date when first discovered.
 	Followed bool `json:"followed"`
+	// Sent is when that PUT left; zero if there was none, and in records of before it was kept.
+	Sent time.Time `json:"sent,omitzero"`
 	// Evidence says how we know, in one word or two.
 	Evidence string `json:"evidence"`
 }

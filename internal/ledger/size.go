@@ -257,6 +257,13 @@ func (o *Outbox) merge(audience cmek.Audience, kept int, scope, name string) {
 	o.Messages = rest
 }
 
+// MessagesMerged is what the alert is about that stands for alerts that were merged, MergedRunbook the section about it in the
+// README of rotation, whose alerts they are.
+const (
+	MessagesMerged cmek.Change = "messages merged"
+	MergedRunbook  string      = "functions/rotation/README.md#messages-merged"
+)
+
 // worstIs stands before the headline of the most urgent of merged messages, where another merge finds it.
 const worstIs = " The most urgent of them: "
 
@@ -271,7 +278,7 @@ func mergedAlert(audience cmek.Audience, worst Message, count int, scope, name s
 		_, said, _ = strings.Cut(worst.Alert.Consequence, worstIs)
 	}
 	alert := cmek.Alert{
-		ID: "messages-merged/" + scope, DedupKey: "messages-merged/" + scope, Audience: audience, Severity: worst.Alert.Severity, Change: "messages merged",
+		ID: "messages-merged/" + scope, DedupKey: "messages-merged/" + scope, Audience: audience, Severity: worst.Alert.Severity, Change: MessagesMerged,
 		Summary:     fmt.Sprintf("%d messages%s could not be sent for a long time and were merged into this one", count, of),
 		Consequence: "They are not sent one by one: incidents that they open or resolve do not change at your pager. Evidence is not affected." + worstIs + said,
 		WayBack: []string{
@@ -279,7 +286,7 @@ func mergedAlert(audience cmek.Audience, worst Message, count int, scope, name s
 			"Find out why messages could not be sent: see the function's log.",
 			"Resolve this incident at your pager by hand.",
 		},
-		Key: worst.Alert.Key, Clusters: worst.Alert.Clusters, ClusterCount: worst.Alert.ClusterCount, Time: worst.Alert.Time, Runbook: worst.Alert.Runbook,
+		Key: worst.Alert.Key, Clusters: worst.Alert.Clusters, ClusterCount: worst.Alert.ClusterCount, Time: worst.Alert.Time, Runbook: MergedRunbook,
 	}
 	alert.Shorten(listedClusters)
 	return alert

@@ -111,7 +111,7 @@ func (s sample) inventory(regions, infos int, uri func(region string) cmek.KeyUR
 			}
 			u := uri(region.Region)
 			region.KeyInfos = append(region.KeyInfos, cmek.KeyInfo{
-				Spec: cmek.KeySpec{Type: u.Type(), URI: u, AuthPrincipal: principal(r)}, Status: status, UserMessage: s.words(300), CreatedAt: s.time(), UpdatedAt: s.time(),
+				Spec: cmek.KeySpec{Type: u.Type(), URI: u, AuthPrincipal: cmek.Principal(principal(r))}, Status: status, UserMessage: s.words(300), CreatedAt: s.time(), UpdatedAt: s.time(),
 			})
 		}
 		info.RegionInfos = append(info.RegionInfos, region)
@@ -124,7 +124,7 @@ func (s sample) work(info cmek.ClusterInfo) (all []ledger.Work) {
 	for i, r := range info.RegionInfos {
 		all = append(all, ledger.Work{
 			Region: r.Region, Key: r.KeyInfos[len(r.KeyInfos)-1].Spec.URI, Version: cmek.MaterialVersion(s.hex(64)),
-			State: []ledger.State{ledger.Due, ledger.Requested, ledger.Held}[i%3], Since: s.time(), Reason: s.words(300), Attempts: 3,
+			State: []ledger.State{ledger.Due, ledger.Requested, ledger.Blocked}[i%3], Since: s.time(), Reason: s.words(300), Attempts: 3,
 			Trigger: ledger.Trigger{Kind: "event", EventID: s.uuid(), Source: "aws.kms/KMS CMK Rotation", Time: s.time()},
 			Request: &ledger.Request{Intent: s.time(), Answer: &cmek.Answer{Outcome: cmek.Accepted, HTTPStatus: 200}, Timeline: s.timeline(24)},
 		})
@@ -160,7 +160,7 @@ func neverDropped(t *testing.T, c *ledger.Cluster) string {
 			request.Timeline, kept.Work[i].Request = nil, &request
 		}
 	}
-	kept.Done, kept.Keys, kept.Chain, kept.Released = c.Done, c.Keys(), c.Chain, c.Released
+	kept.Done, kept.Keys, kept.Chain, kept.Released = c.Done, c.Keys(), c.Chain, c.Skipped
 	for _, r := range c.CMEK.RegionInfos {
 		for _, k := range r.KeyInfos {
 			kept.Specs, kept.Statuses = append(kept.Specs, k.Spec), append(kept.Statuses, k.Status)
@@ -451,9 +451,11 @@ func TestStoredItemsStillRead(t *testing.T) {
 			t.Errorf("the %s that was stored cannot be read: %v", name, err)
 			continue
 		}
-		var was, is any
+		var was, is map[string]any
 		again, _ := json.Marshal(item)
-		if err := errors.Join(json.Unmarshal(data, &was), json.Unmarshal(again, &is)); err != nil || !reflect.DeepEqual(was, is) {
+		err = errors.Join(json.Unmarshal(data, &was), json.Unmarshal(again, &is))
+		delete(was, "key_failures") // counted by the worker now
+		if err != nil || !reflect.DeepEqual(was, is) {
 			t.Errorf("the %s that was stored reads as\n%s\nwant\n%s", name, again, data)
 		}
 	}

@@ -16,9 +16,26 @@ type Worker struct {
 	Until  time.Time `json:"until,omitzero"`
 	Sweep  Sweep     `json:"sweep"`
 	Alarms []Alarm   `json:"alarms,omitempty"`
+	// KeyTroubles holds, by URI, the keys that cannot be used or read.
+	KeyTroubles map[string]KeyTrouble `json:"key_troubles,omitempty"`
+	// UpdatedAtMoves is true once an accepted PUT was seen to move its key's updated_at: then a PUT that leaves no trace did not
+	// take effect.
+	UpdatedAtMoves bool `json:"updated_at_moves,omitempty"`
 	Outbox
 
 	record Record
+}
+
+// KeyTrouble is what is wrong with a key.
+type KeyTrouble struct {
+	Kind   string    `json:"kind"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	// Read is when it was last read, Count how many reads in a row showed it.
+	Read  time.Time `json:"read"`
+	Count int       `json:"count"`
+	// Deadline is when a scheduled deletion becomes final; zero for none.
+	Deadline time.Time `json:"deadline,omitzero"`
 }
 
 // Sweep is the walk over all clusters.
@@ -37,9 +54,18 @@ type Sweep struct {
 	WasOpen time.Time `json:"was_open,omitzero"`
 	// Complete is when the last walk that read every cluster without an error ended.
 	Complete time.Time `json:"complete,omitzero"`
-	// Failed counts clusters of this walk that could not be read; PageFailures counts failures in a row to read the page.
-	Failed       int `json:"failed,omitempty"`
-	PageFailures int `json:"page_failures,omitempty"`
+	// Failed counts clusters of this walk that could not be read, Unread those among them that had a CMEK and show none: these
+	// keep their inventory and do not make the walk incomplete. Others counts the clusters of another installation.
+	// PageFailures counts failures in a row to read the page.
+	Failed int `json:"failed,omitempty"`
+	Unread int `json:"unread,omitempty"`
+	Others int `json:"others,omitempty"`
+	// Known counts clusters of this walk that the ledger knew, WasKnown those of the walk before. Fewer than before means that
+	// some are not listed any more: the walk after marks each cluster that it visits, so that its end shows which.
+	Known        int  `json:"known,omitempty"`
+	WasKnown     int  `json:"was_known,omitempty"`
+	Marks        bool `json:"marks,omitempty"`
+	PageFailures int  `json:"page_failures,omitempty"`
 }
 
 // Running reports whether a walk is under way.

@@ -163,6 +163,10 @@ func (w *World) newCluster(seed ClusterSeed, now time.Time) *cluster {
 	return c
 }
 
+// followedAfter is how long after a rotation somebody re-encrypted the store key by hand: long enough to be told from an
+// operation that began before the rotation.
+const followedAfter = 4 * time.Hour
+
 // seedKeyInfo gives the region its key, in force since the cluster was made or since the rotation last followed.
 func (w *World) seedKeyInfo(c *cluster, r *region, seed RegionSeed, now time.Time) {
 	spec := cmek.KeySpec{Type: seed.Key.Type(), URI: seed.Key, AuthPrincipal: seed.AuthPrincipal}
@@ -171,7 +175,7 @@ func (w *World) seedKeyInfo(c *cluster, r *region, seed RegionSeed, now time.Tim
 	if k := w.aws.byARN[string(seed.Key)]; k != nil {
 		g := k.lineage.generations[len(k.lineage.generations)-1-seed.Behind]
 		material = g.id
-		if followed := g.rotatedAt.Add(time.Hour); followed.After(wrappedAt) && !followed.After(now) {
+		if followed := g.rotatedAt.Add(followedAfter); followed.After(wrappedAt) && !followed.After(now) {
 			wrappedAt = followed
 		}
 	} else {

@@ -28,22 +28,22 @@ func TestAWrongConfigurationIsAnInitErrorThatNamesEveryVariable(t *testing.T) {
 			"KEYTURN_ALERTS_TOPIC=alerts", "KEYTURN_OPERATIONS_TOPIC=operations", "KEYTURN_API_KEY_SECRET=keyturn",
 			"COCKROACH_SERVER=http://cockroachlabs.cloud", "KEYTURN_REQUEST_RATE=11", "KEYTURN_LOG_LEVEL=loud", "KEYTURN_MODE=drive",
 			"KEYTURN_SETTLE=48h", "KEYTURN_IN_FLIGHT=0", "KEYTURN_SWEEP_EVERY=-1m", "KEYTURN_CONCURRENCY=1000",
-			"KEYTURN_POLL=0s", "KEYTURN_GRACE=-10m",
+			"KEYTURN_POLL=0s", "KEYTURN_CONFIRM=1h", "KEYTURN_GRACE=-10m",
 		}), []string{
 			"KEYTURN_LEDGER is s3://keyturn", "KEYTURN_ARCHIVE is dynamodb://keyturn", `"alerts" is not the ARN`, `"operations" is not the ARN`,
 			"COCKROACH_SERVER: ", "KEYTURN_REQUEST_RATE is 11", "KEYTURN_LOG_LEVEL: ", `KEYTURN_MODE: "drive"`,
 			"KEYTURN_SETTLE is 48h", "KEYTURN_IN_FLIGHT is 0", "KEYTURN_SWEEP_EVERY is -1m", "KEYTURN_CONCURRENCY is 1000",
-			"KEYTURN_POLL is 0s", "KEYTURN_GRACE is -10m",
+			"KEYTURN_POLL is 0s", "KEYTURN_CONFIRM is 1h", "KEYTURN_GRACE is -10m",
 		}},
 		{"nothing can be read", slices.Concat(lambdaEnvironment(functionProperties{FunctionName: "keyturn-rotation-tick"}), []string{
 			"KEYTURN_LEDGER=keyturn", "KEYTURN_ARCHIVE=s3:keyturn", "KEYTURN_API_KEY_SECRET=keyturn",
 			"KEYTURN_ALERTS_TOPIC=" + topic, "KEYTURN_OPERATIONS_TOPIC=" + topic, "KEYTURN_REQUEST_RATE=many",
 			"KEYTURN_SETTLE=5 minutes", "KEYTURN_IN_FLIGHT=few", "KEYTURN_SWEEP_EVERY=15", "KEYTURN_CONCURRENCY=1.5",
-			"KEYTURN_POLL=soon", "KEYTURN_GRACE=some",
+			"KEYTURN_POLL=soon", "KEYTURN_CONFIRM=twice", "KEYTURN_GRACE=some",
 		}), []string{
 			`KEYTURN_LEDGER: "keyturn" is not a location`, `KEYTURN_ARCHIVE: "s3:keyturn" is not a location`, `KEYTURN_REQUEST_RATE is "many"`,
 			`KEYTURN_SETTLE is "5 minutes"`, `KEYTURN_IN_FLIGHT is "few"`, `KEYTURN_SWEEP_EVERY is "15"`, `KEYTURN_CONCURRENCY is "1.5"`,
-			`KEYTURN_POLL is "soon"`, `KEYTURN_GRACE is "some"`,
+			`KEYTURN_POLL is "soon"`, `KEYTURN_CONFIRM is "twice"`, `KEYTURN_GRACE is "some"`,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -19,7 +19,11 @@ var (
 	opensWork = writesItem(func(c ledger.Cluster) bool {
 		return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Request == nil })
 	})
-	// writesIntent: the swap that claims the cluster's regions; a PUT may leave after it and never before.
+	// writesClaim: the swap that claims the cluster's regions; all is read once more after it.
+	writesClaim = writesItem(func(c ledger.Cluster) bool {
+		return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Claim != nil })
+	})
+	// writesIntent: the swap that turns the claim into a request; a PUT may leave after it and never before.
 	writesIntent = writesItem(func(c ledger.Cluster) bool {
 		return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.State == ledger.Requested && w.Request.Answer == nil })
 	})
@@ -59,7 +63,7 @@ func writesItem(as func(ledger.Cluster) bool) func(call) bool {
 }
 
 // slowest is the longest that a follow-through may take after a fault: a dead worker's lease runs out in 15 s, and a request
-// without an answer on record is taken for under way for 75 s.
+// without an answer on record is taken for under way for 40 s.
 const slowest = 150 * time.Second
 
 func TestARotationIsFollowedOnceAlthoughTheProcessIsKilled(t *testing.T) {
@@ -71,6 +75,8 @@ func TestARotationIsFollowedOnceAlthoughTheProcessIsKilled(t *testing.T) {
 	}{
 		{"before the event has opened work", arriving, opensWork},
 		{"after the event has opened work, before the message is done with", answered, opensWork},
+		{"before the claim is written", arriving, writesClaim},
+		{"after the claim is written", answered, writesClaim},
 		{"before the intent is written", arriving, writesIntent},
 		{"after the intent is written, before the PUT leaves", answered, writesIntent},
 		{"while the PUT is on its way", arriving, sendsPUT},
@@ -103,6 +109,7 @@ func TestARotationIsFollowedOnceAlthoughAnAnswerIsLost(t *testing.T) {
 		when moment
 		step func(call) bool
 	}{
+		{"of the write of the claim", answered, writesClaim},
 		{"of the write of the intent", answered, writesIntent},
 		{"to a PUT that never arrived", arriving, sendsPUT},
 		{"to a PUT that was received", answered, sendsPUT},

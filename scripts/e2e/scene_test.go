@@ -30,7 +30,8 @@ type scene struct {
 // settings make rotation as quick as it can be. The sweep is left at an hour: after the first one, what is followed is
 // followed because of an event.
 var settings = []string{
-	"KEYTURN_MODE=follow", "KEYTURN_SETTLE=1s", "KEYTURN_POLL=500ms", "KEYTURN_GRACE=3s", "KEYTURN_SWEEP_EVERY=1h", "KEYTURN_LOG_LEVEL=DEBUG",
+	"KEYTURN_MODE=follow", "KEYTURN_SETTLE=1s", "KEYTURN_POLL=500ms", "KEYTURN_CONFIRM=1s", "KEYTURN_GRACE=3s",
+	"KEYTURN_SWEEP_EVERY=1h", "KEYTURN_LOG_LEVEL=DEBUG",
 }
 
 // quick are the switches of a world whose operations take no longer than a test likes to wait.

@@ -101,6 +101,7 @@ func wire(environ []string, getenv func(string) string) (lambda.Handler, error) 
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	s.Rotation.Loopback = cockroachcloud.IsLoopback(s.Server)
 
 	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
 	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))

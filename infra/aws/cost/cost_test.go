@@ -43,8 +43,8 @@ func TestTheTableIsInTheREADME(t *testing.T) {
 // followed, 200 events, 52.5 alerts to 2 channels.
 var tenClusters = map[Item]string{
 	KMSRequests:        "109500",    // 2,920 × 30 + 730 × 30
-	ReadUnits:          "296430",    // 43,800 + 2,920 × (1 + 3 + 20 + 50) + 730 × 50 + 2.5 × 10 × 2
-	WriteUnits:         "103070",    // 2,920 × 3 × 3 + 730 × 10 × 2 × 6 / 24 + 730 × 50 × 2 + 2.5 × 7 × 8
+	ReadUnits:          "296445",    // 43,800 + 2,920 × (1 + 3 + 20 + 50) + 730 × 50 + 2.5 × 13 × 2
+	WriteUnits:         "103090",    // 2,920 × 3 × 3 + 730 × 10 × 2 × 6 / 24 + 730 × 50 × 2 + 2.5 × 8 × 8
 	TableStorage:       "0.00016",   // 10 × 16 KB
 	TableRecovery:      "0.00016",   //
 	LambdaRequests:     "87905",     // 87,600 + 200 + 105

@@ -53,8 +53,8 @@ const (
 	policiesPerRole = 2
 	// A rotation that is followed reads the ledger and writes the item of its cluster this often, and leaves one record in the
 	// archive and one alert.
-	rotationReads  = 10
-	rotationWrites = 7
+	rotationReads  = 13
+	rotationWrites = 8
 )
 
 // Sizes, which decide how many units a read (4 KB) or a write (1 KB) of the table takes. A change of an item's due time

@@ -25,6 +25,7 @@ const (
 // readers says which functions read a setting that an owner may choose. All others follow from the deployment.
 var readers = map[string][]string{
 	"KEYTURN_SETTLE":            {Rotation},
+	"KEYTURN_CONFIRM":           {Rotation},
 	"KEYTURN_IN_FLIGHT":         {Rotation},
 	"KEYTURN_SWEEP_EVERY":       {Rotation},
 	"KEYTURN_CONCURRENCY":       {Rotation},

@@ -23,6 +23,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -39,15 +40,30 @@ type world struct {
 	// server is the simulator's address; the proxy stands before its Cloud API only.
 	server  string
 	network *cmektest.Network
-	// requests counts what arrived at the proxy.
+	// requests counts what arrived at the proxy; sent are the PUTs among them.
 	requests atomic.Int64
+	mu       sync.Mutex
+	sent     []arrival
 	environ  []string
 	keys     []string
 	// before is the material of each store key at the beginning, by cluster/region.
 	before map[string]string
 
-	killed, rotations, accepted int
-	endings, released, history  []string
+	killed, accepted          int
+	rotations                 []rotation
+	endings, retried, history []string
+}
+
+// arrival is a PUT that has reached the proxy.
+type arrival struct {
+	path string
+	at   time.Time
+}
+
+// rotation is one of a key, from just before it.
+type rotation struct {
+	key cmek.KeyURI
+	at  time.Time
 }
 
 func newWorld(t *testing.T, program string, seed uint64) *world {
@@ -63,6 +79,9 @@ func newWorld(t *testing.T, program string, seed uint64) *world {
 	proxy := cmektest.Proxy(target, w.network)
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.requests.Add(1)
+		if r.Method == http.MethodPut {
+			w.arrive(r.URL.Path)
+		}
 		proxy.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(front.Close)
@@ -134,10 +153,34 @@ func (w *world) note(format string, args ...any) {
 	w.history = append(w.history, time.Now().UTC().Format("15:04:05.000")+" test    "+fmt.Sprintf(format, args...))
 }
 
+// arrive notes that a PUT has reached the proxy.
+func (w *world) arrive(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent = append(w.sent, arrival{path, time.Now()})
+}
+
+// overtaken reports whether the key was rotated while the PUT was on its way, or less than a second before it arrived: keyturn
+// sends none for a version that is so young.
+func (w *world) overtaken(put simulator.PUT, key cmek.KeyURI) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var arrived time.Time
+	for _, a := range w.sent {
+		if strings.Contains(a.path, put.ClusterID) && a.at.Before(put.Time) {
+			arrived = a.at
+		}
+	}
+	return slices.ContainsFunc(w.rotations, func(r rotation) bool {
+		return r.key.SameKey(key) && r.at.After(arrived.Add(-time.Second)) && r.at.Before(put.Time)
+	})
+}
+
 // rotate rotates a random key.
 func (w *world) rotate() {
 	w.t.Helper()
 	key := w.keys[w.random.IntN(len(w.keys))]
+	w.rotations = append(w.rotations, rotation{cmek.KeyURI(key), time.Now()})
 	resp, err := http.Post(w.server+"/_simulator/rotate", "application/json", strings.NewReader(fmt.Sprintf(`{"key":%q}`, key)))
 	w.must(err, "rotate key")
 	text, _ := io.ReadAll(resp.Body)
@@ -145,7 +188,6 @@ func (w *world) rotate() {
 	if resp.StatusCode != http.StatusNoContent {
 		w.t.Fatalf("seed %d: rotate key %s: %s %s", w.seed, key, resp.Status, text)
 	}
-	w.rotations++
 	w.note("rotated %s", key)
 }
 

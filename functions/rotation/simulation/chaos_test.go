@@ -1,4 +1,4 @@
-package rotation_test
+package simulation_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
-	"github.com/keyturn/keyturn/internal/simulator"
 )
 
 // crash is what a process dies of.
@@ -45,6 +45,12 @@ func (t *trouble) isCalm() bool {
 	t.common.Lock()
 	defer t.common.Unlock()
 	return t.calmed
+}
+
+func (t *trouble) lossesOf(clusterID string) int {
+	t.common.Lock()
+	defer t.common.Unlock()
+	return t.lost[clusterID]
 }
 
 func (t *trouble) lose(clusterID string) {
@@ -79,29 +85,23 @@ func (f *fate) losePUT(req *http.Request) {
 	}
 }
 
-// cloudTransport is the way to the Cloud API: slow, and sometimes worse.
+// adminAPIKey is the simulator's key that may do everything.
+const adminAPIKey = "CCDB1_SAMPLEadminSAMPLEadmin_SAMPLEadminSAMPLEadminSAMPLEadminSAMPLEa"
+
+// cloudTransport is the way to the Cloud API: slow and full of lies, and the process may die around each call.
 type cloudTransport struct {
 	*fate
-	faults *simulator.Faults
-}
-
-func newCloudTransport(f *fate, api http.Handler, random *rand.Rand) cloudTransport {
-	rates := map[simulator.Fault]float64{}
-	for _, fault := range simulator.AllFaults {
-		rates[fault] = f.losses / 3
-	}
-	return cloudTransport{f, &simulator.Faults{
-		Next: simulator.Transport(api), Rand: random, Rates: rates, LeastLatency: time.Millisecond, MostLatency: 500 * time.Millisecond,
-	}}
+	network *cmektest.Network
 }
 
 func (c cloudTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c.step()
-	if c.isCalm() {
-		return c.faults.Next.RoundTrip(req)
+	if !c.isCalm() {
+		time.Sleep(c.within(500 * time.Millisecond))
 	}
-	resp, err := c.faults.RoundTrip(req)
-	if err != nil && !errors.Is(err, syscall.ECONNREFUSED) || err == nil && resp.StatusCode >= 500 {
+	faults := len(c.network.Log())
+	resp, err := c.network.RoundTrip(req)
+	if len(c.network.Log()) > faults {
 		c.losePUT(req)
 	}
 	if c.chance(c.crashes) {

@@ -1,0 +1,426 @@
+package rotation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// What rotation's alerts are about; each has a section in the function's README.
+const (
+	changeFollowed          cmek.Change = "re-encrypted"
+	changeAnnounced         cmek.Change = "would re-encrypt"
+	changeKeyUnusable       cmek.Change = "key unusable"
+	changeKeyUnreadable     cmek.Change = "key unreadable"
+	changeRotateFailed      cmek.Change = "rotation failed"
+	changeStuck             cmek.Change = "rotation stuck"
+	changeOverdue           cmek.Change = "follow-through overdue"
+	changeBlocked           cmek.Change = "follow-through blocked"
+	changeLost              cmek.Change = "requests lost"
+	changeRefused           cmek.Change = "requests refused"
+	changeClusterUnreadable cmek.Change = "cluster unreadable"
+	changeClusterUnshown    cmek.Change = "cluster not shown"
+	changeForgotten         cmek.Change = "cluster forgotten"
+	changeReadsRewound      cmek.Change = "reads rewound"
+	changeAPIKeyRefused     cmek.Change = "API key refused"
+	changeSweepIncomplete   cmek.Change = "sweep incomplete"
+	changeUndelivered       cmek.Change = "messages undelivered"
+)
+
+func runbook(change cmek.Change) string {
+	return "functions/rotation/README.md#" + strings.ToLower(strings.ReplaceAll(string(change), " ", "-"))
+}
+
+// reportConditions compares the conditions that hold now with the incidents that are open: a new condition is reported once, and
+// so is the end of one.
+func reportConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) {
+	if f.Gone {
+		// Not resolved: nobody can say any more.
+		for i := range item.Alarms {
+			a := &item.Alarms[i].Alert
+			a.Summary = fmt.Sprintf("Cluster %s is deleted; open until then: %s", item.Cluster.Name, a.Summary)
+		}
+		item.Alarms = transitions(item.Alarms, nil, never, now, &item.Outbox)
+		return
+	}
+	for i := range item.Alarms {
+		// Of an earlier release, which reported keys by cluster. The end of such an alarm says nothing about the key.
+		if a := &item.Alarms[i].Alert; aboutKeys(item.Alarms[i].Key) && !strings.HasPrefix(a.Summary, nowByKey) {
+			a.Summary = nowByKey + a.Summary
+		}
+	}
+	item.Alarms = transitions(item.Alarms, workConditions(item, f, now, s), never, now, &item.Outbox)
+}
+
+const nowByKey = "From now on reported for the key as a whole: "
+
+func never(string) bool { return false }
+
+// transitions reports each condition that began or ended, and returns those that are open now. One that unjudged names stays as
+// it is.
+func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key string) bool, now time.Time, out *ledger.Outbox) []ledger.Alarm {
+	holds := func(key string) bool {
+		return slices.ContainsFunc(conditions, func(a cmek.Alert) bool { return a.DedupKey == key })
+	}
+	var alarms []ledger.Alarm
+	for _, alarm := range open {
+		if holds(alarm.Key) || unjudged(alarm.Key) {
+			alarms = append(alarms, alarm)
+			continue
+		}
+		end := alarm.Alert
+		end.ID = fmt.Sprintf("%s@%d/resolved", alarm.Key, alarm.Since.Unix())
+		end.Resolved, end.Severity, end.Time = true, cmek.Info, now
+		end.Consequence, end.WayBack, end.Deadline = "", nil, time.Time{}
+		out.Tell(end)
+	}
+	for _, alert := range conditions {
+		alert.ID = fmt.Sprintf("%s@%d", alert.DedupKey, now.Unix())
+		alert.Runbook = runbook(alert.Change)
+		if alert.Time.IsZero() {
+			alert.Time = now
+		}
+		i := slices.IndexFunc(alarms, func(a ledger.Alarm) bool { return a.Key == alert.DedupKey })
+		switch {
+		case i < 0:
+			alarms = append(alarms, ledger.Alarm{Key: alert.DedupKey, Since: now, Alert: alert})
+			out.Tell(alert)
+		case news(alarms[i].Alert, alert):
+			alarms[i].Alert = alert
+			out.Tell(alert)
+		}
+	}
+	return alarms
+}
+
+// news reports whether an open alarm has become another one: more or less urgent, due at another time, or, where the summary
+// names a state and not a server's words, in another state.
+func news(reported, now cmek.Alert) bool {
+	state := now.Change == changeKeyUnusable || now.Change == changeBlocked
+	return reported.Severity != now.Severity || !reported.Deadline.Equal(now.Deadline) || state && reported.Summary != now.Summary
+}
+
+// workConditions lists what is wrong with the cluster now, one alert for each incident.
+func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []cmek.Alert {
+	c := conditions{item: item, facts: f, now: now}
+	c.failures()
+	c.requests()
+	c.refusals()
+	c.blocked()
+	c.visibility(s)
+	if !item.FailingSince.IsZero() && now.Sub(item.FailingSince) >= undeliveredToReport {
+		c.add("undelivered", changeUndelivered, cmek.High, nil,
+			fmt.Sprintf("keyturn has not been able to deliver messages about cluster %s for over an hour", named(item)),
+			"Evidence or alerts wait in the ledger; none is lost.",
+			"Read the function's log for the reason: the archive or a topic refuses.").Audience = cmek.Operations
+	}
+	overdue, reason := c.pick(func(w ledger.Work) bool { return s.Mode == Follow && now.Sub(w.Since) >= overdueAfter })
+	if len(overdue) > 0 {
+		c.add("overdue", changeOverdue, cmek.High, overdue,
+			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", named(item), reason),
+			"The store key stays encrypted under the older key version.",
+			"keyturn status "+item.ID)
+	}
+	return c.found
+}
+
+// conditions collects what is wrong with one cluster.
+type conditions struct {
+	item  *ledger.Cluster
+	facts Facts
+	now   time.Time
+	found []cmek.Alert
+}
+
+// add adds a condition and returns it for changes. The code is the first part of its dedup key.
+func (c *conditions) add(code string, change cmek.Change, severity cmek.Severity, regions []string, summary, impact string, recovery ...string) *cmek.Alert {
+	c.found = append(c.found, cmek.Alert{
+		DedupKey: code + "/" + c.item.ID, Audience: cmek.Owners, Severity: severity, Change: change, Summary: summary,
+		Consequence: impact, WayBack: recovery,
+		Clusters: []cmek.AffectedCluster{{ID: c.item.ID, Name: c.item.Cluster.Name, Regions: regions}},
+	})
+	return &c.found[len(c.found)-1]
+}
+
+// pick returns the regions of the work that matches, and the reason of the last of it.
+func (c *conditions) pick(match func(ledger.Work) bool) (regions []string, reason string) {
+	for _, w := range c.item.Work {
+		if match(w) {
+			regions, reason = append(regions, w.Region), w.Reason
+		}
+	}
+	return regions, reason
+}
+
+func (c *conditions) failures() {
+	failed, reason := c.pick(func(w ledger.Work) bool { return w.Failed > 0 })
+	if len(failed) == 0 {
+		failed, reason = cloudFailure(c.item)
+	}
+	if len(failed) > 0 {
+		c.add("rotate-failed", changeRotateFailed, cmek.Critical, failed,
+			fmt.Sprintf("A CMEK operation of cluster %s failed: %s", named(c.item), reason),
+			"The store key is not known to be encrypted under the new key version. Other clusters of the same key wait.",
+			"Read Cockroach Labs' message above and the key's policy; fix what they name.",
+			"keyturn retry "+c.item.ID+"   (sends the PUT again)",
+			"keyturn retry --skip "+c.item.ID+"   (lets the other clusters of the key go on without this one)")
+	}
+}
+
+// requests reports requests that take too long or leave no trace.
+func (c *conditions) requests() {
+	stuck, _ := c.pick(func(w ledger.Work) bool {
+		return w.State == ledger.Requested && w.Request != nil && !w.Request.StuckSince.IsZero()
+	})
+	if len(stuck) > 0 {
+		c.add("stuck", changeStuck, cmek.High, stuck,
+			fmt.Sprintf("The re-encryption of cluster %s has been running for more than %s", named(c.item), stuckAfter),
+			"keyturn keeps polling and sends nothing more to the cluster.",
+			"Open a support case with Cockroach Labs and name the cluster id "+c.item.ID+".")
+	}
+	lost, _ := c.pick(func(w ledger.Work) bool { return w.Lost > 1 && w.State != ledger.Blocked })
+	if len(lost) > 0 {
+		c.add("lost", changeLost, cmek.High, lost,
+			fmt.Sprintf("Requests to re-encrypt cluster %s get no usable answer and leave no trace", named(c.item)),
+			"The store key stays encrypted under the older key version. keyturn tries again after growing waits, at most once an hour, and reads before each try.",
+			"Check the network between keyturn and the Cloud API: a proxy may answer in its place.",
+			"keyturn status "+c.item.ID)
+	}
+}
+
+// refusals reports a cluster whose PUTs are refused, with all that wait for it.
+func (c *conditions) refusals() {
+	denied := func(w ledger.Work) bool {
+		return w.Attempts > 0 && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Denied
+	}
+	if regions, reason := c.pick(denied); len(regions) > 0 {
+		for _, w := range c.item.Work {
+			if denied(w) {
+				reason = w.Request.Answer.Message
+			}
+		}
+		a := c.add("put-denied", changeAPIKeyRefused, cmek.High, regions,
+			fmt.Sprintf("The Cloud API denies keyturn's API key the PUT to cluster %s: %s", named(c.item), reason),
+			"The store key stays encrypted under the older key version. keyturn tries again at growing intervals, and reads the secret again each time.",
+			"Give keyturn's service account Cluster Operator on the cluster (or its folder), or store a working API key in the secret.")
+		a.Audience = cmek.Operations
+	}
+	regions, reason := c.pick(func(w ledger.Work) bool { return w.Attempts >= refusalsToReport && !denied(w) })
+	if len(regions) == 0 {
+		return
+	}
+	var work ledger.Work
+	for _, w := range c.item.Work {
+		if w.Region == regions[0] {
+			work = w
+		}
+	}
+	if work.Request != nil && refused(work.Request) && work.Request.Answer.Message != "" {
+		reason = work.Request.Answer.Message // the work's own reason may be newer: that it is due again
+	}
+	waiting, refused := c.fleetOf(work)
+	impact := "The store key stays encrypted under the older key version. keyturn tries again at growing intervals."
+	if len(waiting) > 0 {
+		impact = fmt.Sprintf("Its store key and those of %d more clusters of the key stay encrypted under the older key version: they wait for this one, their canary. "+
+			"keyturn tries again at growing intervals, and with another cluster after %s.", len(waiting), canaryPatience)
+	}
+	recovery := "Check that the cluster's principal may still use the key " + string(work.Key) + ": keyturn plan " + c.item.ID
+	if len(refused) == 0 || len(waiting) == 0 {
+		a := c.add("refused", changeRefused, cmek.High, regions,
+			fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), reason), impact, recovery)
+		a.Key = work.Key
+		a.Clusters = append(a.Clusters, waiting...)
+		return
+	}
+	for i := range c.item.Alarms { // the end of the canary's own incident must not read as if it had recovered
+		if a := &c.item.Alarms[i]; a.Key == "refused/"+c.item.ID && !strings.HasPrefix(a.Alert.Summary, nowByKey) {
+			a.Alert.Summary = nowByKey + a.Alert.Summary
+		}
+	}
+	code := "refused-key/" + work.Key.Canonical()
+	if c.reportedByAnother(work.Key, code) {
+		return // one alert about the key is enough
+	}
+	a := c.add("refused-key", changeRefused, cmek.Critical, regions,
+		fmt.Sprintf("The Cloud API refuses to re-encrypt every cluster that was tried with key %s: %s", work.Key.ID(), reason),
+		fmt.Sprintf("The store keys of %d clusters stay encrypted under the older key version. keyturn tries one of them once an hour, and goes on when one is accepted.", len(waiting)+1),
+		recovery)
+	a.DedupKey, a.Key = code, work.Key
+	a.Clusters = append(a.Clusters, waiting...)
+}
+
+// fleetOf lists the other clusters whose work waits for the key's version, and those among them that were refused before.
+func (c *conditions) fleetOf(work ledger.Work) (waiting []cmek.AffectedCluster, refused []string) {
+	d := decision{c.facts, c.item, c.now, Settings{}}
+	f := d.fleet(work, work.Version)
+	if f.canaryDone {
+		return nil, nil
+	}
+	for _, p := range f.waiting {
+		if p.cluster.ID == c.item.ID {
+			continue
+		}
+		if p.refusals > 0 {
+			refused = append(refused, p.cluster.ID)
+		}
+		a := cmek.AffectedCluster{ID: p.cluster.ID, Name: p.cluster.Cluster.Name}
+		for _, w := range p.cluster.Work {
+			if concerns(w, work.Key, work.Version) {
+				a.Regions = append(a.Regions, w.Region)
+			}
+		}
+		waiting = append(waiting, a)
+	}
+	return waiting, refused
+}
+
+// reportedByAnother reports whether another cluster of the key has the incident open.
+func (c *conditions) reportedByAnother(key cmek.KeyURI, dedupKey string) bool {
+	return slices.ContainsFunc(c.facts.Fleet[key.Canonical()], func(other *ledger.Cluster) bool {
+		return other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Alarms, func(a ledger.Alarm) bool { return a.Key == dedupKey })
+	})
+}
+
+func (c *conditions) blocked() {
+	blocked, reason := c.pick(func(w ledger.Work) bool {
+		return w.State == ledger.Blocked && w.Failed == 0 && !keyBlocked(w, c.facts)
+	})
+	if len(blocked) > 0 {
+		c.add("held", changeBlocked, cmek.Medium, blocked,
+			fmt.Sprintf("The follow-through for cluster %s is blocked: %s", named(c.item), reason),
+			"The store key stays encrypted under the older key version until this is fixed.",
+			"keyturn status "+c.item.ID, "keyturn retry "+c.item.ID+"   (once it is fixed, if keyturn does not notice by itself)")
+	}
+	if ambiguous := severalKeys(c.item); len(ambiguous) > 0 {
+		c.add("ambiguous", changeBlocked, cmek.Medium, ambiguous,
+			fmt.Sprintf("Cluster %s has several ENABLED key specs in one region, so keyturn follows none of them there", named(c.item)),
+			"Rotations of these keys are not followed in these regions until one spec is left.",
+			"keyturn status "+c.item.ID, "Ask Cockroach Labs support which spec is in force.")
+	}
+}
+
+// visibility reports a cluster, or a region of it, that is no longer shown.
+func (c *conditions) visibility(s Settings) {
+	const impact = "keyturn keeps what it last read: the keys still count as in use, and nothing is dropped. Their rotations are not followed there meanwhile."
+	forget := "keyturn forget " + c.item.ID + " --reason \"…\"   (only if the cluster is really gone: ends its record and this alert)"
+	if c.item.Unread.Why == whyHidden && c.now.Sub(c.item.Unread.Since) < s.SweepEvery {
+		return // it may be deleted, which only the list of a sweep tells
+	}
+	if !c.item.Unread.IsZero() {
+		c.add("cluster-unshown", changeClusterUnshown, cmek.High, nil,
+			fmt.Sprintf("Cluster %s: %s", named(c.item), c.item.Unread.Why), impact,
+			"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder).", forget).Audience = cmek.Operations
+		return
+	}
+	var partial []string
+	for region, since := range c.item.Partial {
+		if c.now.Sub(since) >= busyWait*10 {
+			partial = append(partial, region)
+		}
+	}
+	if slices.Sort(partial); len(partial) > 0 {
+		c.add("region-unshown", changeClusterUnshown, cmek.Medium, partial,
+			fmt.Sprintf("Cluster %s: the Cloud API shows a region in the cluster or in its CMEK, but not in both: %s", named(c.item), strings.Join(partial, ", ")),
+			impact, "keyturn status "+c.item.ID, "Ask Cockroach Labs support if the region should have a key.").Audience = cmek.Operations
+	}
+}
+
+// rewoundAlert reports that reads older than one before them have become the truth.
+func rewoundAlert(item *ledger.Cluster, now time.Time) cmek.Alert {
+	id := fmt.Sprintf("reads-rewound/%s@%d", item.ID, now.Unix())
+	return cmek.Alert{
+		ID: id, DedupKey: id, Audience: cmek.Operations, Severity: cmek.Medium, Change: changeReadsRewound, Time: now,
+		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
+		Summary:     fmt.Sprintf("The Cloud API has shown an earlier CMEK state of cluster %s than before, %d times over %s", named(item), olderReads, olderLimit),
+		Consequence: "keyturn now takes this state for the truth. A key or a change that it showed before is no longer shown.",
+		WayBack:     []string{"keyturn status " + item.ID, "Ask Cockroach Labs support whether the cluster's CMEK was restored to an earlier state."},
+		Runbook:     runbook(changeReadsRewound),
+	}
+}
+
+func forgottenAlert(item *ledger.Cluster, by, reason string, now time.Time) cmek.Alert {
+	id := fmt.Sprintf("forgotten/%s@%d", item.ID, now.Unix())
+	return cmek.Alert{
+		ID: id, DedupKey: id, Audience: cmek.Operations, Severity: cmek.Low, Change: changeForgotten, Time: now, Principal: by,
+		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
+		Summary:     fmt.Sprintf("Cluster %s was forgotten by %s: %s", named(item), by, reason),
+		Consequence: "keyturn no longer counts its keys as in use. If the Cloud API shows the cluster again, keyturn follows it again.",
+		Runbook:     runbook(changeForgotten),
+	}
+}
+
+// severalKeys lists the regions with more than one ENABLED key spec.
+func severalKeys(item *ledger.Cluster) (regions []string) {
+	for _, info := range item.CMEK.RegionInfos {
+		open := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Region == info.Region }) // blocked, and reported so
+		if _, distinct := info.Current(); distinct > 1 && !open {
+			regions = append(regions, info.Region)
+		}
+	}
+	return regions
+}
+
+// keyBlocked reports whether the work is blocked because of its key's state, which has an incident of its own.
+func keyBlocked(w ledger.Work, f Facts) bool {
+	fact, read := f.Keys[w.Key]
+	return read && fact.Err == nil && fact.Key.State.Unusable()
+}
+
+// cloudFailure finds a failure that Cockroach Labs reports and that is not ours.
+func cloudFailure(item *ledger.Cluster) (regions []string, reason string) {
+	for _, info := range item.CMEK.RegionInfos {
+		if info.Status.Failed() {
+			regions, reason = append(regions, info.Region), string(info.Status)
+			for _, k := range info.KeyInfos {
+				if k.Status.Failed() || k.UserMessage != "" {
+					reason = strings.TrimSpace(string(info.Status) + " " + k.UserMessage)
+				}
+			}
+		}
+	}
+	if len(regions) == 0 && item.Cluster.OperationStatus == cmek.CMEKOperationFailed {
+		for _, info := range item.CMEK.RegionInfos {
+			regions = append(regions, info.Region)
+		}
+		reason = item.Cluster.OperationStatus
+	}
+	return regions, reason
+}
+
+func followedAlert(item *ledger.Cluster, done []ledger.Done, now time.Time) cmek.Alert {
+	var regions []string
+	for _, d := range done {
+		regions = append(regions, d.Region)
+	}
+	return cmek.Alert{
+		ID:       fmt.Sprintf("followed/%s/%d", item.ID, item.Chain.Count),
+		DedupKey: fmt.Sprintf("followed/%s/%d", item.ID, item.Chain.Count),
+		Audience: cmek.Owners, Severity: cmek.Info, Change: changeFollowed, Key: done[0].Key, Time: now,
+		Clusters: []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
+		Summary: fmt.Sprintf("Cluster %s: the store key is re-encrypted under %s in %s", item.Cluster.Name,
+			done[0].Version.Short(), strings.Join(regions, ", ")),
+		Runbook: runbook(changeFollowed),
+	}
+}
+
+func announcedAlert(item *ledger.Cluster, verdicts []Verdict, now time.Time) cmek.Alert {
+	var regions []string
+	for _, v := range verdicts {
+		regions = append(regions, v.Region)
+	}
+	v := verdicts[0]
+	id := fmt.Sprintf("would-follow/%s/%s/%s", item.ID, strings.Join(regions, "+"), v.Version)
+	return cmek.Alert{
+		ID: id, DedupKey: id, Audience: cmek.Owners, Severity: cmek.Low, Change: changeAnnounced, Key: v.Spec.URI, Time: now,
+		Clusters: []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
+		Summary: fmt.Sprintf("Cluster %s: the store key in %s is not encrypted under the key's current version %s",
+			item.Cluster.Name, strings.Join(regions, ", "), v.Version.Short()),
+		Consequence: "keyturn observes and sent nothing. Following is switched on with KEYTURN_MODE=follow.",
+		WayBack:     []string{"keyturn plan " + item.ID},
+		Runbook:     runbook(changeAnnounced),
+	}
+}

@@ -1,0 +1,254 @@
+package rotation
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+func changesOf(list []cmek.Alert) (changes []cmek.Change) {
+	for _, a := range list {
+		changes = append(changes, a.Change)
+	}
+	return changes
+}
+
+func TestAlerts_reportWhatIsWrong(t *testing.T) {
+	refusedTwice := work(func(w *ledger.Work) {
+		w.Attempts, w.NotBefore, w.Reason = 2, in(time.Minute), "refused: cluster is locked"
+	})
+	dayOld := work(func(w *ledger.Work) { w.Since = ago(24 * time.Hour) })
+	failsNow := func(w *world) { failedBefore(w); regionStatus(cmek.RotateFailed)(w); userMessage("no permission")(w) }
+	partial := func(since time.Duration) given {
+		return func(w *world) { w.item.Partial = map[string]time.Time{east: ago(since)} }
+	}
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     []cmek.Change
+		says     string
+		audience cmek.Audience
+	}{
+		{"nothing of a healthy cluster", []given{doneWith(eastKey, v2)}, nil, "", ""},
+		{"nothing of work that waits", []given{due, work(func(w *ledger.Work) { w.VersionSeen = after })}, nil, "", ""},
+		{"nothing of an adopted region", []given{neverDone, rotated(5 * time.Hour), movedAt}, nil, "", ""},
+		{"nothing of an unusable key: the worker reports it", []given{due, keyState(cmek.KeyPendingImport)}, nil, "", ""},
+		{"nothing of a key that we may not read: the worker reports it", []given{due, keyUnread(cmek.ErrDenied)}, nil, "", ""},
+
+		{"a failed PUT, with Cockroach Labs' message", []given{accepted, failsNow}, []cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
+		{"nothing of an operation that runs", []given{accepted, operation(cmek.CMEKOperationRunning)}, nil, "", ""},
+		{"a PUT that failed twice, as one failure", []given{accepted, failsNow, failed(1)}, []cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
+		{"a failure that is not ours, without open work", []given{doneWith(eastKey, v2), regionStatus(cmek.RotateFailed), userMessage("no permission")},
+			[]cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
+		{"a failure that is not ours and blocks work", []given{due, regionStatus(cmek.RotateFailed)}, []cmek.Change{changeRotateFailed, changeBlocked}, "ROTATE_FAILED", cmek.Owners},
+		{"a failed CMEK operation while all reads ENABLED", []given{doneWith(eastKey, v2), operation(cmek.CMEKOperationFailed)},
+			[]cmek.Change{changeRotateFailed}, cmek.CMEKOperationFailed, cmek.Owners},
+
+		{"work blocked for several ENABLED specs", []given{due, twoSpecs}, []cmek.Change{changeBlocked}, "2 different key specs", cmek.Owners},
+		{"several ENABLED specs without work", []given{twoSpecs}, []cmek.Change{changeBlocked}, "several ENABLED", cmek.Owners},
+		{"work blocked for a revoked cluster", []given{due, statusEverywhere(cmek.Revoked)}, []cmek.Change{changeBlocked}, "REVOKED", cmek.Owners},
+
+		{"nothing of a request that left no trace once", []given{timedOut, sent(time.Hour)}, nil, "", ""},
+		{"a second request that left no trace, blocked", []given{givenUp, lost(2)}, []cmek.Change{changeBlocked}, "no trace", cmek.Owners},
+		{"a second one where updated_at moves, not blocked", []given{givenUp, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", cmek.Owners},
+		{"a request lost twice that is watched again", []given{timedOut, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", cmek.Owners},
+		{"nothing of one lost once where updated_at moves", []given{givenUp, updatedAtMoves}, nil, "", ""},
+
+		{"an operation of two hours", []given{accepted, sent(2 * time.Hour), regionStatus(cmek.Rotating)}, []cmek.Change{changeStuck}, "2h0m0s", cmek.Owners},
+		{"nothing of one of less than two hours", []given{accepted, sent(2*time.Hour - time.Minute), regionStatus(cmek.Rotating)}, nil, "", ""},
+
+		{"a PUT refused twice", []given{refusedOnce, refusedTwice}, []cmek.Change{changeRefused}, "cluster is locked", cmek.Owners},
+		{"nothing of a PUT refused once", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })}, nil, "", ""},
+		{"a PUT denied once, to operations", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) }),
+			answered(cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 403, Denied: true})}, []cmek.Change{changeAPIKeyRefused}, "denies keyturn's API key", cmek.Operations},
+
+		{"work open for a day, whatever it waits for", []given{due, state(cmek.StateLocked), dayOld}, []cmek.Change{changeOverdue}, "LOCKED", cmek.Owners},
+		{"nothing of work open for less", []given{due, state(cmek.StateLocked), work(func(w *ledger.Work) { w.Since = ago(24*time.Hour - time.Second) })}, nil, "", ""},
+		{"a region in an unknown status for a day", []given{due, regionStatus(strange), dayOld}, []cmek.Change{changeOverdue}, string(strange), cmek.Owners},
+		{"work paused for a day", []given{due, paused, dayOld}, []cmek.Change{changeOverdue}, "paused", cmek.Owners},
+		{"nothing of observed work of a day", []given{due, observing, dayOld, work(func(w *ledger.Work) { w.Announced = true })}, nil, "", ""},
+
+		{"a cluster that is not shown, to operations", []given{due, unshown}, []cmek.Change{changeClusterUnshown}, "shows no CMEK", cmek.Operations},
+		{"a region that only one of the two shows for 10 min", []given{doneWith(eastKey, v2), regionUnshown, partial(10 * time.Minute)}, []cmek.Change{changeClusterUnshown}, east, cmek.Operations},
+		{"nothing of one for less than that", []given{doneWith(eastKey, v2), regionUnshown, partial(9 * time.Minute)}, nil, "", ""},
+		{"messages undelivered for an hour, to operations", []given{doneWith(eastKey, v2), func(w *world) { w.item.FailingSince = ago(time.Hour) }},
+			[]cmek.Change{changeUndelivered}, "not been able to deliver", cmek.Operations},
+
+		{"what observe mode would send", []given{due, observing}, []cmek.Change{changeAnnounced}, v2.Short(), cmek.Owners},
+		{"a store key that was re-encrypted", []given{accepted, movedAt, confirmed}, []cmek.Change{changeFollowed}, v2.Short(), cmek.Owners},
+	} {
+		t.Run(r.sentence, func(t *testing.T) {
+			told := alerts(newWorld(r.given...).transition().item)
+			if got := changesOf(told); !slices.Equal(got, r.want) {
+				t.Fatalf("%s: reported %q, want %q: %+v", r.sentence, got, r.want, told)
+			}
+			for _, a := range told {
+				checkAlert(t, a)
+			}
+			if len(told) > 0 && (!strings.Contains(told[0].Summary, r.says) || told[0].Audience != r.audience) {
+				t.Errorf("%s: reported to %s %q, want to %s %q", r.sentence, told[0].Audience, told[0].Summary, r.audience, r.says)
+			}
+		})
+	}
+}
+
+// checkAlert checks what every alert about a cluster must have.
+func checkAlert(t *testing.T, a cmek.Alert) {
+	t.Helper()
+	if a.ID == "" || a.DedupKey == "" || a.Severity == "" || a.Audience == "" || a.Summary == "" || a.Time.IsZero() {
+		t.Errorf("an alert misses its ID, dedup key, severity, audience, summary or time: %+v", a)
+	}
+	if want := "functions/rotation/README.md#" + strings.ReplaceAll(strings.ToLower(string(a.Change)), " ", "-"); a.Runbook != want {
+		t.Errorf("the alert %q has the runbook %q, want %q", a.Change, a.Runbook, want)
+	}
+	if len(a.Clusters) == 0 || a.Clusters[0].ID != "c-1" {
+		t.Errorf("the alert %q names %+v, want the cluster", a.Change, a.Clusters)
+	}
+}
+
+func TestAlerts_reportedOnce_andResolvedOnce(t *testing.T) {
+	w := newWorld(due, statusEverywhere(cmek.Revoked)).transition().transition()
+	begun := alerts(w.item)
+	if len(begun) != 1 || begun[0].Resolved || len(w.item.Alarms) != 1 {
+		t.Fatalf("two polls of a revoked cluster reported %+v, open %+v", begun, w.item.Alarms)
+	}
+	statusEverywhere(cmek.Enabled)(w)
+	ended := alerts(w.transition().transition().item)[1:]
+	if len(ended) != 1 || len(w.item.Alarms) > 0 {
+		t.Fatalf("two polls of the recovered cluster reported %+v, open %+v", ended, w.item.Alarms)
+	}
+	a := ended[0]
+	if !a.Resolved || a.Severity != cmek.Info || !a.Time.Equal(noon) || len(a.WayBack) > 0 || a.Consequence != "" {
+		t.Errorf("the resolution is %+v", a)
+	}
+	if a.DedupKey != begun[0].DedupKey || a.ID == begun[0].ID {
+		t.Errorf("the resolution has dedup key %q and ID %q; want the first alert's %q and an ID of its own", a.DedupKey, a.ID, begun[0].DedupKey)
+	}
+}
+
+func TestAlerts_anotherReason_isReportedAgain(t *testing.T) {
+	w := newWorld(due, statusEverywhere(cmek.Revoking)).transition()
+	statusEverywhere(cmek.Revoked)(w)
+	told := alerts(w.transition().item)
+	if len(told) != 2 || told[0].DedupKey != told[1].DedupKey || !strings.Contains(told[1].Summary, "REVOKED") {
+		t.Errorf("a block for another reason reported %+v, want two alerts of one incident", told)
+	}
+}
+
+func TestAlerts_deletedCluster_isNotSaidToBeHealthy(t *testing.T) {
+	w := newWorld(due, statusEverywhere(cmek.Revoked)).transition()
+	deleted(w)
+	told := alerts(w.transition().item)
+	if len(told) != 2 || !told[1].Resolved || !strings.Contains(told[1].Summary, "is deleted") || len(w.item.Alarms) > 0 {
+		t.Errorf("a deleted cluster reported %+v and keeps %+v, want the end of its incident that says why", told, w.item.Alarms)
+	}
+}
+
+func TestAlerts_unshownCluster_keepsItsIncidents(t *testing.T) {
+	w := newWorld(doneWith(eastKey, v2), statusEverywhere(cmek.RotateFailed)).transition()
+	f := absorb(w.item, hidden(noon), noon)
+	transition(w.item, f, Decide(f, w.item, noon, w.settings), noon, w.settings)
+	if told := alerts(w.item); slices.ContainsFunc(told, func(a cmek.Alert) bool { return a.Resolved }) {
+		t.Errorf("a hidden cluster reported %+v, want nothing resolved", told)
+	}
+}
+
+func TestAlerts_aRetryThatWorks_endsTheFailure(t *testing.T) {
+	w := newWorld(accepted, failedBefore, regionStatus(cmek.RotateFailed)).transition()
+	regionStatus(cmek.Enabled)(w)
+	movedAt(w)
+	w.item.Work[0].State, w.item.Work[0].Request = ledger.Requested, requestOf(2*time.Minute)
+	w.item.Work[0].Request.Answer = &cmek.Answer{Outcome: cmek.Accepted}
+	confirmed(w)
+	w.transition()
+	var ends []cmek.Change
+	for _, a := range alerts(w.item) {
+		if a.Resolved {
+			ends = append(ends, a.Change)
+		}
+	}
+	if !slices.Equal(ends, []cmek.Change{changeRotateFailed}) {
+		t.Errorf("after a retry that did it the ends of %q are reported, want that of %q", ends, changeRotateFailed)
+	}
+}
+
+func TestAlerts_refusedCanary_namesAllThatWait(t *testing.T) {
+	refused := func(w *world) {
+		refusedOnce(w)
+		work(func(w *ledger.Work) { w.Attempts, w.NotBefore, w.Reason = 2, in(time.Minute), "refused: policy" })(w)
+	}
+	names := func(a cmek.Alert) (all []string) {
+		for _, c := range a.Clusters {
+			all = append(all, c.Name)
+		}
+		slices.Sort(all)
+		return all
+	}
+
+	told := alerts(newWorld(refused, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))).transition().item)
+	if len(told) != 1 || !slices.Equal(names(told[0]), []string{"orders", "p", "q"}) || told[0].Severity != cmek.High {
+		t.Fatalf("a refused canary reported %+v, want one alert that names the clusters that wait", told)
+	}
+
+	told = alerts(newWorld(refused, with(member("p", waiting), member("a", followed(v2)))).transition().item)
+	if len(told) != 1 || !slices.Equal(names(told[0]), []string{"orders"}) {
+		t.Errorf("a refusal after the canary reported %+v, want one alert about its cluster alone", told)
+	}
+
+	told = alerts(newWorld(refused, with(member("p", refusedFor(2*time.Hour, time.Hour)), member("q", waiting))).transition().item)
+	if len(told) != 1 || told[0].DedupKey != "refused-key/"+eastKey.Canonical() || told[0].Severity != cmek.Critical || !slices.Equal(names(told[0]), []string{"orders", "p", "q"}) {
+		t.Errorf("a second refused canary reported %+v, want one critical alert about the key", told)
+	}
+
+	reported := member("p", refusedFor(2*time.Hour, time.Hour))
+	reported.Alarms = []ledger.Alarm{{Key: "refused-key/" + eastKey.Canonical()}}
+	if told = alerts(newWorld(refused, with(reported)).transition().item); len(told) > 0 {
+		t.Errorf("a key whose refusals another cluster reported is reported again: %+v", told)
+	}
+}
+
+func TestAlerts_announcement_isMadeOnceWithAllRegions(t *testing.T) {
+	w := newWorld(due, observing, alsoWest(westKey))
+	w.item.Work = append(w.item.Work, workFor(west, westKey))
+	told := alerts(w.transition().transition().item)
+	if len(told) != 1 || told[0].Change != changeAnnounced || !slices.Equal(told[0].Clusters[0].Regions, []string{east, west}) {
+		t.Errorf("observe mode reported %+v, want one announcement of both regions", told)
+	}
+}
+
+func TestAlerts_failure_saysHowToSkipTheCluster(t *testing.T) {
+	told := alerts(newWorld(accepted, failedBefore, regionStatus(cmek.RotateFailed)).transition().item)
+	if len(told) != 1 || !slices.ContainsFunc(told[0].WayBack, func(s string) bool { return strings.HasPrefix(s, "keyturn retry --skip c-1") }) {
+		t.Errorf("a failure reported %+v, want the command that skips the cluster", told)
+	}
+}
+
+func TestAlerts_hiddenCluster_isReportedAfterASweep(t *testing.T) {
+	since := func(d time.Duration, why string) given {
+		return func(w *world) { w.facts.Unread, w.item.Unread = why, ledger.Unread{Since: ago(d), Why: why} }
+	}
+	for _, r := range []struct {
+		sentence string
+		given    given
+		want     int
+	}{
+		{"a cluster hidden for less than a sweep", since(15*time.Minute-time.Second, whyHidden), 0},
+		{"a cluster hidden for a sweep", since(15*time.Minute, whyHidden), 1},
+		{"a cluster that shows no CMEK", since(0, whyNoCMEK), 1},
+	} {
+		if sent := alerts(newWorld(due, r.given).transition().item); len(sent) != r.want {
+			t.Errorf("%s is reported %d times, want %d", r.sentence, len(sent), r.want)
+		}
+	}
+}
+
+func TestAlerts_unshown_saysHowToForgetTheCluster(t *testing.T) {
+	told := alerts(newWorld(due, unshown).transition().item)
+	if len(told) != 1 || !slices.ContainsFunc(told[0].WayBack, func(s string) bool { return strings.HasPrefix(s, "keyturn forget c-1 --reason") }) {
+		t.Errorf("an unshown cluster reported %+v, want the command that forgets it", told)
+	}
+}

@@ -1,0 +1,192 @@
+package rotation
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// Kinds of incidents about keys.
+const (
+	keyUnusable   = "key-unusable"
+	keyUnreadable = "key-unreadable"
+)
+
+// troubleForgotten is when trouble with a key that nobody reads any more is forgotten: no cluster needs the key then.
+const troubleForgotten = 3 * time.Hour
+
+func aboutKeys(dedupKey string) bool {
+	kind := dedupKey
+	for i := range dedupKey {
+		if dedupKey[i] == '/' {
+			kind = dedupKey[:i]
+			break
+		}
+	}
+	return kind == keyUnusable || kind == keyUnreadable
+}
+
+// troubles is what is wrong with keys after these reads.
+func troubles(known map[string]ledger.KeyTrouble, read map[cmek.KeyURI]KeyFact, now time.Time) map[string]ledger.KeyTrouble {
+	all := maps.Clone(known)
+	if all == nil {
+		all = map[string]ledger.KeyTrouble{}
+	}
+	for uri, fact := range read {
+		was := all[string(uri)]
+		t := ledger.KeyTrouble{Since: was.Since, Read: now}
+		switch {
+		case errors.Is(fact.Err, cmek.ErrDenied):
+			t.Kind, t.Reason, t.Count = keyUnreadable, "access denied", keyFailuresToReport
+		case fact.Err != nil:
+			t.Kind, t.Reason, t.Count = keyUnreadable, fact.Err.Error(), was.Count+1
+		case fact.Key.State.Unusable():
+			t.Kind, t.Reason, t.Deadline, t.Count = keyUnusable, string(fact.Key.State), fact.Key.DeletionDate, keyFailuresToReport
+		case !fact.Key.State.Usable() && was.Kind != "":
+			continue // passing: it says neither
+		default:
+			delete(all, string(uri))
+			continue
+		}
+		if t.Since.IsZero() || was.Kind != t.Kind {
+			t.Since = now
+		}
+		if was.Kind == keyUnusable && t.Kind == keyUnreadable {
+			was.Read = now
+			all[string(uri)] = was // not read says nothing about the key: it stays as it was
+			continue
+		}
+		all[string(uri)] = t
+	}
+	maps.DeleteFunc(all, func(_ string, t ledger.KeyTrouble) bool { return now.Sub(t.Read) > troubleForgotten })
+	return all
+}
+
+// sameTroubles reports whether nothing is new but the time of the reads.
+func sameTroubles(a, b map[string]ledger.KeyTrouble) bool {
+	return maps.EqualFunc(a, b, func(x, y ledger.KeyTrouble) bool {
+		return x.Kind == y.Kind && x.Reason == y.Reason && x.Deadline.Equal(y.Deadline) && (x.Count >= keyFailuresToReport) == (y.Count >= keyFailuresToReport)
+	})
+}
+
+// keyConditions is one alert for each cause. Clusters are asked for where an alert is new or has become another one.
+func keyConditions(troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (found []cmek.Alert, err error) {
+	var problems []error
+	unreadable := map[string][]string{} // by account and reason
+	for _, uri := range slices.Sorted(maps.Keys(troubles)) {
+		t, key := troubles[uri], cmek.KeyURI(uri)
+		if t.Count < keyFailuresToReport {
+			continue
+		}
+		if t.Kind == keyUnreadable {
+			cause := keyUnreadable + "/" + key.Account()
+			if t.Reason != "access denied" {
+				cause = keyUnreadable + "/" + string(key)
+			}
+			unreadable[cause] = append(unreadable[cause], uri)
+			continue
+		}
+		a := unusableAlert(key, t)
+		var err error
+		a.Clusters, err = clustersOf(byKey, key)
+		problems = append(problems, err)
+		found = append(found, a)
+	}
+	for _, cause := range slices.Sorted(maps.Keys(unreadable)) {
+		a, err := unreadableAlert(cause, unreadable[cause], troubles, byKey)
+		problems = append(problems, err)
+		found = append(found, a)
+	}
+	return found, errors.Join(problems...)
+}
+
+// clustersOf lists the clusters that need the keys now, with their regions.
+func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek.KeyURI) (all []cmek.AffectedCluster, err error) {
+	var problems []error
+	for _, key := range keys {
+		clusters, err := byKey(key)
+		problems = append(problems, err)
+		for _, c := range clusters {
+			i := slices.IndexFunc(all, func(a cmek.AffectedCluster) bool { return a.ID == c.ID })
+			if i < 0 {
+				i, all = len(all), append(all, cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
+			}
+			for _, info := range c.CMEK.RegionInfos {
+				if spec, n := info.Current(); n == 1 && spec.Spec.URI == key {
+					all[i].Regions = append(all[i].Regions, info.Region)
+				}
+			}
+		}
+	}
+	return all, errors.Join(problems...)
+}
+
+func unusableAlert(key cmek.KeyURI, t ledger.KeyTrouble) cmek.Alert {
+	return cmek.Alert{
+		// By the region's own URI: a replica of a multi-Region key is disabled and deleted on its own.
+		DedupKey: keyUnusable + "/" + string(key), Audience: cmek.Owners, Severity: cmek.Critical, Change: changeKeyUnusable, Key: key,
+		Deadline:    t.Deadline,
+		Summary:     fmt.Sprintf("Key %s in %s is %s", key.ID(), key.Location(), t.Reason),
+		Consequence: "Nodes that restart cannot rejoin their cluster, and managed backups fail silently. Running nodes continue with the keys that they hold in memory.",
+		WayBack:     recoverySteps(key, cmek.KeyState(t.Reason)),
+	}
+}
+
+// keysListed bounds the keys that an alert names, and those whose clusters it asks for.
+const keysListed = 50
+
+func unreadableAlert(cause string, uris []string, troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (cmek.Alert, error) {
+	var keys []cmek.KeyURI
+	for _, uri := range uris[:min(len(uris), keysListed)] {
+		keys = append(keys, cmek.KeyURI(uri))
+	}
+	first := keys[0]
+	reason := troubles[string(first)].Reason
+	a := cmek.Alert{
+		DedupKey: cause, Audience: cmek.Operations, Severity: cmek.High, Change: changeKeyUnreadable, Key: first,
+		Summary:     fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
+		Consequence: "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
+		WayBack:     []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", first)},
+	}
+	if len(uris) > 1 {
+		a.Key = ""
+		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
+		a.WayBack = []string{"If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the policy of each key, or check the reader role of the account."}
+		for _, key := range keys {
+			a.WayBack = append(a.WayBack, string(key))
+		}
+		if more := len(uris) - len(keys); more > 0 {
+			a.WayBack = append(a.WayBack, fmt.Sprintf("… and %d more keys", more))
+		}
+	}
+	var err error
+	a.Clusters, err = clustersOf(byKey, keys...)
+	return a, err
+}
+
+// recoverySteps is how a key is made usable again, as commands.
+func recoverySteps(uri cmek.KeyURI, state cmek.KeyState) []string {
+	check := "Then check the cluster; nodes that restarted meanwhile may need Cockroach Labs support."
+	if uri.Type() != cmek.AWSKMS {
+		return []string{"Enable the key again in its KMS: " + string(uri), check}
+	}
+	at := fmt.Sprintf("--region %s --key-id %s", uri.Location(), uri)
+	enable := "aws kms enable-key " + at
+	switch state {
+	case cmek.KeyDisabled:
+		return []string{enable, check}
+	case cmek.KeyDeletionScheduled:
+		return []string{"aws kms cancel-key-deletion " + at, enable + "   (canceling alone leaves the key disabled)", check}
+	case cmek.KeyPendingImport:
+		return []string{"Import the same key material again: aws kms import-key-material " + at + " …", check}
+	case cmek.KeyNotFound:
+		return []string{"aws kms describe-key " + at + "   (does the key exist, in this Region and account?)", check}
+	}
+	return []string{"aws kms describe-key " + at, check}
+}

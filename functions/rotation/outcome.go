@@ -1,0 +1,223 @@
+package rotation
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// Kinds of evidence. The Cloud API has no operation to ask and shows no key version (CockroachDB Cloud API 2024-09-16,
+// CMEKClusterInfo): all that can be read is the statuses of a region and its key, and the key's updated_at. Only what differs
+// from the request's baseline counts; the cluster's own operation status may be somebody else's.
+const (
+	evidenceMoved = "updated_at moved"
+	evidenceSeen  = "operation seen"
+)
+
+// watching reports whether the verdict about the work is what became of its last request: one that is open, or one that was
+// refused or given up and has left a trace after all.
+func (d decision) watching(w ledger.Work) bool {
+	r := w.Request
+	if r == nil || r.Ended {
+		return false
+	}
+	if w.State == ledger.Requested || !r.Evidence.IsZero() {
+		return true
+	}
+	if w.State == ledger.Blocked && !r.GivenUp && !refused(r) {
+		return true // blocked since the request left, by a revocation for instance
+	}
+	info, ok := d.CMEK.Region(w.Region)
+	return ok && d.fresh(r, w.Region) && trace(*r, info, info.Newest(w.Key)) != ""
+}
+
+// fresh reports whether the region's CMEK was read after the request left.
+func (d decision) fresh(r *ledger.Request, region string) bool {
+	return d.CMEKRead && !d.unshown(region) && !d.ReadAt.Before(r.LeftAt())
+}
+
+// outcome decides about work whose PUT was sent, or may have been: is it done, has it failed, did it ever arrive?
+func (d decision) outcome(w ledger.Work) Verdict {
+	r := *w.Request
+	r.Timeline = slices.Clone(r.Timeline)
+	v := Verdict{Spec: cmek.KeySpec{URI: w.Key}, Version: w.Version, RotatedAt: w.RotatedAt, watched: &r}
+	poll := d.now.Add(min(max(d.settings.Poll, d.now.Sub(r.LeftAt())/4), pollMax))
+	info, ok := d.CMEK.Region(w.Region)
+	switch answerDue := r.LeftAt().Add(answerWithin); {
+	case r.Answer == nil && d.now.Before(answerDue):
+		return v.because(Wait, "the request may be on its way").until(answerDue)
+	case !ok:
+		return v.because(Drop, "the region is gone")
+	case d.Older:
+		return v.because(Wait, whyOlder).until(poll)
+	case d.unshown(w.Region):
+		return v.because(Wait, "the Cloud API does not show the region").until(earlier(poll, d.now.Add(busyWait)))
+	case !d.CMEKRead:
+		return v.because(Wait, "the outcome was not read yet").until(d.now)
+	case !d.fresh(&r, w.Region):
+		return v.because(Wait, "the outcome was not read yet").until(poll)
+	}
+	key := info.Newest(w.Key)
+	if current, distinct := info.Current(); key.Spec.URI == "" || distinct == 1 && !current.Spec.URI.SameKey(w.Key) {
+		return v.because(Drop, "the region's key changed")
+	}
+	v.Spec = key.Spec
+	d.note(&r, info, key)
+	return d.weigh(w, v, info, poll)
+}
+
+// note adds what this read shows to the request: to its timeline, its evidence and its state of rest.
+func (d decision) note(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) {
+	s := ledger.Sighting{At: d.ReadAt, Region: info.Status, Key: key.Status, UpdatedAt: key.UpdatedAt}
+	if d.ClusterRead {
+		s.Operation = cmekOperation(d.Cluster)
+	}
+	r.Timeline = sighted(r.Timeline, s)
+	if kind := trace(*r, info, key); r.Evidence.IsZero() && kind != "" {
+		r.Evidence = ledger.Evidence{Kind: kind, At: d.ReadAt}
+	}
+	switch rest := d.rest(r, info, key); rest {
+	case r.Final.Status:
+	case "":
+		r.Final = ledger.Final{}
+	default:
+		r.Final = ledger.Final{Status: rest, Since: d.ReadAt}
+	}
+	if d.now.Sub(r.LeftAt()) >= stuckAfter && r.StuckSince.IsZero() {
+		r.StuckSince = d.now
+	}
+}
+
+// weigh decides by all that was read since the PUT.
+func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll time.Time) Verdict {
+	r := v.watched
+	accepted := r.Answer != nil && r.Answer.Outcome == cmek.Accepted
+	expected := r.LeftAt().Add(d.settings.graceFor(w, d.UpdatedAtMoves))
+	overdue := !d.now.Before(expected)
+	confirmed := r.Final.Since.Add(d.settings.confirm())
+	ours := !r.Evidence.IsZero() || accepted && overdue
+
+	if s := d.handsOff(info); s != "" {
+		return v.because(Block, "%s since keyturn's request: hands off", s).until(d.now.Add(backoffMax))
+	}
+	switch {
+	case !ours && !accepted && overdue && !d.ClusterRead:
+		return v.because(Wait, "the cluster was not read yet").until(d.now)
+	case !ours && !accepted && overdue && cmekOperation(d.Cluster) != cmek.CMEKOperationRunning:
+		return v.because(Resend, "the request left no trace within %s", d.settings.graceFor(w, d.UpdatedAtMoves)).until(d.now)
+	case r.Final.IsZero():
+		return v.because(Wait, "status %s", info.Status).until(poll)
+	case !ours:
+		return v.because(Wait, "no trace of the request yet").until(earlier(poll, latest(expected, d.now.Add(time.Second))))
+	case d.now.Before(confirmed) || d.ReadAt.Before(confirmed):
+		return v.because(Wait, "status %s, read once", r.Final.Status).until(earlier(poll, latest(confirmed, d.now.Add(time.Second))))
+	case r.Final.Status != cmek.Enabled:
+		return v.because(Fail, "%s%s", r.Final.Status, quoted(info, w.Key)).until(d.now)
+	case !d.ClusterRead:
+		return v.because(Wait, "the cluster was not read yet").until(d.now)
+	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed && d.now.Sub(r.LeftAt()) >= stuckAfter:
+		return v.because(Block, "the cluster's operation status stays %s, so the end of the request is not known", d.Cluster.OperationStatus).until(d.now.Add(backoffMax))
+	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed:
+		return v.because(Wait, "the cluster's operation status is %s", d.Cluster.OperationStatus).until(poll)
+	case r.Evidence.IsZero():
+		return v.because(Complete, "accepted, no trace within %s", d.settings.Grace)
+	}
+	return v.because(Complete, "%s", r.Evidence.Kind)
+}
+
+// rest is the state in which no operation runs, "" if one may: ENABLED at region and key, or a failure.
+func (d decision) rest(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) cmek.Status {
+	if d.ClusterRead {
+		before := r.Baseline == nil || r.Baseline.Operation == cmek.CMEKOperationFailed // without a baseline, nobody can tell
+		accepted := r.Answer != nil && r.Answer.Outcome == cmek.Accepted
+		switch op := cmekOperation(d.Cluster); {
+		case op == cmek.CMEKOperationFailed && !before && (accepted || !r.Evidence.IsZero()):
+			return cmek.Status(op)
+		case op != "" && op != cmek.CMEKOperationFailed:
+			return ""
+		}
+	}
+	switch {
+	case info.Status.Failed():
+		return info.Status
+	case key.Status.Failed():
+		return key.Status
+	case info.Status == cmek.Enabled && key.Status == cmek.Enabled:
+		return cmek.Enabled
+	}
+	return ""
+}
+
+// cmekOperation is the cluster's state or operation status, if it shows that a CMEK operation runs, may run, or failed.
+func cmekOperation(c cmek.Cluster) string {
+	switch {
+	case c.OperationStatus == cmek.CMEKOperationRunning, c.OperationStatus == cmek.CMEKOperationFailed:
+		return c.OperationStatus
+	case c.State == cmek.StateLocked && !strings.HasSuffix(c.OperationStatus, "_RUNNING"):
+		return c.State // locked, and by nothing else that has a name
+	}
+	return ""
+}
+
+// trace returns the kind of evidence that a read shows of an operation that began after the request's baseline; "" for none.
+func trace(r ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) string {
+	if key.Spec.URI == "" {
+		return ""
+	}
+	before := r.Baseline
+	if before == nil {
+		before = &ledger.Baseline{UpdatedAt: r.Before} // of an earlier release
+	}
+	began := func(now, then cmek.Status) bool { return (now.InProgress() || now.Failed()) && now != then }
+	switch {
+	case !before.UpdatedAt.IsZero() && key.UpdatedAt.After(before.UpdatedAt):
+		return evidenceMoved
+	case began(info.Status, before.Region), began(key.Status, before.Key):
+		return evidenceSeen
+	}
+	return ""
+}
+
+// refused reports whether the request was answered with a refusal.
+func refused(r *ledger.Request) bool { return r.Answer != nil && r.Answer.Outcome == cmek.Refused }
+
+// needsCluster reports whether a look at the item's open requests may come to an end, for which the cluster must be read, too.
+func needsCluster(item *ledger.Cluster, moves bool, now time.Time, s Settings) bool {
+	return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
+		r := w.Request
+		if r == nil || r.Ended || w.State == ledger.Due {
+			return false
+		}
+		if r.Evidence.IsZero() {
+			return !now.Before(r.LeftAt().Add(s.graceFor(w, moves)))
+		}
+		rested := !r.Final.IsZero() && !now.Before(r.Final.Since.Add(s.confirm()))
+		return rested || !now.Before(r.LeftAt().Add(stuckAfter)) // what is stuck may have failed at the cluster alone
+	})
+}
+
+// sighted adds a sighting to a timeline, unless it is what was seen last.
+func sighted(timeline []ledger.Sighting, s ledger.Sighting) []ledger.Sighting {
+	const kept = 24
+	if n := len(timeline); n > 0 {
+		last := timeline[n-1]
+		if last.Region == s.Region && last.Key == s.Key && last.Operation == s.Operation && last.UpdatedAt.Equal(s.UpdatedAt) {
+			return timeline
+		}
+	}
+	timeline = append(timeline, s)
+	if len(timeline) > kept { // keep the first ones: they hold the evidence that an operation began
+		timeline = slices.Delete(timeline, kept/2, kept/2+1)
+	}
+	return timeline
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

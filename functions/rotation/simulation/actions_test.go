@@ -1,0 +1,195 @@
+package simulation_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// What people do to the fleet of a schedule while it is in trouble.
+
+const (
+	paymentsKey = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+	ordersEast  = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f002"
+	ordersWest  = "arn:aws:kms:us-west-2:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f003"
+	ordersEU    = "arn:aws:kms:eu-west-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f004"
+	ledgerKey   = "arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906"
+	archiveKey  = "arn:aws:kms:eu-central-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f005"
+	spareKey    = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a"
+
+	payments = "7c1d9e20-3a4b-4c5d-8e6f-000000000001"
+	checkout = "7c1d9e20-3a4b-4c5d-8e6f-000000000002"
+	orders   = "7c1d9e20-3a4b-4c5d-8e6f-000000000003"
+	ledgerEU = "7c1d9e20-3a4b-4c5d-8e6f-000000000004"
+
+	// human is the service account of people, which the simulator lets do everything.
+	human = "org-admin"
+)
+
+type action struct {
+	at   time.Time
+	name string
+	do   func() error
+}
+
+// plan draws who does what, when.
+func (s *schedule) plan(start time.Time) {
+	at := func() time.Time {
+		return start.Add(10*time.Minute + time.Duration(s.rand.Int64N(int64(troubled-time.Hour))))
+	}
+	add := func(at time.Time, name string, do func() error) { s.actions = append(s.actions, action{at, name, do}) }
+	some := func(chance int) bool { return s.rand.IntN(chance) == 0 }
+
+	for _, key := range []string{paymentsKey, ordersEast, ordersWest, ledgerKey, archiveKey} {
+		first := at()
+		for n := range s.rand.IntN(4) {
+			when := first
+			if n > 0 { // the next ones often in the middle of what the first one set off
+				when = first.Add(time.Duration(s.rand.Int64N(int64(30 * time.Minute))))
+			}
+			add(when, "rotate "+key, func() error { return s.rotate(key) })
+		}
+	}
+	for _, id := range []string{payments, checkout, orders, ledgerEU} {
+		if some(4) {
+			add(at(), "a person re-encrypts "+id, func() error { return s.world.PUTCMEK(human, id) })
+		}
+		if some(8) {
+			from := at()
+			add(from, "hide "+id, func() error { return s.world.Hide(id) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "show "+id, func() error { return s.world.Show(id) })
+		}
+		if some(10) {
+			from, form := at(), []string{"disabled", "404", "empty"}[s.rand.IntN(3)]
+			add(from, "hide the CMEK of "+id, func() error { return s.world.HideCMEK(id, form) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(20*time.Minute)))), "show the CMEK of "+id, func() error { return s.world.ShowCMEK(id) })
+		}
+		if some(10) {
+			add(at(), "fail the next operation of "+id, func() error { return s.fail(id) })
+		}
+		if some(8) {
+			add(at(), "lock "+id, func() error { return s.world.Lock(id, "CRDB_SCALE_RUNNING", 20*time.Minute) })
+		}
+	}
+	if some(6) {
+		add(at(), "a person moves payments to another key", func() error {
+			return s.world.PUTCMEK(human, payments, cmek.RegionSpec{Region: "us-east-1", KeySpec: cmek.KeySpec{Type: cmek.AWSKMS,
+				URI: spareKey, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}})
+		})
+		if some(2) {
+			add(at(), "rotate "+spareKey, func() error { return s.rotate(spareKey) })
+		}
+	}
+	if some(6) {
+		add(at(), "remove eu-west-1 of orders", func() error { return s.world.RemoveRegion(orders, "eu-west-1") })
+	} else if some(6) {
+		spec := cmek.RegionSpec{Region: "us-east-2", KeySpec: cmek.KeySpec{Type: cmek.AWSKMS, URI: spareKey, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}}
+		add(at(), "add us-east-2 to payments", func() error { return s.world.AddRegion(payments, 3, spec) })
+	}
+	if some(12) {
+		add(at(), "delete checkout", func() error { return s.remove(checkout) })
+	}
+	for _, key := range []string{paymentsKey, ordersWest} {
+		if some(6) {
+			from := at()
+			add(from, "disable "+key, func() error { return s.able(key, false) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "enable "+key, func() error { return s.able(key, true) })
+		}
+		if some(10) {
+			from := at()
+			add(from, "deny keyturn "+key, func() error { return s.world.DenyKMS(key, true) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "allow keyturn "+key, func() error { return s.world.DenyKMS(key, false) })
+		}
+	}
+	if some(4) {
+		from := at()
+		add(from, "pause", func() error { return s.pause(true) })
+		add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "resume", func() error { return s.pause(false) })
+	}
+	if some(6) {
+		from := at()
+		add(from, "observe", func() error { return s.setMode(rotation.Observe) })
+		add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "follow", func() error { return s.setMode(rotation.Follow) })
+	}
+	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
+	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
+}
+
+func (s *schedule) rotate(key string) error {
+	err := s.world.Rotate(key)
+	if err == nil {
+		s.memory.rotated[cmek.KeyURI(key).Canonical()] = append(s.memory.rotated[cmek.KeyURI(key).Canonical()], time.Now())
+	}
+	return err
+}
+
+func (s *schedule) fail(id string) error {
+	for _, key := range s.world.StoreKeys() {
+		if key.ClusterID == id {
+			s.memory.failures[id]++ // the whole operation fails, whichever of its regions did
+			return s.world.FailNextRotation(id, key.Region, "no permission")
+		}
+	}
+	return fmt.Errorf("cluster %s has no region", id)
+}
+
+func (s *schedule) able(key string, enabled bool) error {
+	region := func(o *awskms.Options) { o.Region = cmek.KeyURI(key).Location() }
+	if enabled {
+		if err := s.world.DenyKMS(key, false); err != nil { // which denies everybody
+			return err
+		}
+		_, err := s.keys.EnableKey(context.Background(), &awskms.EnableKeyInput{KeyId: aws.String(key)}, region)
+		delete(s.memory.disabled, key)
+		return err
+	}
+	_, err := s.keys.DisableKey(context.Background(), &awskms.DisableKeyInput{KeyId: aws.String(key)}, region)
+	if err == nil {
+		s.memory.disabled[key] = time.Now()
+	}
+	return err
+}
+
+func (s *schedule) pause(on bool) error {
+	p := ledger.Pause{}
+	s.memory.paused = time.Time{}
+	if on {
+		p = ledger.Pause{Since: time.Now(), By: "on-call"}
+		s.memory.paused = time.Now()
+	}
+	return ledger.New(s.store, s.rand).SetPause(context.Background(), p)
+}
+
+// setMode takes effect as a deployment does: with new processes.
+func (s *schedule) setMode(mode rotation.Mode) error {
+	s.mode = mode
+	s.memory.observing = time.Time{}
+	if mode == rotation.Observe {
+		s.memory.observing = time.Now()
+	}
+	clear(s.processes)
+	return nil
+}
+
+// remove deletes the cluster through the Cloud API.
+func (s *schedule) remove(id string) error {
+	request := httptest.NewRequestWithContext(context.Background(), http.MethodDelete, "/api/v1/clusters/"+id, nil)
+	request.Header.Set("Authorization", "Bearer "+adminAPIKey)
+	answer := httptest.NewRecorder()
+	s.world.CloudAPI().ServeHTTP(answer, request)
+	if answer.Code != http.StatusOK {
+		return fmt.Errorf("delete cluster: %d %s", answer.Code, answer.Body)
+	}
+	s.memory.deleted[id] = true
+	return nil
+}

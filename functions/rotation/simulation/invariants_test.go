@@ -1,0 +1,279 @@
+package simulation_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+// memory is what a schedule knows of its own deeds.
+type memory struct {
+	start      time.Time
+	eventsSeen int
+	putsSeen   int
+	// rotated holds when rotations of each key were begun; failures counts the operations of a cluster that fail.
+	rotated  map[string][]time.Time
+	failures map[string]int
+	// disabled holds the keys that cannot be used, since when; deleted the clusters that are gone.
+	disabled          map[string]time.Time
+	deleted           map[string]bool
+	paused, observing time.Time
+	// puts counts our accepted PUTs for a region under one material, but for those that were meant for the material before.
+	puts map[string]int
+}
+
+func (m *memory) begin(_ *schedule, start time.Time) {
+	*m = memory{start: start, rotated: map[string][]time.Time{}, failures: map[string]int{}, disabled: map[string]time.Time{},
+		deleted: map[string]bool{}, puts: map[string]int{}}
+}
+
+// inFlight is how long a request may be under way after a decision: delays, and the client's own patience.
+const inFlight = time.Minute
+
+// checkNow checks what must hold at any time.
+func (s *schedule) checkNow() {
+	all := s.world.PUTs()
+	for _, put := range all[s.memory.putsSeen:] {
+		if put.Caller != human {
+			s.checkPUT(put)
+		}
+	}
+	s.memory.putsSeen = len(all)
+	items := s.items()
+	for _, key := range s.world.StoreKeys() {
+		c := items[key.ClusterID]
+		if c == nil || !key.Behind || s.memory.deleted[key.ClusterID] {
+			continue
+		}
+		done, ok := c.DoneIn(key.Region)
+		if !ok || done.Key != key.URI {
+			continue
+		}
+		// Nothing done is behind: no rotation that its PUT did not see.
+		at := done.Sent
+		if at.IsZero() {
+			at = done.At
+		}
+		if last := s.lastRotation(key.URI); at.After(last.Add(6 * time.Minute)) {
+			s.t.Errorf("seed %d: %s/%s is done (%s at %s) and behind its key, which rotated at %s", s.seed, key.Cluster, key.Region, done.Evidence, clock(at), clock(last))
+		}
+	}
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+func (s *schedule) lastRotation(uri cmek.KeyURI) (last time.Time) {
+	if all := s.memory.rotated[uri.Canonical()]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return s.memory.start.Add(-time.Hour)
+}
+
+// checkPUT checks one PUT of ours.
+func (s *schedule) checkPUT(put simulator.PUT) {
+	wrong := func(format string, args ...any) {
+		s.t.Errorf("seed %d: PUT to %s at %s (%s): %s", s.seed, put.Cluster, clock(put.Time), put.Outcome, fmt.Sprintf(format, args...))
+	}
+	since := func(begin time.Time) bool { return !begin.IsZero() && put.Time.Sub(begin) > inFlight }
+	switch {
+	case put.Cluster == "archive":
+		wrong("its CMEK is revoked")
+	case since(s.memory.paused):
+		wrong("paused since %s", clock(s.memory.paused))
+	case since(s.memory.observing):
+		wrong("observing since %s", clock(s.memory.observing))
+	case s.memory.deleted[put.ClusterID] && put.Outcome == "accepted":
+		wrong("the cluster is deleted")
+	}
+	for _, region := range put.Regions {
+		if since(s.memory.disabled[string(region.URI)]) {
+			wrong("key %s is disabled since %s", region.URI, clock(s.memory.disabled[string(region.URI)]))
+		}
+		if region.Material == "" {
+			continue
+		}
+		// One that left before the key's last rotation and arrived after it was meant for the version before.
+		if last := s.lastRotation(region.URI); put.Time.Sub(last) < 3*time.Minute && put.Time.After(last) {
+			continue
+		}
+		id := put.ClusterID + "/" + region.Region + "/" + region.Material
+		s.memory.puts[id]++
+		most := 1 + s.memory.failures[put.ClusterID]
+		if n := s.memory.puts[id]; n > most {
+			if lost := s.undecidable(put.ClusterID); n <= most+lost {
+				s.redundant++
+				continue
+			}
+			wrong("accepted for the %d. time under %.12s…, want at most %d", n, region.Material, most)
+		}
+	}
+}
+
+// undecidable is the one case in which a second PUT cannot be avoided: the outcome of a PUT to the cluster was not learned,
+// and nothing that can be read shows it. It returns how often that was so.
+func (s *schedule) undecidable(clusterID string) int {
+	if s.settings[simulator.UpdatedAt] == "stays" && s.settings[simulator.SameURIKeyInfo] == "update" {
+		return s.trouble.lossesOf(clusterID)
+	}
+	return 0
+}
+
+func (s *schedule) items() map[string]*ledger.Cluster {
+	clusters, err := ledger.New(s.store, s.rand).Clusters(context.Background())
+	if err != nil {
+		s.t.Fatalf("seed %d: %v", s.seed, err)
+	}
+	items := map[string]*ledger.Cluster{}
+	for _, c := range clusters {
+		items[c.ID] = c
+	}
+	return items
+}
+
+// mayBlock are the reasons for which work may need a person (design, Follow-through): the rest must have ended by itself.
+var mayBlock = []string{"failed twice", "not by keyturn's request", "left no trace", "different key specs", "hands off", "operation status stays CRDB_CMEK_OPERATION_FAILED", "no key spec is ENABLED", "stopped:"}
+
+// operate is the person on call, three hours after the trouble is over: what is blocked was reported, and is retried.
+func (s *schedule) operate() error {
+	reported := map[string]bool{}
+	for _, alert := range s.notifier.Alerts() {
+		reported[alert.DedupKey] = true
+	}
+	f := s.process(0)
+	for _, c := range s.sorted() {
+		for _, w := range c.Work {
+			allowed := slices.ContainsFunc(mayBlock, func(reason string) bool { return strings.Contains(w.Reason, reason) })
+			if !allowed {
+				s.t.Errorf("seed %d: work of %s/%s does not end by itself: %s %s", s.seed, c.Cluster.Name, w.Region, w.State, w.Reason)
+			}
+			if w.State == ledger.Blocked && !reported["held/"+c.ID] && !reported["rotate-failed/"+c.ID] {
+				s.t.Errorf("seed %d: the work of %s is blocked (%s) and nobody was notified", s.seed, c.Cluster.Name, w.Reason)
+			}
+		}
+		if c.Cluster.Name == "archive" {
+			continue
+		}
+		if _, err := f.Retry(context.Background(), c.ID, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *schedule) sorted() (list []*ledger.Cluster) {
+	for _, c := range s.items() {
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b *ledger.Cluster) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// checkEnd checks that in the end everything is re-encrypted, nothing is open, and the evidence is whole.
+func (s *schedule) checkEnd() {
+	for _, key := range s.world.StoreKeys() {
+		if key.Behind && key.Cluster != "archive" && !s.memory.deleted[key.ClusterID] {
+			s.t.Errorf("seed %d: the store key of %s/%s is behind its key", s.seed, key.Cluster, key.Region)
+		}
+	}
+	for _, c := range s.sorted() {
+		s.checkItem(c)
+	}
+	s.checkAlerts()
+}
+
+func (s *schedule) checkItem(c *ledger.Cluster) {
+	revoked := c.Cluster.Name == "archive" || slices.ContainsFunc(c.Work, func(w ledger.Work) bool {
+		return strings.Contains(w.Reason, "operation status stays CRDB_CMEK_OPERATION_FAILED") // nothing but Cockroach Labs ends that
+	})
+	for _, w := range c.Work {
+		if !revoked {
+			s.t.Errorf("seed %d: work of %s/%s is still open: %s %s", s.seed, c.Cluster.Name, w.Region, w.State, w.Reason)
+		}
+	}
+	failing := slices.ContainsFunc(c.CMEK.RegionInfos, func(r cmek.RegionInfo) bool { return r.Status.Failed() })
+	for _, a := range c.Alarms {
+		if theirs := failing && strings.HasPrefix(a.Key, "rotate-failed/"); !revoked && !theirs {
+			s.t.Errorf("seed %d: an incident of %s is still open: %s", s.seed, c.Cluster.Name, a.Alert.Summary)
+		}
+	}
+	if len(c.Messages) > 0 {
+		s.t.Errorf("seed %d: %d messages of %s were not delivered", s.seed, len(c.Messages), c.Cluster.Name)
+	}
+	if s.memory.deleted[c.ID] {
+		s.t.Errorf("seed %d: %s is deleted and still in the inventory", s.seed, c.Cluster.Name)
+	}
+	previous := ""
+	for n := 1; n <= c.Chain.Count; n++ {
+		data, record := s.evidence(c.ID, n)
+		if record.PreviousSHA256 != previous {
+			s.t.Errorf("seed %d: evidence %d of %s is not linked to the one before", s.seed, n, c.Cluster.Name)
+		}
+		sum := sha256.Sum256(data)
+		previous = hex.EncodeToString(sum[:])
+	}
+	if previous != c.Chain.Last {
+		s.t.Errorf("seed %d: the chain of %s does not end at its last record", s.seed, c.Cluster.Name)
+	}
+	if n := len(s.records("evidence/" + c.ID + "/")); n != c.Chain.Count {
+		s.t.Errorf("seed %d: %d evidence records of %s, want %d", s.seed, n, c.Cluster.Name, c.Chain.Count)
+	}
+}
+
+// checkAlerts checks that each condition was reported once, and its end once; repeats of one message have one ID.
+func (s *schedule) checkAlerts() {
+	open := map[string]cmek.Alert{}
+	sent := map[string]bool{}
+	for _, a := range s.notifier.Alerts() {
+		if *oneSeed >= 0 {
+			s.t.Log("ALERT", clock(a.Time), a.ID, a.Resolved, a.Summary)
+		}
+		if sent[a.ID] {
+			continue
+		}
+		sent[a.ID] = true
+		before, is := open[a.DedupKey]
+		switch {
+		case a.Resolved && !is:
+			s.t.Errorf("seed %d: the end of %q was reported without its beginning", s.seed, a.Summary)
+		case a.Resolved:
+			delete(open, a.DedupKey)
+		case is && before.Summary == a.Summary && before.Severity == a.Severity && before.Deadline.Equal(a.Deadline):
+			s.t.Errorf("seed %d: reported twice: %q", s.seed, a.Summary)
+		default:
+			open[a.DedupKey] = a
+		}
+	}
+}
+
+func (s *schedule) evidence(clusterID string, n int) (data []byte, record rotation.Evidence) {
+	number := fmt.Sprintf("-%06d-", n)
+	names := slices.DeleteFunc(s.records("evidence/"+clusterID+"/"), func(name string) bool { return !strings.Contains(name, number) })
+	if len(names) != 1 {
+		s.t.Errorf("seed %d: %d records are number %d of cluster %s, want one", s.seed, len(names), n, clusterID)
+		return nil, record
+	}
+	data, _ = s.archive.Data(names[0])
+	if err := json.Unmarshal(data, &record); err != nil {
+		s.t.Errorf("seed %d: evidence %s: %v", s.seed, names[0], err)
+	}
+	return data, record
+}
+
+func (s *schedule) records(prefix string) (names []string) {
+	for _, name := range s.archive.Names() {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,421 @@
+package simulation_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+var (
+	oneSeed   = flag.Int64("seed", -1, "run only the schedule of this seed, with a log")
+	firstSeed = flag.Int64("from", 0, "seed of the first schedule")
+	schedules = flag.Int("schedules", 3000, "number of schedules to run")
+)
+
+// A schedule is a working day in the life of a fleet: keys rotate, events come late, twice, out of order or never, processes
+// die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
+// re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause and
+// observe. What must hold at any time and at the end is in invariants_test.go.
+func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
+	if *oneSeed >= 0 {
+		synctest.Test(t, func(t *testing.T) { newSchedule(t, uint64(*oneSeed), true).run() })
+		return
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
+	const shards = 2
+	var totals tally
+	t.Run("schedules", func(t *testing.T) {
+		for shard := range shards {
+			t.Run(fmt.Sprint(shard), func(t *testing.T) {
+				t.Parallel()
+				for n := shard; n < *schedules && !t.Failed(); n += shards {
+					synctest.Test(t, func(t *testing.T) {
+						s := newSchedule(t, uint64(*firstSeed)+uint64(n), false)
+						s.run()
+						totals.add(s)
+					})
+				}
+			})
+		}
+	})
+	t.Log(totals.String())
+}
+
+// tally sums up what the schedules went through.
+type tally struct {
+	mu                                              sync.Mutex
+	schedules, puts, faults, undecidable, redundant int
+}
+
+func (t *tally) add(s *schedule) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.schedules++
+	t.puts += len(s.world.PUTs())
+	t.redundant += s.redundant
+	t.undecidable += s.undecided
+	for _, n := range s.networks {
+		t.faults += len(n.Log())
+	}
+}
+
+func (t *tally) String() string {
+	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d",
+		t.schedules, t.puts, t.faults, t.redundant)
+}
+
+type schedule struct {
+	t     *testing.T
+	seed  uint64
+	rand  *rand.Rand
+	world *simulator.World
+	keys  *kms.Client // the key owners', without faults
+	log   *slog.Logger
+	// trace is shown when the schedule fails.
+	trace bytes.Buffer
+
+	mu       sync.Mutex
+	store    *cmektest.Store
+	archive  cmektest.Archive
+	notifier cmektest.Notifier
+	trouble  *trouble
+	// shared: two workers take the lease under one name, so that only the swap of the item keeps them apart.
+	shared    bool
+	workers   int
+	processes []*rotation.Function
+	networks  []*cmektest.Network
+	profile   cmektest.Profile
+	inbox     []delivery
+	actions   []action
+	did       []string
+	settings  map[string]string // switches
+	mode      rotation.Mode
+	memory    memory
+	// undecided counts lost PUTs in worlds where no trace can tell; redundant the second PUTs that came of it.
+	undecided, redundant int
+}
+
+type delivery struct {
+	at      time.Time
+	payload []byte
+}
+
+// choices are the settings of the switches that a schedule draws from.
+var choices = map[string][]string{
+	simulator.BusyReply:         {"503", "503-not-ready", "409", "400"},
+	simulator.RateLimitStatus:   {"429", "503", "403"},
+	simulator.CMEKAbsent:        {"disabled", "404", "empty"},
+	simulator.StatusFlip:        {"before", "after"},
+	simulator.SameURIKeyInfo:    {"update", "append"},
+	simulator.KeyInfoOrder:      {"oldest-first", "newest-first", "random"},
+	simulator.DuplicatePUT:      {"busy", "rotate", "no-op"},
+	simulator.RotationDuration:  {"0s", "8s", "90s", "20m"},
+	simulator.UpdatedAt:         {"moves", "moves", "stays"},
+	simulator.PageLimit:         {"2", "100"},
+	simulator.SinglePage:        {"object", "null"},
+	simulator.KMSPropagation:    {"0s", "5s", "1m", "4m"},
+	simulator.KMSRotationTime:   {"0s", "3s", "1m"},
+	simulator.KMSRotationEvent:  {"full", "key-id-only", "none"},
+	simulator.KMSReplicaEvents:  {"primary-only", "every-region"},
+	simulator.KMSMaterialID:     {"present", "present", "absent"},
+	simulator.KMSRotationsOrder: {"oldest-first", "newest-first"},
+	simulator.CloudTrail:        {"on", "off"},
+	simulator.ClockOffset:       {"0s", "0s", "-10m", "-90s", "90s", "10m"},
+}
+
+func newSchedule(t *testing.T, seed uint64, verbose bool) *schedule {
+	s := &schedule{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), store: cmektest.NewStore(), settings: map[string]string{},
+		mode: rotation.Follow}
+	s.log = slog.New(slog.DiscardHandler)
+	if verbose {
+		s.log = slog.New(slog.NewTextHandler(&s.trace, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	world, err := simulator.New(simulatedFleet(), simulator.WithRand(rand.New(rand.NewPCG(seed, 2))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.world = world
+	names := make([]string, 0, len(choices))
+	for name := range choices {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		value := choices[name][s.rand.IntN(len(choices[name]))]
+		s.settings[name] = value
+		if err := world.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chance := []float64{0, 0.01, 0.05}
+	losses := chance[s.rand.IntN(len(chance))]
+	s.trouble = &trouble{lost: map[string]int{}, crashes: chance[s.rand.IntN(len(chance))], losses: 2 * losses}
+	s.profile = s.weather(losses)
+	s.workers = 1 + s.rand.IntN(2)
+	s.shared = s.workers == 2 && s.rand.IntN(2) == 0
+	s.processes = make([]*rotation.Function, s.workers)
+	s.keys = kms.NewFromConfig(s.aws(simulator.Transport(world.AWSKMS())))
+	return s
+}
+
+// simulatedFleet is the default fleet with one more key, to which a person may move payments.
+func simulatedFleet() simulator.Seed {
+	seed := simulator.DefaultSeed()
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: spareKey, AgeDays: 100,
+		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/payments-cmek"},"Action":"kms:*","Resource":"*"}]}`})
+	return seed
+}
+
+// weather draws how bad the network is.
+func (s *schedule) weather(losses float64) cmektest.Profile {
+	c := cmektest.Chances{
+		DelayRequest: losses, DelayAnswer: losses, RefuseConnection: losses / 3, LoseRequest: losses / 3, LoseAnswer: losses,
+		CutBody: losses / 2, TruncateBody: losses / 2, Acted: 0.7,
+	}.Replaced(losses)
+	p := cmektest.Profile{Reads: c, Writes: c.Replaced(4 * losses), LeastDelay: 100 * time.Millisecond, MostDelay: 20 * time.Second, Probe: adminAPIKey}
+	p.Reads.ServeStale = []float64{0, 0.1, 0.4}[s.rand.IntN(3)]
+	if s.rand.IntN(4) == 0 {
+		p.Outages = []cmektest.Outage{{After: time.Duration(s.rand.Int64N(int64(troubled - time.Hour))), For: time.Hour, Acts: s.rand.Float64()}}
+	}
+	return p
+}
+
+func (s *schedule) aws(transport http.RoundTripper) amazon.Config {
+	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "111122223333", "AWS_SECRET_ACCESS_KEY": "sample"}
+	aws, err := amazon.ConfigFromEnv(func(name string) string { return env[name] }, &http.Client{Transport: transport})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return aws
+}
+
+// process is a freshly started function: nothing in memory, the ledger as it is.
+func (s *schedule) process(n int) *rotation.Function {
+	seed := s.rand.Uint64()
+	luck := &fate{rand: rand.New(rand.NewPCG(seed, 3)), trouble: s.trouble}
+	network := cmektest.NewNetwork(simulator.Transport(s.world.CloudAPI()), rand.New(rand.NewPCG(seed, 6)), s.profile)
+	if s.trouble.isCalm() {
+		network.SetProfile(cmektest.Profile{})
+	} else {
+		network.SetProfile(s.remaining())
+	}
+	s.networks = append(s.networks, network)
+	cloud, err := cockroachcloud.New(cockroachcloud.Options{
+		Server: "http://127.0.0.1", APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey),
+		HTTPClient: &http.Client{Transport: cloudTransport{luck, network}},
+		Rate:       8, MaxReadAttempts: 2, Rand: rand.New(rand.NewPCG(seed, 4)),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	settings := rotation.DefaultSettings()
+	settings.Mode, settings.Concurrency, settings.SweepEvery = s.mode, 1, time.Hour
+	holder := "shared"
+	if !s.shared {
+		holder = fmt.Sprint(n, seed)
+	}
+	return &rotation.Function{
+		Cloud: cloud, KMS: amazon.NewKMS(s.aws(kmsTransport{luck, simulator.Transport(s.world.AWSKMS())}), nil),
+		Ledger:   ledger.New(store{luck, s.store}, rand.New(rand.NewPCG(seed, 5))),
+		Archive:  archive{luck, &s.archive},
+		Notifier: notifier{luck, &s.notifier},
+		Settings: settings, Log: s.log, Holder: holder,
+	}
+}
+
+// remaining is the profile with what is left of its outages.
+func (s *schedule) remaining() cmektest.Profile {
+	p := s.profile
+	p.Outages = nil
+	for _, o := range s.profile.Outages {
+		passed := time.Since(s.memory.start)
+		o.After -= passed
+		if o.After < 0 {
+			o.For, o.After = o.For+o.After, 0
+		}
+		if o.For > 0 {
+			p.Outages = append(p.Outages, o)
+		}
+	}
+	return p
+}
+
+const (
+	troubled = 4 * time.Hour
+	quiet    = 6 * time.Hour
+)
+
+func (s *schedule) run() {
+	start := time.Now()
+	s.memory.begin(s, start)
+	s.plan(start)
+	for now := start; now.Before(start.Add(troubled + quiet)); now = now.Add(time.Minute) {
+		time.Sleep(time.Until(now))
+		if now.Sub(start) >= troubled {
+			s.calm()
+		}
+		for len(s.actions) > 0 && !s.actions[0].at.After(now) {
+			a := s.actions[0]
+			s.actions = s.actions[1:]
+			err := a.do()
+			s.did = append(s.did, fmt.Sprintf("%s %s: %v", now.Format("15:04"), a.name, err))
+			s.log.Info("ACTION", "name", a.name, "error", err)
+		}
+		s.receive(now)
+		if s.minute(now) {
+			s.checkNow()
+		}
+		if s.t.Failed() {
+			break
+		}
+	}
+	if !s.t.Failed() {
+		s.checkEnd()
+	}
+	s.explain()
+}
+
+// calm ends the trouble: the network is well, people leave the fleet alone.
+func (s *schedule) calm() {
+	if s.trouble.isCalm() {
+		return
+	}
+	s.trouble.calm()
+	for _, n := range s.networks {
+		n.SetProfile(cmektest.Profile{})
+	}
+}
+
+// explain says how a failed schedule can be replayed, and what happened in it.
+func (s *schedule) explain() {
+	if !s.t.Failed() && *oneSeed < 0 {
+		return
+	}
+	s.t.Logf("replay: go test ./functions/rotation/simulation -run TestSimulation -seed %d -v\nswitches: %v\ncrashes %v losses %v stale %v workers %d shared %v\n%s",
+		s.seed, s.settings, s.trouble.crashes, s.trouble.losses, s.profile.Reads.ServeStale, s.workers, s.shared, lines(s.did))
+	if *oneSeed < 0 {
+		return
+	}
+	s.t.Log(s.trace.String())
+	for _, n := range s.networks {
+		for _, a := range n.Log() {
+			s.t.Log(a)
+		}
+	}
+	for _, put := range s.world.PUTs() {
+		s.t.Log(put.Time, put.Caller, put.Cluster, put.Status, put.Outcome, put.Regions)
+	}
+	clusters, _ := ledger.New(s.store, s.rand).Clusters(context.Background())
+	for _, c := range clusters {
+		c.Messages = nil
+		data, _ := json.MarshalIndent(c, "", " ")
+		s.t.Logf("%s\n", data)
+	}
+}
+
+func lines(list []string) string {
+	var b bytes.Buffer
+	for _, line := range list {
+		fmt.Fprintln(&b, line)
+	}
+	return b.String()
+}
+
+// receive puts what AWS emitted into the inbox: some of it never, some twice or three times, most of it late.
+func (s *schedule) receive(now time.Time) {
+	for _, e := range s.world.EventsAfter(s.memory.eventsSeen) {
+		s.memory.eventsSeen = e.Seq
+		for range []int{0, 1, 1, 1, 2, 3}[s.rand.IntN(6)] {
+			late := time.Duration(s.rand.Int64N(int64(3 * time.Minute)))
+			if s.rand.IntN(5) == 0 {
+				late *= 60
+			}
+			s.inbox = append(s.inbox, delivery{now.Add(late), e.Payload})
+		}
+	}
+}
+
+// minute delivers what is due and runs the workers' ticks, side by side. It reports whether there was anything to do.
+func (s *schedule) minute(now time.Time) bool {
+	for n := range s.processes {
+		if s.processes[n] == nil {
+			s.processes[n] = s.process(n)
+		}
+	}
+	slices.SortStableFunc(s.inbox, func(a, b delivery) int { return a.at.Compare(b.at) })
+	for len(s.inbox) > 0 && !s.inbox[0].at.After(now) {
+		d := s.inbox[0]
+		s.inbox = s.inbox[1:]
+		n := s.rand.IntN(s.workers)
+		if s.processes[n] == nil || !s.survives(n, func(f *rotation.Function) error { return cmektest.Deliver(context.Background(), d.payload, f.Event) }) {
+			s.inbox = append(s.inbox, delivery{now.Add(30 * time.Second), d.payload}) // the queue delivers it again
+		}
+	}
+	// An idle tick is one query that finds nothing; most minutes are spared even that.
+	if due, _ := s.store.Due(context.Background(), "rotation", now.Add(2*time.Second), 1); len(due) == 0 && s.begun() {
+		return false
+	}
+	var group sync.WaitGroup
+	for n := range s.processes {
+		if s.processes[n] == nil {
+			continue
+		}
+		offset := time.Duration(n) * time.Duration(s.rand.Int64N(int64(2*time.Second)))
+		group.Go(func() {
+			time.Sleep(offset)
+			s.survives(n, func(f *rotation.Function) error {
+				ctx, cancel := context.WithTimeout(context.Background(), 55*time.Second)
+				defer cancel()
+				return f.Tick(ctx)
+			})
+		})
+	}
+	group.Wait()
+	return true
+}
+
+func (s *schedule) begun() bool {
+	worker, _ := s.store.Get(context.Background(), "rotation", "worker")
+	return worker.Version > 0
+}
+
+// survives runs one invocation of process n. A crash ends the process.
+func (s *schedule) survives(n int, invoke func(*rotation.Function) error) (ok bool) {
+	defer func() {
+		switch p := recover(); p.(type) {
+		case nil:
+		case crash:
+			s.log.Info("CRASH", "process", n, "at", time.Now())
+			s.mu.Lock()
+			s.processes[n] = nil
+			s.mu.Unlock()
+		default:
+			panic(p)
+		}
+	}()
+	err := invoke(s.processes[n])
+	if err != nil {
+		s.log.Info("invocation failed", "process", n, "error", err)
+	}
+	return err == nil
+}

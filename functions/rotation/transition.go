@@ -1,0 +1,432 @@
+package rotation
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// decide takes the reads over into the item and carries out on it what they call for.
+func decide(item *ledger.Cluster, r Reads, claimed, now time.Time, s Settings) (Facts, Plan) {
+	facts := absorb(item, r, now)
+	facts.Claimed = claimed
+	plan := Decide(facts, item, now, s)
+	transition(item, facts, plan, now, s)
+	return facts, plan
+}
+
+// decidePoll is the swap of a poll: what the reads call for, and the claim of the PUT that the plan wants sent.
+func decidePoll(item *ledger.Cluster, r Reads, now time.Time, s Settings) Plan {
+	_, plan := decide(item, r, time.Time{}, now, s)
+	if len(plan.Put) > 0 {
+		claim(item, plan.Put, now)
+	}
+	return plan
+}
+
+// decideSend is the swap before a PUT: it reports whether the claimed PUT leaves, which the item says from then on. If it does
+// not, the claim is taken back.
+func decideSend(item *ledger.Cluster, r Reads, put []cmek.RegionSpec, intent, now time.Time, s Settings) (plan Plan, leaves bool) {
+	facts, plan := decide(item, r, intent, now, s)
+	if leaves = stands(item, plan, put, intent, now); leaves {
+		depart(item, facts, put, intent, now)
+	} else {
+		unclaim(item, intent)
+	}
+	return plan, leaves
+}
+
+// transition carries a plan out on the ledger item: the states of the work, what must be reported about them, and when to poll
+// again. It is pure like Decide, so that it can be repeated on a fresh item after a conflict.
+func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
+	item.Failures = 0
+	var done []ledger.Done
+	var announced []Verdict
+	var kept []ledger.Work
+	opened := false
+	for _, v := range p.Verdicts {
+		if v.work < 0 {
+			switch v.Act {
+			case Adopt:
+				item.SetDone(adopted(v, now))
+			case Open:
+				opened = true
+				kept = append(kept, ledger.Work{Region: v.Region, Key: v.Spec.URI, Version: v.Version, State: ledger.Due,
+					Reason: "the new version settles", Trigger: ledger.Trigger{Kind: "sweep", Time: now}, Since: now, RotatedAt: v.RotatedAt})
+			}
+			continue
+		}
+		w := item.Work[v.work]
+		switch v.Act {
+		case Drop:
+			item.Dropped = dropped(item.Dropped, w, v.Why, now)
+		case Adopt:
+			item.SetDone(adopted(v, now))
+			item.Dropped = dropped(item.Dropped, w, "adopted: "+v.Why, now)
+		case Complete:
+			w.Request = v.watched
+			previous, _ := item.DoneIn(w.Region)
+			d := ledger.Done{Region: w.Region, Key: w.Key, Version: w.Version, At: now, Followed: true, Sent: w.Request.LeftAt(), Evidence: v.Why}
+			item.SetDone(d)
+			done = append(done, d)
+			file(item, w, d, previous)
+		default:
+			w = moved(w, v, now)
+			if v.Act == Announce {
+				announced = append(announced, v)
+			}
+			kept = append(kept, w)
+		}
+	}
+	if openRequest(item.Work) && !openRequest(kept) {
+		opened = release(kept) || opened
+	}
+	item.Work = kept
+	if len(done) > 0 {
+		item.Tell(followedAlert(item, done, now))
+	}
+	if len(announced) > 0 {
+		item.Tell(announcedAlert(item, announced, now))
+	}
+	reportConditions(item, f, now, s)
+	schedule(item, p, now, opened, s)
+}
+
+func openRequest(works []ledger.Work) bool {
+	return slices.ContainsFunc(works, func(w ledger.Work) bool { return w.State == ledger.Requested })
+}
+
+// release gives the work that waited for the cluster's own request its place in the order, now that no request is open. It reports
+// whether there is any.
+func release(works []ledger.Work) (any bool) {
+	for i := range works {
+		if w := &works[i]; w.State == ledger.Due && w.Detained && w.Reason == whyInFlight {
+			w.Detained, any = false, true
+		}
+	}
+	return any
+}
+
+// moved is the work that stays open after the verdict.
+func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
+	if v.watched == nil && w.Version != v.Version && !v.Version.IsZero() {
+		w.Version, w.VersionSeen = v.Version, now
+	}
+	if v.watched == nil && !v.Version.IsZero() {
+		w.RotatedAt = v.RotatedAt
+	}
+	if w.Claim != nil && !claimed(w, now) {
+		w.Claim = nil // its worker is gone; nothing has left
+	}
+	if v.unread && w.State == ledger.Blocked {
+		return w // what blocks it was read, and still stands
+	}
+	w.Reason, w.Detained = v.Why, v.detained
+	if v.watched != nil {
+		w.Request = v.watched
+	}
+	switch v.Act {
+	case Block:
+		w.State = ledger.Blocked
+	case Fail:
+		w.Failed++
+		w.Request.Ended = true
+		w.State, w.NotBefore = ledger.Due, now.Add(backoff(w.Failed+1))
+		if w.Failed > 1 {
+			w.State = ledger.Blocked
+		}
+	case Resend:
+		w.Lost++
+		w.Request.GivenUp = true
+		w.State = ledger.Due
+	case Supersede:
+		// A new version is new work: what became of requests for the old one does not concern it.
+		w = ledger.Work{Region: w.Region, Key: w.Key, Version: v.Version, VersionSeen: now, RotatedAt: v.RotatedAt, State: ledger.Due,
+			Reason: v.Why, Trigger: w.Trigger, Since: w.Since, Retried: w.Failed > 0 || w.Retried}
+	case Wait:
+		if v.unread {
+			break
+		}
+		w.State = ledger.Due
+		if v.watched != nil {
+			w.State = ledger.Requested
+		}
+	case Announce:
+		w.State, w.Announced = ledger.Due, true
+	case Send:
+		w.State = ledger.Due
+	}
+	return w
+}
+
+// claim notes that the regions' work is about to be sent. Nothing may leave before send has turned the claim into a request.
+func claim(item *ledger.Cluster, put []cmek.RegionSpec, now time.Time) {
+	for _, spec := range put {
+		for i := range item.Work {
+			if w := &item.Work[i]; w.Region == spec.Region && w.State == ledger.Due {
+				w.Claim = &ledger.Claim{Intent: now}
+			}
+		}
+	}
+	item.NextLook = now.Add(answerWithin)
+}
+
+// stands reports whether the claim is still ours, soon enough after the intent, and the plan is the one that was claimed: the
+// same regions, each with the same key spec.
+func stands(item *ledger.Cluster, plan Plan, put []cmek.RegionSpec, intent, now time.Time) bool {
+	if now.Sub(intent) > sendWithin || !slices.Equal(plan.Put, put) {
+		return false
+	}
+	for _, spec := range put {
+		ours := func(work ledger.Work) bool {
+			return work.Region == spec.Region && work.Claim != nil && work.Claim.Intent.Equal(intent)
+		}
+		if !slices.ContainsFunc(item.Work, ours) {
+			return false
+		}
+	}
+	return true
+}
+
+// depart turns the claim of the intent given into a request with its baseline: from the moment the item is swapped in, a PUT may
+// have been sent.
+func depart(item *ledger.Cluster, f Facts, put []cmek.RegionSpec, intent, now time.Time) {
+	for _, spec := range put {
+		for i := range item.Work {
+			w := &item.Work[i]
+			if w.Region != spec.Region || w.Claim == nil || !w.Claim.Intent.Equal(intent) {
+				continue
+			}
+			info, _ := f.CMEK.Region(w.Region)
+			key := info.Newest(spec.KeySpec.URI)
+			w.State, w.Reason, w.Claim, w.Key = ledger.Requested, "sending", nil, spec.KeySpec.URI
+			w.Detained, w.NotBefore = false, time.Time{}
+			w.Request = &ledger.Request{Intent: intent, Sent: now, Baseline: &ledger.Baseline{ReadAt: f.ReadAt, Region: info.Status,
+				Key: key.Status, UpdatedAt: key.UpdatedAt, Operation: f.Cluster.OperationStatus}}
+		}
+	}
+	unclaim(item, intent)
+	item.NextLook = now.Add(answerWithin)
+}
+
+// unclaim takes back the claims of the intent given: nothing was sent. The request before them stays.
+func unclaim(item *ledger.Cluster, intent time.Time) {
+	for i := range item.Work {
+		if w := &item.Work[i]; w.Claim != nil && w.Claim.Intent.Equal(intent) {
+			w.Claim = nil
+		}
+	}
+}
+
+// stay takes back requests that the ledger was told of but that never left, and brings back those before them.
+func stay(item *ledger.Cluster, before []ledger.Work, intent, now time.Time) {
+	unclaim(item, intent)
+	for i := range item.Work {
+		w := &item.Work[i]
+		if w.Request == nil || !w.Request.Intent.Equal(intent) || w.Request.Answer != nil {
+			continue
+		}
+		w.State, w.Request = ledger.Due, nil
+		for _, old := range before {
+			if old.Region == w.Region && old.Since.Equal(w.Since) && old.Version == w.Version {
+				w.Request = old.Request
+			}
+		}
+	}
+	item.WaitUntil(now.Add(backoffMin))
+}
+
+// answer notes what is known about the PUT of the intent given.
+func answer(item *ledger.Cluster, intent time.Time, a cmek.Answer, now time.Time, s Settings) {
+	for i := range item.Work {
+		w := &item.Work[i]
+		if w.State != ledger.Requested || !w.Request.Intent.Equal(intent) {
+			continue
+		}
+		r := *w.Request
+		r.Answer, r.Answered = &a, now
+		w.Request = &r
+		switch a.Outcome {
+		case cmek.Refused:
+			w.Attempts++
+			w.State = ledger.Due
+			w.NotBefore = now.Add(max(refusalWait(a, w.Attempts, s), a.RetryAfter))
+			w.Reason = fmt.Sprintf("refused: %s", a.Message)
+			if w.RefusedSince.IsZero() {
+				w.RefusedSince = now
+			}
+			item.WaitUntil(w.NotBefore)
+		case cmek.Accepted:
+			w.Attempts, w.RefusedSince = 0, time.Time{}
+			w.Reason = "accepted"
+			// What the answer shows begins the timeline; it proves nothing about the end.
+			if info, ok := a.Info.Region(w.Region); ok {
+				key := info.Newest(w.Key)
+				r.Timeline = sighted(r.Timeline, ledger.Sighting{At: now, Region: info.Status, Key: key.Status, UpdatedAt: key.UpdatedAt})
+			}
+			item.NextLook = now.Add(s.Poll)
+		default:
+			w.Attempts, w.RefusedSince = 0, time.Time{}
+			w.Reason = fmt.Sprintf("outcome unknown: %s", a.Message)
+			item.NextLook = now.Add(s.Poll)
+		}
+	}
+	if a.Outcome == cmek.Refused {
+		item.NextLook = time.Time{}
+		for _, w := range item.Work {
+			item.WaitUntil(latest(w.NotBefore, now))
+		}
+	}
+}
+
+// refusalWait is how long to wait after the nth refusal in a row. A refusal by a busy cluster or a rate limit may be a proxy's
+// after the server got the request: the next read before a PUT must then be later than the oldest state that reads may show.
+func refusalWait(a cmek.Answer, n int, s Settings) time.Duration {
+	if a.HTTPStatus == 0 || a.Denied {
+		return backoff(n)
+	}
+	return max(backoff(n), s.confirm())
+}
+
+func adopted(v Verdict, now time.Time) ledger.Done {
+	return ledger.Done{Region: v.Region, Key: v.Spec.URI, Version: v.Version, At: now, Evidence: v.Why}
+}
+
+func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time) []ledger.Dropped {
+	const kept = 10
+	list = append(list, ledger.Dropped{Region: w.Region, Key: w.Key, Version: w.Version, Reason: reason, At: now})
+	return list[max(0, len(list)-kept):]
+}
+
+// schedule sets the next poll: what is open decides, else the day on which we ask whether the cluster still exists.
+func schedule(item *ledger.Cluster, p Plan, now time.Time, opened bool, s Settings) {
+	item.NextLook = time.Time{}
+	if item.Gone && len(item.Work) == 0 {
+		return
+	}
+	item.NextLook = latest(item.SeenAt.Add(unlistedAfter), now.Add(time.Hour))
+	if reported := item.Unread.Since.Add(s.SweepEvery); !item.Unread.IsZero() && now.Before(reported) {
+		item.WaitUntil(reported)
+	}
+	if !p.Next.IsZero() && len(item.Work) > 0 {
+		item.WaitUntil(p.Next)
+	}
+	if opened {
+		item.WaitUntil(now)
+	}
+}
+
+// retry lets blocked, failed or refused work of the cluster try again, or work that is done be done once more. It returns the
+// regions concerned.
+func retry(item *ledger.Cluster, doneToo bool, now time.Time) (regions []string) {
+	for i := range item.Work {
+		w := &item.Work[i]
+		if w.State != ledger.Requested && (w.State == ledger.Blocked || w.Failed+w.Lost+w.Attempts > 0) {
+			w.State, w.Reason, w.NotBefore = ledger.Due, "retried by an operator", time.Time{}
+			w.Failed, w.Lost, w.Attempts, w.RefusedSince, w.Retried, w.Detained = 0, 0, 0, time.Time{}, true, false
+			if w.Request != nil {
+				r := *w.Request
+				r.GivenUp = true
+				w.Request = &r
+			}
+			regions = append(regions, w.Region)
+		}
+	}
+	regions = append(regions, skipFailures(item, regions)...)
+	if doneToo {
+		for _, d := range item.Done {
+			if !slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Region == d.Region }) {
+				item.Work = append(item.Work, ledger.Work{Region: d.Region, Key: d.Key, Version: d.Version, State: ledger.Due,
+					Reason: "reopened by an operator", Trigger: ledger.Trigger{Kind: "operator", Time: now}, Since: now, Retried: true})
+				regions = append(regions, d.Region)
+			}
+		}
+		item.Done = slices.DeleteFunc(item.Done, func(d ledger.Done) bool { return slices.Contains(regions, d.Region) })
+	}
+	if len(regions) > 0 {
+		item.NextLook = now
+	}
+	return regions
+}
+
+// skip lets the other clusters of the key go on in spite of this one's failures.
+func skip(item *ledger.Cluster) (regions []string) {
+	for _, w := range item.Work {
+		if w.Failed > 0 && !slices.Contains(item.Skipped, w.Region) {
+			item.Skipped = append(item.Skipped, w.Region)
+			regions = append(regions, w.Region)
+		}
+	}
+	return append(regions, skipFailures(item, regions)...)
+}
+
+// forget ends the record of a cluster that is not shown.
+func forget(item *ledger.Cluster, by, reason string, now time.Time) error {
+	switch {
+	case item.SeenAt.IsZero():
+		return fmt.Errorf("forget cluster %s: the ledger does not know it", item.ID)
+	case item.Gone:
+		return ledger.ErrUnchanged
+	case item.Unread.IsZero():
+		return fmt.Errorf("forget cluster %s: the Cloud API still shows it; label it keyturn=off to leave it alone", named(item))
+	}
+	for _, w := range item.Work {
+		item.Dropped = dropped(item.Dropped, w, "forgotten by "+by+": "+reason, now)
+	}
+	item.Work, item.Gone, item.NextLook = nil, true, time.Time{}
+	item.Alarms = transitions(item.Alarms, nil, never, now, &item.Outbox)
+	item.Tell(forgottenAlert(item, by, reason, now))
+	return nil
+}
+
+// skipFailures lets the other clusters of the key go on in spite of failures that no work of ours stands for.
+func skipFailures(item *ledger.Cluster, except []string) (regions []string) {
+	for _, info := range item.CMEK.RegionInfos {
+		if info.Status.Failed() && !slices.Contains(except, info.Region) && !slices.Contains(item.Skipped, info.Region) {
+			item.Skipped = append(item.Skipped, info.Region)
+			regions = append(regions, info.Region)
+		}
+	}
+	return regions
+}
+
+// open opens work for every region of the cluster whose current key the event says was rotated, unless it is open or done
+// already. It trusts the event with nothing else: version and key are read again before a PUT.
+func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string) {
+	if item.Gone || item.Cluster.Labels["keyturn"] == "off" {
+		return nil
+	}
+	for _, info := range item.CMEK.RegionInfos {
+		current, distinct := info.Current()
+		if distinct != 1 || !current.Spec.URI.SameKey(e.Key) || known(item, info.Region, e) {
+			continue
+		}
+		item.Work = append(item.Work, ledger.Work{
+			Region: info.Region, Key: current.Spec.URI, Version: e.Version, State: ledger.Due, Reason: "the new version settles",
+			Trigger: ledger.Trigger{Kind: "event", EventID: e.ID, Source: e.Source, Time: e.Time}, Since: now,
+		})
+		regions = append(regions, info.Region)
+	}
+	switch {
+	case len(regions) == 0:
+	case e.Version.IsZero():
+		item.WaitUntil(now) // the settle time counts from when the KMS first shows the version
+	default:
+		item.WaitUntil(now.Add(settle))
+	}
+	return regions
+}
+
+// known reports whether the rotation is done in the region, or work for it is open. Work that has not been sent yet will
+// find the key's newest version by itself.
+func known(item *ledger.Cluster, region string, e cmek.Event) bool {
+	if done, ok := item.DoneIn(region); ok && done.Key.SameKey(e.Key) && done.Version == e.Version && !e.Version.IsZero() {
+		return true
+	}
+	return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
+		return w.Region == region && w.Key.SameKey(e.Key) && (w.State != ledger.Requested || w.Version == e.Version)
+	})
+}
