@@ -19,4 +19,4 @@ else
 fi
 [ -d "$package/testdata" ] && cp -r "$package/testdata" "$work"
 go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.5.0 unleash "./$work" --workers "${WORKERS:-2}" --timeout-coefficient 20 \
-	--invert-logical --threshold-efficacy 95 | grep -v '  KILLED\|NOT COVERED'
+	--invert-logical --threshold-efficacy 95 | grep --line-buffered -v ' KILLED\|NOT COVERED'

@@ -154,6 +154,10 @@ func (p *program) sayRetried(c *ledger.Cluster, again, reopened, skipped []strin
 	switch {
 	case skip:
 		tell(p.out, "Nothing of %s failed, so no other cluster waits for it.\n", n)
+	case done && len(c.Work) > 0:
+		for _, w := range c.Work {
+			tell(p.out, "%s in %s is open already: %s, %s\n", n, w.Region, w.State, w.Reason)
+		}
 	case done:
 		tell(p.out, "Nothing of %s is blocked, failed or done.\n", n)
 	default:
@@ -169,8 +173,11 @@ func (p *program) forgetCommand() *cobra.Command {
 		Long: `End the record of a cluster, by name or id, that the Cloud API no longer shows to keyturn's API key.
 
 A cluster that is merely not shown may still exist: its keys keep counting as in use, and operations
-were notified. Forget it only if it is really gone. Its open work is dropped with the reason. If the
-Cloud API shows it again, keyturn follows it again.`,
+were notified. Forget it only if it is really gone. Its open work is dropped with the reason; other
+clusters of its keys, which waited for it, go on.
+
+A request to the cluster may be in flight. The ledger remembers it: if the Cloud API shows the cluster
+again, keyturn follows it again, and checks the outcome of that request before it sends another one.`,
 		Example: `  keyturn forget orders --reason "moved to another organization"`,
 		Args: func(c *cobra.Command, args []string) error {
 			if reason = strings.TrimSpace(printable(reason)); reason == "" || len(reason) > mostReason {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -82,6 +83,11 @@ func TestRetryDoneSendsOneMorePUT(t *testing.T) {
 	b := newBench(t).swept(t)
 	wantText(t, "retry --done", b.succeed(t, "retry", "payments", "--done"),
 		"Reopened payments in us-east-1: one more PUT", "although the ledger holds that it is done")
+	again := b.succeed(t, "retry", "payments", "--done")
+	wantText(t, "the second retry --done", again, "payments in us-east-1 is open already: due, reopened by an operator")
+	if strings.Contains(again, "Nothing") {
+		t.Errorf("the second retry --done prints %q although work is open", again)
+	}
 	b.succeed(t, "follow", "--mode", "follow")
 	if puts := b.PUTs(); len(puts) != 1 || puts[0].Cluster != "payments" {
 		t.Errorf("PUTs are %+v, want one for payments", puts)
@@ -90,6 +96,12 @@ func TestRetryDoneSendsOneMorePUT(t *testing.T) {
 	if puts := b.PUTs(); len(puts) != 1 {
 		t.Errorf("%d PUTs were sent in the end, want no second one", len(puts))
 	}
+}
+
+func TestForget_help_namesRequestsInFlight(t *testing.T) {
+	help := newBench(t).succeed(t, "forget", "--help")
+	wantText(t, "forget --help", strings.Join(strings.Fields(help), " "), "A request to the cluster may be in flight. The ledger remembers it",
+		"other clusters of its keys, which waited for it, go on")
 }
 
 func TestRetrySkipLetsTheOtherClustersOfTheKeyGoOn(t *testing.T) {

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +54,21 @@ func reportConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) 
 			a.Summary = nowByKey + a.Summary
 		}
 	}
-	item.Alarms = transitions(item.Alarms, workConditions(item, f, now, s), never, now, &item.Outbox)
+	item.Alarms = transitions(item.Alarms, workConditions(item, f, now, s), func(key string) bool { return unjudged(key, item, f) }, now, &item.Outbox)
+}
+
+// unjudged reports whether an incident of the cluster cannot be judged by these facts: what was not read ends nothing.
+func unjudged(key string, item *ledger.Cluster, f Facts) bool {
+	code, _, _ := strings.Cut(key, "/")
+	switch code {
+	case "cluster-unreadable":
+		return !readable(item, f)
+	case "refused", "refused-key":
+		return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
+			return w.Attempts >= refusalsToReport && w.State == ledger.Requested // its answer is not known yet
+		})
+	}
+	return false
 }
 
 const nowByKey = "From now on reported for the key as a whole: "
@@ -101,7 +116,10 @@ func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key
 // names a state and not a server's words, in another state.
 func news(reported, now cmek.Alert) bool {
 	state := now.Change == changeKeyUnusable || now.Change == changeBlocked
-	return reported.Severity != now.Severity || !reported.Deadline.Equal(now.Deadline) || state && reported.Summary != now.Summary
+	was, _, _ := strings.Cut(reported.Summary, `: "`) // without what the server says of it
+	is, _, _ := strings.Cut(now.Summary, `: "`)
+	more := now.Change == changeAPIKeyRefused && len(now.Clusters) >= 2*max(1, len(reported.Clusters))
+	return more || reported.Severity != now.Severity || !reported.Deadline.Equal(now.Deadline) || state && was != is
 }
 
 // workConditions lists what is wrong with the cluster now, one alert for each incident.
@@ -194,22 +212,9 @@ func (c *conditions) requests() {
 
 // refusals reports a cluster whose PUTs are refused, with all that wait for it.
 func (c *conditions) refusals() {
-	denied := func(w ledger.Work) bool {
-		return w.Attempts > 0 && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Denied
-	}
-	if regions, reason := c.pick(denied); len(regions) > 0 {
-		for _, w := range c.item.Work {
-			if denied(w) {
-				reason = w.Request.Answer.Message
-			}
-		}
-		a := c.add("put-denied", changeAPIKeyRefused, cmek.High, regions,
-			fmt.Sprintf("The Cloud API denies keyturn's API key the PUT to cluster %s: %s", named(c.item), reason),
-			"The store key stays encrypted under the older key version. keyturn tries again at growing intervals, and reads the secret again each time.",
-			"Give keyturn's service account Cluster Operator on the cluster (or its folder), or store a working API key in the secret.")
-		a.Audience = cmek.Operations
-	}
-	regions, reason := c.pick(func(w ledger.Work) bool { return w.Attempts >= refusalsToReport && !denied(w) })
+	regions, reason := c.pick(func(w ledger.Work) bool {
+		return w.Attempts >= refusalsToReport && !denied(w) && w.State == ledger.Due && !busyFor(w)
+	})
 	if len(regions) == 0 {
 		return
 	}
@@ -230,6 +235,13 @@ func (c *conditions) refusals() {
 	}
 	recovery := "Check that the cluster's principal may still use the key " + string(work.Key) + ": keyturn plan " + c.item.ID
 	if len(refused) == 0 || len(waiting) == 0 {
+		others := c.alsoRefused(work)
+		if len(waiting) == 0 && slices.ContainsFunc(others, func(other *ledger.Cluster) bool { return reports(other, "refused/"+other.ID) }) {
+			return // one alert is enough for clusters of one key, which most often have one cause
+		}
+		for _, other := range others {
+			waiting = append(waiting, cmek.AffectedCluster{ID: other.ID, Name: other.Cluster.Name})
+		}
 		a := c.add("refused", changeRefused, cmek.High, regions,
 			fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), reason), impact, recovery)
 		a.Key = work.Key
@@ -251,6 +263,30 @@ func (c *conditions) refusals() {
 		recovery)
 	a.DedupKey, a.Key = code, work.Key
 	a.Clusters = append(a.Clusters, waiting...)
+}
+
+// denied reports whether our API key was denied the last PUT for the work, which is reported once for all clusters.
+func denied(w ledger.Work) bool {
+	return w.Attempts > 0 && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Denied
+}
+
+// putDenied is the alert for an API key that may not send PUTs to the clusters, by id with their names.
+func putDenied(clusters map[string]string) cmek.Alert {
+	a := cmek.Alert{
+		DedupKey: "put-denied", Audience: cmek.Operations, Severity: cmek.High, Change: changeAPIKeyRefused,
+		Summary:     "The Cloud API denies keyturn's API key the PUT that re-encrypts store keys",
+		Consequence: "The store keys of these clusters, and of those that wait for them, stay encrypted under the older key version. keyturn tries again at growing intervals, and reads the secret again each time.",
+		WayBack:     []string{"Give keyturn's service account Cluster Operator on the clusters (or their folder), or store a working API key in the secret."},
+	}
+	for _, id := range slices.Sorted(maps.Keys(clusters)) {
+		a.Clusters = append(a.Clusters, cmek.AffectedCluster{ID: id, Name: clusters[id]})
+	}
+	return a
+}
+
+// busyFor reports whether the work was refused because of the moment only, a busy cluster or a spent rate limit, and not for long.
+func busyFor(w ledger.Work) bool {
+	return w.Attempts < busyRefusalsToReport && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Busy
 }
 
 // fleetOf lists the other clusters whose work waits for the key's version, and those among them that were refused before.
@@ -281,8 +317,25 @@ func (c *conditions) fleetOf(work ledger.Work) (waiting []cmek.AffectedCluster, 
 // reportedByAnother reports whether another cluster of the key has the incident open.
 func (c *conditions) reportedByAnother(key cmek.KeyURI, dedupKey string) bool {
 	return slices.ContainsFunc(c.facts.Fleet[key.Canonical()], func(other *ledger.Cluster) bool {
-		return other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Alarms, func(a ledger.Alarm) bool { return a.Key == dedupKey })
+		return other != nil && other.ID != c.item.ID && reports(other, dedupKey)
 	})
+}
+
+// reports reports whether the cluster has the incident open.
+func reports(c *ledger.Cluster, dedupKey string) bool {
+	return slices.ContainsFunc(c.Alarms, func(a ledger.Alarm) bool { return a.Key == dedupKey })
+}
+
+// alsoRefused lists the other clusters whose PUT for the work's key version is refused, too.
+func (c *conditions) alsoRefused(work ledger.Work) (others []*ledger.Cluster) {
+	for _, other := range c.facts.Fleet[work.Key.Canonical()] {
+		if other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Work, func(w ledger.Work) bool {
+			return concerns(w, work.Key, work.Version) && w.Attempts >= refusalsToReport
+		}) {
+			others = append(others, other)
+		}
+	}
+	return others
 }
 
 func (c *conditions) blocked() {
@@ -307,7 +360,7 @@ func (c *conditions) blocked() {
 func (c *conditions) visibility(s Settings) {
 	const impact = "keyturn keeps what it last read: the keys still count as in use, and nothing is dropped. Their rotations are not followed there meanwhile."
 	forget := "keyturn forget " + c.item.ID + " --reason \"…\"   (only if the cluster is really gone: ends its record and this alert)"
-	if c.item.Unread.Why == whyHidden && c.now.Sub(c.item.Unread.Since) < s.SweepEvery {
+	if open := reports(c.item, "cluster-unshown/"+c.item.ID); !open && c.item.Unread.Why == whyHidden && c.now.Sub(c.item.Unread.Since) < s.SweepEvery {
 		return // it may be deleted, which only the list of a sweep tells
 	}
 	if !c.item.Unread.IsZero() {
@@ -367,7 +420,10 @@ func severalKeys(item *ledger.Cluster) (regions []string) {
 // keyBlocked reports whether the work is blocked because of its key's state, which has an incident of its own.
 func keyBlocked(w ledger.Work, f Facts) bool {
 	fact, read := f.Keys[w.Key]
-	return read && fact.Err == nil && fact.Key.State.Unusable()
+	if !read || fact.Err != nil {
+		return strings.HasPrefix(w.Reason, whyKeyIs) // as it was when the key was last read
+	}
+	return fact.Key.State.Unusable()
 }
 
 // cloudFailure finds a failure that Cockroach Labs reports and that is not ours.

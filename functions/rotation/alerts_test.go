@@ -63,8 +63,8 @@ func TestAlerts_reportWhatIsWrong(t *testing.T) {
 
 		{"a PUT refused twice", []given{refusedOnce, refusedTwice}, []cmek.Change{changeRefused}, "cluster is locked", cmek.Owners},
 		{"nothing of a PUT refused once", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })}, nil, "", ""},
-		{"a PUT denied once, to operations", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) }),
-			answered(cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 403, Denied: true})}, []cmek.Change{changeAPIKeyRefused}, "denies keyturn's API key", cmek.Operations},
+		{"nothing of a PUT denied, which is reported for all clusters", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) }),
+			answered(cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 403, Denied: true})}, nil, "", ""},
 
 		{"work open for a day, whatever it waits for", []given{due, state(cmek.StateLocked), dayOld}, []cmek.Change{changeOverdue}, "LOCKED", cmek.Owners},
 		{"nothing of work open for less", []given{due, state(cmek.StateLocked), work(func(w *ledger.Work) { w.Since = ago(24*time.Hour - time.Second) })}, nil, "", ""},

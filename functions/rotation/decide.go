@@ -18,12 +18,16 @@ type Facts struct {
 	CMEK                  cmek.ClusterInfo
 	ClusterRead, CMEKRead bool
 	ReadAt                time.Time
+	// Listed: the cluster is as a list shows it, which says nothing about whether it may be read by itself.
+	Listed bool
 	// Older: the CMEK was read, but is older than what was read before, so it decides nothing.
 	Older bool
 	// Gone: the Cloud API says that the cluster is deleted.
 	Gone bool
 	// Unread says why the cluster's CMEK is not shown although it had one; "" if it is shown.
 	Unread string
+	// Undated are the regions and keys of which this read shows no updated_at, by undatedName; the inventory keeps the one before.
+	Undated map[string]bool
 	// Unshown are the regions that the inventory has and this read of the CMEK does not show.
 	Unshown []string
 	// Keys holds the keys that were read, by the URI of the region's key spec.
@@ -76,7 +80,14 @@ type Verdict struct {
 	detained bool
 	// unread: it waits because something could not be read, which says nothing about the work: its state stays.
 	unread bool
+	// last: no further request follows the one that is given up.
+	last bool
 }
+
+// whyKeyIs begins the reason of work that is blocked by its key's state.
+const whyKeyIs = "the key is "
+
+const whyLost = "two requests left no trace"
 
 // Act is what a verdict calls for.
 type Act string
@@ -114,6 +125,7 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 		unsent[w.Region] = unsent[w.Region] || open || v.Act == Resend || v.Act == Fail
 		p.add(v)
 	}
+	p.separate(item)
 	for _, info := range f.CMEK.RegionInfos {
 		if !judged[info.Region] && !f.Gone {
 			v := d.region(info)
@@ -122,6 +134,26 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 		}
 	}
 	return p
+}
+
+// separate lets regions go one by one once a PUT with one of them was refused twice: a single region may be what the API refuses,
+// and must not keep the others. The one that was tried least goes first.
+func (p *Plan) separate(item *ledger.Cluster) {
+	if len(p.Put) < 2 {
+		return
+	}
+	tries := func(spec cmek.RegionSpec) (n int) {
+		for _, w := range item.Work {
+			if w.Region == spec.Region {
+				n = max(n, w.Attempts)
+			}
+		}
+		return n
+	}
+	if !slices.ContainsFunc(p.Put, func(s cmek.RegionSpec) bool { return tries(s) >= refusalsToReport }) {
+		return
+	}
+	p.Put = []cmek.RegionSpec{slices.MinFunc(p.Put, func(a, b cmek.RegionSpec) int { return tries(a) - tries(b) })}
 }
 
 func (p *Plan) add(v Verdict) {
@@ -171,8 +203,9 @@ func (d decision) work(w ledger.Work) Verdict {
 	if !ok {
 		return Verdict{Act: Drop, Why: "the region is gone"}
 	}
-	if d.unshown(w.Region) {
-		return unreadable("the Cloud API does not show the region").until(d.now.Add(busyWait))
+	_, partial := d.item.Partial[w.Region]
+	if d.unshown(w.Region) || partial {
+		return unreadable("the Cloud API does not show the region in both the cluster and its CMEK").until(d.now.Add(busyWait))
 	}
 	v, key := d.key(info, &w)
 	if v.Act != "" {
@@ -248,7 +281,7 @@ func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) 
 	case fact.Err != nil:
 		return wait(soon, "the key could not be read: %v", fact.Err)
 	case key.State.Unusable():
-		return v.because(Block, "the key is %s", key.State).until(soon), key
+		return v.because(Block, whyKeyIs+"%s", key.State).until(soon), key
 	case !key.State.Usable():
 		return wait(soon, "the key is in a %s state", key.State)
 	case d.lostMaterial(info.Region, w, v.Spec.URI, key):
@@ -327,7 +360,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	settled := seen.Add(d.settings.settle(key))
 	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
 	switch {
-	case known && done.Version == key.Version:
+	case known && done.Version == key.Version && !key.RotationRunning:
 		return v.because(Drop, "already done %s", done.At.UTC().Format(time.RFC3339))
 	case w.Request == nil && !w.Retried && d.adoptable(info, v.Spec.URI, key, done, known):
 		return v.because(Adopt, "encrypted after the key's last rotation")
@@ -336,7 +369,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	case w.Lost > 0 && w.Request != nil && w.Request.Baseline == nil:
 		return v.because(Block, "a request of an earlier release of keyturn left no trace").until(later)
 	case w.Lost > 1 && !d.UpdatedAtMoves:
-		return v.because(Block, "two requests left no trace").until(later)
+		return v.because(Block, whyLost).until(later)
 	case info.Status.Failed() && w.Failed == 0 && !w.Retried:
 		return v.because(Block, "status %s, and not by keyturn's request%s", info.Status, quoted(info, v.Spec.URI)).until(later)
 	case d.inFlight():

@@ -37,14 +37,58 @@ func (w *worker) reportKeys(ctx context.Context) error {
 		return nil
 	}
 	before := maps.Clone(w.lease.KeyTroubles)
-	w.lease.KeyTroubles = troubles(w.lease.KeyTroubles, read, now)
+	byKey := func(uri cmek.KeyURI) ([]*ledger.Cluster, error) { return w.Ledger.ByKey(ctx, uri) }
+	all, unknown := forgetUnused(troubles(w.lease.KeyTroubles, read, now), now, byKey)
+	w.lease.KeyTroubles = all
 	open := slices.ContainsFunc(w.lease.Alarms, func(a ledger.Alarm) bool { return aboutKeys(a.Key) })
 	if len(w.lease.KeyTroubles) == 0 && !open || sameTroubles(before, w.lease.KeyTroubles) {
+		return unknown
+	}
+	conditions, err := keyConditions(w.lease.KeyTroubles, byKey)
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return !aboutKeys(key) }, now, &w.lease.Outbox)
+	return errors.Join(unknown, err, w.saveAndDeliver(ctx))
+}
+
+// noteDenied notes whether our API key may send PUTs to the cluster; what changed is reported by reportDenied.
+func (w *worker) noteDenied(c *ledger.Cluster, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lease == nil {
+		return
+	}
+	if _, was := w.lease.Denied[c.ID]; was == is {
+		return
+	}
+	all := maps.Clone(w.lease.Denied)
+	if all == nil {
+		all = map[string]string{}
+	}
+	delete(all, c.ID)
+	if is {
+		all[c.ID] = c.Cluster.Name
+	}
+	w.lease.Denied, w.deniedChanged = all, true
+}
+
+// stillDenied forgets a denial that no work of the cluster stands for any more.
+func (w *worker) stillDenied(c *ledger.Cluster) {
+	if !slices.ContainsFunc(c.Work, func(work ledger.Work) bool { return work.Attempts > 0 }) {
+		w.noteDenied(c, false)
+	}
+}
+
+// reportDenied reports that our API key is denied PUTs: once, with all clusters.
+func (w *worker) reportDenied(ctx context.Context) error {
+	if w.lease == nil || !w.deniedChanged {
 		return nil
 	}
-	conditions, err := keyConditions(w.lease.KeyTroubles, func(uri cmek.KeyURI) ([]*ledger.Cluster, error) { return w.Ledger.ByKey(ctx, uri) })
-	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return !aboutKeys(key) }, now, &w.lease.Outbox)
-	return errors.Join(err, w.saveAndDeliver(ctx))
+	w.deniedChanged = false
+	var conditions []cmek.Alert
+	if len(w.lease.Denied) > 0 {
+		conditions = append(conditions, putDenied(w.lease.Denied))
+	}
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return key != "put-denied" }, time.Now(), &w.lease.Outbox)
+	return w.saveAndDeliver(ctx)
 }
 
 // saveAndDeliver saves the worker's record, then sends its messages. What is not on record is not sent: it would be reported

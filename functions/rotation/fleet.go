@@ -22,8 +22,8 @@ type place struct {
 	refusedSince time.Time
 	tried        time.Time
 	notBefore    time.Time
-	// lost: a request of it was given up without a trace, and may have arrived all the same.
-	lost bool
+	// lost: a request of it was given up without a trace, and may have arrived all the same; lostTwice: so was a second one.
+	lost, lostTwice bool
 	// detained: it waits for something of its own.
 	detained bool
 }
@@ -104,9 +104,9 @@ func (d decision) canary(waiting []place) place {
 	})
 }
 
-// tiredOf reports whether a cluster was refused for so long that another one is canary.
+// tiredOf reports whether a cluster was refused, or its requests got lost, for so long that another one is canary.
 func tiredOf(p place, now time.Time) bool {
-	return p.refusals > 0 && now.Sub(p.refusedSince) >= canaryPatience
+	return p.refusals > 0 && now.Sub(p.refusedSince) >= canaryPatience || p.lostTwice
 }
 
 // untried is 0 if a request of the cluster was sent and its outcome is open: refused, or lost without a trace; 1 otherwise.
@@ -170,6 +170,12 @@ func rank(a, b *ledger.Cluster) int {
 	return cmp.Or(cmp.Compare(label(a), label(b)), cmp.Compare(a.Cluster.Name, b.Cluster.Name), cmp.Compare(a.ID, b.ID))
 }
 
+// byRank orders a batch of due clusters: those that could be read last time first, then as the fleet's order has it, so that it does not
+// depend on when within a minute each became due.
+func byRank(a, b *ledger.Cluster) int {
+	return cmp.Or(cmp.Compare(min(a.Failures, 1), min(b.Failures, 1)), rank(a, b))
+}
+
 // fleet sums up what the clusters of the work's key have come to with the version.
 func (d decision) fleet(w ledger.Work, version cmek.KeyVersion) fleet {
 	var f fleet
@@ -197,8 +203,8 @@ func (d decision) fleet(w ledger.Work, version cmek.KeyVersion) fleet {
 			f.stopped = fmt.Sprintf("the re-encryption of cluster %s failed in %s", named(c), region)
 		}
 		if c.ID != d.item.ID && slices.ContainsFunc(c.Work, func(o ledger.Work) bool {
-			return concerns(o, w.Key, version) && (o.State == ledger.Requested || claimed(o, d.now))
-		}) {
+			return concerns(o, w.Key, version) && (o.State == ledger.Requested && o.Lost < 2 || claimed(o, d.now))
+		}) && !hiddenFor(c, d.now) {
 			f.flying = append(f.flying, c)
 			continue
 		}
@@ -217,6 +223,11 @@ func Stopped(clusters []*ledger.Cluster, c *ledger.Cluster, w ledger.Work, now t
 	return w.State == ledger.Due && w.Failed == 0 && d.fleet(w, w.Version).stopped != ""
 }
 
+// hiddenFor reports whether a cluster has not been shown for so long that others need not wait for its request.
+func hiddenFor(c *ledger.Cluster, now time.Time) bool {
+	return !c.Unread.IsZero() && now.Sub(c.Unread.Since) >= canaryPatience
+}
+
 // concerns reports whether the work is for the key's version. Work whose version is not known yet is for the current one.
 func concerns(w ledger.Work, key cmek.KeyURI, version cmek.KeyVersion) bool {
 	return w.Key.SameKey(key) && (w.Version == version || w.Version.IsZero())
@@ -230,11 +241,11 @@ func waits(c *ledger.Cluster, key cmek.KeyURI, version cmek.KeyVersion) (p place
 		if !concerns(w, key, version) || w.State != ledger.Due {
 			continue
 		}
-		if w.Attempts > 0 && w.Request != nil && refused(w.Request) {
+		if w.Attempts > 0 && w.Request != nil {
 			p.refusals, p.refusedSince, p.tried = w.Attempts, w.RefusedSince, w.Request.Answered
 		}
 		p.notBefore = latest(p.notBefore, w.NotBefore)
-		p.lost = p.lost || w.Lost > 0
+		p.lost, p.lostTwice = p.lost || w.Lost > 0, p.lostTwice || w.Lost > 1
 		ready = ready || !w.Detained
 	}
 	p.detained = !ready

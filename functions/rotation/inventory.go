@@ -18,6 +18,8 @@ type Reads struct {
 	// At is when the reading began.
 	At      time.Time
 	Cluster *cmek.Cluster
+	// Listed: Cluster is from a list. That says nothing about whether the cluster itself may be read.
+	Listed bool
 	// Hidden: the Cloud API does not show the cluster to our API key. It may exist all the same.
 	Hidden bool
 	// CMEK is without regions if the API shows none.
@@ -39,7 +41,7 @@ const (
 // only a region that two reads show neither in the cluster nor in its CMEK.
 func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	before := fingerprint(item)
-	f := Facts{ReadAt: r.At, Keys: r.Keys, Paused: r.Paused, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
+	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
 	if r.Cluster != nil {
 		item.Cluster, f.ClusterRead = *r.Cluster, true
 		// One that was forgotten stays so until its CMEK is shown again.
@@ -66,9 +68,10 @@ func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 }
 
 func unread(item *ledger.Cluster, why string, at time.Time) {
-	if item.Unread.IsZero() || item.Unread.Why != why {
-		item.Unread = ledger.Unread{Since: at, Why: why}
+	if item.Unread.IsZero() {
+		item.Unread.Since = at
 	}
+	item.Unread.Why = why
 }
 
 func absorbCMEK(item *ledger.Cluster, f *Facts, info cmek.ClusterInfo, r Reads) {
@@ -83,9 +86,17 @@ func absorbCMEK(item *ledger.Cluster, f *Facts, info cmek.ClusterInfo, r Reads) 
 			return
 		}
 		item.Tell(rewoundAlert(item, r.At))
+		for i, w := range item.Work { // what the later state seemed to show of a request did not happen
+			if w.Request != nil && !w.Request.Ended {
+				again := *w.Request
+				again.Evidence, again.Final = ledger.Evidence{}, ledger.Final{}
+				item.Work[i].Request = &again
+			}
+		}
 	}
 	item.Older = ledger.OlderRead{}
 	f.CMEKRead = true
+	f.Undated = undated(info)
 	info = withNewestSeen(info, item.CMEK)
 	f.Unshown = keepUnshown(item, &info, r)
 	item.CMEK = info
@@ -105,14 +116,17 @@ func keepUnshown(item *ledger.Cluster, info *cmek.ClusterInfo, r Reads) (unshown
 		absent, partial = maps.Clone(item.Absent), maps.Clone(item.Partial)
 	}
 	for _, known := range item.CMEK.RegionInfos {
-		_, shown := info.Region(known.Region)
+		at := slices.IndexFunc(info.RegionInfos, func(r cmek.RegionInfo) bool { return r.Region == known.Region })
+		// A CMEK cannot be switched off: a region that had keys and shows none was not read.
+		empty := at >= 0 && len(info.RegionInfos[at].KeyInfos) == 0 && len(known.KeyInfos) > 0
+		shown := at >= 0 && !empty
 		inCluster := slices.ContainsFunc(item.Cluster.Regions, func(c cmek.Region) bool { return c.Name == known.Region })
 		switch {
 		case shown && !clusterTells:
 			delete(absent, known.Region)
 		case clusterTells && shown != inCluster:
 			partial[known.Region] = since(item.Partial, known.Region, r.At)
-		case clusterTells && !shown:
+		case clusterTells && !shown && !empty:
 			absent[known.Region] = since(item.Absent, known.Region, r.At)
 			if r.At.Sub(absent[known.Region]) >= confirmMin {
 				delete(absent, known.Region)
@@ -121,6 +135,9 @@ func keepUnshown(item *ledger.Cluster, info *cmek.ClusterInfo, r Reads) (unshown
 		}
 		if !shown {
 			unshown = append(unshown, known.Region)
+			if empty {
+				info.RegionInfos = slices.Delete(slices.Clone(info.RegionInfos), at, at+1)
+			}
 			info.RegionInfos = append(slices.Clip(info.RegionInfos), known)
 		}
 	}
@@ -141,7 +158,7 @@ func since(noted map[string]time.Time, region string, now time.Time) time.Time {
 func older(known, read cmek.ClusterInfo) bool {
 	for _, was := range known.RegionInfos {
 		is, ok := read.Region(was.Region)
-		if !ok {
+		if !ok || len(is.KeyInfos) == 0 {
 			continue
 		}
 		for _, k := range was.KeyInfos {
@@ -180,6 +197,21 @@ func withoutFuture(info cmek.ClusterInfo, now time.Time) cmek.ClusterInfo {
 	return info
 }
 
+// undated lists the regions and keys of which the read shows no updated_at that can be used.
+func undated(info cmek.ClusterInfo) map[string]bool {
+	found := map[string]bool{}
+	for _, r := range info.RegionInfos {
+		for _, k := range r.KeyInfos {
+			if r.Newest(k.Spec.URI).UpdatedAt.IsZero() {
+				found[undatedName(r.Region, k.Spec.URI)] = true
+			}
+		}
+	}
+	return found
+}
+
+func undatedName(region string, uri cmek.KeyURI) string { return region + " " + string(uri) }
+
 // withNewestSeen fills in each updated_at that the read leaves out with the one known before, so that a later read that is older
 // is still told from it.
 func withNewestSeen(info, known cmek.ClusterInfo) cmek.ClusterInfo {
@@ -206,6 +238,9 @@ func printOf(info cmek.ClusterInfo) string {
 	slices.SortFunc(info.RegionInfos, func(a, b cmek.RegionInfo) int { return cmp.Compare(a.Region, b.Region) })
 	for i, r := range info.RegionInfos {
 		infos := slices.Clone(r.KeyInfos)
+		for j := range infos {
+			infos[j].UserMessage = "" // free text
+		}
 		slices.SortFunc(infos, func(a, b cmek.KeyInfo) int {
 			return cmp.Or(cmp.Compare(a.Spec.URI, b.Spec.URI), a.CreatedAt.Compare(b.CreatedAt), a.UpdatedAt.Compare(b.UpdatedAt),
 				cmp.Compare(a.Status, b.Status), cmp.Compare(a.Spec.AuthPrincipal, b.Spec.AuthPrincipal))

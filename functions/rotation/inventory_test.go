@@ -304,7 +304,7 @@ func TestAbsorb_olderRead_decidesNothing(t *testing.T) {
 		{"the same updated_at is not", nil, func(r Reads) Reads { return r }, false},
 		{"a later updated_at is not", nil, func(r Reads) Reads { return r.keyUpdated(after) }, false},
 		{"a missing updated_at is not", []given{newer}, func(r Reads) Reads { return r.keyUpdated(time.Time{}) }, false},
-		{"a known key that is missing is older", []given{alsoWest(westKey)}, Reads.withoutKey, true},
+		{"a region that shows no key at all is not read, and not older", []given{alsoWest(westKey)}, Reads.withoutKey, false},
 		{"one older region makes the read older", []given{alsoWest(westKey), func(w *world) { w.item.CMEK.RegionInfos[1].KeyInfos[0].UpdatedAt = after }},
 			func(r Reads) Reads { return r }, true},
 		{"a region that is missing is not older", []given{alsoWest(westKey)}, func(r Reads) Reads { return r.without(west, true, true) }, false},

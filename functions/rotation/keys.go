@@ -18,7 +18,7 @@ const (
 	keyUnreadable = "key-unreadable"
 )
 
-// troubleForgotten is when trouble with a key that nobody reads any more is forgotten: no cluster needs the key then.
+// troubleForgotten is when trouble with a key that is no longer read is checked: it is forgotten if no cluster needs the key.
 const troubleForgotten = 3 * time.Hour
 
 func aboutKeys(dedupKey string) bool {
@@ -64,8 +64,30 @@ func troubles(known map[string]ledger.KeyTrouble, read map[cmek.KeyURI]KeyFact, 
 		}
 		all[string(uri)] = t
 	}
-	maps.DeleteFunc(all, func(_ string, t ledger.KeyTrouble) bool { return now.Sub(t.Read) > troubleForgotten })
 	return all
+}
+
+// forgetUnused leaves out trouble with keys that no read has reached for long and no cluster needs any more. As long as one does,
+// not reading a key says nothing about it.
+func forgetUnused(all map[string]ledger.KeyTrouble, now time.Time, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (map[string]ledger.KeyTrouble, error) {
+	kept := map[string]ledger.KeyTrouble{}
+	var problems []error
+	for _, uri := range slices.Sorted(maps.Keys(all)) {
+		t := all[uri]
+		if now.Sub(t.Read) > troubleForgotten {
+			clusters, err := byKey(cmek.KeyURI(uri))
+			needed := slices.ContainsFunc(clusters, func(c *ledger.Cluster) bool {
+				return slices.ContainsFunc(c.CMEK.RegionInfos, func(r cmek.RegionInfo) bool { return inForce(r, cmek.KeyURI(uri)) })
+			})
+			if err == nil && !needed {
+				continue
+			}
+			problems = append(problems, err)
+			t.Read = now // looked after; not asked again at once
+		}
+		kept[uri] = t
+	}
+	return kept, errors.Join(problems...)
 }
 
 // sameTroubles reports whether nothing is new but the time of the reads.

@@ -77,8 +77,19 @@ func TestKeys_nobodyReads_isForgotten(t *testing.T) {
 	if got := troubles(known, nil, in(troubleForgotten)); len(got) != 1 {
 		t.Errorf("after %s the trouble is %+v, want it kept", troubleForgotten, got)
 	}
-	if got := troubles(known, nil, in(troubleForgotten+time.Second)); len(got) != 0 {
-		t.Errorf("after more than %s the trouble is %+v, want none", troubleForgotten, got)
+	late := in(troubleForgotten + time.Second)
+	if got, err := forgetUnused(known, in(troubleForgotten), byKey()); err != nil || len(got) != 1 {
+		t.Errorf("after %s the trouble with a key that nobody needs is %+v (%v), want it kept", troubleForgotten, got, err)
+	}
+	if got, err := forgetUnused(known, late, byKey()); err != nil || len(got) != 0 {
+		t.Errorf("after more than %s the trouble with a key that nobody needs is %+v (%v), want none", troubleForgotten, got, err)
+	}
+	if got, err := forgetUnused(known, late, byKey(member("a"))); err != nil || len(got) != 1 {
+		t.Errorf("trouble with a key that a cluster needs became %+v (%v) because it was not read", got, err)
+	}
+	failing := func(cmek.KeyURI) ([]*ledger.Cluster, error) { return nil, errOutage }
+	if got, err := forgetUnused(known, late, failing); err == nil || len(got) != 1 {
+		t.Errorf("trouble became %+v (%v) because the ledger does not answer", got, err)
 	}
 }
 

@@ -107,6 +107,7 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	case !ours && !accepted && overdue && !d.ClusterRead:
 		return v.because(Wait, "the cluster was not read yet").until(d.now)
 	case !ours && !accepted && overdue && cmekOperation(d.Cluster) != cmek.CMEKOperationRunning:
+		v.last = w.Lost > 0 && !d.UpdatedAtMoves
 		return v.because(Resend, "the request left no trace within %s", d.settings.graceFor(w, d.UpdatedAtMoves)).until(d.now)
 	case r.Final.IsZero():
 		return v.because(Wait, "status %s", info.Status).until(poll)
@@ -119,6 +120,11 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	case !d.ClusterRead:
 		return v.because(Wait, "the cluster was not read yet").until(d.now)
 	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed && d.now.Sub(r.LeftAt()) >= stuckAfter:
+		if key := d.Keys[v.Spec.URI]; key.Err == nil && key.Key.State.Usable() && !key.Key.Version.IsZero() &&
+			key.Key.Version != w.Version && key.Key.Version.Scheme == w.Version.Scheme {
+			v.watched, v.Version, v.RotatedAt = nil, key.Key.Version, key.Key.RotatedAt
+			return v.because(Supersede, "the key's version is now %s", key.Key.Version.Short()).until(d.now)
+		}
 		return v.because(Block, "the cluster's operation status stays %s, so the end of the request is not known", d.Cluster.OperationStatus).until(d.now.Add(backoffMax))
 	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed:
 		return v.because(Wait, "the cluster's operation status is %s", d.Cluster.OperationStatus).until(poll)

@@ -102,7 +102,7 @@ func (w *worker) wholeFleet(ctx context.Context) ([]cmek.Cluster, error) {
 		}
 	}
 	return slices.DeleteFunc(fleet, func(c cmek.Cluster) bool {
-		return c.Plan != "" && c.Plan != cmek.PlanAdvanced || c.State == cmek.StateDeleted
+		return withoutCMEK(c.Plan) || c.State == cmek.StateDeleted
 	}), nil
 }
 

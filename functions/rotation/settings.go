@@ -160,7 +160,9 @@ const (
 	canaryPatience = 30 * time.Minute
 	probeEvery     = time.Hour
 	// refusalsToReport is the number of refusals in a row that are reported.
-	refusalsToReport = 2
+	// busyRefusalsToReport is that of refusals by a busy cluster or a spent rate limit.
+	refusalsToReport     = 2
+	busyRefusalsToReport = 10
 	// keyFailuresToReport is the number of reads of a key in a row that fail before it is reported; undeliveredToReport is how
 	// long messages may wait before that is.
 	keyFailuresToReport = 3

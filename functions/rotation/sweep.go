@@ -60,7 +60,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	if !s.Running() && s.Failed > s.Unread {
 		conditions = append(conditions, sweepIncomplete(*s, nil))
 	}
-	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return s.Running() && key == "sweep-incomplete" || aboutKeys(key) },
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return key != "api-key-refused" && (key != "sweep-incomplete" || s.Running()) },
 		time.Now(), &w.lease.Outbox)
 	saveErr := w.saveAndDeliver(ctx)
 	return saveErr == nil && v.visited > v.failed, errors.Join(err, saveErr, w.reportKeys(ctx))
@@ -179,7 +179,7 @@ func openSeconds(s ledger.Sweep) int {
 // the one in the ledger as far as it is known, never nil.
 func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Cluster, error) {
 	none := &ledger.Cluster{}
-	if cluster.Plan != "" && cluster.Plan != cmek.PlanAdvanced {
+	if withoutCMEK(cluster.Plan) {
 		return none, nil
 	}
 	c, err := w.Ledger.Cluster(ctx, cluster.ID)
@@ -190,7 +190,7 @@ func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Clust
 	if cluster.State == cmek.StateDeleted && (!known || c.Gone) {
 		return none, nil
 	}
-	r := Reads{At: time.Now(), Cluster: &cluster, UpdatedAtMoves: w.lease.UpdatedAtMoves}
+	r := Reads{At: time.Now(), Cluster: &cluster, Listed: true, UpdatedAtMoves: w.lease.UpdatedAtMoves}
 	foreign := !w.owns(cluster, c.CMEK)
 	if !foreign && cluster.State != cmek.StateDeleted {
 		if err := w.readCMEK(ctx, c, &r); err != nil {
@@ -226,6 +226,7 @@ func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Clust
 	if err != nil {
 		return c, err
 	}
+	w.stillDenied(swapped)
 	if movedOn(before, swapped) {
 		w.wake(ctx, before)
 	}
@@ -243,17 +244,21 @@ func (w *worker) owns(cluster cmek.Cluster, info cmek.ClusterInfo) bool {
 	if t, ok := types[cluster.CloudProvider]; ok {
 		return w.follows(t)
 	}
-	shown := false
+	foreign := false
 	for _, region := range info.RegionInfos {
 		for _, k := range region.KeyInfos {
 			if w.follows(k.Spec.Type) {
 				return true
 			}
-			shown = true
+			known := k.Spec.Type == cmek.AWSKMS || k.Spec.Type == cmek.GCPCloudKMS || k.Spec.Type == cmek.AzureKeyVault
+			foreign = foreign || known
 		}
 	}
-	return !shown
+	return !foreign
 }
+
+// withoutCMEK reports whether clusters of the plan cannot have a CMEK. A plan that we do not know may.
+func withoutCMEK(plan string) bool { return plan == "BASIC" || plan == "STANDARD" }
 
 // disown ends the record that an earlier release kept of another installation's cluster.
 func (w *worker) disown(ctx context.Context, c *ledger.Cluster) error {

@@ -42,7 +42,9 @@ func decideSend(item *ledger.Cluster, r Reads, put []cmek.RegionSpec, intent, no
 // transition carries a plan out on the ledger item: the states of the work, what must be reported about them, and when to poll
 // again. It is pure like Decide, so that it can be repeated on a fresh item after a conflict.
 func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings) {
-	item.Failures = 0
+	if readable(item, f) {
+		item.Failures = 0
+	}
 	var done []ledger.Done
 	var announced []Verdict
 	var kept []ledger.Work
@@ -54,8 +56,8 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 				item.SetDone(adopted(v, now))
 			case Open:
 				opened = true
-				kept = append(kept, ledger.Work{Region: v.Region, Key: v.Spec.URI, Version: v.Version, State: ledger.Due,
-					Reason: "the new version settles", Trigger: ledger.Trigger{Kind: "sweep", Time: now}, Since: now, RotatedAt: v.RotatedAt})
+				kept = append(kept, revived(item, ledger.Work{Region: v.Region, Key: v.Spec.URI, Version: v.Version, State: ledger.Due,
+					Reason: "the new version settles", Trigger: ledger.Trigger{Kind: "sweep", Time: now}, Since: now, RotatedAt: v.RotatedAt}))
 			}
 			continue
 		}
@@ -74,7 +76,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 			done = append(done, d)
 			file(item, w, d, previous)
 		default:
-			w = moved(w, v, now)
+			if w = moved(w, v, now); w.State == ledger.Due && w.Claim == nil {
+				w = revived(item, w)
+			}
 			if v.Act == Announce {
 				announced = append(announced, v)
 			}
@@ -110,6 +114,11 @@ func release(works []ledger.Work) (any bool) {
 	return any
 }
 
+// readable reports whether all that follow-through needs to read of the cluster was read: a list, or half of it, does not prove it.
+func readable(item *ledger.Cluster, f Facts) bool {
+	return f.CMEKRead && (f.ClusterRead && !f.Listed || len(item.Work) == 0)
+}
+
 // moved is the work that stays open after the verdict.
 func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
 	if v.watched == nil && w.Version != v.Version && !v.Version.IsZero() {
@@ -142,6 +151,9 @@ func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
 		w.Lost++
 		w.Request.GivenUp = true
 		w.State = ledger.Due
+		if v.last {
+			w.State, w.Reason = ledger.Blocked, whyLost
+		}
 	case Supersede:
 		// A new version is new work: what became of requests for the old one does not concern it.
 		w = ledger.Work{Region: w.Region, Key: w.Key, Version: v.Version, VersionSeen: now, RotatedAt: v.RotatedAt, State: ledger.Due,
@@ -204,8 +216,12 @@ func depart(item *ledger.Cluster, f Facts, put []cmek.RegionSpec, intent, now ti
 			key := info.Newest(spec.KeySpec.URI)
 			w.State, w.Reason, w.Claim, w.Key = ledger.Requested, "sending", nil, spec.KeySpec.URI
 			w.Detained, w.NotBefore = false, time.Time{}
+			updated := key.UpdatedAt
+			if f.Undated[undatedName(w.Region, spec.KeySpec.URI)] {
+				updated = time.Time{} // the inventory's is of before this read: what differs from it need not be of after
+			}
 			w.Request = &ledger.Request{Intent: intent, Sent: now, Baseline: &ledger.Baseline{ReadAt: f.ReadAt, Region: info.Status,
-				Key: key.Status, UpdatedAt: key.UpdatedAt, Operation: f.Cluster.OperationStatus}}
+				Key: key.Status, UpdatedAt: updated, Operation: f.Cluster.OperationStatus}}
 		}
 	}
 	unclaim(item, intent)
@@ -223,9 +239,11 @@ func unclaim(item *ledger.Cluster, intent time.Time) {
 
 // stay takes back requests that the ledger was told of but that never left, and brings back those before them.
 func stay(item *ledger.Cluster, before []ledger.Work, intent, now time.Time) {
-	unclaim(item, intent)
 	for i := range item.Work {
 		w := &item.Work[i]
+		if w.Claim != nil && w.Claim.Intent.Equal(intent) {
+			w.Claim, w.Detained = nil, true // others of the key need not wait for a cluster that cannot be read
+		}
 		if w.Request == nil || !w.Request.Intent.Equal(intent) || w.Request.Answer != nil {
 			continue
 		}
@@ -269,7 +287,6 @@ func answer(item *ledger.Cluster, intent time.Time, a cmek.Answer, now time.Time
 			}
 			item.NextLook = now.Add(s.Poll)
 		default:
-			w.Attempts, w.RefusedSince = 0, time.Time{}
 			w.Reason = fmt.Sprintf("outcome unknown: %s", a.Message)
 			item.NextLook = now.Add(s.Poll)
 		}
@@ -297,8 +314,26 @@ func adopted(v Verdict, now time.Time) ledger.Done {
 
 func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time) []ledger.Dropped {
 	const kept = 10
-	list = append(list, ledger.Dropped{Region: w.Region, Key: w.Key, Version: w.Version, Reason: reason, At: now})
+	d := ledger.Dropped{Region: w.Region, Key: w.Key, Version: w.Version, Reason: reason, At: now}
+	if w.Request != nil && !w.Request.Ended {
+		d.Request = w.Request
+	}
+	list = append(list, d)
 	return list[max(0, len(list)-kept):]
+}
+
+// revived is the work with the request of the same work that was dropped before its end was known, if there is one.
+func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
+	for i := len(item.Dropped) - 1; i >= 0 && w.Request == nil && !w.Version.IsZero(); i-- {
+		d := item.Dropped[i]
+		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version {
+			w.Request = d.Request
+			if !d.Request.GivenUp && !refused(d.Request) {
+				w.State = ledger.Requested
+			}
+		}
+	}
+	return w
 }
 
 // schedule sets the next poll: what is open decides, else the day on which we ask whether the cluster still exists.
@@ -325,13 +360,20 @@ func retry(item *ledger.Cluster, doneToo bool, now time.Time) (regions []string)
 	for i := range item.Work {
 		w := &item.Work[i]
 		if w.State != ledger.Requested && (w.State == ledger.Blocked || w.Failed+w.Lost+w.Attempts > 0) {
-			w.State, w.Reason, w.NotBefore = ledger.Due, "retried by an operator", time.Time{}
-			w.Failed, w.Lost, w.Attempts, w.RefusedSince, w.Retried, w.Detained = 0, 0, 0, time.Time{}, true, false
+			w.NotBefore = time.Time{}
 			if w.Request != nil {
 				r := *w.Request
+				if refused(&r) {
+					// The read before the next PUT must be able to show what the refused one did after all.
+					w.NotBefore = r.LeftAt().Add(confirmMin)
+				}
+				// A blocked request that was still watched is over; one that was given up may leave a trace yet.
+				r.Ended = r.Ended || w.State == ledger.Blocked && !r.GivenUp && !refused(&r)
 				r.GivenUp = true
 				w.Request = &r
 			}
+			w.State, w.Reason = ledger.Due, "retried by an operator"
+			w.Failed, w.Lost, w.Attempts, w.RefusedSince, w.Retried, w.Detained = 0, 0, 0, time.Time{}, true, false
 			regions = append(regions, w.Region)
 		}
 	}
@@ -404,10 +446,10 @@ func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duratio
 		if distinct != 1 || !current.Spec.URI.SameKey(e.Key) || known(item, info.Region, e) {
 			continue
 		}
-		item.Work = append(item.Work, ledger.Work{
+		item.Work = append(item.Work, revived(item, ledger.Work{
 			Region: info.Region, Key: current.Spec.URI, Version: e.Version, State: ledger.Due, Reason: "the new version settles",
 			Trigger: ledger.Trigger{Kind: "event", EventID: e.ID, Source: e.Source, Time: e.Time}, Since: now,
-		})
+		}))
 		regions = append(regions, info.Region)
 	}
 	switch {

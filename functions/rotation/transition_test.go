@@ -38,7 +38,8 @@ func TestTransition_movesWorkOn(t *testing.T) {
 		{"the first failure is due again after a backoff", []given{accepted, failsNow}, ledger.Work{State: ledger.Due, Failed: 1, NotBefore: in(30 * time.Second)}, "ROTATE_FAILED"},
 		{"the second failure is blocked", []given{accepted, failsNow, failed(1)}, ledger.Work{State: ledger.Blocked, Failed: 2, NotBefore: in(time.Minute)}, "ROTATE_FAILED"},
 		{"a request without a trace is due once more", []given{timedOut, sent(time.Hour)}, ledger.Work{State: ledger.Due, Lost: 1}, "no trace"},
-		{"a second one is lost again", []given{timedOut, sent(time.Hour), lost(1)}, ledger.Work{State: ledger.Due, Lost: 2}, "no trace"},
+		{"a second one without a trace blocks the work", []given{timedOut, sent(time.Hour), lost(1)}, ledger.Work{State: ledger.Blocked, Lost: 2}, "two requests"},
+		{"a second one does not where updated_at moves", []given{timedOut, sent(time.Hour), lost(1), updatedAtMoves}, ledger.Work{State: ledger.Due, Lost: 2}, "no trace"},
 		{"work after two lost requests is blocked", []given{givenUp, lost(2)}, ledger.Work{State: ledger.Blocked, Lost: 2}, "two requests"},
 		{"work after two lost requests is not where updated_at moves", []given{givenUp, lost(2), updatedAtMoves}, ledger.Work{State: ledger.Due, Lost: 2}, "older version"},
 		{"a late trace brings a request given up back", []given{givenUp, movedAt}, ledger.Work{State: ledger.Requested, Lost: 1}, "read once"},
@@ -419,7 +420,7 @@ func TestAnswer_decidesHowTheWorkGoesOn(t *testing.T) {
 		look     time.Time
 	}{
 		{"an accepted PUT is watched", []given{unanswered, attempts(2)}, cmek.Answer{Outcome: cmek.Accepted}, ledger.Work{State: ledger.Requested}, in(15 * time.Second)},
-		{"a PUT of unknown outcome is watched", []given{unanswered, attempts(2)}, cmek.Answer{Outcome: cmek.Unknown}, ledger.Work{State: ledger.Requested}, in(15 * time.Second)},
+		{"a PUT of unknown outcome is watched", []given{unanswered, attempts(2)}, cmek.Answer{Outcome: cmek.Unknown}, ledger.Work{State: ledger.Requested, Attempts: 2, RefusedSince: ago(time.Hour)}, in(15 * time.Second)},
 		{"a denied PUT is due after 15 s", []given{unanswered}, denied, ledger.Work{State: ledger.Due, Attempts: 1, RefusedSince: noon, NotBefore: in(15 * time.Second)}, in(15 * time.Second)},
 		{"a PUT that never left is due after 15 s", []given{unanswered}, cmek.Answer{Outcome: cmek.Refused, Unsent: true},
 			ledger.Work{State: ledger.Due, Attempts: 1, RefusedSince: noon, NotBefore: in(15 * time.Second)}, in(15 * time.Second)},
@@ -496,7 +497,7 @@ func TestRetry_letsWorkTryAgain(t *testing.T) {
 		if !r.want && got.State != before {
 			t.Errorf("retry of %s made it %s", r.sentence, got.State)
 		}
-		if r.want && (got.State != ledger.Due || !got.Retried || got.Failed+got.Lost+got.Attempts > 0 || !got.NotBefore.IsZero() || !w.item.NextLook.Equal(noon)) {
+		if r.want && (got.State != ledger.Due || !got.Retried || got.Failed+got.Lost+got.Attempts > 0 || got.NotBefore.After(noon) || !w.item.NextLook.Equal(noon)) {
 			t.Errorf("retry of %s left %+v with the next poll at %s, want it due at once with nothing counted", r.sentence, got, w.item.NextLook)
 		}
 		if v := w.verdict(t, east); r.want && v.Act != Send {

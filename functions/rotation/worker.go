@@ -1,7 +1,6 @@
 package rotation
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +27,8 @@ type worker struct {
 	// for one that has just moved on, in order.
 	polls map[string]int
 	woken []string
+	// deniedChanged: lease.Denied is not as it was last reported.
+	deniedChanged bool
 }
 
 func (f *Function) worker(lease *ledger.Worker, until time.Time) *worker {
@@ -80,7 +81,7 @@ func (w *worker) run(ctx context.Context) error {
 				failures = 0
 			}
 		}
-		problems = append(problems, w.reportKeys(ctx))
+		problems = append(problems, w.reportKeys(ctx), w.reportDenied(ctx))
 		if polled || !w.timeLeft(ctx) {
 			continue
 		}
@@ -98,13 +99,7 @@ func (w *worker) run(ctx context.Context) error {
 		_, err := w.sweep(ctx)
 		problems = append(problems, err)
 	}
-	return errors.Join(append(problems, w.reportKeys(ctx), undecodable)...)
-}
-
-// byRank orders a batch of due clusters: those that could be read last time first, then as the fleet's order has it, so that it does not
-// depend on when within a minute each became due.
-func byRank(a, b *ledger.Cluster) int {
-	return cmp.Or(cmp.Compare(min(a.Failures, 1), min(b.Failures, 1)), rank(a, b))
+	return errors.Join(append(problems, w.reportKeys(ctx), w.reportDenied(ctx), undecodable)...)
 }
 
 func (w *worker) timeLeft(ctx context.Context) bool {
@@ -179,7 +174,7 @@ func (w *worker) send(ctx context.Context, id string, put []cmek.RegionSpec, int
 	}
 	reads, err := w.readAgain(ctx, id, put)
 	if err != nil {
-		return nil, takeBack(w.failed(ctx, id, err))
+		return nil, errors.Join(takeBack(nil), w.failed(ctx, id, err))
 	}
 	leaves := false
 	c, err := w.update(ctx, id, func(item *ledger.Cluster) error {
@@ -204,6 +199,7 @@ func (w *worker) send(ctx context.Context, id string, put []cmek.RegionSpec, int
 	defer cancelSending()
 	a := w.Cloud.RotateCMEK(sending, id, put)
 	log.Info("PUT answered", "outcome", a.Outcome, "status", a.HTTPStatus, "message", a.Message)
+	w.noteDenied(c, a.Denied)
 	if a.Outcome == cmek.Refused {
 		for _, spec := range put {
 			w.keys.drop(spec.KeySpec.URI) // it may have been refused because of the key

@@ -88,7 +88,7 @@ func TestClustersFollowsThePagesToTheEnd(t *testing.T) {
 			"primary":false}],"labels":{"keyturn":"off"},"created_at":"2026-01-02T03:04:05.678Z","updated_at":"","deleted_at":null,
 			"invented":{"deep":[1]}}],"pagination":{"next_page":"p/2&x"}}`,
 		"p/2&x": `{"clusters":[],"pagination":{"next_page":"p3","previous_page":""}}`,
-		"p3":    `{"clusters":[{"id":"b","state":"INVENTED","created_at":"yesterday","updated_at":7}],"pagination":null}`,
+		"p3":    `{"clusters":[{"id":"b","name":"two","state":"INVENTED","created_at":"yesterday","updated_at":7}],"pagination":null}`,
 	}
 	client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, pages[r.URL.Query().Get("pagination.page")])
@@ -105,7 +105,7 @@ func TestClustersFollowsThePagesToTheEnd(t *testing.T) {
 		State: "LOCKED", OperationStatus: "CRDB_CMEK_OPERATION_RUNNING",
 		Regions: []cmek.Region{{Name: "us-east-1", NodeCount: 3}}, Labels: map[string]string{"keyturn": "off"},
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC),
-	}, {ID: "b", State: "INVENTED"}}
+	}, {ID: "b", Name: "two", State: "INVENTED"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("clusters are\n%+v, want\n%+v", got, want)
 	}
@@ -145,7 +145,7 @@ func TestADeletedClusterHasOneState(t *testing.T) {
 		`"state":"CREATED","deleted_at":"1970-01-01T00:00:00Z"`:       cmek.StateCreated,
 		`"state":"CREATED"`: cmek.StateCreated,
 	} {
-		body := `{"id":"` + clusterID + `",` + fields + `}`
+		body := `{"id":"` + clusterID + `","name":"orders",` + fields + `}`
 		one, err := newClient(t, inProcess(answering(200, body))).Cluster(t.Context(), clusterID)
 		if err != nil || one.State != want {
 			t.Errorf("%s: GET shows state %q (error %v), want %q", fields, one.State, err, want)
@@ -158,7 +158,7 @@ func TestADeletedClusterHasOneState(t *testing.T) {
 }
 
 func TestAListThatNeverEndsIsAnError(t *testing.T) {
-	client := newClient(t, inProcess(answering(200, `{"clusters":[{"id":"a"}],"pagination":{"next_page":"again"}}`)))
+	client := newClient(t, inProcess(answering(200, `{"clusters":[{"id":"a","name":"one","state":"CREATED"}],"pagination":{"next_page":"again"}}`)))
 	err := firstError(client.Clusters(t.Context()))
 	if err == nil || !strings.Contains(err.Error(), `page "again" names itself`) {
 		t.Errorf("error is %v, want one that names the page", err)
@@ -169,7 +169,7 @@ func TestAListStopsWhenItsReaderStops(t *testing.T) {
 	requests := 0
 	client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
 		requests++
-		answering(200, `{"clusters":[{"id":"a"},{"id":"b"}],"pagination":{"next_page":"p2"}}`)(w, r)
+		answering(200, `{"clusters":[{"id":"a","name":"one","state":"CREATED"},{"id":"b","name":"two","state":"CREATED"}],"pagination":{"next_page":"p2"}}`)(w, r)
 	}))
 	for range client.Clusters(t.Context()) {
 		break
@@ -201,6 +201,50 @@ func TestCMEKKeepsWhatTheServerSays(t *testing.T) {
 	}
 	if answer := client.RotateCMEK(t.Context(), clusterID, testSpecs); answer.Outcome != cmek.Accepted || !reflect.DeepEqual(answer.Info, want) {
 		t.Errorf("the accepted PUT shows\n%+v, want\n%+v", answer.Info, want)
+	}
+}
+
+func TestKeySpec_withoutType_hasTheTypeOfItsURI(t *testing.T) {
+	const google = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+	for spec, want := range map[string]cmek.KeyType{
+		`{"uri":"` + string(testSpecs[0].KeySpec.URI) + `"}`:       cmek.AWSKMS,
+		`{"type":"","uri":"` + google + `"}`:                       cmek.GCPCloudKMS,
+		`{"type":null,"uri":"https://v.vault.azure.net/keys/a/b"}`: cmek.AzureKeyVault,
+		`{"type":"INVENTED","uri":"` + google + `"}`:               "INVENTED",
+		`{"type":"NULL_KMS","uri":""}`:                             "NULL_KMS",
+		`{"uri":"unheard-of"}`:                                     "",
+		`{}`:                                                       "",
+	} {
+		body := `{"status":"ENABLED","region_infos":[{"region":"us-east-1","key_infos":[{"spec":` + spec + `,"status":"ENABLED"}]}]}`
+		info, err := newClient(t, inProcess(answering(200, body))).CMEK(t.Context(), clusterID)
+		if err != nil {
+			t.Errorf("%s: %v", spec, err)
+		} else if got := info.RegionInfos[0].KeyInfos[0].Spec.Type; got != want {
+			t.Errorf("%s: the type is %q, want %q", spec, got, want)
+		}
+	}
+}
+
+func TestRotateCMEK_specReadWithoutType_carriesTheTypeOfItsURI(t *testing.T) {
+	const read = `{"status":"ENABLED","region_infos":[{"region":"us-east-1","key_infos":[{"spec":{` +
+		`"uri":"arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",` +
+		`"auth_principal":"arn:aws:iam::111122223333:role/cockroach"},"status":"ENABLED"}]}]}`
+	sent := ""
+	client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			body, _ := io.ReadAll(r.Body)
+			sent = string(body)
+		}
+		io.WriteString(w, read)
+	}))
+	info, err := client.CMEK(t.Context(), clusterID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	region := info.RegionInfos[0]
+	answer := client.RotateCMEK(t.Context(), clusterID, []cmek.RegionSpec{{Region: region.Region, KeySpec: region.KeyInfos[0].Spec}})
+	if answer.Outcome != cmek.Accepted || sent != specsJSON {
+		t.Errorf("answer is %+v after the body %s, want %s accepted", answer, sent, specsJSON)
 	}
 }
 

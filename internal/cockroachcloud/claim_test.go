@@ -25,7 +25,7 @@ var noClaim = map[string]string{
 }
 
 func TestAReadWithoutItsFieldsIsAnError(t *testing.T) {
-	const id = `"id":"` + clusterID + `"`
+	const id, listed = `"id":"` + clusterID + `"`, `{"id":"a","name":"one","state":"CREATED"}`
 	// Bodies by call: those that are complete have "" for the missing field.
 	for name, bodies := range map[string]map[string]string{
 		"CMEK": {
@@ -39,6 +39,7 @@ func TestAReadWithoutItsFieldsIsAnError(t *testing.T) {
 			`{"status":"ENABLED","region_infos":[{"region":"a"},{"status":"ENABLED"}]}`:        "region_infos[1].region",
 			`{"status":"DISABLED","region_infos":[{"region":""}]}`:                             "region_infos[0].region",
 			`{"status":"ENABLED","region_infos":[{"region":"a"}]}`:                             "",
+			`{"status":"ENABLED","region_infos":[{"region":"a"},{"region":"b"}]}`:              "",
 			`{"status":"INVENTED","region_infos":[{"region":"a","invented":1}],"invented":{}}`: "",
 			`{"status":"DISABLED"}`:                     "",
 			`{"status":"DISABLED","region_infos":null}`: "",
@@ -47,21 +48,29 @@ func TestAReadWithoutItsFieldsIsAnError(t *testing.T) {
 			`{"status":"","region_infos":[]}`:           "",
 		},
 		"ClusterPage": {
-			`{}`:                                          "clusters",
-			`{"clusters":null}`:                           "clusters",
-			`{"pagination":{"next_page":"x"}}`:            "clusters",
-			`{"clusters":[{"id":"a"},{}]}`:                "clusters[1].id",
-			`{"clusters":[{"id":""}]}`:                    "clusters[0].id",
-			`{"clusters":[]}`:                             "",
-			`{"clusters":[{"id":"a"}],"pagination":null}`: "",
+			`{}`:                               "clusters",
+			`{"clusters":null}`:                "clusters",
+			`{"pagination":{"next_page":"x"}}`: "clusters",
+			`{"clusters":[` + listed + `,{}]}`: "clusters[1].id",
+			`{"clusters":[{"id":"","name":"one","state":"CREATED"}]}`:              "clusters[0].id",
+			`{"clusters":[{"id":"a","state":"CREATED"}]}`:                          "clusters[0].name",
+			`{"clusters":[` + listed + `,{"id":"b","name":"","state":"CREATED"}]}`: "clusters[1].name",
+			`{"clusters":[{"id":"a","name":"one"}]}`:                               "clusters[0].state",
+			`{"clusters":[{"id":"a","name":"one","state":""}]}`:                    "clusters[0].state",
+			`{"clusters":[]}`: "",
+			`{"clusters":[` + listed + `],"pagination":null}`: "",
+			`{"clusters":[` + listed + `,` + listed + `]}`:    "",
 		},
 		"Cluster": {
-			`{}`:                              "id",
-			`{"state":"CREATED"}`:             "id",
-			`{` + id + `}`:                    "state",
-			`{` + id + `,"state":""}`:         "state",
-			`{` + id + `,"state":"INVENTED"}`: "",
-			`{"id":"` + strings.ToUpper(clusterID) + `","state":"CREATED"}`: "",
+			`{}`:                             "id",
+			`{"state":"CREATED"}`:            "id",
+			`{` + id + `}`:                   "name",
+			`{` + id + `,"state":"CREATED"}`: "name",
+			`{` + id + `,"name":"","state":"CREATED"}`:                                      "name",
+			`{` + id + `,"name":"orders"}`:                                                  "state",
+			`{` + id + `,"name":"orders","state":""}`:                                       "state",
+			`{` + id + `,"name":"orders","state":"INVENTED"}`:                               "",
+			`{"id":"` + strings.ToUpper(clusterID) + `","name":"orders","state":"CREATED"}`: "",
 		},
 		"Nodes":          {`{}`: "nodes", `{"nodes":null}`: "nodes", `{"nodes":[]}`: ""},
 		"Backups":        {`{}`: "backups", `{"backups":null}`: "backups", `{"backups":[]}`: ""},
@@ -120,6 +129,14 @@ func TestAnAnswerAboutAnotherClusterIsAnError(t *testing.T) {
 	}
 }
 
+func TestCMEK_regionNamedTwice_isAmbiguous(t *testing.T) {
+	const body = `{"status":"ENABLED","region_infos":[{"region":"us-east-1","status":"ENABLED"},{"region":"us-west-2"},{"region":"us-east-1","status":"ROTATE_FAILED"}]}`
+	_, err := newClient(t, inProcess(answering(200, body))).CMEK(t.Context(), clusterID)
+	if !errors.Is(err, cmek.ErrIncomplete) || !strings.Contains(err.Error(), `region "us-east-1" twice`) {
+		t.Errorf("error is %v, want one that names the region", err)
+	}
+}
+
 func TestNotFoundIsForTheAPIToSay(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"code":5,"message":"cluster not found","details":[]}`: true,
@@ -166,7 +183,7 @@ func TestARepeatedReadForgetsTheAnswerBefore(t *testing.T) {
 func TestAPageWithoutClustersEndsTheListWithAnError(t *testing.T) {
 	client := newClient(t, inProcess(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("pagination.page") == "" {
-			io.WriteString(w, `{"clusters":[{"id":"a"}],"pagination":{"next_page":"p2"}}`)
+			io.WriteString(w, `{"clusters":[{"id":"a","name":"one","state":"CREATED"}],"pagination":{"next_page":"p2"}}`)
 			return
 		}
 		io.WriteString(w, `{}`)

@@ -39,10 +39,10 @@ func (c *Client) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
 		return cmek.Cluster{}, err
 	}
 	w, err := read(ctx, c, path, nil, func(w cluster) error {
-		if err := w.checkID(id); err != nil || w.State != "" {
+		if err := w.checkID(id); err != nil {
 			return err
 		}
-		return missing("state")
+		return w.check("")
 	})
 	if err != nil {
 		return cmek.Cluster{}, err
@@ -153,8 +153,8 @@ type clusterList struct {
 
 func (w clusterList) check() error {
 	for i, c := range w.Clusters {
-		if c.ID == "" {
-			return missing(fmt.Sprintf("clusters[%d].id", i))
+		if err := c.check(fmt.Sprintf("clusters[%d].", i)); err != nil {
+			return err
 		}
 	}
 	return missingArray("clusters", w.Clusters)
@@ -178,6 +178,20 @@ type cluster struct {
 	CreatedAt timestamp         `json:"created_at"`
 	UpdatedAt timestamp         `json:"updated_at"`
 	DeletedAt timestamp         `json:"deleted_at"`
+}
+
+// check says what a read of the cluster lacks; at is where it stands in the body. The state decides whether a PUT may be sent. The
+// name orders the clusters of a key, and operators know the cluster by it.
+func (w cluster) check(at string) error {
+	switch {
+	case w.ID == "":
+		return missing(at + "id")
+	case w.Name == "":
+		return missing(at + "name")
+	case w.State == "":
+		return missing(at + "state")
+	}
+	return nil
 }
 
 // checkID says whether the answer is about the cluster asked for. Ids are UUIDs, in either case.

@@ -1,6 +1,7 @@
 package cockroachcloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ type keyInfo struct {
 }
 
 // check says what a read lacks. Every field is optional in the API's schema, but an answer without these says nothing about
-// the cluster's keys.
+// the cluster's keys. One that names a region twice does not say which of the two holds.
 func (w clusterInfo) check() error {
 	if w.Status == "" && w.RegionInfos != nil && len(w.RegionInfos) == 0 {
 		return nil // says that there are no regions, which is how a cluster without CMEK may look
@@ -126,10 +127,15 @@ func (w clusterInfo) check() error {
 			return err
 		}
 	}
+	seen := make(map[string]bool, len(w.RegionInfos))
 	for i, r := range w.RegionInfos {
 		if r.Region == "" {
 			return missing(fmt.Sprintf("region_infos[%d].region", i))
 		}
+		if seen[r.Region] {
+			return fmt.Errorf("%w: region_infos names region %q twice", cmek.ErrIncomplete, clip(r.Region))
+		}
+		seen[r.Region] = true
 	}
 	return nil
 }
@@ -162,13 +168,21 @@ func (w clusterInfo) checkRevoked() error {
 	return nil
 }
 
+// spec is the key spec with a type, which the API's schema does not require: the form of the URI names it. Without one, the key
+// would look like another cloud's, and no PUT could name it.
+func (w keyInfo) spec() cmek.KeySpec {
+	spec := w.Spec
+	spec.Type = cmp.Or(spec.Type, spec.URI.Type())
+	return spec
+}
+
 func (w clusterInfo) toCMEK() cmek.ClusterInfo {
 	info := cmek.ClusterInfo{Status: w.Status}
 	for _, r := range w.RegionInfos {
 		region := cmek.RegionInfo{Region: r.Region, Status: r.Status}
 		for _, k := range r.KeyInfos {
 			region.KeyInfos = append(region.KeyInfos, cmek.KeyInfo{
-				Spec: k.Spec, Status: k.Status, UserMessage: clip(k.UserMessage),
+				Spec: k.spec(), Status: k.Status, UserMessage: clip(k.UserMessage),
 				CreatedAt: k.CreatedAt.Time, UpdatedAt: k.UpdatedAt.Time,
 			})
 		}

@@ -28,7 +28,7 @@ var testSpecs = []cmek.RegionSpec{{
 }}
 
 // anyAnswer has every field that some call needs, so that each takes it for its own.
-const anyAnswer = `{"id":"` + clusterID + `","state":"CREATED","status":"ENABLED","region_infos":[{"region":"us-east-1"}],` +
+const anyAnswer = `{"id":"` + clusterID + `","name":"orders","state":"CREATED","status":"ENABLED","region_infos":[{"region":"us-east-1"}],` +
 	`"clusters":[],"nodes":[],"backups":[],"entries":[],"enabled":false,"offset_duration":"0s","window_duration":"21600s"}`
 
 // roundTripper is a server within the process: no sockets, so that it works in a synctest bubble.

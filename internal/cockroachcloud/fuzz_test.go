@@ -22,7 +22,7 @@ func FuzzAnswers(f *testing.F) {
 		retryAfter string
 	}{
 		{200, `{"status":"ENABLED","region_infos":[{"region":"us-east-1","key_infos":[{"spec":{"uri":"arn:x"},"updated_at":""}]}]}`, ""},
-		{200, `{"clusters":[{"id":"a","regions":[{"node_count":3}],"labels":null}],"pagination":{"next_page":"p"}}`, ""},
+		{200, `{"clusters":[{"id":"a","name":"one","state":"CREATED","regions":[{"node_count":3}],"labels":null}],"pagination":{"next_page":"p"}}`, ""},
 		{200, `{"entries":[{"id":"1","payload":{}}],"next_starting_from":"2026-01-01T00:00:00Z","nodes":null,"backups":[{}]}`, ""},
 		{200, anyAnswer, ""},
 		{200, `{"code":14,"message":"upstream unavailable"}`, ""},

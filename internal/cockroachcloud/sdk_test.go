@@ -26,7 +26,7 @@ func TestTheOfficialSDKSendsTheSameRequests(t *testing.T) {
 	// The least that both clients take; the SDK knows more fields of a cluster and insists on their types.
 	answers := map[string]string{
 		"/api/v1/clusters":                                  `{"clusters":[]}`,
-		"/api/v1/clusters/" + clusterID:                     `{"id":"` + clusterID + `","state":"CREATED"}`,
+		"/api/v1/clusters/" + clusterID:                     `{"id":"` + clusterID + `","name":"orders","state":"CREATED"}`,
 		"/api/v1/clusters/" + clusterID + "/cmek":           `{"status":"DISABLED"}`,
 		"/api/v1/clusters/" + clusterID + "/nodes":          `{"nodes":[]}`,
 		"/api/v1/clusters/" + clusterID + "/backups-config": `{"enabled":false}`,

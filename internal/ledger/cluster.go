@@ -246,6 +246,8 @@ type Dropped struct {
 	Version cmek.KeyVersion `json:"version,omitzero"`
 	Reason  string          `json:"reason"`
 	At      time.Time       `json:"at"`
+	// Request is the work's request if its end is not known: the same work, opened again, goes on with it.
+	Request *Request `json:"request,omitempty"`
 }
 
 // Alarm is a condition that was reported; its end is reported too. The key is the incident's dedup key.

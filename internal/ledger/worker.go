@@ -18,6 +18,8 @@ type Worker struct {
 	Alarms []Alarm   `json:"alarms,omitempty"`
 	// KeyTroubles holds, by URI, the keys that cannot be used or read.
 	KeyTroubles map[string]KeyTrouble `json:"key_troubles,omitempty"`
+	// Denied holds the clusters, by id with their names, to which our API key may not send PUTs.
+	Denied map[string]string `json:"denied,omitempty"`
 	// UpdatedAtMoves is true once an accepted PUT was seen to move its key's updated_at: then a PUT that leaves no trace did not
 	// take effect.
 	UpdatedAtMoves bool `json:"updated_at_moves,omitempty"`

@@ -2,10 +2,13 @@ package simulation_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,8 +69,8 @@ func (s *schedule) plan(start time.Time) {
 		}
 		if some(8) {
 			from := at()
-			add(from, "hide "+id, func() error { return s.world.Hide(id) })
-			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "show "+id, func() error { return s.world.Show(id) })
+			add(from, "hide "+id, func() error { return s.hide(id) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "show "+id, func() error { return s.show(id) })
 		}
 		if some(10) {
 			from, form := at(), []string{"disabled", "404", "empty"}[s.rand.IntN(3)]
@@ -121,8 +124,97 @@ func (s *schedule) plan(start time.Time) {
 		add(from, "observe", func() error { return s.setMode(rotation.Observe) })
 		add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "follow", func() error { return s.setMode(rotation.Follow) })
 	}
+	s.planOperator(start)
 	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
+}
+
+// planOperator draws what an operator does meanwhile, from a source of its own.
+func (s *schedule) planOperator(start time.Time) {
+	source := rand.New(rand.NewPCG(s.seed, 7))
+	at := func() time.Time {
+		return start.Add(10*time.Minute + time.Duration(source.Int64N(int64(troubled-time.Hour))))
+	}
+	add := func(at time.Time, name string, do func() error) { s.actions = append(s.actions, action{at, name, do}) }
+	all := []string{payments, checkout, orders, ledgerEU}
+	for range source.IntN(5) {
+		id, delay := all[source.IntN(len(all))], time.Duration(source.Int64N(int64(30*time.Second)))
+		add(at(), "an operator runs retry "+id, func() error { return s.command(delay, "retry "+id, s.retry(id)) })
+	}
+	if source.IntN(4) == 0 {
+		from, id := at(), all[source.IntN(len(all))]
+		to := from.Add(time.Duration(source.Int64N(int64(time.Hour))))
+		add(from, "label off "+id, func() error { return s.label(id, map[string]string{"keyturn": "off"}) })
+		s.persist(to, "remove label of "+id, func() error { return s.label(id, map[string]string{}) })
+	}
+	if source.IntN(4) == 0 { // longer than from one sweep to the next, so that it is reported
+		from, id := at(), all[source.IntN(len(all))]
+		to := from.Add(time.Duration(source.Int64N(int64(3 * time.Hour))))
+		add(from, "hide "+id, func() error { return s.hide(id) })
+		add(to, "show "+id, func() error { return s.show(id) })
+		if source.IntN(2) == 0 {
+			delay := time.Duration(source.Int64N(int64(30 * time.Second)))
+			for when := from.Add(time.Duration(source.Int64N(int64(time.Hour)))); when.Before(to); when = when.Add(20 * time.Minute) {
+				add(when, "an operator runs forget "+id, func() error { return s.command(delay, "forget "+id, s.forget(id)) })
+			}
+		}
+	}
+}
+
+// persist plans an action that is repeated until it succeeds.
+func (s *schedule) persist(at time.Time, name string, do func() error) {
+	s.actions = append(s.actions, action{at, name, func() error {
+		err := do()
+		if err != nil {
+			s.persist(time.Now().Add(time.Minute), name, do)
+			slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
+		}
+		return err
+	}})
+}
+
+// command runs an operator's command beside the workers of the minute.
+func (s *schedule) command(delay time.Duration, name string, do func(*rotation.Function) error) error {
+	operator := &rotation.Function{Ledger: ledger.New(s.store, rand.New(rand.NewPCG(s.seed, 9))), Settings: rotation.DefaultSettings(), Log: s.log}
+	s.commands = append(s.commands, func() {
+		time.Sleep(delay)
+		err := do(operator)
+		s.log.Info("COMMAND", "name", name, "error", err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.did = append(s.did, fmt.Sprintf("%s %s: %v", clock(time.Now()), name, err))
+	})
+	return nil
+}
+
+func (s *schedule) retry(id string) func(*rotation.Function) error {
+	return func(f *rotation.Function) error {
+		_, err := f.Retry(context.Background(), id, false)
+		return err
+	}
+}
+
+// forget fails while the cluster is not known to be hidden.
+func (s *schedule) forget(id string) func(*rotation.Function) error {
+	return func(f *rotation.Function) error {
+		err := f.Forget(context.Background(), id, "on-call", "it is gone")
+		if err == nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.memory.forgotten[id] = append(s.memory.forgotten[id], time.Now())
+		}
+		return err
+	}
+}
+
+func (s *schedule) hide(id string) error {
+	s.memory.hidden.begin(id)
+	return s.world.Hide(id)
+}
+
+func (s *schedule) show(id string) error {
+	s.memory.hidden.end(id)
+	return s.world.Show(id)
 }
 
 func (s *schedule) rotate(key string) error {
@@ -150,12 +242,14 @@ func (s *schedule) able(key string, enabled bool) error {
 			return err
 		}
 		_, err := s.keys.EnableKey(context.Background(), &awskms.EnableKeyInput{KeyId: aws.String(key)}, region)
+		s.memory.unusable.end(key)
 		delete(s.memory.disabled, key)
 		return err
 	}
 	_, err := s.keys.DisableKey(context.Background(), &awskms.DisableKeyInput{KeyId: aws.String(key)}, region)
 	if err == nil {
 		s.memory.disabled[key] = time.Now()
+		s.memory.unusable.begin(key)
 	}
 	return err
 }
@@ -183,13 +277,40 @@ func (s *schedule) setMode(mode rotation.Mode) error {
 
 // remove deletes the cluster through the Cloud API.
 func (s *schedule) remove(id string) error {
-	request := httptest.NewRequestWithContext(context.Background(), http.MethodDelete, "/api/v1/clusters/"+id, nil)
+	if err := s.administer(http.MethodDelete, id, ""); err != nil {
+		return fmt.Errorf("delete cluster: %w", err)
+	}
+	s.memory.deleted[id] = true
+	return nil
+}
+
+// label replaces the cluster's labels through the Cloud API.
+func (s *schedule) label(id string, labels map[string]string) error {
+	if s.memory.deleted[id] {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"labels": labels})
+	if err != nil {
+		return err
+	}
+	if err := s.administer(http.MethodPatch, id, string(body)); err != nil {
+		return fmt.Errorf("label cluster: %w", err)
+	}
+	delete(s.memory.off, id)
+	if labels["keyturn"] == "off" {
+		s.memory.off[id] = time.Now()
+	}
+	return nil
+}
+
+// administer sends a request about a cluster with the API key that may do everything.
+func (s *schedule) administer(method, id, body string) error {
+	request := httptest.NewRequestWithContext(context.Background(), method, "/api/v1/clusters/"+id, strings.NewReader(body))
 	request.Header.Set("Authorization", "Bearer "+adminAPIKey)
 	answer := httptest.NewRecorder()
 	s.world.CloudAPI().ServeHTTP(answer, request)
 	if answer.Code != http.StatusOK {
-		return fmt.Errorf("delete cluster: %d %s", answer.Code, answer.Body)
+		return fmt.Errorf("%d %s", answer.Code, answer.Body)
 	}
-	s.memory.deleted[id] = true
 	return nil
 }

@@ -28,14 +28,55 @@ type memory struct {
 	disabled          map[string]time.Time
 	deleted           map[string]bool
 	paused, observing time.Time
+	// off holds the clusters with the label keyturn=off, since when; forgotten when each cluster was forgotten.
+	off       map[string]time.Time
+	forgotten map[string][]time.Time
+	// unusable and hidden are when each key was disabled and each cluster hidden.
+	unusable, hidden spans
+	alertsSeen       int
+	// flaps counts how often the incident that began most often did.
+	flaps   int
+	flapped string
 	// puts counts our accepted PUTs for a region under one material, but for those that were meant for the material before.
 	puts map[string]int
 }
 
 func (m *memory) begin(_ *schedule, start time.Time) {
 	*m = memory{start: start, rotated: map[string][]time.Time{}, failures: map[string]int{}, disabled: map[string]time.Time{},
-		deleted: map[string]bool{}, puts: map[string]int{}}
+		deleted: map[string]bool{}, puts: map[string]int{}, off: map[string]time.Time{}, forgotten: map[string][]time.Time{},
+		unusable: spans{}, hidden: spans{}}
 }
+
+// spans are times during which something was so, by what it was so with. The last one may have no end yet.
+type spans map[string][]span
+
+type span struct{ from, to time.Time }
+
+func (s spans) begin(of string) {
+	if all := s[of]; len(all) > 0 && all[len(all)-1].to.IsZero() {
+		return
+	}
+	s[of] = append(s[of], span{from: time.Now()})
+}
+
+func (s spans) end(of string) {
+	if all := s[of]; len(all) > 0 && all[len(all)-1].to.IsZero() {
+		all[len(all)-1].to = time.Now()
+	}
+}
+
+// at is the span that the time lies in, if it began so long before that every read must have shown it.
+func (s spans) at(of string, at time.Time) (span, bool) {
+	for _, x := range s[of] {
+		if at.Sub(x.from) > seenBy && (x.to.IsZero() || at.Before(x.to)) {
+			return x, true
+		}
+	}
+	return span{}, false
+}
+
+// seenBy is when every read shows what has changed: the KMS takes up to 4 minutes, the Cloud API's stale answers less.
+const seenBy = 6 * time.Minute
 
 // inFlight is how long a request may be under way after a decision: delays, and the client's own patience.
 const inFlight = time.Minute
@@ -49,6 +90,13 @@ func (s *schedule) checkNow() {
 		}
 	}
 	s.memory.putsSeen = len(all)
+	alerts := s.notifier.Alerts()
+	for _, a := range alerts[s.memory.alertsSeen:] {
+		if a.Resolved {
+			s.checkResolved(a)
+		}
+	}
+	s.memory.alertsSeen = len(alerts)
 	items := s.items()
 	for _, key := range s.world.StoreKeys() {
 		c := items[key.ClusterID]
@@ -66,6 +114,27 @@ func (s *schedule) checkNow() {
 		}
 		if last := s.lastRotation(key.URI); at.After(last.Add(6 * time.Minute)) {
 			s.t.Errorf("seed %d: %s/%s is done (%s at %s) and behind its key, which rotated at %s", s.seed, key.Cluster, key.Region, done.Evidence, clock(at), clock(last))
+		}
+	}
+}
+
+// checkResolved checks that no incident is resolved while its condition is still there.
+func (s *schedule) checkResolved(a cmek.Alert) {
+	kind, of, _ := strings.Cut(a.DedupKey, "/")
+	switch kind {
+	case "key-unusable":
+		x, still := s.memory.unusable.at(of, a.Time)
+		needed := slices.ContainsFunc(s.world.StoreKeys(), func(k simulator.StoreKey) bool {
+			return string(k.URI) == of && !s.memory.deleted[k.ClusterID] && len(s.memory.forgotten[k.ClusterID]) == 0
+		})
+		if still && needed {
+			s.t.Errorf("seed %d: %q is resolved at %s; the key is disabled since %s", s.seed, a.Summary, clock(a.Time), clock(x.from))
+		}
+	case "cluster-unshown":
+		x, still := s.memory.hidden.at(of, a.Time)
+		forgotten := slices.ContainsFunc(s.memory.forgotten[of], func(at time.Time) bool { return at.After(x.from) })
+		if still && !forgotten && !s.memory.deleted[of] {
+			s.t.Errorf("seed %d: %q is resolved at %s; the cluster is hidden since %s", s.seed, a.Summary, clock(a.Time), clock(x.from))
 		}
 	}
 }
@@ -92,6 +161,8 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		wrong("paused since %s", clock(s.memory.paused))
 	case since(s.memory.observing):
 		wrong("observing since %s", clock(s.memory.observing))
+	case since(s.memory.off[put.ClusterID]):
+		wrong("labeled keyturn=off since %s", clock(s.memory.off[put.ClusterID]))
 	case s.memory.deleted[put.ClusterID] && put.Outcome == "accepted":
 		wrong("the cluster is deleted")
 	}
@@ -141,7 +212,7 @@ func (s *schedule) items() map[string]*ledger.Cluster {
 }
 
 // mayBlock are the reasons for which work may need a person (design, Follow-through): the rest must have ended by itself.
-var mayBlock = []string{"failed twice", "not by keyturn's request", "left no trace", "different key specs", "hands off", "operation status stays CRDB_CMEK_OPERATION_FAILED", "no key spec is ENABLED", "stopped:"}
+var mayBlock = []string{"failed twice", "not by keyturn's request", "left no trace", "different key specs", "hands off", "operation status stays CRDB_CMEK_OPERATION_FAILED", "operation status is CRDB_CMEK_OPERATION_FAILED", "no key spec is ENABLED", "stopped:"}
 
 // operate is the person on call, three hours after the trouble is over: what is blocked was reported, and is retried.
 func (s *schedule) operate() error {
@@ -200,7 +271,8 @@ func (s *schedule) checkItem(c *ledger.Cluster) {
 			s.t.Errorf("seed %d: work of %s/%s is still open: %s %s", s.seed, c.Cluster.Name, w.Region, w.State, w.Reason)
 		}
 	}
-	failing := slices.ContainsFunc(c.CMEK.RegionInfos, func(r cmek.RegionInfo) bool { return r.Status.Failed() })
+	failing := c.Cluster.OperationStatus == cmek.CMEKOperationFailed ||
+		slices.ContainsFunc(c.CMEK.RegionInfos, func(r cmek.RegionInfo) bool { return r.Status.Failed() })
 	for _, a := range c.Alarms {
 		if theirs := failing && strings.HasPrefix(a.Key, "rotate-failed/"); !revoked && !theirs {
 			s.t.Errorf("seed %d: an incident of %s is still open: %s", s.seed, c.Cluster.Name, a.Alert.Summary)
@@ -229,9 +301,13 @@ func (s *schedule) checkItem(c *ledger.Cluster) {
 	}
 }
 
-// checkAlerts checks that each condition was reported once, and its end once; repeats of one message have one ID.
+// mostFlaps is how often an incident may begin in one schedule.
+const mostFlaps = 6
+
+// checkAlerts checks that no incident flaps, that each condition was reported once, and its end once; repeats of one message have one ID.
 func (s *schedule) checkAlerts() {
 	open := map[string]cmek.Alert{}
+	begun := map[string]int{}
 	sent := map[string]bool{}
 	for _, a := range s.notifier.Alerts() {
 		if *oneSeed >= 0 {
@@ -251,7 +327,16 @@ func (s *schedule) checkAlerts() {
 			s.t.Errorf("seed %d: reported twice: %q", s.seed, a.Summary)
 		default:
 			open[a.DedupKey] = a
+			if is {
+				continue
+			}
+			if begun[a.DedupKey]++; begun[a.DedupKey] > s.memory.flaps {
+				s.memory.flaps, s.memory.flapped = begun[a.DedupKey], a.DedupKey
+			}
 		}
+	}
+	if s.memory.flaps > mostFlaps {
+		s.t.Errorf("seed %d: incident %s began %d times, want at most %d", s.seed, s.memory.flapped, s.memory.flaps, mostFlaps)
 	}
 }
 

@@ -35,7 +35,7 @@ var (
 // A schedule is a working day in the life of a fleet: keys rotate, events come late, twice, out of order or never, processes
 // die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
 // re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause and
-// observe. What must hold at any time and at the end is in invariants_test.go.
+// observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
 func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 	if *oneSeed >= 0 {
 		synctest.Test(t, func(t *testing.T) { newSchedule(t, uint64(*oneSeed), true).run() })
@@ -65,6 +65,9 @@ func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 type tally struct {
 	mu                                              sync.Mutex
 	schedules, puts, faults, undecidable, redundant int
+	// flaps is how often one incident began at most, flapped which one in which schedule.
+	flaps   int
+	flapped string
 }
 
 func (t *tally) add(s *schedule) {
@@ -74,14 +77,17 @@ func (t *tally) add(s *schedule) {
 	t.puts += len(s.world.PUTs())
 	t.redundant += s.redundant
 	t.undecidable += s.undecided
+	if s.memory.flaps > t.flaps {
+		t.flaps, t.flapped = s.memory.flaps, fmt.Sprintf("%s of seed %d", s.memory.flapped, s.seed)
+	}
 	for _, n := range s.networks {
 		t.faults += len(n.Log())
 	}
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d",
-		t.schedules, t.puts, t.faults, t.redundant)
+	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s)",
+		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped)
 }
 
 type schedule struct {
@@ -107,6 +113,7 @@ type schedule struct {
 	profile   cmektest.Profile
 	inbox     []delivery
 	actions   []action
+	commands  []func() // of an operator, for the next minute
 	did       []string
 	settings  map[string]string // switches
 	mode      rotation.Mode
@@ -371,11 +378,16 @@ func (s *schedule) minute(now time.Time) bool {
 			s.inbox = append(s.inbox, delivery{now.Add(30 * time.Second), d.payload}) // the queue delivers it again
 		}
 	}
+	commands := s.commands
+	s.commands = nil
 	// An idle tick is one query that finds nothing; most minutes are spared even that.
-	if due, _ := s.store.Due(context.Background(), "rotation", now.Add(2*time.Second), 1); len(due) == 0 && s.begun() {
+	if due, _ := s.store.Due(context.Background(), "rotation", now.Add(2*time.Second), 1); len(due) == 0 && len(commands) == 0 && s.begun() {
 		return false
 	}
 	var group sync.WaitGroup
+	for _, run := range commands {
+		group.Go(run)
+	}
 	for n := range s.processes {
 		if s.processes[n] == nil {
 			continue
