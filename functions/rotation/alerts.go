@@ -340,7 +340,9 @@ func (c *conditions) alsoRefused(work ledger.Work) (others []*ledger.Cluster) {
 
 func (c *conditions) blocked() {
 	blocked, reason := c.pick(func(w ledger.Work) bool {
-		return w.State == ledger.Blocked && w.Failed == 0 && !keyBlocked(w, c.facts)
+		info, _ := c.item.CMEK.Region(w.Region)
+		// A failed region has an incident of its own, and so has a key.
+		return w.State == ledger.Blocked && w.Failed == 0 && !info.Status.Failed() && !keyBlocked(w, c.facts)
 	})
 	if len(blocked) > 0 {
 		c.add("held", changeBlocked, cmek.Medium, blocked,

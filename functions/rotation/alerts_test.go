@@ -44,7 +44,7 @@ func TestAlerts_reportWhatIsWrong(t *testing.T) {
 		{"a PUT that failed twice, as one failure", []given{accepted, failsNow, failed(1)}, []cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
 		{"a failure that is not ours, without open work", []given{doneWith(eastKey, v2), regionStatus(cmek.RotateFailed), userMessage("no permission")},
 			[]cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
-		{"a failure that is not ours and blocks work", []given{due, regionStatus(cmek.RotateFailed)}, []cmek.Change{changeRotateFailed, changeBlocked}, "ROTATE_FAILED", cmek.Owners},
+		{"a failure that is not ours and blocks work, once", []given{due, regionStatus(cmek.RotateFailed)}, []cmek.Change{changeRotateFailed}, "ROTATE_FAILED", cmek.Owners},
 		{"a failed CMEK operation while all reads ENABLED", []given{doneWith(eastKey, v2), operation(cmek.CMEKOperationFailed)},
 			[]cmek.Change{changeRotateFailed}, cmek.CMEKOperationFailed, cmek.Owners},
 
