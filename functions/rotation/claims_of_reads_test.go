@@ -127,6 +127,10 @@ func TestMoved_offAndOn_keepsTheRequest(t *testing.T) {
 	if again.Request == nil || revived(w.item, workFor(west, westKey)).Request != nil {
 		t.Errorf("the same work opened again has the request %+v, want the one before; and no other work has it", again.Request)
 	}
+	reopened := workFor(east, eastKey)
+	if reopened.Retried = true; revived(w.item, reopened).Request != nil {
+		t.Error("work that an operator reopened goes on with the request before it instead of being sent")
+	}
 	other := workFor(east, eastKey)
 	other.Version = v3
 	if revived(w.item, other).Request != nil {

@@ -85,8 +85,8 @@ func (d decision) order(w ledger.Work, key cmek.Key) (why string, until time.Tim
 func (d decision) self(p place) bool { return p.cluster.ID == d.item.ID }
 
 // canary is the cluster that goes first: one that has been tried and is not done yet, else the one labeled so, else the first by
-// name. One that has been refused for longer than canaryPatience comes after the others, of which those with another principal are preferred; when all have been, the one that
-// was tried longest ago is next.
+// name. One that has been refused for longer than canaryPatience comes after the others, of which those with another principal are
+// preferred; when all have been, the one that was tried longest ago is next.
 func (d decision) canary(waiting []place) place {
 	var patient, tired []place
 	for _, p := range waiting {

@@ -15,7 +15,7 @@ import (
 // read reads what a decision about the cluster's open work needs, and no more: the keys of work that was not sent, the CMEK
 // if a request is open, everything if nothing is open and no sweep has read the cluster for a day.
 func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
-	r := Reads{At: time.Now(), UpdatedAtMoves: w.lease.UpdatedAtMoves}
+	r := Reads{At: time.Now(), UpdatedAtMoves: w.updatedAtMoves()}
 	var err error
 	if r.Paused, err = w.Ledger.Paused(ctx); err != nil {
 		return r, err
@@ -53,7 +53,7 @@ func needed(c *ledger.Cluster, moves bool, now time.Time, s Settings) (needClust
 
 // readAgain reads cluster, CMEK and keys once more, right before a PUT. A busy cluster settles the matter with one GET.
 func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec) (Reads, error) {
-	r := Reads{At: time.Now(), UpdatedAtMoves: w.lease.UpdatedAtMoves, Keys: map[cmek.KeyURI]KeyFact{}}
+	r := Reads{At: time.Now(), UpdatedAtMoves: w.updatedAtMoves(), Keys: map[cmek.KeyURI]KeyFact{}}
 	c, err := w.Ledger.Cluster(ctx, id)
 	if err != nil {
 		return r, err

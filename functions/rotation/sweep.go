@@ -106,8 +106,8 @@ func (w *worker) askForUnlisted(ctx context.Context, began time.Time) error {
 }
 
 // visits is what came of visiting clusters: how many, from the start of the list; how many of them failed, and how many of those
-// because they show no CMEK any more; how many are another installation's, and how many the ledger knew; and when the oldest work was opened that is still open
-// at one of them, zero if none is.
+// because they show no CMEK any more; how many are another installation's, and how many the ledger knew; and when the oldest work
+// was opened that is still open at one of them, zero if none is.
 type visits struct {
 	visited, failed, unread, others, known int
 	oldestOpen                             time.Time
@@ -190,7 +190,7 @@ func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Clust
 	if cluster.State == cmek.StateDeleted && (!known || c.Gone) {
 		return none, nil
 	}
-	r := Reads{At: time.Now(), Cluster: &cluster, Listed: true, UpdatedAtMoves: w.lease.UpdatedAtMoves}
+	r := Reads{At: time.Now(), Cluster: &cluster, Listed: true, UpdatedAtMoves: w.updatedAtMoves()}
 	foreign := !w.owns(cluster, c.CMEK)
 	if !foreign && cluster.State != cmek.StateDeleted {
 		if err := w.readCMEK(ctx, c, &r); err != nil {

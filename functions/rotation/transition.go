@@ -322,9 +322,10 @@ func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time)
 	return list[max(0, len(list)-kept):]
 }
 
-// revived is the work with the request of the same work that was dropped before its end was known, if there is one.
+// revived is the work with the request of the same work that was dropped before its end was known, if there is one. Work that an
+// operator reopened is to be sent, whatever became of requests before.
 func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
-	for i := len(item.Dropped) - 1; i >= 0 && w.Request == nil && !w.Version.IsZero(); i-- {
+	for i := len(item.Dropped) - 1; i >= 0 && w.Request == nil && !w.Version.IsZero() && !w.Retried; i-- {
 		d := item.Dropped[i]
 		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version {
 			w.Request = d.Request

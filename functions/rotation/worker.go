@@ -211,6 +211,13 @@ func (w *worker) send(ctx context.Context, id string, put []cmek.RegionSpec, int
 	})
 }
 
+// updatedAtMoves reports whether an accepted PUT of this ledger has moved updated_at. Visits ask beside each other.
+func (w *worker) updatedAtMoves() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lease.UpdatedAtMoves
+}
+
 // learn notes that an accepted PUT has moved updated_at.
 func (w *worker) learn(p Plan) {
 	if p.provesUpdatedAt() {
