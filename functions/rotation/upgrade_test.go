@@ -79,11 +79,11 @@ type polled struct {
 	puts int
 }
 
-// pollForADay polls the item every minute, with reads that show its inventory after the changes. A PUT that is due is not sent.
+// pollForADay polls the item every five minutes, with reads that show its inventory after the changes. A PUT that is due is not sent.
 func pollForADay(item *ledger.Cluster, moves bool, changes ...func(*Reads)) polled {
 	s := following()
 	p := polled{item: item}
-	for at := noon; at.Before(in(24 * time.Hour)); at = at.Add(time.Minute) {
+	for at := noon; at.Before(in(24 * time.Hour)); at = at.Add(5 * time.Minute) {
 		cluster, info := item.Cluster, item.CMEK
 		r := Reads{At: at, Cluster: &cluster, CMEK: &info, UpdatedAtMoves: moves, Keys: map[cmek.KeyURI]KeyFact{
 			eastKey: {Key: healthyKey(eastKey)}, westKey: {Key: healthyKey(westKey)},
