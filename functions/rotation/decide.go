@@ -303,7 +303,7 @@ func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
 		}
 	}
 	done, _ := item.DoneIn(info.Region)
-	if k := info.Newest(done.Key); done.Key != "" && k.Status != cmek.Disabled {
+	if k := info.Newest(done.Key); k.Status != cmek.Disabled {
 		return k.Spec
 	}
 	return cmek.KeySpec{}

@@ -104,6 +104,8 @@ func TestDecide_withoutOpenWork(t *testing.T) {
 		{sentence: "an Azure key opens no work: a new version is a new URI",
 			given: []given{usingKey("https://vault.vault.azure.net/keys/cmek/0123")}, want: Wait, because: "AZURE_KEY_VAULT"},
 		{sentence: "several ENABLED specs open no work", given: []given{twoSpecs}, want: Wait, because: "2 different key specs"},
+		{sentence: "a failed region whose done key is a past one opens no work", want: Wait, because: "no key spec",
+			given: []given{regionStatus(cmek.RotateFailed), keys(keyInfo(eastKey, cmek.Disabled, longAgo))}},
 	})
 }
 
@@ -301,6 +303,10 @@ func TestDecide_afterAFailureOrRefusal(t *testing.T) {
 		{sentence: "a failure that is not ours is sent after a retry", given: []given{due, regionStatus(cmek.RotateFailed), retried}, want: Send},
 		{sentence: "our own failure is sent a second time", given: []given{due, regionStatus(cmek.RotateFailed), failed(1)}, want: Send},
 		{sentence: "our own failure is sent even if no key reads ENABLED", given: []given{due, statusEverywhere(cmek.RotateFailed), failed(1)}, want: Send},
+		{sentence: "our own failure is sent even if the region was never done", want: Send,
+			given: []given{due, neverDone, statusEverywhere(cmek.RotateFailed), failed(1)}},
+		{sentence: "a failed region that has moved on to another key drops the work", want: Drop, because: "key changed",
+			given: []given{due, usingKey(newKey), doneWith(newKey, v1), statusEverywhere(cmek.RotateFailed)}},
 		{sentence: "our own failure is not sent with an unusable key", want: Block, because: "disabled",
 			given: []given{due, regionStatus(cmek.RotateFailed), failed(1), keyState(cmek.KeyDisabled)}},
 		{sentence: "a second failure is blocked", given: []given{due, statusEverywhere(cmek.RotateFailed), failed(2)}, want: Block, because: "failed twice"},
@@ -382,9 +388,14 @@ func TestDecide_theNextVersionWaitsForTheOpenRequest(t *testing.T) {
 	w := newWorld(accepted, version(v3), rotated(10*time.Minute))
 	w.item.Work = append(w.item.Work, workFor(east, eastKey))
 	w.item.Work[1].Version = v3
-	plan := w.decide()
-	if v := plan.Verdicts[1]; v.Act != Wait || len(plan.Put) > 0 {
-		t.Errorf("work for the next version is decided %q (%s) with PUT %+v while a request is open, want %q", v.Act, v.Why, plan.Put, Wait)
+	for range 2 { // in either order
+		plan := w.decide()
+		for i, v := range plan.Verdicts {
+			if v.Act != Wait || len(plan.Put) > 0 {
+				t.Errorf("work %d of the open request and that for the next version is decided %q (%s) with PUT %+v, want %q", i, v.Act, v.Why, plan.Put, Wait)
+			}
+		}
+		slices.Reverse(w.item.Work)
 	}
 }
 
@@ -400,6 +411,10 @@ func TestDecide_next_isTheEarliestTime(t *testing.T) {
 	w.item.Work[1].NotBefore = in(90 * time.Second)
 	if got, want := w.decide().Next, in(90*time.Second); !got.Equal(want) {
 		t.Errorf("polls again at %s, want %s, when the first of two waits ends", got, want)
+	}
+	w = newWorld(due, work(func(w *ledger.Work) { w.VersionSeen = ago(2 * time.Minute) }), alsoWest(westKey), func(w *world) { w.item.Done[1].Version = v2 })
+	if got, want := w.decide().Next, in(3*time.Minute); !got.Equal(want) {
+		t.Errorf("beside a region that is up to date it polls again at %s, want %s, when the wait of the other one ends", got, want)
 	}
 }
 
