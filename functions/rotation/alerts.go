@@ -200,69 +200,122 @@ func (c *conditions) requests() {
 			"keyturn keeps polling and sends nothing more to the cluster.",
 			"Open a support case with Cockroach Labs and name the cluster id "+c.item.ID+".")
 	}
-	lost, _ := c.pick(func(w ledger.Work) bool { return w.Lost > 1 && w.State != ledger.Blocked })
-	if len(lost) > 0 {
-		c.add("lost", changeLost, cmek.High, lost,
+	isLost := func(w ledger.Work) bool { return w.Lost > 1 && w.State != ledger.Blocked }
+	lost, _ := c.pick(isLost)
+	if len(lost) > 0 && (reports(c.item, "lost/"+c.item.ID) || !c.namedByAnother("lost/", isLost)) {
+		waiting := c.waitingFor(isLost)
+		impact := "The store key stays encrypted under the older key version."
+		if len(waiting) > 0 {
+			impact = fmt.Sprintf("Its store key and those of %d more clusters of the key, none of which has been re-encrypted yet, stay encrypted under the older key version.", len(waiting))
+		}
+		a := c.add("lost", changeLost, cmek.High, lost,
 			fmt.Sprintf("Requests to re-encrypt cluster %s get no usable answer and leave no trace", named(c.item)),
-			"The store key stays encrypted under the older key version. keyturn tries again after growing waits, at most once an hour, and reads before each try.",
+			impact+" keyturn tries again after growing waits, at most once an hour, and reads before each try.",
 			"Check the network between keyturn and the Cloud API: a proxy may answer in its place.",
 			"keyturn status "+c.item.ID)
+		a.Clusters = append(a.Clusters, waiting...)
 	}
 }
 
-// refusals reports a cluster whose PUTs are refused, with all that wait for it.
+// refusals reports a cluster whose PUTs are refused, with all that wait for it. A key that is refused for every cluster tried has one
+// alert of its own; all other keys of the cluster are one alert about it.
 func (c *conditions) refusals() {
-	regions, reason := c.pick(func(w ledger.Work) bool {
-		return w.Attempts >= refusalsToReport && !denied(w) && w.State == ledger.Due && !busyFor(w)
+	var own []refusal
+	for _, r := range c.refused() {
+		if !r.all {
+			own = append(own, r)
+			continue
+		}
+		for i := range c.item.Alarms { // the end of the canary's own incident must not read as if it had recovered
+			if a := &c.item.Alarms[i]; a.Key == "refused/"+c.item.ID && !strings.HasPrefix(a.Alert.Summary, nowByKey) {
+				a.Alert.Summary = nowByKey + a.Alert.Summary
+			}
+		}
+		if c.reportedByAnother(r.work.Key, r.code()) {
+			continue // one alert about the key is enough
+		}
+		all := together(r.waiting, affected(c.others(r.work, 1)))
+		a := c.add("refused-key", changeRefused, cmek.Critical, r.regions,
+			fmt.Sprintf("The Cloud API refuses to re-encrypt every cluster that was tried with key %s: %s", r.work.Key.ID(), r.reason),
+			fmt.Sprintf("The store keys of %d clusters stay encrypted under the older key version. keyturn tries one of them once an hour, and goes on when one is accepted.", len(all)+1),
+			r.recovery(c.item.ID))
+		a.DedupKey, a.Key = r.code(), r.work.Key
+		a.Clusters = append(a.Clusters, all...)
+	}
+	c.ownRefusals(own)
+}
+
+// ownRefusals reports the keys of the cluster that are not known to be refused for others.
+func (c *conditions) ownRefusals(own []refusal) {
+	own = slices.DeleteFunc(own, func(r refusal) bool {
+		// One alert is enough for clusters of one key, which most often have one cause.
+		return len(r.waiting) == 0 && slices.ContainsFunc(r.also, func(other *ledger.Cluster) bool { return reports(other, "refused/"+other.ID) })
 	})
-	if len(regions) == 0 {
+	if len(own) == 0 {
 		return
 	}
-	var work ledger.Work
-	for _, w := range c.item.Work {
-		if w.Region == regions[0] {
-			work = w
-		}
+	var regions, recovery []string
+	var waiting, all []cmek.AffectedCluster
+	for _, r := range own {
+		regions, recovery, waiting = append(regions, r.regions...), append(recovery, r.recovery(c.item.ID)), together(waiting, r.waiting)
+		all = together(together(all, r.waiting), affected(r.also))
 	}
-	if work.Request != nil && refused(work.Request) && work.Request.Answer.Message != "" {
-		reason = work.Request.Answer.Message // the work's own reason may be newer: that it is due again
-	}
-	waiting, refused := c.fleetOf(work)
 	impact := "The store key stays encrypted under the older key version. keyturn tries again at growing intervals."
 	if len(waiting) > 0 {
 		impact = fmt.Sprintf("Its store key and those of %d more clusters of the key stay encrypted under the older key version: they wait for this one, their canary. "+
 			"keyturn tries again at growing intervals, and with another cluster after %s.", len(waiting), canaryPatience)
 	}
-	recovery := "Check that the cluster's principal may still use the key " + string(work.Key) + ": keyturn plan " + c.item.ID
-	if len(refused) == 0 || len(waiting) == 0 {
-		others := c.alsoRefused(work)
-		if len(waiting) == 0 && slices.ContainsFunc(others, func(other *ledger.Cluster) bool { return reports(other, "refused/"+other.ID) }) {
-			return // one alert is enough for clusters of one key, which most often have one cause
-		}
-		for _, other := range others {
-			waiting = append(waiting, cmek.AffectedCluster{ID: other.ID, Name: other.Cluster.Name})
-		}
-		a := c.add("refused", changeRefused, cmek.High, regions,
-			fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), reason), impact, recovery)
-		a.Key = work.Key
-		a.Clusters = append(a.Clusters, waiting...)
-		return
+	a := c.add("refused", changeRefused, cmek.High, regions,
+		fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), own[0].reason), impact, recovery...)
+	if len(own) == 1 {
+		a.Key = own[0].work.Key
 	}
-	for i := range c.item.Alarms { // the end of the canary's own incident must not read as if it had recovered
-		if a := &c.item.Alarms[i]; a.Key == "refused/"+c.item.ID && !strings.HasPrefix(a.Alert.Summary, nowByKey) {
-			a.Alert.Summary = nowByKey + a.Alert.Summary
+	a.Clusters = append(a.Clusters, all...)
+}
+
+// refusal is what is known about the refused PUTs of the cluster for one key.
+type refusal struct {
+	// work is the first of the key's work that is refused, regions are those of all of it.
+	work    ledger.Work
+	regions []string
+	reason  string
+	// waiting are the clusters that wait for this one, also those that were refused, too.
+	waiting []cmek.AffectedCluster
+	also    []*ledger.Cluster
+	// all: every cluster that was tried with the key is refused.
+	all bool
+}
+
+func (r refusal) code() string { return "refused-key/" + r.work.Key.Canonical() }
+
+func (r refusal) recovery(clusterID string) string {
+	return "Check that the cluster's principal may still use the key " + string(r.work.Key) + ": keyturn plan " + clusterID
+}
+
+// refused lists the keys for which PUTs of the cluster are refused.
+func (c *conditions) refused() (found []refusal) {
+	for _, w := range c.item.Work {
+		if w.Attempts < refusalsToReport || denied(w) || w.State != ledger.Due || busyFor(w) {
+			continue
 		}
+		if i := slices.IndexFunc(found, func(r refusal) bool { return r.work.Key.SameKey(w.Key) }); i >= 0 {
+			found[i].regions = append(found[i].regions, w.Region)
+			continue
+		}
+		r := refusal{work: w, regions: []string{w.Region}, reason: w.Reason}
+		if w.Request != nil && refused(w.Request) && w.Request.Answer.Message != "" {
+			r.reason = w.Request.Answer.Message // the work's own reason may be newer: that it is due again
+		}
+		f := decision{c.facts, c.item, c.now, Settings{}}.fleet(w, w.Version)
+		if !f.canaryDone {
+			r.waiting = c.waiting(w)
+			// A cluster stays refused until a PUT of it is accepted: that the answer to the last one is not known changes nothing.
+			r.all = len(c.others(w, 1)) > 0 || reports(c.item, r.code()) || c.reportedByAnother(w.Key, r.code())
+		}
+		r.also = c.others(w, refusalsToReport)
+		found = append(found, r)
 	}
-	code := "refused-key/" + work.Key.Canonical()
-	if c.reportedByAnother(work.Key, code) {
-		return // one alert about the key is enough
-	}
-	a := c.add("refused-key", changeRefused, cmek.Critical, regions,
-		fmt.Sprintf("The Cloud API refuses to re-encrypt every cluster that was tried with key %s: %s", work.Key.ID(), reason),
-		fmt.Sprintf("The store keys of %d clusters stay encrypted under the older key version. keyturn tries one of them once an hour, and goes on when one is accepted.", len(waiting)+1),
-		recovery)
-	a.DedupKey, a.Key = code, work.Key
-	a.Clusters = append(a.Clusters, waiting...)
+	return found
 }
 
 // denied reports whether our API key was denied the last PUT for the work, which is reported once for all clusters.
@@ -289,19 +342,15 @@ func busyFor(w ledger.Work) bool {
 	return w.Attempts < busyRefusalsToReport && w.Request != nil && w.Request.Answer != nil && w.Request.Answer.Busy
 }
 
-// fleetOf lists the other clusters whose work waits for the key's version, and those among them that were refused before.
-func (c *conditions) fleetOf(work ledger.Work) (waiting []cmek.AffectedCluster, refused []string) {
-	d := decision{c.facts, c.item, c.now, Settings{}}
-	f := d.fleet(work, work.Version)
+// waiting lists the other clusters of the work's key version that are not re-encrypted and wait for its canary; none if that is done.
+func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster) {
+	f := decision{c.facts, c.item, c.now, Settings{}}.fleet(work, work.Version)
 	if f.canaryDone {
-		return nil, nil
+		return nil
 	}
 	for _, p := range f.waiting {
 		if p.cluster.ID == c.item.ID {
 			continue
-		}
-		if p.refusals > 0 {
-			refused = append(refused, p.cluster.ID)
 		}
 		a := cmek.AffectedCluster{ID: p.cluster.ID, Name: p.cluster.Cluster.Name}
 		for _, w := range p.cluster.Work {
@@ -311,7 +360,53 @@ func (c *conditions) fleetOf(work ledger.Work) (waiting []cmek.AffectedCluster, 
 		}
 		waiting = append(waiting, a)
 	}
-	return waiting, refused
+	return waiting
+}
+
+// waitingFor lists the clusters that wait for work of this one that matches.
+func (c *conditions) waitingFor(match func(ledger.Work) bool) (waiting []cmek.AffectedCluster) {
+	for _, w := range c.item.Work {
+		if match(w) {
+			waiting = together(waiting, c.waiting(w))
+		}
+	}
+	return waiting
+}
+
+// namedByAnother reports whether an open incident of another cluster, of the kind given, names this one as waiting with the same
+// key as its work that matches.
+func (c *conditions) namedByAnother(kind string, match func(ledger.Work) bool) bool {
+	return slices.ContainsFunc(c.item.Work, func(w ledger.Work) bool {
+		return match(w) && slices.ContainsFunc(c.facts.Fleet[w.Key.Canonical()], func(other *ledger.Cluster) bool {
+			return other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Alarms, func(a ledger.Alarm) bool {
+				return a.Key == kind+other.ID && slices.ContainsFunc(a.Alert.Clusters, func(n cmek.AffectedCluster) bool { return n.ID == c.item.ID })
+			})
+		})
+	})
+}
+
+func affected(clusters []*ledger.Cluster) (list []cmek.AffectedCluster) {
+	for _, c := range clusters {
+		list = append(list, cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
+	}
+	return list
+}
+
+// together is both lists, each cluster once, with its regions in both.
+func together(list, more []cmek.AffectedCluster) []cmek.AffectedCluster {
+	for _, a := range more {
+		i := slices.IndexFunc(list, func(b cmek.AffectedCluster) bool { return b.ID == a.ID })
+		if i < 0 {
+			list = append(list, a)
+			continue
+		}
+		for _, region := range a.Regions {
+			if !slices.Contains(list[i].Regions, region) {
+				list[i].Regions = append(slices.Clip(list[i].Regions), region)
+			}
+		}
+	}
+	return list
 }
 
 // reportedByAnother reports whether another cluster of the key has the incident open.
@@ -326,11 +421,11 @@ func reports(c *ledger.Cluster, dedupKey string) bool {
 	return slices.ContainsFunc(c.Alarms, func(a ledger.Alarm) bool { return a.Key == dedupKey })
 }
 
-// alsoRefused lists the other clusters whose PUT for the work's key version is refused, too.
-func (c *conditions) alsoRefused(work ledger.Work) (others []*ledger.Cluster) {
+// others lists the other clusters whose PUTs for the work's key version were refused so often in a row, or more.
+func (c *conditions) others(work ledger.Work, refusals int) (others []*ledger.Cluster) {
 	for _, other := range c.facts.Fleet[work.Key.Canonical()] {
-		if other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Work, func(w ledger.Work) bool {
-			return concerns(w, work.Key, work.Version) && w.Attempts >= refusalsToReport
+		if other != nil && other.ID != c.item.ID && !leftAlone(other) && slices.ContainsFunc(other.Work, func(w ledger.Work) bool {
+			return concerns(w, work.Key, work.Version) && w.Attempts >= refusals
 		}) {
 			others = append(others, other)
 		}
@@ -366,9 +461,11 @@ func (c *conditions) visibility(s Settings) {
 		return // it may be deleted, which only the list of a sweep tells
 	}
 	if !c.item.Unread.IsZero() {
-		c.add("cluster-unshown", changeClusterUnshown, cmek.High, nil,
+		a := c.add("cluster-unshown", changeClusterUnshown, cmek.High, nil,
 			fmt.Sprintf("Cluster %s: %s", named(c.item), c.item.Unread.Why), impact,
-			"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder).", forget).Audience = cmek.Operations
+			"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder).", forget)
+		a.Audience = cmek.Operations
+		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested })
 		return
 	}
 	var partial []string
@@ -378,10 +475,22 @@ func (c *conditions) visibility(s Settings) {
 		}
 	}
 	if slices.Sort(partial); len(partial) > 0 {
-		c.add("region-unshown", changeClusterUnshown, cmek.Medium, partial,
+		a := c.add("region-unshown", changeClusterUnshown, cmek.Medium, partial,
 			fmt.Sprintf("Cluster %s: the Cloud API shows a region in the cluster or in its CMEK, but not in both: %s", named(c.item), strings.Join(partial, ", ")),
-			impact, "keyturn status "+c.item.ID, "Ask Cockroach Labs support if the region should have a key.").Audience = cmek.Operations
+			impact, "keyturn status "+c.item.ID, "Ask Cockroach Labs support if the region should have a key.")
+		a.Audience = cmek.Operations
+		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested && slices.Contains(partial, w.Region) })
 	}
+}
+
+// addWaiting adds the clusters to the alert that wait for the request of work that matches.
+func (c *conditions) addWaiting(a *cmek.Alert, match func(ledger.Work) bool) {
+	waiting := c.waitingFor(match)
+	if len(waiting) == 0 || hiddenFor(c.item, c.now) {
+		return
+	}
+	a.Clusters = append(a.Clusters, waiting...)
+	a.Consequence += fmt.Sprintf(" A request to it is open, and %d more clusters of the key wait for its outcome, %s at most.", len(waiting), canaryPatience)
 }
 
 // rewoundAlert reports that reads older than one before them have become the truth.

@@ -176,38 +176,133 @@ func TestAlerts_aRetryThatWorks_endsTheFailure(t *testing.T) {
 	}
 }
 
-func TestAlerts_refusedCanary_namesAllThatWait(t *testing.T) {
-	refused := func(w *world) {
-		refusedOnce(w)
-		work(func(w *ledger.Work) { w.Attempts, w.NotBefore, w.Reason = 2, in(time.Minute), "refused: policy" })(w)
+// namesIn lists the clusters that an alert names, in order.
+func namesIn(a cmek.Alert) (all []string) {
+	for _, c := range a.Clusters {
+		all = append(all, c.Name)
 	}
-	names := func(a cmek.Alert) (all []string) {
-		for _, c := range a.Clusters {
-			all = append(all, c.Name)
+	slices.Sort(all)
+	return all
+}
+
+// refusedTwice: the last two PUTs of the work were refused.
+func refusedTwice(w *world) {
+	refusedOnce(w)
+	work(func(w *ledger.Work) { w.Attempts, w.NotBefore, w.Reason = 2, in(time.Minute), "refused: policy" })(w)
+}
+
+// unansweredSince: the cluster was refused before, and the outcome of its last PUT is not known.
+func unansweredSince(c *ledger.Cluster) {
+	w := &c.Work[len(c.Work)-1]
+	w.State, w.Request.Answer = ledger.Requested, &cmek.Answer{Outcome: cmek.Unknown}
+}
+
+func reporting(dedupKey string, named ...string) change {
+	return func(c *ledger.Cluster) {
+		alarm := ledger.Alarm{Key: dedupKey}
+		for _, id := range named {
+			alarm.Alert.Clusters = append(alarm.Alert.Clusters, cmek.AffectedCluster{ID: id})
 		}
-		slices.Sort(all)
-		return all
+		c.Alarms = append(c.Alarms, alarm)
 	}
+}
 
-	told := alerts(newWorld(refused, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))).transition().item)
-	if len(told) != 1 || !slices.Equal(names(told[0]), []string{"orders", "p", "q"}) || told[0].Severity != cmek.High {
-		t.Fatalf("a refused canary reported %+v, want one alert that names the clusters that wait", told)
+// One cause is one alert, which names all clusters that wait for the canary.
+func TestAlerts_canary_namesAllThatWait(t *testing.T) {
+	ofKey := "refused-key/" + eastKey.Canonical()
+	isRefused := refusedFor(2*time.Hour, time.Hour)
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     string // the dedup key; "" for no alert
+		severity cmek.Severity
+		names    []string
+	}{
+		{"a refused canary", []given{refusedTwice, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))},
+			"refused/c-1", cmek.High, []string{"orders", "p", "q"}},
+		{"a refusal after the canary is done", []given{refusedTwice, with(member("p", waiting), member("a", followed(v2)))},
+			"refused/c-1", cmek.High, []string{"orders"}},
+		{"a second refused canary", []given{refusedTwice, with(member("p", isRefused), member("q", waiting))},
+			ofKey, cmek.Critical, []string{"orders", "p", "q"}},
+		{"a second one, while the first has no answer", []given{refusedTwice, with(member("p", isRefused, unansweredSince), member("q", waiting))},
+			ofKey, cmek.Critical, []string{"orders", "p", "q"}},
+		{"a second one, the first being left alone now", []given{refusedTwice, with(member("p", isRefused, labeled("off")))},
+			"refused/c-1", cmek.High, []string{"orders"}},
+		{"a key that another cluster reported", []given{refusedTwice, with(member("p", isRefused, reporting(ofKey)))}, "", "", nil},
+		{"a key that another cluster reported, which has no answer now",
+			[]given{refusedTwice, with(member("p", isRefused, unansweredSince, reporting(ofKey)))}, "", "", nil},
+		{"a key that another cluster reported, once the canary is done",
+			[]given{refusedTwice, with(member("p", isRefused, reporting(ofKey)), member("a", followed(v2)))}, "refused/c-1", cmek.High, []string{"orders", "p"}},
+
+		{"a lost canary", []given{givenUp, lost(2), updatedAtMoves, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))},
+			"lost/c-1", cmek.High, []string{"orders", "p", "q"}},
+		{"requests lost after the canary is done", []given{givenUp, lost(2), updatedAtMoves, with(member("p", waiting), member("a", followed(v2)))},
+			"lost/c-1", cmek.High, []string{"orders"}},
+		{"a lost canary that another one's alert names", []given{givenUp, lost(2), updatedAtMoves, with(member("a", unresolved, reporting("lost/id-of-a", "c-1")))}, "", "", nil},
+		{"a lost canary that another one's alert does not name", []given{givenUp, lost(2), updatedAtMoves, with(member("a", unresolved, reporting("lost/id-of-a")))},
+			"lost/c-1", cmek.High, []string{"a", "orders"}},
+
+		{"a hidden canary with a request", []given{timedOut, unshown, with(member("p", waiting), member("q", waiting))},
+			"cluster-unshown/c-1", cmek.High, []string{"orders", "p", "q"}},
+		{"a hidden cluster without a request keeps nobody", []given{due, unshown, with(member("p", waiting))}, "cluster-unshown/c-1", cmek.High, []string{"orders"}},
+		{"one that is hidden for half an hour keeps nobody", []given{timedOut, unshown, func(w *world) { w.item.Unread.Since = ago(30 * time.Minute) }, with(member("p", waiting))},
+			"cluster-unshown/c-1", cmek.High, []string{"orders"}},
+		{"a canary with a region that only one of two views shows", []given{timedOut, regionUnshown, with(member("p", waiting)),
+			func(w *world) { w.item.Partial = map[string]time.Time{east: ago(10 * time.Minute)} }}, "region-unshown/c-1", cmek.Medium, []string{"orders", "p"}},
+	} {
+		w := newWorld(r.given...).transition()
+		sent := alerts(w.item)
+		if r.want == "" {
+			if len(sent) > 0 {
+				t.Errorf("%s is reported although another cluster did: %+v", r.sentence, sent)
+			}
+			continue
+		}
+		if len(sent) != 1 || sent[0].DedupKey != r.want || sent[0].Severity != r.severity || !slices.Equal(namesIn(sent[0]), r.names) {
+			t.Errorf("%s is reported as %+v, want one alert %q, %s, that names %q", r.sentence, sent, r.want, r.severity, r.names)
+		}
+		for range 2 {
+			if again := alerts(w.transition().item); len(again) != len(sent) {
+				t.Errorf("%s is reported again: %+v", r.sentence, again[len(sent):])
+			}
+		}
 	}
+}
 
-	told = alerts(newWorld(refused, with(member("p", waiting), member("a", followed(v2)))).transition().item)
-	if len(told) != 1 || !slices.Equal(names(told[0]), []string{"orders"}) {
-		t.Errorf("a refusal after the canary reported %+v, want one alert about its cluster alone", told)
+// Answers of unknown outcome between refusals do not change what is reported.
+func TestAlerts_refusalsAndUnknownAnswers_areOneIncident(t *testing.T) {
+	other := member("p", refusedFor(2*time.Hour, time.Hour))
+	w := newWorld(refusedTwice, with(other, member("q", waiting))).transition()
+	for range 3 {
+		unansweredSince(other)
+		w.transition()
+		other.Work[0].State, other.Work[0].Lost = ledger.Due, 1
+		w.transition()
+		other.Work[0].Attempts, other.Work[0].State = 0, ledger.Blocked // by something else
+		w.transition()
+		other.Work[0].Attempts, other.Work[0].State = 3, ledger.Due
+		w.transition()
 	}
-
-	told = alerts(newWorld(refused, with(member("p", refusedFor(2*time.Hour, time.Hour)), member("q", waiting))).transition().item)
-	if len(told) != 1 || told[0].DedupKey != "refused-key/"+eastKey.Canonical() || told[0].Severity != cmek.Critical || !slices.Equal(names(told[0]), []string{"orders", "p", "q"}) {
-		t.Errorf("a second refused canary reported %+v, want one critical alert about the key", told)
+	if sent := alerts(w.item); len(sent) != 1 {
+		t.Errorf("a key that is refused, with unknown answers between, is reported by %+v, want one alert", sent)
 	}
+}
 
-	reported := member("p", refusedFor(2*time.Hour, time.Hour))
-	reported.Alarms = []ledger.Alarm{{Key: "refused-key/" + eastKey.Canonical()}}
-	if told = alerts(newWorld(refused, with(reported)).transition().item); len(told) > 0 {
-		t.Errorf("a key whose refusals another cluster reported is reported again: %+v", told)
+func TestAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth(t *testing.T) {
+	w := newWorld(refusedTwice, alsoWest(westKey), with(member("p", waiting)))
+	west1 := w.item.Work[0]
+	west1.Region, west1.Key = west, westKey
+	w.item.Work = append(w.item.Work, west1)
+	user := member("q")
+	user.CMEK.RegionInfos = []cmek.RegionInfo{regionInfo(west, westKey)}
+	user.Work = []ledger.Work{workFor(west, westKey)}
+	w.facts.Fleet[westKey.Canonical()] = []*ledger.Cluster{w.item, user}
+	sent := alerts(w.transition().item)
+	if len(sent) != 1 || !slices.Equal(namesIn(sent[0]), []string{"orders", "p", "q"}) || !slices.Equal(sent[0].Clusters[0].Regions, []string{east, west}) {
+		t.Fatalf("two refused keys are reported as %+v, want one alert that names the clusters of both", sent)
+	}
+	if steps := strings.Join(sent[0].WayBack, "\n"); !strings.Contains(steps, string(eastKey)) || !strings.Contains(steps, string(westKey)) {
+		t.Errorf("the recovery steps are %q, want both keys", steps)
 	}
 }
 

@@ -250,13 +250,18 @@ func waits(c *ledger.Cluster, key cmek.KeyURI, version cmek.KeyVersion) (p place
 	}
 	p.detained = !ready
 	ok := ready || p.lost // what was lost may be in progress: nobody else goes first
-	return p, ok && !c.Gone && c.Unread.IsZero() && c.Cluster.Labels["keyturn"] != "off" && !c.CMEK.Status.HandsOff()
+	return p, ok && c.Unread.IsZero() && !leftAlone(c)
+}
+
+// leftAlone reports whether nothing is sent to the cluster, whatever happens to its key.
+func leftAlone(c *ledger.Cluster) bool {
+	return c.Gone || c.Cluster.Labels["keyturn"] == "off" || c.CMEK.Status.HandsOff()
 }
 
 // failedIn returns a region of the cluster whose re-encryption under the key failed: by our request, or by one that began after
 // this version's work was opened. A cluster that is left alone stops nobody.
 func failedIn(c *ledger.Cluster, key cmek.KeyURI, version cmek.KeyVersion, opened time.Time) string {
-	if c.Gone || c.Cluster.Labels["keyturn"] == "off" || c.CMEK.Status.HandsOff() {
+	if leftAlone(c) {
 		return ""
 	}
 	for _, w := range c.Work {

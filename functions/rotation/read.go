@@ -31,7 +31,7 @@ func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
 			return r, err
 		}
 	}
-	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
+	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return r, err
 	}
 	return r, w.readKeys(ctx, c, c.Work, &r)
@@ -66,7 +66,7 @@ func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec
 			return r, err
 		}
 	}
-	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
+	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return r, err
 	}
 	for _, spec := range put {

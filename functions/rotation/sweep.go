@@ -210,7 +210,7 @@ func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Clust
 	if err := w.readKeys(ctx, c, nil, &r); err != nil {
 		return c, err
 	}
-	if r.Fleet, err = w.fleetsOf(ctx, c.Work); err != nil {
+	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return c, err
 	}
 	now := time.Now()

@@ -104,6 +104,28 @@ func TestVisibility_whatIsNotShownIsKept(t *testing.T) {
 	}
 }
 
+// Two clusters wait for a canary that is hidden while its request is open: the alert names them.
+func TestVisibility_hiddenCanary_namesThoseThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := sharedKey(3)
+		world := newSimulator(t, seed)
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		minutes(f, 2)
+		rotateKey(t, f, world, seed.Clusters[0].Regions[0].Key)
+		for range 20 {
+			if minutes(f, 1); len(world.PUTs()) > 0 {
+				break
+			}
+		}
+		must(t, world.Hide(seed.Clusters[0].ID))
+		minutes(f, 25)
+		begun, _ := reported(f, "cluster not shown")
+		if len(begun) != 1 || len(begun[0].Clusters) != 3 {
+			t.Errorf("a hidden canary is reported as %+v, want one alert that names all three clusters", begun)
+		}
+	})
+}
+
 func TestVisibility_forget_endsTheRecordOfAHiddenCluster(t *testing.T) {
 	const id, other = "7c1d9e20-3a4b-4c5d-8e6f-000000000100", "7c1d9e20-3a4b-4c5d-8e6f-000000000101"
 	synctest.Test(t, func(t *testing.T) {

@@ -260,11 +260,13 @@ func (w *worker) update(ctx context.Context, id string, change func(*ledger.Clus
 	return c, nil
 }
 
-// fleetsOf returns the clusters of each key that the cluster has unsent work for.
-func (w *worker) fleetsOf(ctx context.Context, works []ledger.Work) (Fleet, error) {
+// fleetsOf returns the clusters of each key that the cluster has work for which is unsent, was lost before, or keeps others waiting
+// because the cluster is not shown.
+func (w *worker) fleetsOf(ctx context.Context, c *ledger.Cluster, r Reads) (Fleet, error) {
+	unshown := r.Hidden || !c.Unread.IsZero() || len(c.Partial) > 0 || r.CMEK != nil && !r.CMEK.HasKeys()
 	fleets := Fleet{}
-	for _, work := range works {
-		if work.State == ledger.Requested {
+	for _, work := range c.Work {
+		if work.State == ledger.Requested && work.Lost == 0 && !unshown {
 			continue
 		}
 		fleet, err := w.fleet(ctx, work.Key)
