@@ -30,8 +30,8 @@ func (d decision) watching(w ledger.Work) bool {
 	if w.State == ledger.Blocked && !r.GivenUp && !refused(r) {
 		return true // blocked since the request left, by a revocation for instance
 	}
-	info, ok := d.CMEK.Region(w.Region)
-	return ok && d.fresh(r, w.Region) && trace(*r, info, info.Newest(w.Key)) != ""
+	info, _ := d.CMEK.Region(w.Region) // one that is gone shows no trace
+	return d.fresh(r, w.Region) && trace(*r, info, info.Newest(w.Key)) != ""
 }
 
 // fresh reports whether the region's CMEK was read after the request left.
@@ -120,8 +120,7 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	case !d.ClusterRead:
 		return v.because(Wait, "the cluster was not read yet").until(d.now)
 	case d.Cluster.OperationStatus == cmek.CMEKOperationFailed && d.now.Sub(r.LeftAt()) >= stuckAfter:
-		if key := d.Keys[v.Spec.URI]; key.Err == nil && key.Key.State.Usable() && !key.Key.Version.IsZero() &&
-			key.Key.Version != w.Version && key.Key.Version.Scheme == w.Version.Scheme {
+		if key := d.Keys[v.Spec.URI]; key.Err == nil && key.Key.State.Usable() && key.Key.Version != w.Version && key.Key.Version.Scheme == w.Version.Scheme {
 			v.watched, v.Version, v.RotatedAt = nil, key.Key.Version, key.Key.RotatedAt
 			return v.because(Supersede, "the key's version is now %s", key.Key.Version.Short()).until(d.now)
 		}

@@ -62,6 +62,7 @@ func TestOutcome_acceptedRequest_done(t *testing.T) {
 			given: []given{accepted, movedAt, confirmed, operation(cmek.CMEKOperationFailed), baseline(func(b *ledger.Baseline) { b.Operation = cmek.CMEKOperationFailed })}},
 		{sentence: "a failed CMEK operation is blocked after 2 h", want: Block, because: cmek.CMEKOperationFailed,
 			given: []given{accepted, sent(2 * time.Hour), movedAt, confirmed, operation(cmek.CMEKOperationFailed), baseline(func(b *ledger.Baseline) { b.Operation = cmek.CMEKOperationFailed })}},
+		{sentence: "the evidence is the first that was read", given: []given{accepted, traced, movedAt, confirmed}, want: Complete, because: "operation seen"},
 		{sentence: "a failed CMEK operation is never done without a trace", want: Wait, because: cmek.CMEKOperationFailed,
 			given: []given{accepted, sent(time.Hour), confirmed, operation(cmek.CMEKOperationFailed), baseline(func(b *ledger.Baseline) { b.Operation = cmek.CMEKOperationFailed })}},
 		{sentence: "a failed operation of another kind does not matter", given: []given{accepted, movedAt, confirmed, operation("CRDB_SCALE_FAILED")}, want: Complete},
@@ -120,6 +121,8 @@ func TestOutcome_acceptedRequest_failed(t *testing.T) {
 			given: []given{accepted, rested(cmek.EnableFailed, time.Minute), keys(keyInfo(eastKey, cmek.EnableFailed, after))}},
 		{sentence: "a failed CMEK operation of ours is a failure", want: Fail, because: cmek.CMEKOperationFailed,
 			given: []given{accepted, rested(cmek.Status(cmek.CMEKOperationFailed), time.Minute), operation(cmek.CMEKOperationFailed), movedAt}},
+		{sentence: "a failed CMEK operation is ours without a trace, once the PUT was accepted", want: Fail, because: cmek.CMEKOperationFailed,
+			given: []given{accepted, sent(10 * time.Minute), rested(cmek.Status(cmek.CMEKOperationFailed), time.Minute), operation(cmek.CMEKOperationFailed)}},
 		{sentence: "one that had failed before is not ours", want: Wait, because: "no trace",
 			given: []given{accepted, confirmed, operation(cmek.CMEKOperationFailed), baseline(func(b *ledger.Baseline) { b.Operation = cmek.CMEKOperationFailed })}},
 		{sentence: "a failure of another region is not ours", want: Complete,
@@ -136,6 +139,29 @@ func TestOutcome_acceptedRequest_failed(t *testing.T) {
 			given: []given{accepted, failed(1), sent(10 * time.Minute), failedBaseline, failedBefore, statusEverywhere(cmek.RotateFailed)}},
 		{sentence: "a request that ended in a failure has no later traces", want: Send,
 			given: []given{accepted, failed(1), movedAt, confirmed, request(func(r *ledger.Request) { r.Ended = true }), work(func(w *ledger.Work) { w.State = ledger.Due })}},
+	})
+}
+
+// The cluster's operation status says for two hours that the CMEK operation failed, and nothing else does.
+func TestOutcome_operationThatStaysFailed(t *testing.T) {
+	stays := func(w *world) {
+		accepted(w)
+		sent(2 * time.Hour)(w)
+		movedAt(w)
+		confirmed(w)
+		operation(cmek.CMEKOperationFailed)(w)
+		baseline(func(b *ledger.Baseline) { b.Operation = cmek.CMEKOperationFailed })(w)
+	}
+	decides(t, []row{
+		{sentence: "it is blocked", given: []given{stays}, want: Block, because: cmek.CMEKOperationFailed},
+		{sentence: "a newer version of the key supersedes it", given: []given{stays, version(v3)}, want: Supersede, because: v3.Short(), until: noon},
+		{sentence: "a newer version of an unusable key does not", given: []given{stays, version(v3), keyState(cmek.KeyDisabled)}, want: Block},
+		{sentence: "a key that was not read does not", given: []given{stays, keysUnread}, want: Block},
+		{sentence: "a key that could not be read does not", want: Block, given: []given{stays, version(v3), func(w *world) {
+			w.facts.Keys[eastKey] = KeyFact{Key: w.facts.Keys[eastKey].Key, Err: errOutage}
+		}}},
+		{sentence: "a key without a version does not", given: []given{stays, version(cmek.KeyVersion{})}, want: Block},
+		{sentence: "a version of another scheme does not", given: []given{stays, version(cmek.RotatedOnVersion(ago(time.Hour)))}, want: Block},
 	})
 }
 
@@ -181,6 +207,9 @@ func TestOutcome_lateTrace(t *testing.T) {
 		{sentence: "a trace of a refused request is watched", given: []given{refusedOnce, movedAt}, want: Wait, because: "read once"},
 		{sentence: "a trace of a refused request completes", given: []given{refusedOnce, movedAt, confirmed}, want: Complete},
 		{sentence: "an operation since a refused request is watched", given: []given{refusedOnce, regionStatus(cmek.Rotating)}, want: Wait, because: "ROTATING"},
+		{sentence: "a trace of a refused request that was not read since is not watched", given: []given{refusedOnce, movedAt, cmekUnread}, want: Send},
+		{sentence: "a trace of a refused request in a region that is not shown is not watched", want: Wait, because: "in both",
+			given: []given{refusedOnce, movedAt, regionUnshown}},
 		{sentence: "a refused request without a trace is sent again", given: []given{refusedOnce}, want: Send},
 		{sentence: "a trace of a request given up is watched", given: []given{givenUp, movedAt}, want: Wait, because: "read once"},
 		{sentence: "a trace of a request given up completes", given: []given{givenUp, movedAt, confirmed}, want: Complete},
