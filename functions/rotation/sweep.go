@@ -25,7 +25,7 @@ func (w *worker) sweepDue(now time.Time) bool {
 func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s := &w.lease.Sweep
 	if !s.Running() {
-		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen, WasKnown: s.Known, Marks: s.Known < s.WasKnown}
+		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen, WasKnown: s.Known, Marks: s.Found.Lacks(s.WasKnown)}
 	}
 	clusters, next, err := w.Cloud.ClusterPage(ctx, s.Page)
 	if err != nil {
@@ -38,7 +38,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s.Failed += v.failed
 	s.Unread += v.unread
 	s.Others += v.others
-	s.Known += v.known
+	s.Found, s.Known = s.Found.Plus(v.found), s.Known.Plus(v.known)
 	s.Skip += v.visited
 	s.OldestOpen = earlier(s.OldestOpen, v.oldestOpen)
 	if v.visited == len(todo) {
@@ -106,11 +106,12 @@ func (w *worker) askForUnlisted(ctx context.Context, began time.Time) error {
 }
 
 // visits is what came of visiting clusters: how many, from the start of the list; how many of them failed, and how many of those
-// because they show no CMEK any more; how many are another installation's, and how many the ledger knew; and when the oldest work
-// was opened that is still open at one of them, zero if none is.
+// because they show no CMEK any more; how many are another installation's; which of them the ledger knew before and knows now; and
+// when the oldest work was opened that is still open at one of them, zero if none is.
 type visits struct {
-	visited, failed, unread, others, known int
-	oldestOpen                             time.Time
+	visited, failed, unread, others int
+	found, known                    ledger.Set
+	oldestOpen                      time.Time
 }
 
 // errUnread and errOthers are why a visit found nothing to follow.
@@ -134,10 +135,13 @@ func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visit
 	}
 	walk := func() {
 		for c, ok := next(); ok; c, ok = next() {
-			item, err := w.visit(ctx, c)
+			item, found, err := w.visit(ctx, c)
 			mu.Lock()
-			if !item.SeenAt.IsZero() && !item.Gone {
-				v.known++
+			if found {
+				v.found = v.found.Plus(ledger.Of(c.ID))
+			}
+			if inInventory(item) {
+				v.known = v.known.Plus(ledger.Of(c.ID))
 			}
 			for _, work := range item.Work {
 				v.oldestOpen = earlier(v.oldestOpen, work.Since)
@@ -175,22 +179,33 @@ func openSeconds(s ledger.Sweep) int {
 	return int(s.Ended.Sub(s.OldestOpen).Seconds())
 }
 
+// inInventory reports whether the ledger knows the cluster, as one that exists.
+func inInventory(c *ledger.Cluster) bool { return !c.SeenAt.IsZero() && !c.Gone }
+
 // visit refreshes the inventory of one cluster and opens the work that no event announced. It sends nothing. The item returned is
-// the one in the ledger as far as it is known, never nil.
-func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (*ledger.Cluster, error) {
-	none := &ledger.Cluster{}
+// the one in the ledger as far as it is known, never nil; found says whether the ledger knew the cluster before.
+func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (item *ledger.Cluster, found bool, err error) {
 	if withoutCMEK(cluster.Plan) {
-		return none, nil
+		return &ledger.Cluster{}, false, nil
 	}
 	c, err := w.Ledger.Cluster(ctx, cluster.ID)
 	if err != nil {
-		return none, err
+		return &ledger.Cluster{}, false, err
 	}
+	found = inInventory(c)
+	item, err = w.refresh(ctx, cluster, c)
+	return item, found, err
+}
+
+// refresh is a visit of the cluster that the ledger has as c.
+func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cluster) (*ledger.Cluster, error) {
+	none := &ledger.Cluster{}
 	known := !c.SeenAt.IsZero()
 	if cluster.State == cmek.StateDeleted && (!known || c.Gone) {
 		return none, nil
 	}
 	r := Reads{At: time.Now(), Cluster: &cluster, Listed: true, UpdatedAtMoves: w.updatedAtMoves()}
+	var err error
 	foreign := !w.owns(cluster, c.CMEK)
 	if !foreign && cluster.State != cmek.StateDeleted {
 		if err := w.readCMEK(ctx, c, &r); err != nil {

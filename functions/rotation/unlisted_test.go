@@ -49,3 +49,21 @@ func TestSweep_unlistedCluster_isReportedWithinTwoWalks(t *testing.T) {
 		}
 	})
 }
+
+// The list has as many clusters as before, but one of them is another one.
+func TestSweep_unlistedCluster_isReportedThoughAnotherOneIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := sharedKey(5)
+		world := newSimulator(t, seed)
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		must(t, world.Hide(seed.Clusters[4].ID))
+		minutes(f, 60)
+		must(t, world.Hide(seed.Clusters[2].ID))
+		must(t, world.Show(seed.Clusters[4].ID))
+		minutes(f, 50)
+		begun, _ := reported(f, "cluster not shown")
+		if len(begun) != 1 || begun[0].Clusters[0].ID != seed.Clusters[2].ID {
+			t.Errorf("50 minutes after a cluster was replaced by another one, operations were notified of %+v", begun)
+		}
+	})
+}

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -62,13 +64,37 @@ type Sweep struct {
 	Failed int `json:"failed,omitempty"`
 	Unread int `json:"unread,omitempty"`
 	Others int `json:"others,omitempty"`
-	// Known counts clusters of this walk that the ledger knew, WasKnown those of the walk before. Fewer than before means that
-	// some are not listed any more: the walk after marks each cluster that it visits, so that its end shows which.
-	Known        int  `json:"known,omitempty"`
-	WasKnown     int  `json:"was_known,omitempty"`
+	// Found are the clusters of this walk that the ledger knew before it, Known those that it knows now, WasKnown those that it knew
+	// after the walk before. Where Found lacks one of WasKnown, it is not listed any more: the walk after marks each cluster that it
+	// visits, so that its end shows which.
+	Found        Set  `json:"found,omitzero"`
+	Known        Set  `json:"known_set,omitzero"`
+	WasKnown     Set  `json:"was_known_set,omitzero"`
 	Marks        bool `json:"marks,omitempty"`
 	PageFailures int  `json:"page_failures,omitempty"`
 }
+
+// Set identifies a set of names in a few bytes, however many they are, and in whatever order they were added.
+type Set struct {
+	Count int `json:"count,omitempty"`
+	// Sum is the sum of the names' hashes.
+	Sum uint64 `json:"sum,string,omitempty"`
+}
+
+// Of is the set of these different names.
+func Of(names ...string) (s Set) {
+	for _, name := range names {
+		sum := sha256.Sum256([]byte(name))
+		s = s.Plus(Set{Count: 1, Sum: binary.BigEndian.Uint64(sum[:])})
+	}
+	return s
+}
+
+// Plus is the set of the names of both, which must have none in common.
+func (s Set) Plus(more Set) Set { return Set{s.Count + more.Count, s.Sum + more.Sum} }
+
+// Lacks reports whether the set is without a name of the other. Of a larger set it is not known, and not said.
+func (s Set) Lacks(other Set) bool { return s.Count <= other.Count && s != other }
 
 // Running reports whether a walk is under way.
 func (s Sweep) Running() bool { return !s.Began.IsZero() && s.Ended.IsZero() }

@@ -171,3 +171,26 @@ func TestSweepRunsFromItsBeginToItsEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestSet_lacks(t *testing.T) {
+	for _, r := range []struct {
+		sentence   string
+		set, other []string
+		want       bool
+	}{
+		{"the same names", []string{"a", "b"}, []string{"a", "b"}, false},
+		{"the same names in another order", []string{"b", "a"}, []string{"a", "b"}, false},
+		{"a name less", []string{"a"}, []string{"a", "b"}, true},
+		{"another name instead", []string{"a", "c"}, []string{"a", "b"}, true},
+		{"no name", nil, []string{"a"}, true},
+		{"a name more", []string{"a", "b", "c"}, []string{"a", "b"}, false},
+		{"both empty", nil, nil, false},
+	} {
+		if got := ledger.Of(r.set...).Lacks(ledger.Of(r.other...)); got != r.want {
+			t.Errorf("%s: the set lacks one of the other: %t, want %t", r.sentence, got, r.want)
+		}
+	}
+	if whole, parts := ledger.Of("a", "b", "c"), ledger.Of("c").Plus(ledger.Of("a", "b")); whole != parts {
+		t.Errorf("a set built of parts is %+v, at once %+v", parts, whole)
+	}
+}
