@@ -359,7 +359,10 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	}
 	settled := seen.Add(d.settings.settle(key))
 	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
-	switch {
+	switch again := w.Since.Add(d.settings.confirm()); {
+	case known && done.Version == key.Version && w.Version.IsZero() && w.Trigger.Kind == "event" && d.now.Before(again):
+		v.Version = cmek.KeyVersion{} // the work's is not known yet
+		return own(again, "the KMS does not show a newer version yet")
 	case known && done.Version == key.Version && !key.RotationRunning:
 		return v.because(Drop, "already done %s", done.At.UTC().Format(time.RFC3339))
 	case w.Request == nil && !w.Retried && d.adoptable(info, v.Spec.URI, key, done, known):

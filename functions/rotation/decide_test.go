@@ -274,6 +274,8 @@ func TestDecide_settleTime(t *testing.T) {
 
 func TestDecide_anotherVersionThanTheEvents(t *testing.T) {
 	early := work(func(w *ledger.Work) { w.Since, w.Trigger.Time = ago(time.Minute), ago(time.Minute) })
+	unversioned := work(func(w *ledger.Work) { w.Version = cmek.KeyVersion{} })
+	justNow := work(func(w *ledger.Work) { w.Since = noon })
 	old := func(w *world) { version(v1)(w); rotated(300 * 24 * time.Hour)(w) }
 	decides(t, []row{
 		{sentence: "a version in the key's history is superseded at once",
@@ -290,6 +292,14 @@ func TestDecide_anotherVersionThanTheEvents(t *testing.T) {
 			given: []given{due, old, work(func(w *ledger.Work) { w.Since, w.Trigger.Time = ago(10*time.Minute), ago(10*time.Minute) })}},
 		{sentence: "after 10 min the KMS is believed: another version", want: Supersede,
 			given: []given{due, version(v3), rotated(300 * 24 * time.Hour), work(func(w *ledger.Work) { w.Since = ago(10 * time.Minute) })}},
+		{sentence: "an event without a version, and the KMS shows the one done, is read again", want: Wait, because: "newer version", until: in(50 * time.Second),
+			given: []given{due, unversioned, justNow, doneWith(eastKey, v2)}},
+		{sentence: "an event without a version is read again once", want: Drop, because: "already done",
+			given: []given{due, unversioned, doneWith(eastKey, v2), work(func(w *ledger.Work) { w.Since = ago(50 * time.Second) })}},
+		{sentence: "an event with the version that is done is dropped", want: Drop, because: "already done",
+			given: []given{due, justNow, doneWith(eastKey, v2)}},
+		{sentence: "work of a sweep is dropped once it is done", want: Drop, because: "already done",
+			given: []given{due, unversioned, justNow, bySweep, doneWith(eastKey, v2)}},
 		{sentence: "an older version in the history, and the current one done, is dropped", want: Drop, because: "already done",
 			given: []given{due, version(v3), doneWith(eastKey, v3), history(v1, v2, v3)}},
 	})

@@ -76,6 +76,18 @@ func TestTransition_version_isTheKMSsUntilTheRequest(t *testing.T) {
 	}
 }
 
+// An event without a version comes before the KMS shows the new one.
+func TestTransition_eventAheadOfTheKMS_isKept(t *testing.T) {
+	w := newWorld(due, doneWith(eastKey, v2), work(func(w *ledger.Work) { w.Version, w.Since = cmek.KeyVersion{}, noon })).transition()
+	if len(w.item.Work) != 1 || !w.item.Work[0].Version.IsZero() || !w.item.NextLook.Equal(in(50*time.Second)) {
+		t.Fatalf("while the KMS shows the version that is done the work is %+v, polled at %s; want it open", w.item.Work, w.item.NextLook)
+	}
+	version(v3)(w)
+	if w.transition(); len(w.item.Work) != 1 || w.item.Work[0].Version != v3 || !w.item.Work[0].SeenVersion().Equal(noon) {
+		t.Errorf("once the KMS shows %s the work is %+v", v3.Short(), w.item.Work)
+	}
+}
+
 func TestTransition_requestEnds_freesTheOtherRegions(t *testing.T) {
 	alsoDueWest := func(reason string) given {
 		return func(w *world) {
