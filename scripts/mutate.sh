@@ -25,7 +25,8 @@ else
 	for test in ${TESTS:-}; do cp "$package/${test}_test.go" "$work"; done
 fi
 [ -d "$package/testdata" ] && cp -r "$package/testdata" "$work"
+printf 'unleash:\n  threshold:\n    efficacy: 95\n' >"$work.yaml" # gremlins takes the flag for a string, and ignores it
 # Without optimization the package compiles in half the time; -trimpath lets the workers' copies share what is built of others.
 export GOFLAGS="${GOFLAGS:-} -trimpath -vet=off -short '-gcflags=-N -l'"
-go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.5.0 unleash "./$work" --workers "${WORKERS:-2}" --timeout-coefficient 5 \
-	--invert-logical --threshold-efficacy 95 | grep --line-buffered -v ' KILLED\|NOT COVERED'
+go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.5.0 unleash "./$work" --config "$work.yaml" --workers "${WORKERS:-2}" \
+	--timeout-coefficient 5 --invert-logical | grep --line-buffered -v ' KILLED\|NOT COVERED'

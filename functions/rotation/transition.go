@@ -121,10 +121,10 @@ func readable(item *ledger.Cluster, f Facts) bool {
 
 // moved is the work that stays open after the verdict.
 func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
-	if v.watched == nil && w.Version != v.Version && !v.Version.IsZero() {
-		w.Version, w.VersionSeen = v.Version, now
-	}
 	if v.watched == nil && !v.Version.IsZero() {
+		if w.Version != v.Version {
+			w.Version, w.VersionSeen = v.Version, now
+		}
 		w.RotatedAt = v.RotatedAt
 	}
 	if w.Claim != nil && !claimed(w, now) {
@@ -325,13 +325,16 @@ func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time)
 // revived is the work with the request of the same work that was dropped before its end was known, if there is one. Work that an
 // operator reopened is to be sent, whatever became of requests before.
 func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
-	for i := len(item.Dropped) - 1; i >= 0 && w.Request == nil && !w.Version.IsZero() && !w.Retried; i-- {
-		d := item.Dropped[i]
+	if w.Request != nil || w.Retried {
+		return w
+	}
+	for _, d := range slices.Backward(item.Dropped) {
 		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version {
 			w.Request = d.Request
 			if !d.Request.GivenUp && !refused(d.Request) {
 				w.State = ledger.Requested
 			}
+			break
 		}
 	}
 	return w
@@ -340,14 +343,14 @@ func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
 // schedule sets the next poll: what is open decides, else the day on which we ask whether the cluster still exists.
 func schedule(item *ledger.Cluster, p Plan, now time.Time, opened bool, s Settings) {
 	item.NextLook = time.Time{}
-	if item.Gone && len(item.Work) == 0 {
-		return
+	if item.Gone {
+		return // its work is dropped
 	}
 	item.NextLook = latest(item.SeenAt.Add(unlistedAfter), now.Add(time.Hour))
-	if reported := item.Unread.Since.Add(s.SweepEvery); !item.Unread.IsZero() && now.Before(reported) {
+	if reported := item.Unread.Since.Add(s.SweepEvery); now.Before(reported) {
 		item.WaitUntil(reported)
 	}
-	if !p.Next.IsZero() && len(item.Work) > 0 {
+	if !p.Next.IsZero() {
 		item.WaitUntil(p.Next)
 	}
 	if opened {
@@ -466,7 +469,7 @@ func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duratio
 // known reports whether the rotation is done in the region, or work for it is open. Work that has not been sent yet will
 // find the key's newest version by itself.
 func known(item *ledger.Cluster, region string, e cmek.Event) bool {
-	if done, ok := item.DoneIn(region); ok && done.Key.SameKey(e.Key) && done.Version == e.Version && !e.Version.IsZero() {
+	if done, _ := item.DoneIn(region); done.Key.SameKey(e.Key) && done.Version == e.Version {
 		return true
 	}
 	return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {

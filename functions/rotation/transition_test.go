@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -46,6 +47,7 @@ func TestTransition_movesWorkOn(t *testing.T) {
 		{"a late trace brings a blocked one back", []given{givenUp, lost(2), blocked, movedAt}, ledger.Work{State: ledger.Requested, Lost: 2}, "read once"},
 		{"a late trace brings a refused one back", []given{refusedOnce, movedAt}, ledger.Work{State: ledger.Requested, Attempts: 1}, "read once"},
 		{"a newer version starts anew", []given{due, failed(2), blocked, version(v3), rotated(10 * time.Minute)}, ledger.Work{State: ledger.Due, Retried: true}, v3.Short()},
+		{"a key that we may not read frees no claim", []given{due, claimedBefore(time.Second), keyUnread(cmek.ErrDenied)}, ledger.Work{State: ledger.Due, Detained: true, Claim: &ledger.Claim{Intent: ago(time.Second)}}, "may not read"},
 		{"a claim whose worker is gone is taken back", []given{due, claimedBefore(time.Minute)}, ledger.Work{State: ledger.Due}, "older version"},
 	} {
 		t.Run(r.sentence, func(t *testing.T) {
@@ -70,6 +72,9 @@ func TestTransition_version_isTheKMSsUntilTheRequest(t *testing.T) {
 	got := newWorld(due, unversioned).transition().item.Work[0]
 	if got.Version != v2 || !got.RotatedAt.Equal(ago(time.Hour)) || !got.SeenVersion().Equal(noon) {
 		t.Errorf("due work is for version %s of %s, seen %s, want the KMS's %s", got.Version.Short(), got.RotatedAt, got.SeenVersion(), v2.Short())
+	}
+	if got := newWorld(due, work(func(w *ledger.Work) { w.RotatedAt = ago(2 * time.Hour) }), keyUnread(errOutage)).transition().item.Work[0]; got.Version != v2 || !got.RotatedAt.Equal(ago(2*time.Hour)) {
+		t.Errorf("a key that was not read made due work one for version %s of %s", got.Version.Short(), got.RotatedAt)
 	}
 	if got := newWorld(accepted, version(v3)).transition().item.Work[0]; got.Version != v2 {
 		t.Errorf("a request for %s became one for %s", v2.Short(), got.Version.Short())
@@ -109,6 +114,9 @@ func TestTransition_requestEnds_freesTheOtherRegions(t *testing.T) {
 		{"a request that failed", []given{accepted, regionStatus(cmek.RotateFailed), rested(cmek.RotateFailed, time.Minute), waits}, false, true},
 		{"a request whose region's key changed", []given{accepted, waits, keys(keyInfo(newKey, cmek.Enabled, after))}, false, true},
 		{"no request", []given{due, state(cmek.StateLocked), waits}, true, false},
+		{"a request that is done, beside a key of its own that cannot be read", []given{accepted, movedAt, confirmed, waits, func(w *world) { w.facts.Keys[westKey] = KeyFact{Err: errOutage} }}, true, false},
+		{"a request that is done, beside a key of its own that is disabled",
+			[]given{accepted, movedAt, confirmed, waits, func(w *world) { w.facts.Keys[westKey] = KeyFact{Key: cmek.Key{State: cmek.KeyDisabled}} }}, false, false},
 	} {
 		w := newWorld(r.given...).transition()
 		i := slices.IndexFunc(w.item.Work, func(x ledger.Work) bool { return x.Region == west })
@@ -250,6 +258,11 @@ func TestTransition_neverWritesThroughASharedRequest(t *testing.T) {
 }
 
 func TestTransition_nextLook(t *testing.T) {
+	hiddenFrom := func(d time.Duration) given {
+		return func(w *world) {
+			w.facts.Unread, w.item.Unread = whyHidden, ledger.Unread{Since: ago(d), Why: whyHidden}
+		}
+	}
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -260,11 +273,99 @@ func TestTransition_nextLook(t *testing.T) {
 		{"with work just opened, at once", nil, noon},
 		{"with a request, at the next poll", []given{accepted, regionStatus(cmek.Rotating)}, in(30 * time.Second)},
 		{"with a canary to wait for, in three minutes", []given{due, with(member("a", waiting))}, in(3 * time.Minute)},
+		{"hidden just now, when it is reported", []given{hiddenFrom(time.Minute)}, in(14 * time.Minute)},
+		{"hidden and reported, 14 h after the cluster was seen", []given{hiddenFrom(15 * time.Minute)}, in(13 * time.Hour)},
+		{"seen long ago, in an hour", []given{doneWith(eastKey, v2), func(w *world) { w.item.SeenAt = ago(20 * time.Hour) }}, in(time.Hour)},
 		{"never, if the cluster is deleted", []given{due, deleted}, time.Time{}},
 	} {
 		if got := newWorld(r.given...).transition().item.NextLook; !got.Equal(r.want) {
 			t.Errorf("%s: the next poll is at %s, want %s", r.sentence, got, r.want)
 		}
+	}
+}
+
+func TestTransition_readable_endsTheCountOfFailedPolls(t *testing.T) {
+	listed := func(w *world) { w.facts.Listed = true }
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     bool
+	}{
+		{"cluster and CMEK were read", []given{due}, true},
+		{"the CMEK was not read", []given{due, cmekUnread}, false},
+		{"the cluster was not read", []given{due, clusterUnread}, false},
+		{"a list shows the cluster", []given{due, listed}, false},
+		{"a list shows the cluster, and nothing is open", []given{doneWith(eastKey, v2), listed}, true},
+		{"the cluster was not read, and nothing is open", []given{doneWith(eastKey, v2), clusterUnread}, true},
+		{"the CMEK was not read, and nothing is open", []given{doneWith(eastKey, v2), cmekUnread}, false},
+	} {
+		w := newWorld(r.given...)
+		w.item.Failures = 2
+		if got := w.transition().item.Failures == 0; got != r.want {
+			t.Errorf("%s: the count of failed polls ends: %t, want %t", r.sentence, got, r.want)
+		}
+	}
+}
+
+// Work that was dropped while its request was open, and is opened again.
+func TestTransition_workOpenedAgain_goesOnWithItsRequest(t *testing.T) {
+	was := newWorld(timedOut).item.Work[0].Request
+	remembered := func(w *world) {
+		w.item.Dropped = []ledger.Dropped{{Region: east, Key: eastKey, Version: v2, Request: was}}
+	}
+	unversioned := work(func(w *ledger.Work) { w.Version = cmek.KeyVersion{} })
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     ledger.State
+		request  bool
+	}{
+		{"once the version is known", []given{due, unversioned, remembered}, ledger.Requested, true},
+		{"not while its key is unusable", []given{due, remembered, keyState(cmek.KeyDisabled)}, ledger.Blocked, false},
+		{"not while a worker may send it", []given{due, remembered, claimedBefore(time.Second)}, ledger.Due, false},
+		{"when a sweep finds it", []given{remembered}, ledger.Requested, true},
+	} {
+		got := newWorld(r.given...).transition().item.Work[0]
+		if got.State != r.want || (got.Request != nil) != r.request {
+			t.Errorf("%s: the work is %s with request %+v, want %s, with the request: %t", r.sentence, got.State, got.Request, r.want, r.request)
+		}
+	}
+}
+
+func TestRevived_takesTheLastRequestOfTheSameWork(t *testing.T) {
+	request := func(g given) *ledger.Request { return newWorld(g).item.Work[0].Request }
+	open, gaveUp, wasRefused := request(timedOut), request(givenUp), request(refusedOnce)
+	dropped := func(region string, key cmek.KeyURI, v cmek.KeyVersion, r *ledger.Request) ledger.Dropped {
+		return ledger.Dropped{Region: region, Key: key, Version: v, Request: r}
+	}
+	same := func(r *ledger.Request) ledger.Dropped { return dropped(east, eastKey, v2, r) }
+	for _, r := range []struct {
+		sentence string
+		dropped  []ledger.Dropped
+		want     *ledger.Request
+		state    ledger.State
+	}{
+		{"nothing was dropped", nil, nil, ledger.Due},
+		{"the request is open", []ledger.Dropped{same(open)}, open, ledger.Requested},
+		{"the request was given up", []ledger.Dropped{same(gaveUp)}, gaveUp, ledger.Due},
+		{"the request was refused", []ledger.Dropped{same(wasRefused)}, wasRefused, ledger.Due},
+		{"the last one counts", []ledger.Dropped{same(open), same(gaveUp)}, gaveUp, ledger.Due},
+		{"one without a request does not", []ledger.Dropped{same(open), same(nil)}, open, ledger.Requested},
+		{"another region's does not", []ledger.Dropped{dropped(west, eastKey, v2, open)}, nil, ledger.Due},
+		{"another key's does not", []ledger.Dropped{dropped(east, newKey, v2, open)}, nil, ledger.Due},
+		{"another version's does not", []ledger.Dropped{dropped(east, eastKey, v3, open)}, nil, ledger.Due},
+	} {
+		got := revived(&ledger.Cluster{Dropped: r.dropped}, workFor(east, eastKey))
+		if got.Request != r.want || got.State != r.state {
+			t.Errorf("%s: the work is %s with request %+v, want %s with %+v", r.sentence, got.State, got.Request, r.state, r.want)
+		}
+	}
+}
+
+func TestDecidePoll_withoutAPUT_keepsThePlansPoll(t *testing.T) {
+	w := newWorld(due, work(func(w *ledger.Work) { w.VersionSeen = ago(2 * time.Minute) }))
+	if plan := decidePoll(w.item, w.reading(noon), noon, w.settings); len(plan.Put) > 0 || !w.item.NextLook.Equal(in(3*time.Minute)) {
+		t.Errorf("a poll with the PUT %+v polls again at %s, want %s", plan.Put, w.item.NextLook, in(3*time.Minute))
 	}
 }
 
@@ -360,6 +461,9 @@ func TestUnclaim_keepsTheRequestBefore(t *testing.T) {
 }
 
 func TestStay_bringsBackTheRequestBefore(t *testing.T) {
+	earlier := func(region string, since time.Time, v cmek.KeyVersion) ledger.Work {
+		return ledger.Work{Region: region, Since: since, Version: v, Request: requestOf(time.Hour)}
+	}
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -370,6 +474,7 @@ func TestStay_bringsBackTheRequestBefore(t *testing.T) {
 		{"a request of another intent", []given{request(func(r *ledger.Request) { r.Intent = ago(time.Second) })}, false},
 	} {
 		before := newWorld(givenUp).item.Work
+		before = append(before, earlier(east, noon, v2), earlier(east, before[0].Since, v3), earlier(west, before[0].Since, v2), earlier(west, noon, v2))
 		w := newWorld(givenUp, claimedBefore(0))
 		depart(w.item, w.facts, []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}, noon, noon)
 		for _, change := range r.given {
@@ -496,6 +601,8 @@ func TestRetry_letsWorkTryAgain(t *testing.T) {
 		{"work after two lost requests", []given{givenUp, lost(2), blocked}, true},
 		{"work that waits after a failure", []given{due, failed(1), work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })}, true},
 		{"work that waits after a refusal", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })}, true},
+		{"work lost as often as it was refused", []given{due, lost(1), work(func(w *ledger.Work) { w.Attempts = 1 })}, true},
+		{"work that failed as often as it was lost", []given{due, failed(1), lost(1)}, true},
 		{"work that is due anyway", []given{due}, false},
 		{"a request that may be under way", []given{accepted, failed(1)}, false},
 	} {
@@ -518,6 +625,56 @@ func TestRetry_letsWorkTryAgain(t *testing.T) {
 	}
 }
 
+// What becomes of the request before a retry: one that was watched is over, one that was given up or refused may leave a trace yet.
+func TestRetry_endsTheRequestThatWasWatched(t *testing.T) {
+	ended := request(func(r *ledger.Request) { r.Ended = true })
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     bool
+	}{
+		{"blocked while it was watched", []given{timedOut, blocked}, true},
+		{"blocked after it was given up", []given{givenUp, lost(2), blocked}, false},
+		{"blocked after it was refused", []given{refusedOnce, blocked}, false},
+		{"due after it was refused", []given{refusedOnce}, false},
+		{"due with a request of unknown outcome before", []given{timedOut, work(func(w *ledger.Work) { w.State, w.Lost = ledger.Due, 1 })}, false},
+		{"due after it failed", []given{accepted, ended, failed(1), work(func(w *ledger.Work) { w.State = ledger.Due })}, true},
+	} {
+		item := newWorld(r.given...).item
+		retry(item, false, noon)
+		if got := item.Work[0].Request; got.Ended != r.want || !got.GivenUp {
+			t.Errorf("%s: after a retry the request has ended: %t, want %t, and is given up: %t", r.sentence, got.Ended, r.want, got.GivenUp)
+		}
+	}
+}
+
+func TestRetry_nothingToRetry_keepsThePoll(t *testing.T) {
+	item := newWorld(due).item
+	item.NextLook = in(time.Minute)
+	if regions := retry(item, false, noon); len(regions) > 0 || !item.NextLook.Equal(in(time.Minute)) {
+		t.Errorf("a retry of %q polls at %s, want none and %s", regions, item.NextLook, in(time.Minute))
+	}
+	if regions := skip(item); len(regions) > 0 || len(item.Skipped) > 0 {
+		t.Errorf("a cluster without a failure is skipped in %q", regions)
+	}
+}
+
+// A retry and a skip let others go on in spite of failures that no work of ours stands for, in each region once.
+func TestSkipFailures_skipsEachFailedRegionOnce(t *testing.T) {
+	w := newWorld(alsoWest(westKey))
+	w.item.CMEK.RegionInfos[0].Status = cmek.RotateFailed
+	w.item.CMEK.RegionInfos[1].Status = cmek.EnableFailed
+	w.item.Skipped = []string{west}
+	if regions := skip(w.item); !slices.Equal(regions, []string{east}) || !slices.Equal(w.item.Skipped, []string{west, east}) {
+		t.Errorf("skip skipped %q, all skipped are %q", regions, w.item.Skipped)
+	}
+	w = newWorld(due, failed(2), blocked)
+	w.item.CMEK.RegionInfos[0].Status = cmek.RotateFailed
+	if regions := retry(w.item, false, noon); !slices.Equal(regions, []string{east}) || len(w.item.Skipped) > 0 {
+		t.Errorf("a retry of a failed region retried %q and skipped %q, want it retried only", regions, w.item.Skipped)
+	}
+}
+
 func TestRetry_doneToo_opensItAgain(t *testing.T) {
 	w := newWorld(doneWith(eastKey, v2))
 	if regions := retry(w.item, false, noon); len(regions) > 0 || len(w.item.Work) > 0 {
@@ -526,6 +683,10 @@ func TestRetry_doneToo_opensItAgain(t *testing.T) {
 	regions := retry(w.item, true, noon)
 	if !slices.Equal(regions, []string{east}) || len(w.item.Work) != 1 || len(w.item.Done) > 0 {
 		t.Fatalf("retry of done work reopened %q: work %+v, done %+v", regions, w.item.Work, w.item.Done)
+	}
+	both := newWorld(due, alsoWest(westKey))
+	if regions := retry(both.item, true, noon); !slices.Equal(regions, []string{west}) || len(both.item.Work) != 2 {
+		t.Errorf("retry of done work beside open work reopened %q: %+v, want the region without open work", regions, both.item.Work)
 	}
 	w.item.Work[0].Since = ago(time.Hour)
 	if v := w.verdict(t, east); v.Act != Send {
@@ -547,8 +708,14 @@ func TestForget_endsTheRecordOfAnUnshownCluster(t *testing.T) {
 	if told := alerts(w.item); len(told) != 1 || told[0].Change != changeForgotten || told[0].Principal != "ana" {
 		t.Errorf("the alerts are %+v, want one that names who forgot it", told)
 	}
+	if err := forget(w.item, "ana", "again", noon); !errors.Is(err, ledger.ErrUnchanged) {
+		t.Errorf("forgetting it again: %v, want no change", err)
+	}
 	if err := forget(newWorld(due).item, "ana", "x", noon); err == nil {
 		t.Error("a cluster that is shown was forgotten")
+	}
+	if err := forget(&ledger.Cluster{ID: "c-9"}, "ana", "x", noon); err == nil || errors.Is(err, ledger.ErrUnchanged) {
+		t.Errorf("forgetting an unknown cluster: %v, want an error", err)
 	}
 }
 
@@ -577,6 +744,11 @@ func TestOpen_takesWorkFromAnEvent(t *testing.T) {
 		{"a repeated event opens nothing", []given{due}, rotation, nil},
 		{"an event for work under way opens nothing", []given{accepted}, rotation, nil},
 		{"an event for a done version opens nothing", []given{doneWith(eastKey, v2)}, rotation, nil},
+		{"an event for a version done under another key opens work", []given{doneWith(newKey, v2)}, rotation, []string{east}},
+		{"an event opens work next to that of another key", []given{due, work(func(w *ledger.Work) { w.Key = newKey })}, rotation, []string{east}},
+		{"an event opens work next to that of another region", []given{due, work(func(w *ledger.Work) { w.Region = west })}, rotation, []string{east}},
+		{"an event without a version opens nothing next to a request of none", []given{accepted, work(func(w *ledger.Work) { w.Version = cmek.KeyVersion{} })}, unversioned, nil},
+		{"a region with two keys opens nothing", []given{twoSpecs, func(w *world) { w.item.CMEK = w.facts.CMEK }}, rotation, nil},
 		{"an event without a version opens work though one is done", []given{doneWith(eastKey, v2)}, unversioned, []string{east}},
 		{"an event without a version opens nothing next to due work", []given{due}, unversioned, nil},
 		{"the next version opens work next to an open request", []given{accepted, work(func(w *ledger.Work) { w.Version = v1 })}, rotation, []string{east}},
@@ -608,5 +780,13 @@ func TestOpen_copiesTheClustersOwnKey(t *testing.T) {
 	}
 	if want := in(5 * time.Minute); !item.NextLook.Equal(want) {
 		t.Errorf("the next poll is at %s, want %s at the end of the settle time", item.NextLook, want)
+	}
+	if open(item, event, in(time.Minute), 5*time.Minute); !item.NextLook.Equal(in(5 * time.Minute)) {
+		t.Errorf("a repeated event polls at %s, want no change", item.NextLook)
+	}
+	item = newWorld(usingKey(mrkWest)).item
+	event.Version = cmek.KeyVersion{}
+	if open(item, event, noon, 5*time.Minute); !item.NextLook.Equal(noon) {
+		t.Errorf("an event without a version polls at %s, want at once: the KMS knows the version", item.NextLook)
 	}
 }
