@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -281,12 +282,7 @@ func (c *Cluster) DoneIn(region string) (Done, bool) {
 func (c *Cluster) SetDone(d Done) {
 	c.Done = slices.DeleteFunc(c.Done, func(old Done) bool { return old.Region == d.Region })
 	c.Done = append(c.Done, d)
-	slices.SortFunc(c.Done, func(a, b Done) int {
-		if a.Region < b.Region {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(c.Done, func(a, b Done) int { return cmp.Compare(a.Region, b.Region) })
 }
 
 // DueAt is when somebody must look at the cluster or deliver its messages; zero for never.

@@ -89,7 +89,7 @@ func (l *Ledger) save(ctx context.Context, c *Cluster) (err error) {
 	if err := c.fit(&r); err != nil {
 		return err
 	}
-	if r.Version > 0 && bytes.Equal(r.Data, c.record.Data) {
+	if bytes.Equal(r.Data, c.record.Data) {
 		return nil
 	}
 	r.NextLook = c.DueAt()
