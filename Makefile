@@ -91,8 +91,10 @@ golden: need-go ## Rewrite the golden files; read the diff before you commit it
 	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/cost ./infra/aws/stack ./internal/channel -update
 
 .PHONY: mutate
+mutate: export TESTS = world claims_of_reads upgrade
 mutate: need-go ## Mutation testing of rotation's decisions, the ledger, the policies and the client
-	scripts/mutate.sh functions/rotation decide outcome fleet inventory transition alerts evidence settings keys
+	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys
+	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys -- decide outcome transition
 	scripts/mutate.sh internal/ledger
 	scripts/mutate.sh internal/policy
 	scripts/mutate.sh internal/cockroachcloud

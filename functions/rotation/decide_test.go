@@ -428,6 +428,27 @@ func TestDecide_next_isTheEarliestTime(t *testing.T) {
 	}
 }
 
+// Only an accepted PUT that is done and moved updated_at proves that one moves it.
+func TestPlan_provesUpdatedAt(t *testing.T) {
+	ended := rested(cmek.Enabled, time.Minute)
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     bool
+	}{
+		{"an accepted PUT that moved it and is done", []given{accepted, movedAt, ended}, true},
+		{"an accepted PUT that moved it and is not done", []given{accepted, movedAt}, false},
+		{"an accepted PUT that was seen otherwise", []given{accepted, traced, ended}, false},
+		{"a PUT of unknown outcome", []given{timedOut, movedAt, ended}, false},
+		{"a PUT without an answer", []given{unanswered, movedAt, ended}, false},
+		{"work without a PUT", []given{due, movedAt}, false},
+	} {
+		if got := newWorld(r.given...).decide().provesUpdatedAt(); got != r.want {
+			t.Errorf("%s proves that updated_at moves: %t, want %t", r.sentence, got, r.want)
+		}
+	}
+}
+
 // Random worlds: whatever the ledger holds and the reads show, a PUT names only regions that it may name.
 func TestDecide_random_putsOnlyWhatItMay(t *testing.T) {
 	begins := []given{due, due, due, doneWith(eastKey, v2), refusedOnce, givenUp, accepted, timedOut, unanswered, func(*world) {}}
