@@ -306,9 +306,8 @@ func (c *conditions) refused() (found []refusal) {
 		if w.Request != nil && refused(w.Request) && w.Request.Answer.Message != "" {
 			r.reason = w.Request.Answer.Message // the work's own reason may be newer: that it is due again
 		}
-		f := decision{c.facts, c.item, c.now, Settings{}}.fleet(w, w.Version)
-		if !f.canaryDone {
-			r.waiting = c.waiting(w)
+		var canaryDone bool
+		if r.waiting, canaryDone = c.waiting(w); !canaryDone {
 			// A cluster stays refused until a PUT of it is accepted: that the answer to the last one is not known changes nothing.
 			r.all = len(c.others(w, 1)) > 0 || reports(c.item, r.code()) || c.reportedByAnother(w.Key, r.code())
 		}
@@ -343,10 +342,10 @@ func busyFor(w ledger.Work) bool {
 }
 
 // waiting lists the other clusters of the work's key version that are not re-encrypted and wait for its canary; none if that is done.
-func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster) {
+func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster, canaryDone bool) {
 	f := decision{c.facts, c.item, c.now, Settings{}}.fleet(work, work.Version)
 	if f.canaryDone {
-		return nil
+		return nil, true
 	}
 	for _, p := range f.waiting {
 		if p.cluster.ID == c.item.ID {
@@ -360,14 +359,15 @@ func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster) 
 		}
 		waiting = append(waiting, a)
 	}
-	return waiting
+	return waiting, false
 }
 
 // waitingFor lists the clusters that wait for work of this one that matches.
 func (c *conditions) waitingFor(match func(ledger.Work) bool) (waiting []cmek.AffectedCluster) {
 	for _, w := range c.item.Work {
 		if match(w) {
-			waiting = together(waiting, c.waiting(w))
+			more, _ := c.waiting(w)
+			waiting = together(waiting, more)
 		}
 	}
 	return waiting
@@ -394,10 +394,14 @@ func affected(clusters []*ledger.Cluster) (list []cmek.AffectedCluster) {
 
 // together is both lists, each cluster once, with its regions in both.
 func together(list, more []cmek.AffectedCluster) []cmek.AffectedCluster {
+	at := map[string]int{}
+	for i, a := range list {
+		at[a.ID] = i
+	}
 	for _, a := range more {
-		i := slices.IndexFunc(list, func(b cmek.AffectedCluster) bool { return b.ID == a.ID })
-		if i < 0 {
-			list = append(list, a)
+		i, listed := at[a.ID]
+		if !listed {
+			at[a.ID], list = len(list), append(list, a)
 			continue
 		}
 		for _, region := range a.Regions {
