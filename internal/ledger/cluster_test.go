@@ -40,13 +40,23 @@ func TestClearTakesOutWhatWasDeliveredAndTheWaitForIt(t *testing.T) {
 	o.Tell(cmek.Alert{ID: "a-1", Summary: "one"})
 	o.File("evidence/1.json", []byte("{}"))
 	o.Tell(cmek.Alert{ID: "a-2", Summary: "two"})
-	o.RetryAt = noon
+	o.Retry(noon, in(time.Minute))
+	o.Retry(in(time.Minute), in(3*time.Minute))
+	if !o.RetryAt.Equal(in(3*time.Minute)) || !o.FailingSince.Equal(noon) {
+		t.Errorf("after two failed deliveries the outbox waits until %s and has failed since %s", o.RetryAt, o.FailingSince)
+	}
 	o.Clear(map[string]bool{"a-1": true, "evidence/1.json": true})
 	if len(o.Messages) != 1 || o.Messages[0].Alert == nil || o.Messages[0].Alert.Summary != "two" {
 		t.Errorf("the outbox has %+v, want the message that was not delivered", o.Messages)
 	}
 	if !o.RetryAt.IsZero() {
 		t.Errorf("the outbox still waits until %s", o.RetryAt)
+	}
+	if !o.FailingSince.Equal(noon) {
+		t.Errorf("while a message is left the outbox has failed since %s, want since the first failure", o.FailingSince)
+	}
+	if o.Clear(map[string]bool{"a-2": true}); len(o.Messages) > 0 || !o.FailingSince.IsZero() {
+		t.Errorf("with everything delivered the outbox is %+v", o)
 	}
 }
 
