@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -559,5 +561,117 @@ func TestUnreadablePackedItemIsUndecodable(t *testing.T) {
 		if _, err := l.Cluster(t.Context(), "c-1"); !errors.Is(err, ledger.ErrUndecodable) || !strings.Contains(err.Error(), "cluster#c-1") {
 			t.Errorf("%s: the error is %v, want ErrUndecodable with the item's name", name, err)
 		}
+	}
+}
+
+// Packed evidence that belongs to no message of the item is not lost silently.
+func TestPackedEvidenceWithoutItsMessageIsUndecodable(t *testing.T) {
+	for _, r := range []struct {
+		item, evidence string
+		want           bool // it can be read
+	}{
+		{`{"outbox":[{"id":"a"}]}`, `[{"index":0,"text":"x"}]`, true},
+		{`{"outbox":[{"id":"a"}]}`, `[{"index":1,"text":"x"}]`, false},
+		{`{"outbox":[{"id":"a"}]}`, `[{"index":-1,"text":"x"}]`, false},
+		{`{}`, `[{"index":0,"text":"x"}]`, false},
+	} {
+		var data bytes.Buffer
+		w := gzip.NewWriter(&data)
+		_, err := fmt.Fprintf(w, `{"item":%s,"evidence":%s}`, r.item, r.evidence)
+		store := cmektest.NewStore()
+		for _, record := range []ledger.Record{{Kind: "rotation", ID: "cluster#c-1"}, {Kind: "alerting", ID: "incident#d"}} {
+			if err = errors.Join(err, w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			record.Data = data.Bytes()
+			if err := store.Put(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := newLedger(store, 1)
+		if c, err := l.Cluster(t.Context(), "c-1"); (err == nil) != r.want || err != nil && !errors.Is(err, ledger.ErrUndecodable) || err == nil && string(c.Messages[0].Evidence) != "x" {
+			t.Errorf("%s with the evidence %s reads with error %v, want it read: %t", r.item, r.evidence, err, r.want)
+		}
+		if _, err := l.Incident(t.Context(), "d"); !errors.Is(err, ledger.ErrUndecodable) {
+			t.Errorf("an incident with the evidence %s reads with error %v: it has no outbox", r.evidence, err)
+		}
+	}
+}
+
+// Data of up to 100,000 bytes is plain JSON, for people to read.
+func TestLargestPlainItem(t *testing.T) {
+	size := func(name string) (n int, plain bool) {
+		store := cmektest.NewStore()
+		update(t, newLedger(store, 1), "c-1", func(c *ledger.Cluster) { c.Cluster.Name = name })
+		r, _ := stored(t, store, "rotation", "cluster#c-1")
+		return len(r.Data), json.Valid(r.Data)
+	}
+	empty, _ := size("x")
+	full := strings.Repeat("x", 100_000-empty+1)
+	if n, plain := size(full); n != 100_000 || !plain {
+		t.Errorf("an item of %d bytes is plain JSON: %t, want 100,000 bytes of it", n, plain)
+	}
+	if n, plain := size(full + "x"); plain {
+		t.Errorf("an item of %d bytes is plain JSON, want it compressed", n)
+	}
+}
+
+func TestPackKeys_smallOnesStayPlain(t *testing.T) {
+	for _, r := range []struct {
+		keys []string
+		want bool
+	}{
+		{[]string{strings.Repeat("k", 15_999)}, false},
+		{[]string{strings.Repeat("k", 16_000)}, true},
+		{[]string{strings.Repeat("k", 8_000), strings.Repeat("l", 7_998)}, false},
+		{[]string{strings.Repeat("k", 8_000), strings.Repeat("l", 7_999)}, true},
+	} {
+		if packed := ledger.PackKeys(r.keys); (packed != nil) != r.want {
+			t.Errorf("%d keys, the first of %d bytes, are packed: %t, want %t", len(r.keys), len(r.keys[0]), packed != nil, r.want)
+		}
+	}
+}
+
+// A few bytes may stand for very much, by mistake or by malice.
+func TestHugePackedItemIsUndecodable(t *testing.T) {
+	for size, want := range map[int]string{64 << 20: "", 64<<20 + 1: "too large"} {
+		var data bytes.Buffer
+		w, err := gzip.NewWriterLevel(&data, gzip.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const item = `{"item":{}}`
+		_, err = fmt.Fprint(w, item, strings.Repeat(" ", size-len(item)))
+		store := cmektest.NewStore()
+		if err := errors.Join(err, w.Close(), store.Put(t.Context(), ledger.Record{Kind: "rotation", ID: "cluster#c-1", Data: data.Bytes()})); err != nil {
+			t.Fatal(err)
+		}
+		_, err = newLedger(store, 1).Cluster(t.Context(), "c-1")
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ledger.ErrUndecodable) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d bytes that decompress to %d read with error %v, want %q", data.Len(), size, err, want)
+		}
+	}
+}
+
+// The largest item that fits is as large as the database takes: by DynamoDB's rules, and with 150 bytes for names of attributes.
+func TestItemSize_isWhatTheDatabaseCounts(t *testing.T) {
+	const id = 400 // bytes of the record's name
+	name := cmek.KeyURI(strings.Repeat("k", id-len("declared#")))
+	text := newSample(1).hex(650_000)
+	store := cmektest.NewStore()
+	l := newLedger(store, 1)
+	tooLong := sort.Search(len(text), func(n int) bool {
+		err := l.Declare(t.Context(), name, ledger.Declaration{Since: noon, Reason: text[:n]})
+		if err != nil && !errors.Is(err, ledger.ErrTooLarge) {
+			t.Fatal(err)
+		}
+		return err != nil
+	})
+	if err := l.Declare(t.Context(), name, ledger.Declaration{Since: noon, Reason: text[:tooLong-1]}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Get(t.Context(), "control", "declared#"+string(name))
+	if size := 150 + 2*len("control") + id + len(r.Data); err != nil || size > largestItem || size < largestItem-5 {
+		t.Errorf("the largest item that fits takes %d bytes (error %v), want %d", size, err, largestItem)
 	}
 }
