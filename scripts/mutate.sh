@@ -30,4 +30,4 @@ printf 'unleash:\n  threshold:\n    efficacy: 95\n' >.mutate/gremlins.yaml # gre
 export GOFLAGS="${GOFLAGS:-} -trimpath -vet=off -short '-gcflags=-N -l'"
 echo "mutations of $package: ${*:-all files}"
 go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.5.0 unleash "./$target" --config .mutate/gremlins.yaml --workers "${WORKERS:-2}" \
-	--timeout-coefficient 5 --invert-logical | grep --line-buffered -v ' KILLED\|NOT COVERED'
+	--timeout-coefficient 3 --invert-logical | grep --line-buffered -v ' KILLED\|NOT COVERED'

@@ -47,7 +47,7 @@ func fit(r *Record, item any, steps []summary, parts func() []part) error {
 			return err
 		}
 		r.Data = data
-		if len(data) > largestPlain || r.size() > largestItem {
+		if len(data) > largestPlain {
 			if r.Data, err = pack(item); err != nil {
 				return err
 			}

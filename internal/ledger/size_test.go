@@ -675,3 +675,57 @@ func TestItemSize_isWhatTheDatabaseCounts(t *testing.T) {
 		t.Errorf("the largest item that fits takes %d bytes (error %v), want %d", size, err, largestItem)
 	}
 }
+
+// Alerts are merged for each audience by itself, the least urgent first; the end of an incident is as urgent as a high alert.
+func TestMerge_keepsTheMostUrgentOfEachAudience(t *testing.T) {
+	s := newSample(6)
+	l := newLedger(cmektest.NewStore(), 1)
+	c := update(t, l, "c-1", func(c *ledger.Cluster) {
+		c.File("evidence/1", []byte("{}"))
+		for n := range 210 {
+			for _, audience := range []cmek.Audience{cmek.Owners, cmek.Operations} {
+				a := cmek.Alert{ID: fmt.Sprint(audience, n), Audience: audience, Severity: cmek.Low, Summary: fmt.Sprint("alert ", n), Consequence: s.hex(2000)}
+				switch {
+				case n >= 20 && n < 50:
+					a.Severity = cmek.Medium
+				case n >= 100 && n < 110:
+					a.Severity = cmek.High
+				case n >= 150 && n < 160:
+					a.Severity, a.Resolved = cmek.Info, true
+				case n >= 200:
+					a.Severity = cmek.Critical
+				}
+				c.Tell(a)
+			}
+		}
+	})
+	for _, audience := range []cmek.Audience{cmek.Owners, cmek.Operations} {
+		var kept []string
+		var merged []ledger.Message
+		for _, m := range c.Messages {
+			switch {
+			case m.Alert == nil || m.Alert.Audience != audience:
+			case m.Merged > 0:
+				merged = append(merged, m)
+				kept = append(kept, "merged")
+			default:
+				kept = append(kept, m.Alert.Summary)
+			}
+		}
+		want := []string{"merged"} // in the place of the first of them
+		for n := range 210 {
+			if n >= 20 && n < 40 || n >= 100 && n < 110 || n >= 150 && n < 160 || n >= 200 {
+				want = append(want, fmt.Sprint("alert ", n))
+			}
+		}
+		if len(merged) != 1 || merged[0].Merged != 160 || !slices.Equal(kept, want) {
+			t.Fatalf("of 210 alerts to %s %q are kept, %d merged ones, want %q", audience, kept, len(merged), want)
+		}
+		if a := merged[0].Alert; a.Severity != cmek.Medium || !strings.Contains(a.Consequence, "alert 40") || strings.Contains(a.Summary, "cluster") {
+			t.Errorf("the merged alert is %q, want the most urgent of them, the first one: %+v", a.Text(), a)
+		}
+	}
+	if m := c.Messages[0]; string(m.Evidence) != "{}" {
+		t.Errorf("the evidence before them is %+v", m)
+	}
+}
