@@ -279,7 +279,7 @@ type refusal struct {
 	work    ledger.Work
 	regions []string
 	reason  string
-	// waiting are the clusters that wait for this one, also those that were refused, too.
+	// waiting are the clusters that wait for this one, and also those whose PUTs are refused, too.
 	waiting []cmek.AffectedCluster
 	also    []*ledger.Cluster
 	// all: every cluster that was tried with the key is refused.

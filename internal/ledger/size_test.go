@@ -729,3 +729,61 @@ func TestMerge_keepsTheMostUrgentOfEachAudience(t *testing.T) {
 		t.Errorf("the evidence before them is %+v", m)
 	}
 }
+
+// What is summarized first leaves what is summarized later as it is.
+func TestSummary_pastMessagesGoFirst_thenTimelines(t *testing.T) {
+	s := newSample(8)
+	info := s.inventory(1, 2, func(string) cmek.KeyURI { return key }, func(int) string { return "role" })
+	request := func(sightings int) *ledger.Request { return &ledger.Request{Timeline: s.timeline(sightings)} }
+	works := func(large int) []ledger.Work {
+		return []ledger.Work{
+			{Region: "a", State: ledger.Due, Request: request(large)}, {Region: "b", State: ledger.Requested, Request: request(5)}, {Region: "c", State: ledger.Blocked, Request: request(3)},
+			{Region: "d", State: ledger.Due, Request: request(2)}, {Region: "e", State: ledger.Due, Request: request(1)}, {Region: "f", State: ledger.Due, Request: request(0)}, {Region: "g", State: ledger.Due},
+		}
+	}
+	for _, r := range []struct {
+		sentence string
+		message  int // bytes of the message about the past key
+		large    int // sightings of the first piece of work
+		past     bool
+		want     string
+	}{
+		{"an item that fits", 1000, 24, true, "[24 5 3 2 1 0 0]"},
+		{"a large message about a past key", 700_000, 24, false, "[24 5 3 2 1 0 0]"},
+		{"a large timeline", 1000, 30_000, false, "[2 5 2 2 1 0 0]"},
+	} {
+		c := update(t, newLedger(cmektest.NewStore(), 1), "c-1", func(c *ledger.Cluster) {
+			c.CMEK, c.Work = info, works(r.large)
+			c.CMEK.RegionInfos = []cmek.RegionInfo{info.RegionInfos[0]}
+			c.CMEK.RegionInfos[0].KeyInfos = slices.Clone(info.RegionInfos[0].KeyInfos)
+			c.CMEK.RegionInfos[0].KeyInfos[0].UserMessage = s.hex(r.message)
+		})
+		var sightings []int
+		for _, w := range c.Work {
+			n := 0
+			if w.Request != nil {
+				n = len(w.Request.Timeline)
+			}
+			sightings = append(sightings, n)
+		}
+		infos := c.CMEK.RegionInfos[0].KeyInfos
+		if got := fmt.Sprint(sightings); got != r.want || (infos[0].UserMessage != "") != r.past || infos[1].UserMessage == "" {
+			t.Errorf("%s: timelines of %s sightings are left, the past key's message: %t, the current one's: %t; want %s, %t and true",
+				r.sentence, got, infos[0].UserMessage != "", infos[1].UserMessage != "", r.want, r.past)
+		}
+	}
+}
+
+// The names of clusters go before clusters do.
+func TestSummary_incidentKeepsItsClusters(t *testing.T) {
+	const clusters = 13_000
+	alert := newSample(9).alert(clusters)
+	i, err := newLedger(cmektest.NewStore(), 1).UpdateIncident(t.Context(), "d", func(i *ledger.Incident) error {
+		i.Kind, i.Opened, i.Alert = "key-unusable", noon, alert
+		return nil
+	})
+	if err != nil || len(i.Alert.Clusters) != clusters || i.Alert.Clusters[24].Name == "" || i.Alert.Clusters[25].Name != "" || i.Alert.Clusters[25].Harm != "" {
+		t.Errorf("of %d clusters %d are listed (error %v), the 25th as %+v, the 26th as %+v; want all, 25 of them with their names",
+			clusters, len(i.Alert.Clusters), err, i.Alert.Clusters[24], i.Alert.Clusters[25])
+	}
+}
