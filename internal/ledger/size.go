@@ -168,11 +168,12 @@ func (c *Cluster) shortenTimelines() {
 	c.Work = slices.Clone(c.Work)
 	for i := range c.Work {
 		w := &c.Work[i]
-		if w.State == Requested || w.Request == nil || len(w.Request.Timeline) <= 2 {
+		if w.State == Requested || w.Request == nil || len(w.Request.Timeline) == 0 {
 			continue
 		}
 		request := *w.Request
-		request.Timeline = []Sighting{request.Timeline[0], request.Timeline[len(request.Timeline)-1]}
+		first, last := request.Timeline[:1:1], request.Timeline[max(1, len(request.Timeline)-1):]
+		request.Timeline = append(first, last...)
 		w.Request = &request
 	}
 }
