@@ -787,3 +787,31 @@ func TestSummary_incidentKeepsItsClusters(t *testing.T) {
 			clusters, len(i.Alert.Clusters), err, i.Alert.Clusters[24], i.Alert.Clusters[25])
 	}
 }
+
+func TestMerge_atItsBounds(t *testing.T) {
+	s := newSample(7)
+	for _, r := range []struct {
+		sentence        string
+		resolved, low   int // alerts of each kind
+		digits          int // of each alert
+		messages, count int // what is left, and how many of them are merged into one
+	}{
+		{"as many alerts as the first step keeps", 0, 200, 4000, 51, 150},
+		{"one more", 0, 201, 4000, 51, 151},
+		{"the end of an incident is not the worst of those merged", 40, 20, 12_000, 11, 50},
+	} {
+		c := update(t, newLedger(cmektest.NewStore(), 1), "c-1", func(c *ledger.Cluster) {
+			for n := range r.resolved + r.low {
+				a := cmek.Alert{ID: fmt.Sprint("a-", n), Audience: cmek.Owners, Severity: cmek.Low, Consequence: s.hex(r.digits)}
+				if n < r.resolved {
+					a.Severity, a.Resolved = cmek.Critical, true
+				}
+				c.Tell(a)
+			}
+		})
+		i := slices.IndexFunc(c.Messages, func(m ledger.Message) bool { return m.Merged > 0 })
+		if i < 0 || len(c.Messages) != r.messages || c.Messages[i].Merged != r.count || c.Messages[i].Alert.Severity != cmek.Low {
+			t.Errorf("%s: %d messages are left, the merged one at %d: %+v; want %d, and %d in one of severity low", r.sentence, len(c.Messages), i, c.Messages, r.messages, r.count)
+		}
+	}
+}
