@@ -194,3 +194,19 @@ func TestSet_lacks(t *testing.T) {
 		t.Errorf("a set built of parts is %+v, at once %+v", parts, whole)
 	}
 }
+
+func TestSweep_running(t *testing.T) {
+	for _, r := range []struct {
+		sentence string
+		sweep    ledger.Sweep
+		want     bool
+	}{
+		{"no walk yet", ledger.Sweep{}, false},
+		{"a walk that began", ledger.Sweep{Began: noon}, true},
+		{"a walk that ended", ledger.Sweep{Began: noon, Ended: in(time.Minute)}, false},
+	} {
+		if got := r.sweep.Running(); got != r.want {
+			t.Errorf("%s: a walk is under way: %t, want %t", r.sentence, got, r.want)
+		}
+	}
+}
