@@ -48,18 +48,28 @@ func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 		for shard := range shards {
 			t.Run(fmt.Sprint(shard), func(t *testing.T) {
 				t.Parallel()
-				for n := shard; n < *schedules && !t.Failed(); n += shards {
-					synctest.Test(t, func(t *testing.T) {
-						s := newSchedule(t, uint64(*firstSeed)+uint64(n), false)
-						s.run()
-						totals.add(s)
+				for n := shard; n < *schedules; n += shards {
+					seed := uint64(*firstSeed) + uint64(n)
+					// A failed schedule does not end the run: all failing seeds are listed at its end.
+					passed := t.Run(fmt.Sprint(seed), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) {
+							s := newSchedule(t, seed, false)
+							s.run()
+							totals.add(s)
+						})
 					})
+					if !passed && totals.fail(seed) >= mostFailures {
+						return
+					}
 				}
 			})
 		}
 	})
 	t.Log(totals.String())
 }
+
+// mostFailures is how many schedules may fail before the run ends.
+const mostFailures = 50
 
 // tally sums up what the schedules went through.
 type tally struct {
@@ -68,6 +78,16 @@ type tally struct {
 	// flaps is how often one incident began at most, flapped which one in which schedule.
 	flaps   int
 	flapped string
+	// failed are the seeds of the schedules that failed.
+	failed []uint64
+}
+
+// fail notes a schedule that failed, and returns how many did.
+func (t *tally) fail(seed uint64) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed = append(t.failed, seed)
+	return len(t.failed)
 }
 
 func (t *tally) add(s *schedule) {
@@ -86,8 +106,9 @@ func (t *tally) add(s *schedule) {
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s)",
-		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped)
+	slices.Sort(t.failed)
+	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s); failed: %d %d",
+		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped, len(t.failed), t.failed)
 }
 
 type schedule struct {
