@@ -294,12 +294,16 @@ func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) 
 	}
 }
 
-// failedSpec is the key spec of a region whose rotation failed, so that none reads ENABLED: that of its open work, or of what was
-// last done. It is zero if the region no longer names the key.
+// failedSpec is the key spec of a region whose rotation failed, so that none reads ENABLED: after ROTATE_FAILED the only one that is
+// not DISABLED, whoever moved the region to it; of several, that of its open work, or of what was last done. A DISABLED one is a past
+// key's. It is zero if none can be told.
 func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
+	if only, is := lastLeft(info); is && info.Status == cmek.RotateFailed {
+		return only
+	}
 	for _, w := range item.Work {
-		if spec := info.Newest(w.Key).Spec; w.Region == info.Region && spec.URI != "" {
-			return spec
+		if k := info.Newest(w.Key); w.Region == info.Region && k.Spec.URI != "" && k.Status != cmek.Disabled {
+			return k.Spec
 		}
 	}
 	done, _ := item.DoneIn(info.Region)
@@ -307,6 +311,20 @@ func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
 		return k.Spec
 	}
 	return cmek.KeySpec{}
+}
+
+// lastLeft is the region's only key spec that is not DISABLED, if there is just one and its operation failed.
+func lastLeft(info cmek.RegionInfo) (only cmek.KeySpec, is bool) {
+	for _, k := range info.KeyInfos {
+		switch {
+		case k.Status == cmek.Disabled || is && k.Spec == only:
+		case is || !k.Status.Failed() || k.Status.HandsOff():
+			return cmek.KeySpec{}, false
+		default:
+			only, is = k.Spec, true
+		}
+	}
+	return only, is
 }
 
 // lostMaterial reports whether a key whose versions were known by their material is now shown without one. Then its version
