@@ -114,9 +114,15 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	var p Plan
 	judged := map[string]bool{} // regions with work that stays open or was done just now
 	unsent := map[string]bool{} // regions with work that a PUT is still to be sent for
+	// unresolved are the versions whose PUT was sent and whose end only a person can tell.
+	unresolved := map[string]cmek.KeyVersion{}
 	for i, w := range item.Work {
 		v := d.work(w)
-		if v.watched == nil && !v.unread && unsent[w.Region] {
+		if v.watched != nil && v.Act == Block {
+			unresolved[w.Region] = w.Version
+		}
+		again := v.watched == nil && !v.Version.IsZero() && v.Version == unresolved[w.Region]
+		if v.watched == nil && !v.unread && unsent[w.Region] || again {
 			v = Verdict{Act: Drop, Why: "the same work is open already"}
 		}
 		v.Region, v.work = w.Region, i
