@@ -36,7 +36,7 @@ test: need-go need-node ## Run the tests (Go and Node)
 
 .PHONY: soak
 soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simulation from seed FROM, and the explorer one level deeper
-	go test ./functions/rotation/simulation -run TestSimulation -v -timeout 24h -schedules $(or $(SCHEDULES),50000) -from $(or $(FROM),100000) | grep -v '^=== '
+	go test ./functions/rotation/simulation -run TestSimulation -v -timeout 24h -schedules $(or $(SCHEDULES),50000) -from $(or $(FROM),100000) | grep -Ev '^=== |^ +--- PASS: .*/schedules/'
 	go test ./functions/rotation -run TestExplore -v -timeout 2h -deeper 1 | grep -v '^=== '
 
 .PHONY: e2e

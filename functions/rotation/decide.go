@@ -114,9 +114,15 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	var p Plan
 	judged := map[string]bool{} // regions with work that stays open or was done just now
 	unsent := map[string]bool{} // regions with work that a PUT is still to be sent for
+	// unresolved are the versions whose PUT was sent and whose end only a person can tell.
+	unresolved := map[string]cmek.KeyVersion{}
 	for i, w := range item.Work {
 		v := d.work(w)
-		if v.watched == nil && !v.unread && unsent[w.Region] {
+		if v.watched != nil && v.Act == Block {
+			unresolved[w.Region] = w.Version
+		}
+		again := v.watched == nil && !v.Version.IsZero() && v.Version == unresolved[w.Region]
+		if v.watched == nil && !v.unread && unsent[w.Region] || again {
 			v = Verdict{Act: Drop, Why: "the same work is open already"}
 		}
 		v.Region, v.work = w.Region, i
@@ -294,12 +300,16 @@ func (d decision) key(info cmek.RegionInfo, w *ledger.Work) (Verdict, cmek.Key) 
 	}
 }
 
-// failedSpec is the key spec of a region whose rotation failed, so that none reads ENABLED: that of its open work, or of what was
-// last done. It is zero if the region no longer names the key.
+// failedSpec is the key spec of a region whose rotation failed, so that none reads ENABLED: after ROTATE_FAILED the only one that is
+// not DISABLED, whoever moved the region to it; of several, that of its open work, or of what was last done. A DISABLED one is a past
+// key's. It is zero if none can be told.
 func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
+	if only, is := lastLeft(info); is && info.Status == cmek.RotateFailed {
+		return only
+	}
 	for _, w := range item.Work {
-		if spec := info.Newest(w.Key).Spec; w.Region == info.Region && spec.URI != "" {
-			return spec
+		if k := info.Newest(w.Key); w.Region == info.Region && k.Spec.URI != "" && k.Status != cmek.Disabled {
+			return k.Spec
 		}
 	}
 	done, _ := item.DoneIn(info.Region)
@@ -307,6 +317,20 @@ func failedSpec(item *ledger.Cluster, info cmek.RegionInfo) cmek.KeySpec {
 		return k.Spec
 	}
 	return cmek.KeySpec{}
+}
+
+// lastLeft is the region's only key spec that is not DISABLED, if there is just one and its operation failed.
+func lastLeft(info cmek.RegionInfo) (only cmek.KeySpec, is bool) {
+	for _, k := range info.KeyInfos {
+		switch {
+		case k.Status == cmek.Disabled || is && k.Spec == only:
+		case is || !k.Status.Failed() || k.Status.HandsOff():
+			return cmek.KeySpec{}, false
+		default:
+			only, is = k.Spec, true
+		}
+	}
+	return only, is
 }
 
 // lostMaterial reports whether a key whose versions were known by their material is now shown without one. Then its version

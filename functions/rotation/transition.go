@@ -323,12 +323,17 @@ func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time)
 }
 
 // revived is the work with the request of the same work that was dropped before its end was known, if there is one. Work that an
-// operator reopened is to be sent, whatever became of requests before.
+// operator reopened is to be sent, whatever became of requests before. A request that left before the region was last done has
+// nothing more to tell: the traces since then are not its own, and its version may be an older one.
 func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
 	if w.Request != nil || w.Retried {
 		return w
 	}
+	done, _ := item.DoneIn(w.Region)
 	for _, d := range slices.Backward(item.Dropped) {
+		if d.Request != nil && done.Key.SameKey(w.Key) && done.At.After(d.Request.LeftAt()) {
+			continue
+		}
 		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version {
 			w.Request = d.Request
 			if !d.Request.GivenUp && !refused(d.Request) {

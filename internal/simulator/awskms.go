@@ -58,6 +58,9 @@ type awsKey struct {
 	deletionWindow int
 	// denied refuses every API call with AccessDeniedException.
 	denied bool
+	// admitted holds what judged, the policy, was found to say of principals.
+	judged   string
+	admitted map[string]bool
 }
 
 // lineage is what related multi-Region keys share; a single-Region key has one to itself.

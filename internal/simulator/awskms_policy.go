@@ -34,6 +34,19 @@ type policyStatement struct {
 	Action    oneOrMany
 }
 
+// admits reports whether the key's policy admits the principal. It keeps the answers: each look at the store keys asks again.
+func (k *awsKey) admits(principal string) bool {
+	if k.judged != k.policy {
+		k.judged, k.admitted = k.policy, map[string]bool{}
+	}
+	admitted, known := k.admitted[principal]
+	if !known {
+		admitted = policyAdmits(k.policy, principal)
+		k.admitted[principal] = admitted
+	}
+	return admitted
+}
+
 // policyAdmits reports whether the policy itself lets the principal encrypt and decrypt. The account root statement does
 // not count: the role of a CMEK has no permissions of its own.
 func policyAdmits(policy, principal string) bool {

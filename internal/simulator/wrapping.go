@@ -16,7 +16,7 @@ func (w *World) wrappingMaterial(spec cmek.KeySpec, now time.Time) (material str
 	switch spec.Type {
 	case cmek.AWSKMS:
 		k := w.aws.byARN[string(spec.URI)]
-		if k == nil || k.state != stateEnabled || !policyAdmits(k.policy, string(spec.AuthPrincipal)) {
+		if k == nil || k.state != stateEnabled || !k.admits(string(spec.AuthPrincipal)) {
 			return "", false
 		}
 		return k.lineage.encryptsWith(now), true

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -124,6 +126,17 @@ func (k kmsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	return k.next.RoundTrip(req)
+}
+
+// pausing is the SDK's retryer with pauses from a seed: its own are random, and a failing seed would not replay.
+type pausing struct {
+	aws.RetryerV2
+	rand *rand.Rand
+}
+
+// RetryDelay is up to 1 s before the second attempt, up to twice that before the next one, and so on.
+func (p pausing) RetryDelay(attempt int, _ error) (time.Duration, error) {
+	return time.Duration(p.rand.Int64N(int64(time.Second << min(attempt-1, 2)))), nil
 }
 
 var errLost = errors.New("the answer was lost")
