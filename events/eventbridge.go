@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -23,13 +24,18 @@ import (
 // An error means that the payload cannot be understood although it claims to be for us, or that it is not an EventBridge
 // event at all. It names the field and the reason, quotes at most a short piece of the payload, and comes without events.
 //
-// Every event has a Source that is the String of its row, and the Change of its row, or the row's Failed if Error is set. Key
-// is the ARN of one key in one Region; it is an alias ARN if the notice names nothing better, and "" if it names no key (or
-// the call failed and names none that could exist), but a rotation always names its key. Account and Region are those of the Key, or else those where the call was
-// recorded. ID, Version, Previous and Time may be zero. A rotation that is told twice, by KMS and by CloudTrail, gives two
-// events with different IDs for the same Change of the same Key, with the same Version if both notices carry it. Keys that
-// AWS manages look the same on the wire.
+// Every event has a Source that is the String of its row, and the Change of its row, or the row's Failed if Error is set; Failure
+// is set if and only if Error is. Key is the ARN of one key in one Region; it is an alias ARN if the notice names nothing better,
+// or if AWS manages the key ([cmek.KeyURI.AWSManaged]), and "" if it names no key (or the call failed and names none that could
+// exist), but a rotation always names its key. Account and Region are those of the Key; without a key, Account is that of the
+// Identity or of the account that the call is about, and else both are those where the call was recorded. ID, Version, Previous and
+// Time may be zero. A rotation that is reported twice, by KMS and by CloudTrail, gives two events with different IDs for the same
+// Change of the same Key, with the same Version if both notices carry it. KMS's own notices about keys that AWS manages look like
+// those about others. A ReEncrypt from one key to another gives two events, one for each key.
 func Decode(payload []byte) ([]cmek.Event, error) {
+	if len(payload) > largest {
+		return nil, fmt.Errorf("not an EventBridge event: %d bytes are more than EventBridge delivers", len(payload))
+	}
 	var head envelope
 	if err := json.Unmarshal(payload, &head, tolerant); err != nil {
 		if foreign(payload) {
@@ -44,14 +50,13 @@ func Decode(payload []byte) ([]cmek.Event, error) {
 	if !ok {
 		return nil, nil
 	}
-	event, err := row.decodeEnvelope(payload)
-	if err != nil {
-		return nil, err
-	}
-	return []cmek.Event{event}, nil
+	return row.decodeEnvelope(payload)
 }
 
-// envelope is what tells whether an EventBridge event is for us.
+// largest is twice the size of an EventBridge event, 1 MB (docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html).
+const largest = 2 << 20
+
+// envelope decides whether an EventBridge event is for us.
 type envelope struct {
 	DetailType string `json:"detail-type"`
 	Source     string `json:"source"`
@@ -74,34 +79,54 @@ type bulk struct {
 	TLSDetails          passed `json:"tlsDetails"`
 }
 
-// passed is a value of any type that nobody looks at.
-type passed struct{}
+// passed is a value of any type that nobody reads.
+type passed struct{ isText bool }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
-func (*passed) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+func (p *passed) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	p.isText = dec.PeekKind() == jsontext.KindString
 	_, err := dec.ReadValue()
 	return err
 }
 
 // decodeEnvelope reads a notice of the row out of an EventBridge event.
-func (row entry) decodeEnvelope(payload []byte) (cmek.Event, error) {
+func (row entry) decodeEnvelope(payload []byte) ([]cmek.Event, error) {
 	var n notice
 	if err := json.Unmarshal(payload, &n, tolerant); err != nil {
-		return cmek.Event{}, explain(err)
+		return nil, explain(err)
 	}
 	if n.Version != "0" {
-		return cmek.Event{}, fmt.Errorf("decode %s: version %q: unknown, want \"0\"", row, clip(n.Version))
+		return nil, fmt.Errorf("decode %s: version %q: unknown, want \"0\"", row, clip(n.Version))
 	}
-	return row.event(&n)
+	return row.events(&n)
 }
 
 // decodeRecord reads a notice of the row out of a CloudTrail record without an envelope.
-func (row entry) decodeRecord(payload []byte) (cmek.Event, error) {
+func (row entry) decodeRecord(payload []byte) ([]cmek.Event, error) {
 	var n notice
 	if err := json.Unmarshal(payload, &n.Detail, tolerant); err != nil {
-		return cmek.Event{}, explain(err)
+		return nil, explain(err)
 	}
-	return row.event(&n)
+	return row.events(&n)
+}
+
+// events makes the events of what was read: one, or one for each key that the call used.
+func (row entry) events(n *notice) ([]cmek.Event, error) {
+	e, err := row.event(n)
+	if err != nil {
+		return nil, err
+	}
+	list := []cmek.Event{e}
+	if row.Name == "ReEncrypt" && e.Succeeded() {
+		if key := otherKey(&n.Detail.record, e.Key); key != "" {
+			e.Key, e.Account, e.Region, e.Parameters = key, key.Account(), key.Location(), maps.Clone(e.Parameters)
+			if e.ID != "" {
+				e.ID += "-2"
+			}
+			list = append(list, e)
+		}
+	}
+	return list, nil
 }
 
 // event makes the event of what was read.
@@ -111,7 +136,7 @@ func (row entry) event(n *notice) (cmek.Event, error) {
 		if err := n.Detail.check(row.Row); err != nil {
 			return cmek.Event{}, fmt.Errorf("decode %s: %w", row, err)
 		}
-		n.Detail.describe(&e, row.Source)
+		n.Detail.describe(&e, facts[row.Change])
 	}
 	if !e.Succeeded() {
 		e.Change = row.Failed
@@ -150,7 +175,6 @@ type kmsDetail struct {
 	KeyMaterialID         string `json:"key-material-id"`
 	CurrentKeyMaterialID  string `json:"current-key-material-id"`
 	PreviousKeyMaterialID string `json:"previous-key-material-id"`
-	RotationType          string `json:"rotation-type"`
 }
 
 // foreign reports whether a payload with fields of unexpected types is well-formed and of a kind that no row knows.
@@ -163,7 +187,7 @@ func foreign(payload []byte) bool {
 	return err == nil && head.Source != "" && head.DetailType != "" && !understandsType(head.Source, head.DetailType)
 }
 
-// explain says in one short line why a payload could not be read, without its values.
+// explain is one short line about why a payload could not be read, without its values.
 func explain(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("not JSON: it ends too early")
@@ -209,9 +233,13 @@ func identifier(name, id string) error {
 	return nil
 }
 
-// instant reads an RFC 3339 time. A time that cannot be read is unknown, never an error: nothing is decided upon it.
+// instant reads an RFC 3339 time, or one as CloudTrail Lake writes it, in UTC. A time that cannot be read is unknown, never an
+// error: nothing is decided upon it.
 func instant(text string) time.Time {
 	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t, err = time.Parse(time.DateTime, strings.TrimSuffix(strings.Replace(text, "T", " ", 1), " UTC"))
+	}
 	t = t.UTC()
 	// The offset may carry t out of the years that RFC 3339 can write.
 	if err != nil || t.Year() < 1 || t.Year() > 9999 {
@@ -233,7 +261,7 @@ func clip(s string) string {
 func bounded(s string) string {
 	const most = 4096
 	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
+		return strings.ToValidUTF8(s[:most], "") + cmek.Shortened
 	}
 	return s
 }

@@ -151,7 +151,7 @@ func TestTheKeyIsFoundWhereverAnEditionPutsIt(t *testing.T) {
 	}
 }
 
-func TestTheServiceThatMadeACallAboutARuleIsTold(t *testing.T) {
+func TestVia_isTheServiceThatMadeTheCall(t *testing.T) {
 	const service, address = "cloudformation.amazonaws.com", "192.0.2.0"
 	direct := string(read(t, "testdata/cloudtrail-events-putrule.json"))
 	through := string(read(t, "testdata/cloudtrail-events-putrule-by-cloudformation.json"))
@@ -201,10 +201,10 @@ func TestATimeThatCannotBeReadIsUnknown(t *testing.T) {
 
 func TestNewMinorVersionsOfCloudTrailAreUnderstood(t *testing.T) {
 	clean := string(read(t, "testdata/cloudtrail-rotatekey-automatic.json"))
-	for _, version := range []string{"1.02", "1.11", "1.99", "1"} {
+	for _, version := range []string{"1.02", "1.11", "1.99", "1", ""} {
 		decodeOne(t, strings.Replace(clean, `"1.11"`, `"`+version+`"`, 1))
 	}
-	for _, version := range []string{"", "2.0", "10.1", "0.9", "one"} {
+	for _, version := range []string{"2.0", "10.1", "0.9", "one"} {
 		if _, err := Decode([]byte(strings.Replace(clean, `"1.11"`, `"`+version+`"`, 1))); err == nil {
 			t.Errorf("eventVersion %q was accepted, want an error", version)
 		}

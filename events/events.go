@@ -1,7 +1,7 @@
-// Package events turns cloud providers' payloads into [cmek.Event]s, and says which notices it understands.
+// Package events turns cloud providers' payloads into [cmek.Event]s, and lists the notices that it understands.
 //
-// An event is a hint: it says where to look, never what to do. The package therefore asks of a payload only what tells
-// the key and its circumstances, and accepts every field it does not know.
+// An event is a hint: it names what to read, never what to do. The package therefore takes from a payload only the key and its
+// circumstances, and accepts every field it does not know.
 package events
 
 import (
@@ -19,7 +19,7 @@ type Row struct {
 	Change cmek.Change
 	// Failed is what it means when the call failed. Mostly it is Change again: somebody tried.
 	Failed cmek.Change
-	// ReadOnly tells that CloudTrail records the call as a read-only management event, which only a rule in the state
+	// ReadOnly: CloudTrail records the call as a read-only management event, which only a rule in the state
 	// ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS receives
 	// (docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail-management.html).
 	ReadOnly bool
@@ -29,9 +29,12 @@ type Row struct {
 // notice.
 func (r Row) String() string { return selector{r.Source, r.DetailType, r.Name}.String() }
 
-// Table returns the kinds of notice that [Decode] understands, each once, in a fixed order. The caller may change the
-// slice.
-func Table() []Row {
+// Table returns the kinds of notice that [Decode] understands, of every cloud, each once, in a fixed order. The caller may change
+// the slice.
+func Table() []Row { return AWS() }
+
+// AWS returns the kinds that arrive through EventBridge: events that services send by themselves, and CloudTrail's records.
+func AWS() []Row {
 	rows := make([]Row, len(understood))
 	for i, u := range understood {
 		rows[i] = u.Row

@@ -18,9 +18,13 @@ func keyOfNotice(n *notice, e *cmek.Event) error {
 		return err
 	}
 	e.Version, e.Previous = cmek.MaterialVersion(d.CurrentKeyMaterialID), cmek.MaterialVersion(d.PreviousKeyMaterialID)
-	setParameter(e, "rotation_type", d.RotationType)
-	setParameter(e, "key_material_id", d.KeyMaterialID)
 	return nil
+}
+
+// materialOfNotice reads what KMS sends about one of the materials of a key.
+func materialOfNotice(n *notice, e *cmek.Event) error {
+	setParameter(e, "key_material_id", n.Detail.KeyMaterialID)
+	return keyOfNotice(n, e)
 }
 
 // keyOfRecord reads CloudTrail's records of KMS. Where they name the key differs from call to call and from year to year,
@@ -42,15 +46,49 @@ func keyOfRecord(n *notice, e *cmek.Event) error {
 		resp.object("keyMetadata").text("arn"),
 		req.text("keyId"), req.text("targetKeyId"), req.text("destinationKeyId"), req.text("sourceKeyId"),
 		own.text("keyId"), req.text("aliasName"))
-	for arn := range arnsIn(r.ErrorMessage) {
-		names = append(names, arn)
+	// Callers choose parts of the message before what they were denied on.
+	if _, on, denied := strings.Cut(r.ErrorMessage, onResource); denied {
+		names = slices.AppendSeq(names, arnsIn(on))
+	} else {
+		names = slices.AppendSeq(names, arnsIn(r.ErrorMessage))
 	}
 	e.Version = cmek.MaterialVersion(own.text("currentKeyMaterialId"))
 	e.Previous = cmek.MaterialVersion(own.text("previousKeyMaterialId"))
-	return concern(e, names)
+	if err := concern(e, names); err != nil {
+		return err
+	}
+	managed(e, r)
+	return nil
 }
 
-// rotated adds to a reader what everybody who follows a rotation relies on: it names one key, and what it says of the
+// managed names a key that AWS manages for one of its services by the alias that the call used: nobody but AWS can give such
+// an alias to a key. A record that lists several keys is about all of them.
+func managed(e *cmek.Event, r *record) {
+	uri, err := keyARN(cmek.AWSKeyARN(partition(e.Region), e.Region, e.Account, r.RequestParameters.text("keyId")))
+	if err != nil || !uri.AWSManaged() {
+		return
+	}
+	for _, resource := range r.Resources {
+		if named := resource.arn(); strings.Contains(named, ":key/") && named != string(e.Key) {
+			return
+		}
+	}
+	e.Key, e.Account, e.Region = uri, uri.Account(), uri.Location()
+}
+
+// otherKey is a key that a record lists beside one: ReEncrypt lists the key that it encrypts under and the one that it decrypts under
+// (docs.aws.amazon.com/kms/latest/developerguide/ct-reencrypt.html); "" if it lists no other.
+func otherKey(r *record, one cmek.KeyURI) cmek.KeyURI {
+	for _, resource := range r.Resources {
+		uri, err := keyARN(cmek.AWSKeyARN("", "", "", resource.arn()))
+		if err == nil && uri != "" && !uri.IsAlias() && uri != one && strings.HasPrefix(resource.arn(), "arn:") {
+			return uri
+		}
+	}
+	return ""
+}
+
+// rotated adds to a reader what everybody who follows a rotation relies on: it names one key, and what it holds of the
 // key's versions is fit to be compared.
 func rotated(read reader) reader {
 	return func(n *notice, e *cmek.Event) error {
@@ -130,20 +168,26 @@ func otherService(s string) bool {
 	return len(parts) == 4 && parts[0] == "arn" && parts[2] != "kms"
 }
 
-// partition is the ARN partition of a Region (docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
+// partitions are the partitions of AWS (docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
+var partitions = []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"}
+
+// partition is the ARN partition of a Region, by the beginning of the Region's name.
 func partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
+	for _, p := range [...]struct{ prefix, partition string }{
+		{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"},
+		{"us-isof-", "aws-iso-f"}, {"eu-isof-", "aws-iso-f"}, {"eusc-", "aws-eusc"},
+	} {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.partition
+		}
 	}
 	return "aws"
 }
 
 const (
-	// arnRunes are the characters of the ARNs of KMS keys, aliases and most roles.
-	arnRunes = letters + digits + ":/_-"
+	// arnRunes are the characters of the ARNs of KMS keys and aliases, roleRunes those of the names of roles.
+	arnRunes  = letters + digits + ":/_-"
+	roleRunes = letters + digits + "_+=,.@-"
 
 	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	digits  = "0123456789"

@@ -52,3 +52,53 @@ func (o object) object(name string) (inner object) {
 	}
 	return inner
 }
+
+// resources are those of a CloudTrail record. AWS writes a list of objects; tools that flatten records keep the ARNs alone, or
+// one object in place of a list of one. What is none of these names no resource.
+type resources []resource
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (r *resources) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*r = nil
+	if dec.PeekKind() != jsontext.KindBeginArray {
+		return r.add(dec)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != jsontext.KindEndArray {
+		if err := r.add(dec); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// add reads one resource.
+func (r *resources) add(dec *jsontext.Decoder) error {
+	var one resource
+	switch dec.PeekKind() {
+	case jsontext.KindBeginObject:
+		if err := json.UnmarshalDecode(dec, &one); err != nil {
+			return err
+		}
+	case jsontext.KindString:
+		if err := json.UnmarshalDecode(dec, &one.ARN); err != nil {
+			return err
+		}
+	default:
+		return dec.SkipValue()
+	}
+	*r = append(*r, one)
+	return nil
+}
+
+// identityCenterUser is the ARN of a user of IAM Identity Center, whose records name the id alone
+// (docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentitystore.html).
+func (i identity) identityCenterUser() string {
+	if i.OnBehalfOf.UserID == "" {
+		return ""
+	}
+	return "arn:aws:identitystore:::user/" + i.OnBehalfOf.UserID
+}

@@ -15,18 +15,14 @@ import (
 	"testing/iotest"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // wrapped is an event in everything that DecodeStream takes, by the pointer that leads to it there.
 func wrapped(tb testing.TB, event string) map[string]string {
 	tb.Helper()
-	quote := func(s string) string {
-		text, err := json.Marshal(s)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return string(text)
-	}
+	quote := func(s string) string { return quoted(tb, s) }
 	var bare struct{ Detail json.RawMessage }
 	if err := json.Unmarshal([]byte(event), &bare); err != nil {
 		tb.Fatal(err)
@@ -70,9 +66,15 @@ func TestABareRecordMeansWhatItsEventBridgeEventMeans(t *testing.T) {
 		if err := json.Unmarshal(read(t, file), &event); err != nil {
 			t.Fatal(err)
 		}
-		want := decodeOne(t, string(read(t, file)))
+		want := mustDecode(t, file)
 		records, errs := collect(DecodeStream(bytes.NewReader(event.Detail)))
-		if len(records) != 1 || errs[0] != nil || records[0].Event == nil || !reflect.DeepEqual(*records[0].Event, want) {
+		var got []cmek.Event
+		for i, r := range records {
+			if errs[i] == nil && r.Event != nil {
+				got = append(got, *r.Event)
+			}
+		}
+		if len(records) != len(want) || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: without its envelope it is %+v (%v), want %+v", filepath.Base(file), records, errs, want)
 		}
 	}
@@ -121,23 +123,74 @@ func TestARecordThatCannotBeUnderstoodDoesNotHideTheNext(t *testing.T) {
 	}
 }
 
-func TestAfterBrokenJSONNothingFollows(t *testing.T) {
+func TestWhatIsBrokenHidesNothingButItself(t *testing.T) {
 	good := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
-	for name, stream := range map[string]string{
-		"truncated": good + "\n" + good[:len(good)/2],
-		"text":      good + "\nrotate, please\n" + good,
-		"log file":  `{"Records":[` + good + `,` + good[:100],
+	var envelope struct{ Detail json.RawMessage }
+	if err := json.Unmarshal([]byte(good), &envelope); err != nil {
+		t.Fatal(err)
+	}
+	record := string(envelope.Detail)
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, []byte(`{"Records":[`+record+`,`+record+`,`+record+`]}`), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	// The second of three lacks the end of a string and what follows it in the line.
+	second := strings.LastIndex(pretty.String()[:strings.LastIndex(pretty.String(), `"DisableKey"`)-1], `"DisableKey"`)
+	half := good[:len(good)/2]
+	for _, tc := range []struct {
+		name, stream string
+		events       int
+		lines        []int // of what is not understood
+	}{
+		{"a truncated end", good + "\n" + half, 1, []int{2}},
+		{"a broken line", good + "\n" + half + "\n" + good + "\n" + good, 3, []int{2}},
+		{"two broken lines", half + "\n" + half + "\n" + good, 1, []int{1, 2}},
+		{"a broken line that is no record", good + "\n{\"a\":[1,\n" + good, 2, []int{2}},
+		{"a missing brace, around a record that is whole", good[:len(good)-1] + "\n" + good, 2, []int{1}},
+		{"a brace too many", good + "}\n" + good, 2, []int{1}},
+		{"a text line first", "Downloading the trail…\n" + good, 1, []int{1}},
+		{"text lines between", good + "\nrotate,\nplease\n" + good, 2, []int{2}},
+		{"text around", "2026-03-04T05:06:07.000000+00:00 stream " + good + "\nEVENTS\t" + good + "\tASIA\n", 2, nil},
+		{"a text that begins as JSON does", "[INFO] done\n" + good + "\n\"done\" it is\n" + good, 2, []int{1, 3}},
+		{"a message of the log between", "{\"a\":1}\nnull\n" + good, 1, []int{1, 2}},
+		{"a broken item of a log file", `{"Records":[` + record + `,{"eventVersion":"1.11","eventSou,` + record + `,` + record + `]}`, 3, []int{1}},
+		{"two broken items of a log file", `{"Records":[` + record[:90] + `,` + record[:90] + `,` + record + `]}`, 1, []int{1, 1}},
+		{"an item of a log file without its end", `{"Records":[` + record[:len(record)-1] + `,` + record + `,` + record + `]}`, 2, []int{1}},
+		{"a broken item of an indented log file", pretty.String()[:second+8] + pretty.String()[second+12:], 2, []int{1 + strings.Count(pretty.String()[:strings.Index(pretty.String()[len(pretty.String())/3:], "{\n      \"eventVersion\"")+len(pretty.String())/3], "\n")}},
+		{"a truncated log file", `{"Records":[` + record + `,` + record[:100], 1, []int{1}},
+		{"records cut out of a list", record + ",\n" + record + ",\n", 2, nil},
+		{"the rest of a log file", record[50:] + "," + record + "]}\n", 1, []int{1}},
+		{"broken texts of messages", `{"Records":[{"body":"{\"a"},{"body":` + quoted(t, record+half) + `}]}`, 1, []int{1, 1}},
 	} {
-		records, errs := collect(DecodeStream(strings.NewReader(stream)))
-		if len(records) != 2 || errs[0] != nil || records[0].Event == nil || errs[1] == nil {
-			t.Errorf("%s: got %d records with errors %v, want an event and then an error", name, len(records), errs)
+		records, errs := collect(DecodeStream(strings.NewReader(tc.stream)))
+		events, lines := 0, []int(nil)
+		for i, r := range records {
+			switch {
+			case errs[i] != nil:
+				lines = append(lines, r.Line)
+			case r.Event != nil:
+				events++
+			}
+		}
+		if events != tc.events || !slices.Equal(lines, tc.lines) {
+			t.Errorf("%s: got %d events and errors in the lines %v, want %d and %v: %v", tc.name, events, lines, tc.events, tc.lines, errs)
 		}
 	}
-	for _, empty := range []string{"", " \n\n", "[]", `{"Records":[]}`} {
+	for _, empty := range []string{"", " \n\n", "[]", `{"Records":[]}`, byteOrderMark} {
 		if records, errs := collect(DecodeStream(strings.NewReader(empty))); len(records) != 0 {
 			t.Errorf("%q has records %v (%v), want none", empty, records, errs)
 		}
 	}
+}
+
+// quoted is a text as a JSON string.
+func quoted(tb testing.TB, text string) string {
+	tb.Helper()
+	raw, err := json.Marshal(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(raw)
 }
 
 func TestTheErrorOfTheReaderIsPassedOn(t *testing.T) {
@@ -145,6 +198,10 @@ func TestTheErrorOfTheReaderIsPassedOn(t *testing.T) {
 	_, errs := collect(DecodeStream(io.MultiReader(strings.NewReader(`{"Records":[`), iotest.ErrReader(unplugged))))
 	if len(errs) != 1 || !errors.Is(errs[0], unplugged) {
 		t.Errorf("errors are %v, want %v", errs, unplugged)
+	}
+	_, errs = collect(DecodeStream(io.MultiReader(strings.NewReader(`a line of text`+"\n"+`["a", 7, {"a":`), iotest.ErrReader(unplugged))))
+	if len(errs) != 4 || !errors.Is(errs[3], unplugged) {
+		t.Errorf("errors are %v, want the text, two items of the list, and %v", errs, unplugged)
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 const disabledAlert = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was disabled"
@@ -20,11 +22,11 @@ func TestAnAlertNamesTheClustersThePrincipalAndTheWayBack(t *testing.T) {
 		w.cluster("c-2", "payments", cmek.Enabled)
 		w.happens(w.isScheduled("e-1"))
 		w.want("after a deletion was scheduled", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled for deletion; needed by orders, payments")
-		alert := w.last()
-		if alert.Principal != ana || len(alert.Clusters) != 2 || alert.Deadline.IsZero() || len(alert.WayBack) != 3 || alert.Audience != cmek.Owners {
-			t.Errorf("the alert lacks the principal, a cluster, the deadline or a step of the way back:\n%s", alert.Text())
+		a := w.last()
+		if a.Principal != ana || len(a.Clusters) != 2 || a.Deadline.IsZero() || len(a.RecoverySteps) != 3 || a.Audience != alert.Owners {
+			t.Errorf("the alert lacks the principal, a cluster, the deadline or a step of the way back:\n%s", a.Text())
 		}
-		if got := alert.Clusters[0].Regions; !slices.Equal(got, []string{"us-east-1"}) {
+		if got := a.Clusters[0].Regions; !slices.Equal(got, []string{"us-east-1"}) {
 			t.Errorf("regions of the first cluster are %v, want us-east-1", got)
 		}
 	})
@@ -32,12 +34,12 @@ func TestAnAlertNamesTheClustersThePrincipalAndTheWayBack(t *testing.T) {
 
 func TestAKeyThatNobodyUsesIsRatedLowerOnlyAfterACompleteWalk(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(event("e-1", cmek.KeyWasDisabled, of(unused)))
+		w.happens(event("e-1", cmek.ChangeKeyDisabled, of(unused)))
 		time.Sleep(2 * time.Hour)
-		w.happens(event("e-2", cmek.KeyWasDisabled, of(unused)))
+		w.happens(event("e-2", cmek.ChangeKeyDisabled, of(unused)))
 		w.want("after two disabled keys", "[MEDIUM] Key ffffffff-12ab-34cd-56ef-1234567890ab was disabled; no cluster needs it",
-			"[CRITICAL] Key ffffffff-12ab-34cd-56ef-1234567890ab was disabled; which clusters need it is not known")
-		if !strings.Contains(w.last().Consequence, "Usage unknown") {
+			"[CRITICAL] Key ffffffff-12ab-34cd-56ef-1234567890ab was disabled; which clusters need it is unknown")
+		if !strings.Contains(w.last().Impact, "Usage unknown") {
 			t.Errorf("the alert does not say that the usage is unknown:\n%s", w.last().Text())
 		}
 	})
@@ -45,12 +47,12 @@ func TestAKeyThatNobodyUsesIsRatedLowerOnlyAfterACompleteWalk(t *testing.T) {
 
 func TestTheSameEventDeliveredTwicePagesOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		trail := event("e-2", cmek.TrailChanged, of(""), with("trail", "main"))
+		trail := event("e-2", cmek.ChangeLogSink, of(""), with("trail", "main"))
 		for _, e := range []cmek.Event{w.isDisabled("e-1"), trail} {
 			w.happens(e)
 			w.happens(e)
 		}
-		addendum := event("e-3", cmek.TrailChanged, of(""), with("trail", "main"), func(e *cmek.Event) { e.Amends = "e-2" })
+		addendum := event("e-3", cmek.ChangeLogSink, of(""), with("trail", "main"), func(e *cmek.Event) { e.Amends = "e-2" })
 		w.happens(addendum)
 		w.want("after two events, each twice, and an addendum", disabledAlert, "[HIGH] Trail \"main\" was stopped, deleted or changed")
 	})
@@ -61,8 +63,8 @@ func TestARepeatOfAnOpenIncidentDoesNotPageAgain(t *testing.T) {
 		w.happens(w.isDisabled("e-1"))
 		for i := range 50 {
 			w.ticks(time.Minute)
-			w.happens(event(fmt.Sprint("again-", i), cmek.KeyWasDisabled))
-			w.happens(event(fmt.Sprint("refused-", i), cmek.UseRefused, by(role), failed("DisabledException")))
+			w.happens(event(fmt.Sprint("again-", i), cmek.ChangeKeyDisabled))
+			w.happens(event(fmt.Sprint("refused-", i), cmek.ChangeUseRefused, by(role), failed("DisabledException")))
 		}
 		w.want("after 50 repeats", disabledAlert)
 	})
@@ -73,14 +75,14 @@ func TestAnOpenIncidentThatGetsWorsePagesAgain(t *testing.T) {
 		w.happens(w.isDisabled("e-1"))
 		w.happens(w.isScheduled("e-2"))
 		w.kms.set(key, cmek.KeyNotFound)
-		w.happens(event("e-3", cmek.KeyWasDeleted))
-		w.happens(event("e-4", cmek.KeyWasDeleted)) // KMS and CloudTrail both tell
+		w.happens(event("e-3", cmek.ChangeKeyDeleted))
+		w.happens(event("e-4", cmek.ChangeKeyDeleted)) // KMS and CloudTrail both tell
 		w.want("on the way from disabled to deleted", disabledAlert, "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled",
-			"[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted for good")
+			"[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted")
 		first := w.told.Alerts()[0].DedupKey
-		for _, alert := range w.told.Alerts() {
-			if alert.DedupKey != first {
-				t.Errorf("%s has the dedup key %s, want %s: it is one incident", alert.Headline(), alert.DedupKey, first)
+		for _, a := range w.told.Alerts() {
+			if a.DedupKey != first {
+				t.Errorf("%s has the dedup key %s, want %s: it is one incident", a.Headline(), a.DedupKey, first)
 			}
 		}
 	})
@@ -116,9 +118,9 @@ func TestEventsThatComeLateChangeNothing(t *testing.T) {
 		start := time.Now()
 		time.Sleep(10 * time.Minute)
 		w.happens(w.isDisabled("e-1"))
-		w.happens(event("e-0", cmek.KeyWasEnabled, at(start)))
+		w.happens(event("e-0", cmek.ChangeKeyEnabled, at(start)))
 		w.ticks(5 * time.Minute)
-		late := event("e-2", cmek.KeyWasDisabled)
+		late := event("e-2", cmek.ChangeKeyDisabled)
 		time.Sleep(time.Second)
 		w.happens(w.isEnabled("e-3"))
 		w.happens(late)
@@ -132,17 +134,18 @@ func TestOurOwnDeniedReadsRaiseNoIncident(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		reader := "arn:aws:iam::111122223333:role/keyturn-reader"
 		session := "arn:aws:sts::111122223333:assumed-role/keyturn-alerting/keyturn"
+		look := func(e *cmek.Event) {
+			e.Source, e.Error, e.Failure = "aws.kms/AWS API Call via CloudTrail/DescribeKey", "AccessDenied", cmek.FailureDenied
+		}
 		// Even if a cluster was made to act as one of them.
-		w.happens(event("e-1", cmek.UseRefused, by(reader), failed("AccessDenied")))
-		w.happens(event("e-2", cmek.UseRefused, failed("AccessDenied"), func(e *cmek.Event) { e.Principal = session }))
-		w.happens(event("e-3", cmek.UseUnexpected, by(reader)))
-		w.happens(event("e-4", cmek.RoleAssumed, ofRole(role), by(reader)))
-		w.happens(event("e-5", cmek.UseRefused, by(ana), failed("AccessDenied")))
+		w.happens(event("e-1", cmek.ChangeUseRefused, by(reader), look))
+		w.happens(event("e-2", cmek.ChangeUseRefused, look, func(e *cmek.Event) { e.Principal = session }))
+		w.happens(event("e-5", cmek.ChangeUseRefused, by(ana), failed("AccessDenied")))
 		w.want("after our own reads, and a stranger's that was refused")
 		if got := w.open(); len(got) > 0 {
 			t.Errorf("open incidents are %v, want none", got)
 		}
-		w.happens(event("e-6", cmek.UseRefused, by(role), failed("AccessDenied")))
+		w.happens(event("e-6", cmek.ChangeUseRefused, by(role), failed("AccessDenied")))
 		w.want("after a cluster's call was refused", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster (AccessDenied)")
 	})
 }
@@ -150,20 +153,20 @@ func TestOurOwnDeniedReadsRaiseNoIncident(t *testing.T) {
 func TestAStrangerIsToldOfOnceADay(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range 40 {
-			w.happens(event(fmt.Sprint("e-", i), cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/curious")))
+			w.happens(event(fmt.Sprint("e-", i), cmek.ChangeUse, by("arn:aws:iam::111122223333:role/curious")))
 		}
-		w.happens(event("other", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/other")))
+		w.happens(event("other", cmek.ChangeUse, by("arn:aws:iam::111122223333:role/other")))
 		w.want("after two strangers", "[HIGH]", "[HIGH]")
 		time.Sleep(24 * time.Hour)
-		w.happens(event("next", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/other")))
+		w.happens(event("next", cmek.ChangeUse, by("arn:aws:iam::111122223333:role/other")))
 		w.want("the day after", "[HIGH]", "[HIGH]", "[HIGH]")
 	})
 }
 
 func TestAFailedAttemptIsToldAndBreaksNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(event("e-1", cmek.DeletionWasScheduled, failed("AccessDenied")))
-		w.want("after a failed attempt", "[MEDIUM] Somebody tried and failed (AccessDenied) at key 1234abcd-12ab-34cd-56ef-1234567890ab: deletion scheduled; needed by orders")
+		w.happens(event("e-1", cmek.ChangeDeletionScheduled, failed("AccessDenied")))
+		w.want("after a failed attempt", "[MEDIUM] Failed attempt to schedule the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab (AccessDenied); needed by orders")
 		if got := w.open(); len(got) > 0 {
 			t.Errorf("open incidents are %v, want none", got)
 		}
@@ -172,11 +175,13 @@ func TestAFailedAttemptIsToldAndBreaksNothing(t *testing.T) {
 
 func TestAnAccountIsJudgedByItsOwnClusters(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		management := func(e *cmek.Event) { e.Key, e.Account = "", "999900001111" }
-		w.happens(event("e-1", cmek.AccountDetached, management, with("target", account)))
-		w.happens(event("e-2", cmek.AccountDetached, management, with("target", "888800001111")))
-		w.want("after two accounts were closed", "[HIGH] Account 111122223333 left its organization or was closed; may concern orders",
-			"[LOW] Account 888800001111 left its organization or was closed; it concerns no cluster")
+		member := func(account string) func(*cmek.Event) {
+			return func(e *cmek.Event) { e.Key, e.Account, e.Caller = "", account, "999900001111" }
+		}
+		w.happens(event("e-1", cmek.ChangeAccountDetached, member(account)))
+		w.happens(event("e-2", cmek.ChangeAccountDetached, member("888800001111")))
+		w.want("after two accounts were closed", "[HIGH] Account 111122223333 left its organization; may concern orders",
+			"[LOW] Account 888800001111 left its organization; it concerns no cluster")
 	})
 }
 
@@ -199,12 +204,12 @@ func endangering(w *world) []cmek.Event {
 	w.kms.keyPolicy = denyKeyPolicy
 	return []cmek.Event{
 		w.isDisabled("disabled"),
-		event("refused", cmek.UseRefused, by(role), failed("AccessDenied")),
-		event("policy", cmek.KeyPolicyReplaced, document(denyKeyPolicy)),
-		event("opened", cmek.KeyPolicyReplaced, document(openKeyPolicy)),
-		event("trust", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)),
-		event("stranger", cmek.UseUnexpected, by("arn:aws:iam::111122223333:role/curious")),
-		event("trail", cmek.TrailChanged, of(""), with("trail", "main")),
+		event("refused", cmek.ChangeUseRefused, by(role), failed("AccessDenied")),
+		event("policy", cmek.ChangeKeyPolicy, document(denyKeyPolicy)),
+		event("opened", cmek.ChangeKeyPolicy, document(openKeyPolicy)),
+		event("trust", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust)),
+		event("stranger", cmek.ChangeUse, by("arn:aws:iam::111122223333:role/curious")),
+		event("trail", cmek.ChangeLogSink, of(""), with("trail", "main")),
 	}
 }
 
@@ -227,8 +232,8 @@ func TestNoAlertIsLostWhateverIsDown(t *testing.T) {
 					t.Errorf("%v down: after the outage %d events still fail", broken, len(left))
 				}
 				for _, e := range endangering(w) {
-					if !slices.ContainsFunc(w.told.Alerts(), func(a cmek.Alert) bool {
-						return strings.HasSuffix(a.ID, "@"+e.ID) && level(a.Severity) >= level(cmek.High)
+					if !slices.ContainsFunc(w.told.Alerts(), func(a alert.Alert) bool {
+						return strings.HasSuffix(a.ID, "@"+e.ID) && a.Severity.AtLeast(alert.High)
 					}) {
 						t.Errorf("%v down (%d): nobody heard of %s", broken, o, e.ID)
 					}
@@ -258,8 +263,8 @@ func TestAnAlertIsOutWithinTenSecondsWhateverHangs(t *testing.T) {
 		doubt string
 	}{
 		{"the Cloud API and the KMS", func(w *world) { w.cloud.outage, w.kms.outage = hanging, hanging }, "the key's state.\n"},
-		{"the ledger", func(w *world) { w.store.outage = hanging }, "whether this was told before; which clusters need it"},
-		{"everything", func(w *world) { w.cloud.outage, w.kms.outage, w.store.outage = hanging, hanging, hanging }, "the key's state; whether this was told before; which clusters need it"},
+		{"the ledger", func(w *world) { w.store.outage = hanging }, "whether this was reported before; which clusters need it"},
+		{"everything", func(w *world) { w.cloud.outage, w.kms.outage, w.store.outage = hanging, hanging, hanging }, "the key's state; whether this was reported before; which clusters need it"},
 	} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.Settings.Enrich = mostEnrich
@@ -302,7 +307,7 @@ func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("the alert took %s, want at most 10 s", took)
 		}
-		if got := w.last().Clusters[0].Harm; got != daysUnknown {
+		if got := w.last().Clusters[0].Impact; got != daysUnknown {
 			t.Errorf("what came too late is not told as unknown:\n%s", got)
 		}
 		time.Sleep(2 * time.Hour)
@@ -328,23 +333,20 @@ func TestACrashBetweenPublishAndRecordRepeatsTheAlertUnchanged(t *testing.T) {
 
 func TestAPolicyIsJudgedAgainstTheOneBeforeEvenAfterTheSweepNotedIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		note := func(document string) {
-			if err := w.Ledger.SetLastPolicy(t.Context(), string(key), document); err != nil {
-				t.Fatal(err)
-			}
-		}
+		note := func(document string) { w.noted(string(key), document) }
 		note(goodKeyPolicy)
-		w.happens(event("e-1", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
-		if got := w.last(); got.Severity != cmek.Critical || !strings.Contains(got.Consequence, "999900001111") || !strings.Contains(got.WayBack[0], `"Sid":"CMEK"`) {
+		time.Sleep(time.Hour)
+		w.happens(event("e-1", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+		if got := w.last(); got.Severity != alert.Critical || !strings.Contains(got.Impact, "999900001111") || !strings.Contains(got.RecoverySteps[0], `"Sid":"CMEK"`) {
 			t.Errorf("the alert does not name the account let in, or the policy before:\n%s", got.Text())
 		}
 		note(openKeyPolicy)
-		w.happens(event("e-2", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
-		if got := w.last(); got.Severity != cmek.Critical || !strings.Contains(got.Consequence, "previous policy is not known") {
-			t.Errorf("a policy that the sweep saw first is not judged by itself:\n%s", got.Text())
+		w.happens(event("e-2", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+		if got := w.last(); got.Severity != alert.Critical || !strings.Contains(got.Impact, "999900001111") {
+			t.Errorf("a policy that the sweep saw first is not judged against the one before:\n%s", got.Text())
 		}
-		w.happens(event("e-3", cmek.KeyPolicyReplaced, document(goodKeyPolicy)))
-		if got := w.last(); got.Severity != cmek.Medium {
+		w.happens(event("e-3", cmek.ChangeKeyPolicy, document(goodKeyPolicy)))
+		if got := w.last(); got.Severity != alert.Medium {
 			t.Errorf("a policy that lets nobody new in is %s, want medium:\n%s", got.Severity, got.Text())
 		}
 	})
@@ -352,21 +354,21 @@ func TestAPolicyIsJudgedAgainstTheOneBeforeEvenAfterTheSweepNotedIt(t *testing.T
 
 func TestARoleIsWatchedByItsName(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		if err := w.Ledger.SetLastPolicy(t.Context(), role, goodTrust); err != nil {
+		if err := w.Ledger.NotePolicy(t.Context(), role, goodTrust, ledger.NotedPolicy{}); err != nil {
 			t.Fatal(err)
 		}
-		w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
-		w.want("after the external id was changed", "[CRITICAL] Role crdb-cmek got another trust policy, which cuts clusters off and lets somebody else in; needed by orders")
-		if !strings.Contains(w.last().WayBack[0], organization) {
+		w.happens(event("e-1", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust)))
+		w.want("after the external id was changed", "[CRITICAL] Role crdb-cmek had its trust policy replaced, which cuts off clusters and grants access to another principal; needed by orders")
+		if !strings.Contains(w.last().RecoverySteps[0], organization) {
 			t.Errorf("the way back does not hold the trust policy before:\n%s", w.last().Text())
 		}
-		if got := w.last().Consequence; !strings.Contains(got, "Account 444455556666 can no longer assume the role") || strings.Contains(got, "not known") {
+		if got := w.last().Impact; !strings.Contains(got, "Account 444455556666 can no longer assume the role") || strings.Contains(got, "not known") {
 			t.Errorf("the alert does not say what changed:\n%s", got)
 		}
-		w.happens(event("e-2", cmek.RoleTrustChanged, ofRole("another-role"), document(brokenTrust)))
-		w.happens(event("e-3", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust)))
+		w.happens(event("e-2", cmek.ChangePrincipalTrust, ofRole("another-role"), document(brokenTrust)))
+		w.happens(event("e-3", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(goodTrust)))
 		deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
-		w.happens(event("e-4", cmek.RolePolicyChanged, ofRole("crdb-cmek"), document(deny)))
-		w.want("after a Deny", "[CRITICAL] Role crdb-cmek got another", "[CRITICAL] Role crdb-cmek had its permissions changed")
+		w.happens(event("e-4", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek"), document(deny)))
+		w.want("after a Deny", "[CRITICAL] Role crdb-cmek had its trust policy replaced", "[CRITICAL] Role crdb-cmek had its permissions changed")
 	})
 }

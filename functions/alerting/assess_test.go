@@ -8,20 +8,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // severities of one change: succeeded and failed, for a key in use, for one that nobody uses, and with usage unknown.
-type severities struct{ used, usedFailed, unused, unusedFailed, unknown, unknownFailed cmek.Severity }
+type severities struct{ used, usedFailed, unused, unusedFailed, unknown, unknownFailed alert.Severity }
 
 // What "two steps lower" makes of each severity: for a key that is not in use, and again for a call that failed and changed
 // nothing.
 var (
-	critical = severities{cmek.Critical, cmek.Medium, cmek.Medium, cmek.Info, cmek.Critical, cmek.Medium}
-	high     = severities{cmek.High, cmek.Low, cmek.Low, cmek.Info, cmek.High, cmek.Low}
-	medium   = severities{cmek.Medium, cmek.Info, cmek.Info, cmek.Info, cmek.Medium, cmek.Info}
-	low      = severities{cmek.Low, cmek.Info, cmek.Info, cmek.Info, cmek.Low, cmek.Info}
-	info     = severities{cmek.Info, cmek.Info, cmek.Info, cmek.Info, cmek.Info, cmek.Info}
+	critical = severities{alert.Critical, alert.Medium, alert.Medium, alert.Info, alert.Critical, alert.Medium}
+	high     = severities{alert.High, alert.Low, alert.Low, alert.Info, alert.High, alert.Low}
+	medium   = severities{alert.Medium, alert.Info, alert.Info, alert.Info, alert.Medium, alert.Info}
+	low      = severities{alert.Low, alert.Info, alert.Info, alert.Info, alert.Low, alert.Info}
+	never    = severities{alert.None, alert.None, alert.None, alert.None, alert.None, alert.None}
+	info     = severities{alert.Info, alert.Info, alert.Info, alert.Info, alert.Info, alert.Info}
 )
 
 // everybodys: what endangers all clusters is not lowered because none has anything in that very account.
@@ -38,75 +40,103 @@ var severityTable = []struct {
 	parameters      map[string]string
 	given           func(*cmek.Event, *Facts)
 }{
-	{"RK-01", "the deletion of a key is scheduled", cmek.DeletionWasScheduled, critical, nil, nil},
-	{"RK-02", "a key is disabled", cmek.KeyWasDisabled, critical, nil, nil},
-	{"RK-02", "a key is disabled, and the KMS still shows the state before", cmek.KeyWasDisabled, critical, nil, showing(cmek.KeyEnabled)},
-	{"RK-02", "a key store is disconnected", cmek.KeyStoreDisconnected, critical, nil, nil},
-	{"RK-02", "a key store is changed", cmek.KeyStoreChanged, high, nil, nil},
-	{"RK-03", "a key is deleted", cmek.KeyWasDeleted, critical, nil, nil},
-	{"RK-04", "imported material is deleted", cmek.MaterialDeleted, critical, nil, nil},
-	{"RK-04", "imported material expires", cmek.MaterialExpired, critical, nil, nil},
-	{"RK-05", "material is imported", cmek.MaterialImported, medium, nil, nil},
-	{"RK-05", "material is imported that will expire", cmek.MaterialImported, high, map[string]string{"expiration_model": "KEY_MATERIAL_EXPIRES"}, nil},
-	{"RK-06", "a key policy takes an action from the role", cmek.KeyPolicyReplaced, critical, nil, does(Effect{CutsOff: true})},
-	{"RK-06", "a key policy lets somebody new in", cmek.KeyPolicyReplaced, critical, nil, does(Effect{Exposes: true})},
-	{"RK-06", "a key policy is replaced past the lockout check", cmek.KeyPolicyReplaced, high, map[string]string{"bypass_policy_lockout_safety_check": "true"}, does(Effect{})},
-	{"RK-06", "a key policy is replaced by a harmless one", cmek.KeyPolicyReplaced, medium, nil, does(Effect{})},
-	{"RK-06", "a key policy is replaced, nobody knows by what", cmek.KeyPolicyReplaced, medium, nil, nil},
-	{"RK-08", "a grant is created", cmek.GrantCreated, medium, nil, nil},
-	{"RK-08", "a grant is revoked or retired", cmek.GrantRemoved, medium, nil, nil},
-	{"RK-09", "a trust policy shuts the cluster out", cmek.RoleTrustChanged, critical, nil, does(Effect{CutsOff: true})},
-	{"RK-09", "a trust policy no longer asks for the external id", cmek.RoleTrustChanged, critical, nil, does(Effect{Exposes: true})},
-	{"RK-09", "a trust policy is changed, nobody knows how", cmek.RoleTrustChanged, high, nil, nil},
-	{"RK-09", "a trust policy is changed, and one cannot tell what it does", cmek.RoleTrustChanged, high, nil, does(Effect{Unclear: "no external id is known"})},
-	{"RK-09", "a trust policy is saved that still lets the cluster in and nobody else", cmek.RoleTrustChanged, info, nil, does(Effect{})},
-	{"RK-09", "the role is deleted", cmek.RoleDeleted, critical, nil, nil},
-	{"RK-09", "the role gets an explicit Deny", cmek.RolePolicyChanged, critical, nil, does(Effect{CutsOff: true})},
-	{"RK-09", "the role's permissions change", cmek.RolePolicyChanged, high, nil, nil},
-	{"RK-09", "the role gets a boundary without the key's actions", cmek.BoundaryChanged, critical, nil, does(Effect{CutsOff: true})},
-	{"RK-09", "the role's boundary changes", cmek.BoundaryChanged, high, nil, nil},
-	{"RK-09", "a managed policy changes", cmek.PolicyChanged, high, nil, nil},
-	{"RK-09", "the role's tags change, which is seldom of consequence", cmek.RoleChanged, low, nil, nil},
-	{"RK-11", "automatic rotation is turned off", cmek.RotationDisabled, medium, nil, nil},
-	{"RK-11", "the rotation period is made longer than the usual year", cmek.RotationChanged, medium, map[string]string{"rotation_period_days": "730"}, nil},
-	{"RK-11", "automatic rotation is turned on", cmek.RotationChanged, info, map[string]string{"rotation_period_days": "365"}, nil},
-	{"RK-12", "a key rotates", cmek.Rotated, info, nil, nil},
-	{"RK-12", "a rotation is asked for", cmek.RotationRequested, medium, nil, nil},
-	{"RK-13", "an alias moves; the Cloud API pins ARNs, never aliases", cmek.AliasChanged, low, nil, nil},
-	{"RK-13", "a key's tags change", cmek.KeyTagged, low, nil, nil},
-	{"RK-15", "a deletion is canceled, which leaves the key disabled", cmek.DeletionWasCanceled, high, nil, showing(cmek.KeyDisabled)},
-	{"RK-15", "a deletion is canceled, and the key is scheduled for deletion again by now", cmek.DeletionWasCanceled, critical, nil, showing(cmek.KeyDeletionScheduled)},
-	{"RK-15", "a key is enabled, and the KMS does not show it yet", cmek.KeyWasEnabled, high, nil, showing(cmek.KeyDisabled)},
-	{"RK-15", "a key is enabled", cmek.KeyWasEnabled, info, nil, showing(cmek.KeyEnabled)},
-	{"RK-15", "a key store is connected", cmek.KeyStoreConnected, info, nil, nil},
-	{"RK-16", "the primary Region moves", cmek.PrimaryMoved, medium, nil, nil},
-	{"RK-16", "a replica is created", cmek.KeyReplicated, medium, nil, nil},
-	{"RK-17", "a trail is stopped", cmek.TrailChanged, everybodys(high), nil, nil},
-	{"RK-17", "an event rule is disabled", cmek.RuleChanged, everybodys(high), nil, nil},
-	{"RK-17", "an event rule of our own is disabled", cmek.RuleChanged, everybodys(critical), nil, ourRule("DisableRule", "")},
-	{"RK-17", "a rule of our own is put", cmek.RuleChanged, everybodys(critical), map[string]string{"state": "ENABLED"}, ourRule("PutRule", "")},
-	{"RK-17", "a rule of our own gets targets", cmek.RuleChanged, everybodys(critical), nil, ourRule("PutTargets", "")},
-	{"RK-17", "another service deletes a rule of our own", cmek.RuleChanged, everybodys(critical), nil, ourRule("DeleteRule", "config.amazonaws.com")},
-	{"RK-17", "a deployment puts a rule of our own", cmek.RuleChanged, info, map[string]string{"state": "ENABLED"}, ourRule("PutRule", cloudFormation)},
-	{"RK-17", "a deployment puts a rule of our own that takes read-only calls, too", cmek.RuleChanged, info, map[string]string{"state": "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}, ourRule("PutRule", cloudFormation)},
-	{"RK-17", "a deployment puts a rule of our own without a word on its state", cmek.RuleChanged, info, nil, ourRule("PutRule", cloudFormation)},
-	{"RK-17", "a deployment gives targets to a rule of our own", cmek.RuleChanged, info, nil, ourRule("PutTargets", cloudFormation)},
-	{"RK-17", "a deployment puts a rule of our own, but disabled", cmek.RuleChanged, everybodys(medium), map[string]string{"state": "DISABLED"}, ourRule("PutRule", cloudFormation)},
-	{"RK-17", "a deployment disables a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("DisableRule", cloudFormation)},
-	{"RK-17", "a deployment deletes a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("DeleteRule", cloudFormation)},
-	{"RK-17", "a deployment takes targets from a rule of our own", cmek.RuleChanged, everybodys(medium), nil, ourRule("RemoveTargets", cloudFormation)},
-	{"RK-17", "a deployment puts somebody else's rule", cmek.RuleChanged, everybodys(high), map[string]string{"via": cloudFormation}, nil},
+	{"RK-01", "the deletion of a key is scheduled", cmek.ChangeDeletionScheduled, critical, nil, nil},
+	{"RK-02", "a key is disabled", cmek.ChangeKeyDisabled, critical, nil, nil},
+	{"RK-02", "a key is disabled, and the KMS still shows the state before", cmek.ChangeKeyDisabled, critical, nil, showing(cmek.KeyEnabled)},
+	{"RK-02", "a key store is disconnected", cmek.ChangeKeyStoreDisconnected, critical, nil, nil},
+	{"RK-02", "a key store is changed", cmek.ChangeKeyStore, high, nil, nil},
+	{"RK-03", "a key is deleted", cmek.ChangeKeyDeleted, critical, nil, nil},
+	{"RK-04", "imported material is deleted", cmek.ChangeMaterialDeleted, critical, nil, nil},
+	{"RK-04", "imported material expires", cmek.ChangeMaterialExpired, critical, nil, nil},
+	{"RK-05", "material is imported", cmek.ChangeMaterialImported, medium, nil, nil},
+	{"RK-05", "material is imported that will expire", cmek.ChangeMaterialImported, high, map[string]string{"expiration_model": "KEY_MATERIAL_EXPIRES"}, nil},
+	{"RK-06", "a key policy takes an action from the role", cmek.ChangeKeyPolicy, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-06", "a key policy lets somebody new in", cmek.ChangeKeyPolicy, critical, nil, does(Effect{Exposes: true})},
+	{"RK-06", "a key policy is replaced past the lockout check", cmek.ChangeKeyPolicy, high, map[string]string{"bypass_policy_lockout_safety_check": "true"}, does(Effect{})},
+	{"RK-06", "a key policy is replaced by a harmless one", cmek.ChangeKeyPolicy, medium, nil, does(Effect{})},
+	{"RK-06", "a key policy is replaced, nobody knows by what", cmek.ChangeKeyPolicy, severities{alert.High, alert.Info, alert.Low, alert.Info, alert.High, alert.Info}, nil, nil},
+	{"RK-08", "a grant is created", cmek.ChangeGrantCreated, medium, nil, nil},
+	{"RK-08", "a grant is revoked or retired", cmek.ChangeGrantRemoved, medium, nil, nil},
+	{"RK-09", "a trust policy shuts the cluster out", cmek.ChangePrincipalTrust, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-09", "a trust policy no longer asks for the external id", cmek.ChangePrincipalTrust, critical, nil, does(Effect{Exposes: true})},
+	{"RK-09", "a trust policy is changed, nobody knows how", cmek.ChangePrincipalTrust, high, nil, nil},
+	{"RK-09", "a trust policy is changed, and one cannot tell what it does", cmek.ChangePrincipalTrust, high, nil, does(Effect{Unclear: []string{"no external id is known"}})},
+	{"RK-09", "a trust policy is saved that still lets the cluster in and nobody else", cmek.ChangePrincipalTrust, info, nil, does(Effect{})},
+	{"RK-09", "the role is deleted", cmek.ChangePrincipalDeleted, critical, nil, nil},
+	{"RK-09", "the role gets an explicit Deny", cmek.ChangePrincipalPolicy, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-09", "the role's permissions change", cmek.ChangePrincipalPolicy, high, nil, nil},
+	{"RK-09", "the role gets a boundary without the key's actions", cmek.ChangeBoundary, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-09", "the role's boundary changes", cmek.ChangeBoundary, high, nil, nil},
+	{"RK-09", "a managed policy changes", cmek.ChangeManagedPolicy, high, nil, nil},
+	{"RK-09", "the role's tags change, which is seldom of consequence", cmek.ChangePrincipalSettings, low, nil, nil},
+	{"RK-11", "automatic rotation is turned off", cmek.ChangeRotationDisabled, medium, nil, nil},
+	{"RK-11", "the rotation period is made longer than the usual year", cmek.ChangeRotationSchedule, medium, map[string]string{"rotation_period_days": "730"}, nil},
+	{"RK-11", "automatic rotation is turned on", cmek.ChangeRotationSchedule, info, map[string]string{"rotation_period_days": "365"}, nil},
+	{"RK-12", "a key rotates", cmek.ChangeRotated, info, nil, nil},
+	{"RK-12", "a rotation is asked for", cmek.ChangeRotationRequested, medium, nil, nil},
+	{"RK-13", "an alias moves; the Cloud API pins ARNs, never aliases", cmek.ChangeAlias, low, nil, nil},
+	{"RK-13", "a key's tags change", cmek.ChangeKeyTags, low, nil, nil},
+	{"RK-15", "a deletion is canceled, which leaves the key disabled", cmek.ChangeDeletionCanceled, high, nil, showing(cmek.KeyDisabled)},
+	{"RK-15", "a deletion is canceled, and the key is scheduled for deletion again by now", cmek.ChangeDeletionCanceled, critical, nil, showing(cmek.KeyDeletionScheduled)},
+	{"RK-15", "a key is enabled, and the KMS does not show it yet", cmek.ChangeKeyEnabled, high, nil, showing(cmek.KeyDisabled)},
+	{"RK-15", "a key is enabled", cmek.ChangeKeyEnabled, info, nil, showing(cmek.KeyEnabled)},
+	{"RK-15", "a key store is connected", cmek.ChangeKeyStoreConnected, info, nil, nil},
+	{"RK-16", "the primary Region moves", cmek.ChangePrimaryMoved, medium, nil, nil},
+	{"RK-16", "a replica is created", cmek.ChangeReplicaCreated, medium, nil, nil},
+	{"RK-17", "a trail is stopped", cmek.ChangeLogSink, everybodys(high), nil, nil},
+	{"RK-17", "an event rule is disabled", cmek.ChangeEventRule, everybodys(high), nil, nil},
+	{"RK-17", "an event rule of our own is disabled", cmek.ChangeEventRule, everybodys(critical), nil, ourRule("DisableRule", "")},
+	{"RK-17", "a rule of our own is put", cmek.ChangeEventRule, everybodys(critical), map[string]string{"state": "ENABLED"}, ourRule("PutRule", "")},
+	{"RK-17", "a rule of our own gets targets", cmek.ChangeEventRule, everybodys(critical), nil, ourRule("PutTargets", "")},
+	{"RK-17", "another service deletes a rule of our own", cmek.ChangeEventRule, everybodys(critical), nil, ourRule("DeleteRule", "config.amazonaws.com")},
+	{"RK-17", "a deployment puts a rule of our own", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "ENABLED"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own that takes read-only calls, too", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own without a word on its state", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment gives targets to a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("PutTargets", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own, but disabled", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "DISABLED"}, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment disables a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("DisableRule", cloudFormation)},
+	{"RK-17", "a deployment deletes a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("DeleteRule", cloudFormation)},
+	{"RK-17", "a deployment takes targets from a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("RemoveTargets", cloudFormation)},
+	{"RK-17", "a deployment puts somebody else's rule", cmek.ChangeEventRule, everybodys(high), map[string]string{"via": cloudFormation}, nil},
+	{"RK-17", "somebody else's alarm is deleted", cmek.ChangeAlarm, never, nil, nil},
+	{"RK-17", "a function of somebody else is deployed", cmek.ChangeFunction, never, map[string]string{"via": cloudFormation}, nil},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeEventBus, everybodys(critical), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeEventBus, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeAlarm, everybodys(high), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeAlarm, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeAlertTopic, everybodys(critical), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeAlertTopic, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeSchedule, everybodys(high), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeSchedule, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeFunction, everybodys(critical), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeFunction, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeSecret, everybodys(high), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeSecret, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeQueue, everybodys(critical), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeQueue, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "keyturn's own is changed by hand", cmek.ChangeTable, everybodys(critical), nil, own},
+	{"RK-17", "keyturn's own is changed by a deployment", cmek.ChangeTable, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-17", "a queue of somebody else is purged", cmek.ChangeQueue, never, nil, nil},
+	{"RK-09", "the trust policy of keyturn's own role is changed", cmek.ChangePrincipalTrust, everybodys(high), nil, own},
+	{"RK-09", "keyturn's own role is deleted", cmek.ChangePrincipalDeleted, everybodys(high), nil, own},
+	{"RK-09", "keyturn's own role is tagged", cmek.ChangePrincipalSettings, everybodys(severities{alert.High, alert.Low, "", "", alert.High, alert.Low}), nil, own},
+	{"RK-09", "keyturn's own role is deployed", cmek.ChangePrincipalPolicy, everybodys(medium), map[string]string{"via": cloudFormation}, own},
+	{"RK-01", "the deletion of a replica that no cluster names is scheduled", cmek.ChangeDeletionScheduled, medium, nil, replica},
+	{"RK-02", "a replica that no cluster names is disabled", cmek.ChangeKeyDisabled, medium, nil, replica},
+	{"RK-13", "a replica that no cluster names is tagged", cmek.ChangeKeyTags, low, nil, replica},
+	{"RK-18", "a key of AWS's own is used", cmek.ChangeUse, never, nil, ofAWS},
+	{"RK-19", "a use of a key of AWS's own is refused", cmek.ChangeUseRefused, never, nil, ofAWS},
 	// Without a cluster that is known to use the key nobody can be called a stranger. A failed use changes nothing; that of a
 	// cluster is RK-19.
-	{"RK-18", "a stranger uses the key", cmek.UseUnexpected, severities{cmek.High, None, None, None, None, None}, nil, nil},
-	{"RK-18", "a cluster uses its key", cmek.UseUnexpected, severities{None, None, None, None, None, None}, nil, byTheCluster},
-	{"RK-18", "a stranger assumes the role", cmek.RoleAssumed, severities{cmek.High, None, None, None, None, None}, nil, nil},
+	{"RK-18", "a stranger uses the key", cmek.ChangeUse, severities{alert.High, alert.None, alert.None, alert.None, alert.None, alert.None}, nil, nil},
+	{"RK-18", "a cluster uses its key", cmek.ChangeUse, never, nil, byTheCluster},
+	{"RK-18", "a stranger assumes the role", cmek.ChangePrincipalAssumed, severities{alert.High, alert.None, alert.None, alert.None, alert.None, alert.None}, nil, nil},
 	// It is a failed call by its nature; who is refused is a cluster's principal, so the key is in use.
-	{"RK-19", "a cluster is refused", cmek.UseRefused, severities{cmek.Critical, cmek.Critical, cmek.Medium, cmek.Medium, cmek.Critical, cmek.Critical}, nil, byTheCluster},
-	{"RK-19", "somebody else is refused", cmek.UseRefused, severities{None, None, None, None, None, None}, nil, nil},
-	{"RK-20", "organization policies change", cmek.GuardRailsChanged, everybodys(medium), nil, nil},
-	{"RK-20", "an account leaves its organization", cmek.AccountDetached, high, nil, nil},
-	{"RK-20", "a Region is disabled", cmek.RegionDisabled, high, nil, nil},
+	{"RK-19", "a cluster is refused", cmek.ChangeUseRefused, severities{alert.Critical, alert.Critical, alert.Medium, alert.Medium, alert.Critical, alert.Critical}, nil, byTheCluster},
+	{"RK-19", "somebody else is refused", cmek.ChangeUseRefused, never, nil, nil},
+	{"RK-20", "organization policies change", cmek.ChangeGuardRails, everybodys(medium), nil, nil},
+	{"RK-20", "an account leaves its organization", cmek.ChangeAccountDetached, high, nil, nil},
+	{"RK-20", "a Region is disabled", cmek.ChangeRegionDisabled, high, nil, nil},
 }
 
 // Entries of the catalog that no event of AWS tells of.
@@ -123,12 +153,18 @@ func does(e Effect) func(*cmek.Event, *Facts) {
 	return func(_ *cmek.Event, f *Facts) { f.Effect = &e }
 }
 
+func own(_ *cmek.Event, f *Facts)     { f.Own = true }
+func replica(_ *cmek.Event, f *Facts) { f.Replica = true }
+func ofAWS(e *cmek.Event, f *Facts) {
+	e.Key, f.ByCluster = "arn:aws:kms:us-east-1:111122223333:alias/aws/s3", e.Change == cmek.ChangeUseRefused
+}
+
 func byTheCluster(_ *cmek.Event, f *Facts) { f.ByCluster = true }
 
 // ourRule: the call is about a rule of our own, and came via a service or "".
 func ourRule(call, via string) func(*cmek.Event, *Facts) {
 	return func(e *cmek.Event, f *Facts) {
-		f.OurRule = true
+		f.Own = true
 		made := ruleCall(e.ID, call, via)
 		maps.Copy(made.Parameters, e.Parameters)
 		e.Source, e.Parameters = made.Source, made.Parameters
@@ -136,14 +172,14 @@ func ourRule(call, via string) func(*cmek.Event, *Facts) {
 }
 
 func TestSeverityFollowsTheCatalogOfRiskyChanges(t *testing.T) {
-	inUse := Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1", Name: "orders"}}, Complete: true}
+	inUse := Usage{Clusters: []alert.AffectedCluster{{ID: "c-1", Name: "orders"}}, Complete: true}
 	nobody, unknown := Usage{Complete: true}, Usage{}
 	for _, row := range severityTable {
 		for _, cell := range []struct {
 			condition string
 			usage     Usage
 			code      string
-			want      cmek.Severity
+			want      alert.Severity
 		}{
 			{"in use", inUse, "", row.want.used},
 			{"in use, but the call failed", inUse, "AccessDenied", row.want.usedFailed},
@@ -174,7 +210,7 @@ func TestOnlyADeploymentOfOurOwnRulesIsSaidToBeOne(t *testing.T) {
 		via  string
 		want bool
 	}{{true, cloudFormation, true}, {true, "", false}, {false, cloudFormation, false}} {
-		summary := Assess(ruleCall("e-1", "DeleteRule", row.via), Facts{OurRule: row.ours}).Summary
+		summary := Assess(ruleCall("e-1", "DeleteRule", row.via), Facts{Own: row.ours}).Summary
 		if said := strings.Contains(summary, "by a CloudFormation deployment"); said != row.want {
 			t.Errorf("for a call via %q about a rule of our own (%t) it reads %q; a deployment is said: %t, want %t", row.via, row.ours, summary, said, row.want)
 		}
@@ -199,37 +235,34 @@ func TestEveryEntryOfTheCatalogHasARowOrAReason(t *testing.T) {
 	}
 }
 
-func TestAnErrorCodeTellsWhatIsBrokenWhenAClusterIsRefused(t *testing.T) {
-	facts := Facts{Usage: Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1"}}}, ByCluster: true}
+func TestAssess_classOfARefusalDecides(t *testing.T) {
+	facts := Facts{Usage: Usage{Clusters: []alert.AffectedCluster{{ID: "c-1"}}}, ByCluster: true}
 	for _, row := range []struct {
-		code     string
-		severity cmek.Severity
+		failure  cmek.Failure
+		severity alert.Severity
 		incident string
 	}{
-		{"AccessDenied", cmek.Critical, IncidentAccess},
-		{"AccessDeniedException", cmek.Critical, IncidentAccess},
-		{"DisabledException", cmek.Critical, IncidentKey},
-		{"Disabled", cmek.Critical, IncidentKey},
-		{"KMSInvalidStateException", cmek.Critical, IncidentKey},
-		{"NotFoundException", cmek.Critical, IncidentKey},
-		{"SomethingNew", cmek.Critical, IncidentAccess},
-		{"IncorrectKeyException", cmek.High, ""},
-		{"InvalidCiphertextException", cmek.High, ""},
-		{"ThrottlingException", cmek.Low, ""},
-		{"KMSInternalException", cmek.Low, ""},
-		{"KeyUnavailableException", cmek.Low, ""},
+		{cmek.FailureDenied, alert.Critical, alert.AccessLost},
+		{cmek.FailureUnfit, alert.Critical, alert.KeyUnusable},
+		{cmek.FailureMissing, alert.Critical, alert.KeyUnusable},
+		{cmek.FailureUnknown, alert.High, alert.AccessLost},
+		{"", alert.Critical, alert.AccessLost},
+		{cmek.FailureWrongKey, alert.High, ""},
+		{cmek.FailureRequest, alert.Medium, ""},
+		{cmek.FailurePassing, alert.Low, ""},
+		{cmek.FailureDryRun, alert.None, ""},
 	} {
-		a := Assess(cmek.Event{Change: cmek.UseRefused, Key: key, Error: row.code}, facts)
+		a := Assess(cmek.Event{Change: cmek.ChangeUseRefused, Key: key, Error: "Code", Failure: row.failure}, facts)
 		if a.Severity != row.severity || a.Incident != row.incident {
-			t.Errorf("%s is %s and opens the incident %q, want %s and %q", row.code, a.Severity, a.Incident, row.severity, row.incident)
+			t.Errorf("%q is %s and opens the incident %q, want %s and %q", row.failure, a.Severity, a.Incident, row.severity, row.incident)
 		}
 	}
 }
 
 func TestALookAtAKeyIsNoUseOfIt(t *testing.T) {
-	inUse := Facts{Usage: Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1"}}}}
-	e := cmek.Event{Change: cmek.UseUnexpected, Key: key, Source: "aws.kms/AWS API Call via CloudTrail/DescribeKey"}
-	if a := Assess(e, inUse); a.Severity != None {
+	inUse := Facts{Usage: Usage{Clusters: []alert.AffectedCluster{{ID: "c-1"}}}}
+	e := cmek.Event{Change: cmek.ChangeUse, Key: key, Source: "aws.kms/AWS API Call via CloudTrail/DescribeKey"}
+	if a := Assess(e, inUse); a.Severity != alert.None {
 		t.Errorf("DescribeKey by somebody else is %s, want none", a.Severity)
 	}
 }
@@ -237,7 +270,7 @@ func TestALookAtAKeyIsNoUseOfIt(t *testing.T) {
 func TestTheDeadlineIsTheKMSsOrFollowsFromTheWaitingPeriod(t *testing.T) {
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	final := now.AddDate(0, 0, 30)
-	e := cmek.Event{Change: cmek.DeletionWasScheduled, Key: key, Time: now, Parameters: map[string]string{"pending_window_days": "7"}}
+	e := cmek.Event{Change: cmek.ChangeDeletionScheduled, Key: key, Time: now, Parameters: map[string]string{"pending_window_days": "7"}}
 	for _, row := range []struct {
 		sentence string
 		facts    Facts
@@ -262,21 +295,21 @@ func FuzzAssess(f *testing.F) {
 		f.Add(string(change), string(key), "", "", "7", uint8(i))
 		f.Add(string(change), "", "AccessDenied", role, "", uint8(255-i))
 	}
-	f.Add(string(cmek.RuleChanged), "", "", "", cloudFormation, uint8(4))
-	words := []cmek.Severity{None, cmek.Info, cmek.Low, cmek.Medium, cmek.High, cmek.Critical}
+	f.Add(string(cmek.ChangeEventRule), "", "", "", cloudFormation, uint8(4))
+	words := []alert.Severity{alert.None, alert.Info, alert.Low, alert.Medium, alert.High, alert.Critical}
 	states := []cmek.KeyState{cmek.KeyEnabled, cmek.KeyDisabled, cmek.KeyDeletionScheduled, cmek.KeyNotFound, "", "new"}
 	f.Fuzz(func(t *testing.T, change, uri, code, name, parameter string, bits uint8) {
 		is := func(n int) bool { return bits>>n&1 == 1 }
-		e := cmek.Event{ID: name, Change: cmek.Change(change), Key: cmek.KeyURI(uri), Role: name, Issuer: code, Parameters: map[string]string{}}
+		e := cmek.Event{ID: name, Change: cmek.Change(change), Key: cmek.KeyURI(uri), Identity: cmek.Principal(name), Issuer: cmek.Principal(code), Parameters: map[string]string{}}
 		for _, word := range []string{"pending_window_days", "rotation_period_days", "expiration_model", "rule", "via", "state", "trail", "target", "policy_arn"} {
 			e.Parameters[word] = parameter
 		}
-		facts := Facts{Usage: Usage{Complete: is(0)}, KeyKnown: is(1), Key: cmek.Key{State: states[int(bits)%len(states)]}, OurRule: is(2), ByCluster: is(3)}
+		facts := Facts{Usage: Usage{Complete: is(0)}, KeyKnown: is(1), Key: cmek.Key{State: states[int(bits)%len(states)]}, Own: is(2), ByCluster: is(3)}
 		if is(4) {
-			facts.Usage.Clusters = []cmek.AffectedCluster{{ID: name, Name: parameter}}
+			facts.Usage.Clusters = []alert.AffectedCluster{{ID: name, Name: parameter}}
 		}
 		if is(5) {
-			facts.Effect = &Effect{CutsOff: is(6), Exposes: is(7), Unclear: name, Words: []string{parameter}}
+			facts.Effect = &Effect{CutsOff: is(6), Exposes: is(7), Unclear: []string{name}, Words: []string{parameter}}
 		}
 		succeeded := Assess(e, facts)
 		e.Error = code + "Denied"
@@ -285,39 +318,39 @@ func FuzzAssess(f *testing.F) {
 			if !slices.Contains(words, a.Severity) || !slices.Contains(words, a.Unused) {
 				t.Errorf("%q: severity %q, %q if unused; want one of %v", change, a.Severity, a.Unused, words)
 			}
-			if level(a.Unused) > level(a.Severity) {
+			if a.Unused.Above(a.Severity) {
 				t.Errorf("%q is %s in use, and %s if not", change, a.Severity, a.Unused)
 			}
-			if a.Severity == None {
+			if a.Severity == alert.None {
 				continue
 			}
-			alert := compose(e, a, facts, dedupKey(e, a), nil)
-			if text := alert.Text(); a.Summary == "" || !strings.Contains(text, "need") && !strings.Contains(text, "concern") {
+			sent := compose(e, a, facts, dedupKey(e, a), nil)
+			if text := sent.Text(); a.Summary == "" || !strings.Contains(text, "need") && !strings.Contains(text, "concern") {
 				t.Errorf("%q: the text does not say who needs it:\n%s", change, text)
 			}
 		}
-		if level(a.Severity) > level(succeeded.Severity) {
+		if a.Severity.Above(succeeded.Severity) {
 			t.Errorf("%q is %s if it failed, but %s if it succeeded", change, a.Severity, succeeded.Severity)
 		}
 	})
 }
 
 func TestAHarmlessPolicyIsSaidToKeepTheAccessOfClustersThatAreKnown(t *testing.T) {
-	known := Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1", Name: "orders"}}}
+	known := Usage{Clusters: []alert.AffectedCluster{{ID: "c-1", Name: "orders"}}}
 	for _, row := range []struct {
 		usage  Usage
 		effect Effect
 		want   string
 	}{
-		{known, Effect{}, "It still lets the clusters use the key, and nobody new."},
-		{known, Effect{Words: []string{"The previous policy is not known."}}, "It still lets the clusters use the key. The previous policy is not known."},
+		{known, Effect{}, "The clusters can still use the key. Nobody else gained access."},
+		{known, Effect{Words: []string{"The previous policy is not known."}}, "The clusters can still use the key. The previous policy is not known."},
 		{known, Effect{Exposes: true, Words: []string{"Everybody may."}}, "Everybody may."},
-		{Usage{}, Effect{}, "It lets nobody new use the key."},
+		{Usage{}, Effect{}, "It grants access to nobody new."},
 		{Usage{}, Effect{Words: []string{"The previous policy is not known."}}, "The previous policy is not known."},
 	} {
-		a := Assess(cmek.Event{Change: cmek.KeyPolicyReplaced, Key: key}, Facts{Usage: row.usage, Effect: &row.effect})
-		if a.Consequence != row.want {
-			t.Errorf("with %d clusters known, %+v reads %q, want %q", len(row.usage.Clusters), row.effect, a.Consequence, row.want)
+		a := Assess(cmek.Event{Change: cmek.ChangeKeyPolicy, Key: key}, Facts{Usage: row.usage, Effect: &row.effect})
+		if a.Impact != row.want {
+			t.Errorf("with %d clusters known, %+v reads %q, want %q", len(row.usage.Clusters), row.effect, a.Impact, row.want)
 		}
 	}
 }

@@ -22,25 +22,25 @@ func (w *world) closes(t *testing.T, dedupKey string) {
 
 const (
 	theKeys     = "key-unusable/" + string(key)
-	closedAlert = "[RESOLVED] ana@laptop closed this by hand: key 1234abcd-12ab-34cd-56ef-1234567890ab was "
+	closedAlert = "[RESOLVED] Closed by hand by ana@laptop: key 1234abcd-12ab-34cd-56ef-1234567890ab was "
 )
 
 func (w *world) isDeleted(id string) cmek.Event {
 	w.kms.set(key, cmek.KeyNotFound)
-	return event(id, cmek.KeyWasDeleted)
+	return event(id, cmek.ChangeKeyDeleted)
 }
 
 func TestADeletedKeysIncidentEndsOnlyByHand(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		const deleted = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted for good"
+		const deleted = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted"
 		w.happens(w.isDeleted("e-1"))
 		w.ticks(24 * time.Hour)
 		w.want("a day after the key was deleted", deleted)
 		w.closes(t, theKeys)
 		w.ticks(time.Minute)
-		w.want("a minute after it was closed by hand", deleted, closedAlert+"deleted for good")
+		w.want("a minute after it was closed by hand", deleted, closedAlert+"deleted")
 		first, end := w.told.Alerts()[0], w.last()
-		if !end.Resolved || end.DedupKey != first.DedupKey || !strings.Contains(end.Consequence, "restored under a new key, INC-7") {
+		if !end.Resolved || end.DedupKey != first.DedupKey || !strings.Contains(end.Impact, "restored under a new key, INC-7") {
 			t.Errorf("the end is (resolved: %t, of %s)\n%s\nwant that of %s, with the reason", end.Resolved, end.DedupKey, end.Text(), first.DedupKey)
 		}
 		w.ticks(24 * time.Hour)
@@ -63,14 +63,14 @@ func TestWhatHappensAfterAnIncidentWasClosedByHandAlertsAgain(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.happens(w.isDisabled("e-1"))
 			time.Sleep(time.Minute)
-			late := event("late", cmek.KeyWasDisabled)
+			late := event("late", cmek.ChangeKeyDisabled)
 			time.Sleep(time.Second + 700*time.Millisecond)
 			w.closes(t, theKeys)
 			row.wait(w)
 			again := w.isDisabled("e-2")
 			again.Time = again.Time.Truncate(time.Second)
 			w.happens(again)
-			w.happens(event("refused", cmek.UseRefused, by(role), failed("DisabledException")))
+			w.happens(event("refused", cmek.ChangeUseRefused, by(role), failed("DisabledException")))
 			w.want(row.when, slices.Concat([]string{disabledAlert}, row.end, []string{disabledAlert})...)
 			w.happens(late)
 			w.ticks(3 * time.Hour)
@@ -86,7 +86,7 @@ func TestARepeatFromBeforeTheClosingDoesNotUndoIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.happens(w.isDisabled("e-1"))
 		time.Sleep(time.Minute)
-		late := event("late", cmek.KeyWasDisabled)
+		late := event("late", cmek.ChangeKeyDisabled)
 		time.Sleep(time.Minute)
 		w.closes(t, theKeys)
 		w.happens(late)
@@ -132,7 +132,7 @@ func TestAKeyWhoseIncidentWasClosedByHandIsNotRepairedBeforeItWasEnabled(t *test
 	for _, row := range []struct {
 		enabled bool
 		want    []string
-	}{{false, nil}, {true, []string{"cancel", "enable"}}} {
+	}{{false, []string{"cancel"}}, {true, []string{"cancel", "enable"}}} {
 		inRepair(t, func(t *testing.T, w *world) {
 			w.happens(w.isDisabled("e-1"))
 			w.closes(t, theKeys)
@@ -140,6 +140,9 @@ func TestAKeyWhoseIncidentWasClosedByHandIsNotRepairedBeforeItWasEnabled(t *test
 			if row.enabled {
 				w.happens(w.isEnabled("e-2"))
 				time.Sleep(time.Minute)
+			}
+			if row.enabled {
+				w.seenEnabled()
 			}
 			w.happens(w.isScheduled("e-3"))
 			w.ticks(6 * time.Minute)
@@ -152,9 +155,9 @@ func TestAKeyWhoseIncidentWasClosedByHandIsNotRepairedBeforeItWasEnabled(t *test
 
 func TestAnIncidentThatCannotBeDecodedHoldsUpNoOther(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(event("e-0", cmek.KeyWasDisabled, of(unused), func(e *cmek.Event) { e.Time = time.Now() }))
+		w.happens(event("e-0", cmek.ChangeKeyDisabled, of(unused), func(e *cmek.Event) { e.Time = time.Now() }))
 		time.Sleep(2 * time.Hour) // nobody is known not to use it
-		w.happens(event("e-1", cmek.KeyWasDisabled, of(unused)))
+		w.happens(event("e-1", cmek.ChangeKeyDisabled, of(unused)))
 		bad, err := w.store.Get(t.Context(), "alerting", "incident#key-unusable/"+string(unused))
 		if err != nil || bad.Version == 0 {
 			t.Fatalf("read the record of an incident: version %d, error %v", bad.Version, err)
@@ -184,17 +187,17 @@ func TestAnIncidentThatCannotBeDecodedHoldsUpNoOther(t *testing.T) {
 func TestARoleThatRefusesItsClusterIsOneIncidentWithItsTrustPolicy(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		caller := by("arn:aws:iam::" + crlAccount + ":role/cockroach")
-		w.happens(event("stranger", cmek.UseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::999900001111:role/cockroach")))
+		w.happens(event("stranger", cmek.ChangeUseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::999900001111:role/cockroach")))
 		w.want("after a stranger could not assume the role")
 		w.kms.trust = brokenTrust
-		w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
-		w.happens(event("e-2", cmek.UseRefused, ofRole(role), failed("AccessDenied"), caller))
-		w.want("after the trust policy was broken", "[CRITICAL] Role crdb-cmek got another trust policy")
+		w.happens(event("e-1", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust)))
+		w.happens(event("e-2", cmek.ChangeUseRefused, ofRole(role), failed("AccessDenied"), caller))
+		w.want("after the trust policy was broken", "[CRITICAL] Role crdb-cmek had its trust policy replaced")
 		w.kms.trust = goodTrust
 		w.ticks(2 * time.Hour)
-		w.happens(event("e-3", cmek.UseRefused, ofRole(role), failed("AccessDenied"), caller))
-		w.want("after another refusal", "[CRITICAL] Role crdb-cmek got", "[RESOLVED]", "[CRITICAL] Role crdb-cmek could not be assumed by a cluster (AccessDenied); needed by orders")
-		if got := strings.Join(w.last().WayBack, "\n"); !strings.Contains(got, "--role-name crdb-cmek") || strings.Contains(got, "role-name cockroach") {
+		w.happens(event("e-3", cmek.ChangeUseRefused, ofRole(role), failed("AccessDenied"), caller))
+		w.want("after another refusal", "[CRITICAL] Role crdb-cmek had", "[RESOLVED]", "[CRITICAL] Role crdb-cmek could not be assumed by a cluster (AccessDenied); needed by orders")
+		if got := strings.Join(w.last().RecoverySteps, "\n"); !strings.Contains(got, "--role-name crdb-cmek") || strings.Contains(got, "role-name cockroach") {
 			t.Errorf("the way back is not about the role that was to be assumed:\n%s", got)
 		}
 	})

@@ -3,6 +3,7 @@ package alerting
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/alerting/risk"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -22,66 +25,72 @@ func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubt
 	facts, clusters, unread := f.fromLedger(ctx, e)
 	if unread != nil {
 		doubts = append(doubts, "which clusters need it (keyturn's ledger did not answer in full)")
-		f.Log.Warn("inventory not read", "event", e.ID, "err", unread)
+		f.Log.Warn("inventory not read", "event", e.ID, "error", unread)
 	}
+	facts.ByRepair, facts.OwnCaller = f.byRepair(e), f.Settings.ownFunction(caller(e))
+	// What clusters act as is theirs, whatever the settings say: what cuts them off is judged by that.
+	facts.Own = f.Settings.own(e) && (e.Identity == "" || !facts.Usage.InUse())
 	if harmless(e, facts) {
 		return facts, doubts, unread // a read that is denied would be the next such event, and so on without end
 	}
-	facts.ByRepair = f.byRepair(e)
-	facts.OurRule = e.Change == cmek.RuleChanged && f.Settings.OwnRules != "" && strings.HasPrefix(e.Parameters["rule"], f.Settings.OwnRules)
-
-	r := reads{log: f.Log.With("event", e.ID), pending: map[string]bool{}}
+	r := newReads(f.Log.With("event", e.ID))
 	if readable(e.Key) {
-		r.start("the key's state", func() (func(*Facts), error) {
+		r.start("the key's state", "key", func() (func(), error) {
 			key, err := f.KMS.Key(ctx, e.Key)
-			return func(facts *Facts) { facts.Key, facts.KeyKnown = key, err == nil }, err
+			return func() { facts.Key, facts.KeyKnown = key, err == nil }, err
 		})
 	}
-	if (changesPolicy(e.Change) || e.Change == cmek.RoleDeleted) && e.Succeeded() {
-		r.start("what the change does to the clusters' access", func() (func(*Facts), error) {
-			effect, err := f.effect(ctx, e, clusters)
-			return func(facts *Facts) { facts.Effect = effect }, err
-		})
+	row, _ := risk.Of(e.Change)
+	documented := row.Kind.Documented() && e.Succeeded()
+	docs, all := newDocuments(f, r), Uses(clusters)
+	if documented {
+		docs.start(ctx, e, all)
 	}
-	facts.Harm = f.startHarm(ctx, &r, facts.Usage, clusters)
-	doubts = append(doubts, r.finish(ctx, &facts)...)
+	facts.Impacts = f.startImpacts(ctx, r, &facts, clusters)
+	doubts = append(doubts, r.finish(ctx)...)
+	if documented {
+		facts.Effect = Effects(e, docs.Documents, all, facts.Usage)
+	}
 	return facts, doubts, unread
 }
 
-// reads run side by side. What they found is put into the facts by whoever waits for them, so one that is late changes
-// nothing any more.
+// reads run side by side. What they found is put into place by whoever waits for them, so one that is late changes nothing any
+// more.
 type reads struct {
 	log   *slog.Logger
 	group sync.WaitGroup
 
 	mu      sync.Mutex
 	pending map[string]bool
-	found   []func(*Facts)
+	found   []func()
 }
 
-// start begins to read what, which a person can be told is not known; "" if the facts show that by themselves.
-func (r *reads) start(what string, read func() (found func(*Facts), err error)) {
+func newReads(log *slog.Logger) *reads { return &reads{log: log, pending: map[string]bool{}} }
+
+// start begins to read what, by its name for the log. doubt is what the alert says is unknown as long as it was not read;
+// "" if the facts show that by themselves.
+func (r *reads) start(doubt, what string, read func() (found func(), err error)) {
 	r.mu.Lock()
-	if what != "" {
-		r.pending[what] = true
+	if doubt != "" {
+		r.pending[doubt] = true
 	}
 	r.mu.Unlock()
 	r.group.Go(func() {
 		found, err := read()
 		if err != nil {
-			r.log.Warn("enrichment failed", "what", what, "err", err)
+			r.log.Warn("not read", "what", what, "error", err)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.found = append(r.found, found)
 		if err == nil {
-			delete(r.pending, what)
+			delete(r.pending, doubt)
 		}
 	})
 }
 
-// finish waits no longer than ctx, completes the facts, and returns what is not known.
-func (r *reads) finish(ctx context.Context, facts *Facts) (unknown []string) {
+// finish waits no longer than ctx, puts what was found into place, and returns what is not known.
+func (r *reads) finish(ctx context.Context) (unknown []string) {
 	done := make(chan struct{})
 	go func() {
 		r.group.Wait()
@@ -94,7 +103,7 @@ func (r *reads) finish(ctx context.Context, facts *Facts) (unknown []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, found := range r.found {
-		found(facts)
+		found()
 	}
 	return slices.Sorted(maps.Keys(r.pending))
 }
@@ -114,10 +123,16 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	switch {
 	case readable(e.Key):
 		clusters, err = l.ByKey(ctx, e.Key)
-	case e.Role != "":
-		clusters, err = l.ByRole(ctx, e.Account, e.Role)
-	case concerned(e) != "":
-		clusters, err = l.ByAccount(ctx, concerned(e))
+	case e.Identity != "":
+		clusters, err = l.ByRole(ctx, e.Account, string(e.Identity))
+	case e.Account != "":
+		clusters, err = l.ByAccount(ctx, e.Account)
+	}
+	facts.Replica, facts.Keys = isReplica(clusters, e), keysOf(clusters, e)
+	if readable(e.Key) && kind(e) == risk.Refused {
+		// The inventory may not list the key yet that a cluster is about to use.
+		others, unread := callers(ctx, l, e, clusters)
+		clusters, err = append(clusters, others...), errors.Join(err, unread)
 	}
 	facts.Usage.Clusters, facts.ByCluster = affected(clusters, e), byCluster(clusters, e)
 	if err != nil {
@@ -131,38 +146,68 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	return facts, clusters, nil
 }
 
-// concerned is the account that an event is about. One of the organization is recorded in its management account and names
-// another as its target.
-func concerned(e cmek.Event) string {
-	if target := e.Parameters["target"]; len(target) == 12 && strings.Trim(target, "0123456789") == "" {
-		return target
+// callers are the clusters whose principal made the call, beside those that are known.
+func callers(ctx context.Context, l *ledger.Ledger, e cmek.Event, known []*ledger.Cluster) ([]*ledger.Cluster, error) {
+	by := caller(e)
+	if !by.IsRole() {
+		return nil, nil
 	}
-	return e.Account
+	clusters, err := l.ByRole(ctx, by.Account(), string(by))
+	return slices.DeleteFunc(clusters, func(c *ledger.Cluster) bool {
+		isKnown := slices.ContainsFunc(known, func(k *ledger.Cluster) bool { return k.ID == c.ID })
+		return isKnown || !byCluster([]*ledger.Cluster{c}, e)
+	}), err
 }
 
-// affected lists the clusters with the regions that use the key or role now, first those whose nodes may restart at this
+// WithoutInventory is what can be assumed about an event where nobody knows the clusters: the worst. A use is a stranger's, a refusal
+// is a cluster's, unless the principal's own account was refused to assume it: clusters run in accounts of Cockroach Labs.
+func WithoutInventory(e cmek.Event) Facts {
+	ownAccount := e.Key == "" && e.Identity != "" && e.Caller != "" && e.Caller == cmp.Or(e.Identity.Account(), e.Account)
+	name := "any cluster that uses it"
+	if e.Key == "" && e.Identity == "" && e.Parameters["custom_key_store_id"] == "" {
+		name = "any cluster"
+	}
+	return Facts{
+		Usage: Usage{Clusters: []alert.AffectedCluster{{Name: name}}}, NoInventory: true,
+		ByCluster: kind(e) == risk.Refused && !ownAccount,
+	}
+}
+
+// keysOf are the keys that the clusters use as the principal of the event.
+func keysOf(clusters []*ledger.Cluster, e cmek.Event) (keys []cmek.KeyURI) {
+	if e.Identity == "" {
+		return nil
+	}
+	for _, use := range Uses(clusters) {
+		if concerns(e, use.Spec.AuthPrincipal) {
+			keys = append(keys, use.Spec.URI)
+		}
+	}
+	return unique(keys)
+}
+
+// isReplica reports whether clusters use the multi-Region key of the event, and all of them by other replicas of it: state,
+// policy and deletion are a replica's own.
+func isReplica(clusters []*ledger.Cluster, e cmek.Event) bool {
+	all := Uses(clusters)
+	return e.Key.IsMultiRegion() && len(all) > 0 && !slices.ContainsFunc(all, func(u Use) bool { return u.Spec.URI == e.Key })
+}
+
+// affected lists the clusters with the regions that use the key or principal now, first those whose nodes may restart at this
 // moment. A cluster that only used it in the past comes last and without regions; its backups need it still.
-func affected(clusters []*ledger.Cluster, e cmek.Event) (list []cmek.AffectedCluster) {
+func affected(clusters []*ledger.Cluster, e cmek.Event) (list []alert.AffectedCluster) {
+	restarting := map[string]bool{}
 	for _, c := range clusters {
-		a := cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name}
+		a := alert.AffectedCluster{ID: c.ID, Name: c.Cluster.Name}
 		for _, info := range c.CMEK.RegionInfos {
-			current, n := info.Current()
-			switch {
-			case n != 1:
-			case readable(e.Key) && !current.Spec.URI.SameKey(e.Key):
-			case e.Key == "" && e.Role != "" && current.Spec.AuthPrincipal.Name() != lastSegment(e.Role):
-			case e.Key == "" && e.Role == "" && current.Spec.URI.Account() != concerned(e):
-			default:
+			if slices.ContainsFunc(info.KeyInfos, func(k cmek.KeyInfo) bool { return inUse(k.Status) && isAbout(e, k.Spec) }) {
 				a.Regions = append(a.Regions, info.Region)
 			}
 		}
+		restarting[c.ID] = underWay(c) != ""
 		list = append(list, a)
 	}
-	restarting := map[string]bool{}
-	for _, c := range clusters {
-		restarting[c.ID] = underWay(c) != ""
-	}
-	rank := func(a cmek.AffectedCluster) int {
+	rank := func(a alert.AffectedCluster) int {
 		switch {
 		case len(a.Regions) == 0:
 			return 2
@@ -171,33 +216,43 @@ func affected(clusters []*ledger.Cluster, e cmek.Event) (list []cmek.AffectedClu
 		}
 		return 0
 	}
-	slices.SortStableFunc(list, func(a, b cmek.AffectedCluster) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(list, func(a, b alert.AffectedCluster) int { return cmp.Compare(rank(a), rank(b)) })
 	return list
 }
 
-// byCluster reports whether the call was a cluster's: made as one of its principals, or by its own account, which assumes the
-// role that the cluster acts as.
+// isAbout reports whether an event is about what a key spec names: the key (any replica of it), the principal, or the account.
+func isAbout(e cmek.Event, spec cmek.KeySpec) bool {
+	switch {
+	case readable(e.Key):
+		return spec.URI.SameKey(e.Key) || kind(e) == risk.Refused && spec.AuthPrincipal.Same(caller(e))
+	case e.Identity != "":
+		return concerns(e, spec.AuthPrincipal)
+	}
+	return spec.URI.Account() == e.Account || spec.AuthPrincipal.Account() == e.Account
+}
+
+// byCluster reports whether the call was a cluster's: made as one of its principals, or, where a principal was to be assumed, by
+// the cluster's own account. Only what the provider vouches for decides: the caller's ARN as a whole, and its account.
 func byCluster(clusters []*ledger.Cluster, e cmek.Event) bool {
+	assumes := e.Key == "" && e.Identity != ""
 	for _, c := range clusters {
-		for _, info := range c.CMEK.RegionInfos {
-			for _, k := range info.KeyInfos {
-				if k.Spec.AuthPrincipal.Same(cmek.Principal(e.Issuer)) || k.Spec.AuthPrincipal.Same(cmek.Principal(e.Principal)) {
-					return true
-				}
-				if (e.Change == cmek.RoleAssumed || roleRefused(e)) && c.Cluster.AccountID != "" && strings.Contains(e.Principal, c.Cluster.AccountID) {
-					return true
-				}
+		if assumes && c.Cluster.AccountID != "" && c.Cluster.AccountID == e.Caller {
+			return true
+		}
+		for _, use := range Uses([]*ledger.Cluster{c}) {
+			if use.Spec.AuthPrincipal.Same(caller(e)) {
+				return true
 			}
 		}
 	}
 	return false
 }
 
-func named(c *ledger.Cluster) string {
-	if c.Cluster.Name != "" {
-		return c.Cluster.Name
-	}
-	return c.ID
+// caller is the principal that made a call: the role behind a session, or else who made it.
+func caller(e cmek.Event) cmek.Principal {
+	return cmp.Or(e.Issuer, cmek.SessionRole(e.Principal), cmek.Principal(e.Principal))
 }
+
+func named(c *ledger.Cluster) string { return cmp.Or(c.Cluster.Name, c.ID) }
 
 func lastSegment(s string) string { return s[strings.LastIndex(s, "/")+1:] }

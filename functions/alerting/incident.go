@@ -3,102 +3,109 @@ package alerting
 import (
 	"cmp"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/alerting/risk"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// happened is when the event happened, or now if the notice does not say.
+// happened is when the event happened, or now if the notice does not say. A time that is further ahead than clocks differ is not
+// believed: nothing that happens until then would count.
 func happened(e cmek.Event) time.Time {
-	if e.Time.IsZero() {
-		return time.Now()
+	now := time.Now()
+	if e.Time.IsZero() || e.Time.After(now.Add(clocks)) {
+		return now
 	}
 	return e.Time
 }
+
+// Lines of the log that alarms and metrics read, and the field with the time from an event to its alert.
+const (
+	LogAlertSent    = "alert sent"
+	LogHeartbeat    = "heartbeat"
+	LogSecondsSince = "seconds_since_event"
+)
 
 // age is how long ago an event happened, for the log; nothing if the notice does not say. Clocks differ: it is never negative.
 func age(e cmek.Event) slog.Attr {
 	if e.Time.IsZero() {
 		return slog.Attr{}
 	}
-	return slog.Float64("seconds_since_event", max(0, time.Since(e.Time).Seconds()))
+	return slog.Float64(LogSecondsSince, max(0, time.Since(e.Time).Seconds()))
 }
 
-// told reports whether people know of this very event, or of the one that it is an addendum to.
-func told(e cmek.Event, a Assessment, i *ledger.Incident) bool {
-	if i.Told(e.ID) || a.Incident == "" && !i.Opened.IsZero() {
-		return true
-	}
-	return e.Amends != "" && i.Told(e.Amends) && level(a.Severity) <= level(i.Alert.Severity)
-}
-
-// repeats reports whether an event tells nothing new about an open incident. New is what is worse, what happened in another
-// way (a disabled key is scheduled for deletion), and what happened after it had got well or was closed by hand. A refused use
+// repeats reports whether an event says nothing new about an incident. New is what is worse, what happened in another
+// way (a disabled key is scheduled for deletion), and what happened after it had recovered or was closed by hand. A refused use
 // is only what the incident leads to.
 func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 	at := happened(e)
 	switch {
-	case !i.Open(), level(a.Severity) > level(i.Alert.Severity), i.Closing.Asked() && !at.Before(i.Closing.At):
+	case i.Opened.IsZero() || a.Severity.Above(i.Alert.Severity):
+		return false
+	case e.Amends != "" && i.Notified(e.Amends), a.Incident == "":
+		return true
+	case !i.Open(), i.Closing.Asked() && !at.Before(i.Closing.At):
 		return false
 	case !i.Recovered.IsZero():
 		// Events come in any order. A deletion is canceled before the key is enabled, if both happened in one second.
-		return at.Before(i.Recovered) || at.Equal(i.Recovered) && e.Change == cmek.DeletionWasCanceled
-	case e.Change == cmek.UseRefused:
+		return at.Before(i.Recovered) || at.Equal(i.Recovered) && kind(e) == risk.Canceled
+	case kind(e) == risk.Refused:
 		return true
-	case e.Change != i.Alert.Change:
+	case !slices.Contains(i.Changes, e.Change) && e.Change != i.Alert.Change:
 		return false
 	}
 	return i.GoodSince.IsZero() || at.Before(i.GoodSince)
 }
 
-// dedupKey names the incident of an event. What has no end is named by its event, and repeated use by who uses the key, and
-// the day: nobody wants to hear of each call.
+// dedupKey names the incident of an event. What has no end is named by who did it, and when: what one principal does over and over
+// is one alert a day, or an hour if it pages. Changes of keyturn's own parts by one deployment belong together: those of half an hour.
+// The next deployment may be somebody else's.
 func dedupKey(e cmek.Event, a Assessment) string {
 	if a.Incident != "" {
-		return incidentKey(e, a.Incident)
+		return alert.IncidentKey(a.Incident, subject(e))
 	}
-	id := cmp.Or(e.Amends, e.ID)
-	if isUse(e.Change) {
-		id = cmp.Or(e.Issuer, e.Principal, "unknown") + "/" + happened(e).UTC().Format(time.DateOnly)
+	by, day := string(cmp.Or(caller(e), "unknown")), happened(e).UTC().Format(time.DateOnly)
+	switch {
+	case a.Grouped:
+		return "deployment/" + e.Account + "/" + e.Region + "/" + by + "/" + happened(e).UTC().Truncate(30*time.Minute).Format(time.RFC3339)
+	case !e.Succeeded() && kind(e) != risk.Refused:
+		return string(e.Change) + "/" + subject(e) + "/attempts of " + by + "/" + day
+	case kind(e).Used():
+		return string(e.Change) + "/" + subject(e) + "/" + by + "/" + day
 	}
-	return string(e.Change) + "/" + subject(e) + "/" + id
+	// Whoever repeats a change makes no more noise than one who makes it once; what pages is reported again after an hour.
+	window := day
+	if a.Severity.AtLeast(alert.High) {
+		window = happened(e).UTC().Format("2006-01-02T15")
+	}
+	return string(e.Change) + "/" + subject(e) + "/" + by + "/" + window
 }
 
-// incidentKey names an incident: what is broken, at which key, role or key store.
-func incidentKey(e cmek.Event, incident string) string { return incident + "/" + subject(e) }
-
+// subject is what an event is about: the key, the principal, the key store, or else the account.
 func subject(e cmek.Event) string {
-	role := e.Role
-	if e.Change == cmek.UseRefused {
-		role = refusedRole(e)
+	principal := e.Identity
+	if kind(e) == risk.Refused {
+		principal = refused(e)
 	}
 	store := e.Parameters["custom_key_store_id"]
 	switch {
 	case e.Key != "":
 		return string(e.Key)
-	case role != "":
-		account := e.Account
-		if parts := strings.SplitN(role, ":", 6); len(parts) == 6 {
-			account = parts[4]
-		}
-		return account + "/" + lastSegment(role)
+	case principal != "":
+		return cmp.Or(principal.Account(), e.Account) + "/" + lastSegment(principal.Name())
+	case kind(e) == risk.Managed:
+		return cmp.Or(e.Parameters["policy_arn"], e.Account)
 	case store != "":
 		return e.Account + "/" + store
+	case len(risk.Resources(e)) > 0:
+		return e.Account + "/" + strings.Join(risk.Resources(e), ",")
 	}
 	return e.Account
 }
 
-// roleRefused reports that a role refused to be assumed, where other refusals are a key's.
-func roleRefused(e cmek.Event) bool {
-	return e.Change == cmek.UseRefused && e.Key == "" && e.Role != ""
-}
-
-// refusedRole is the role that a refusal is about: the one that was to be assumed, or else the caller's own, which a key
-// refused.
-func refusedRole(e cmek.Event) string { return cmp.Or(e.Role, e.Issuer) }
-
-func isUse(change cmek.Change) bool {
-	return change == cmek.UseRefused || change == cmek.UseUnexpected || change == cmek.RoleAssumed
-}
+// refused is the principal that a refusal is about: the one that was to be assumed, or else the caller's own, which a key refused.
+func refused(e cmek.Event) cmek.Principal { return cmp.Or(e.Identity, e.Issuer) }

@@ -54,7 +54,7 @@ func TestTheLogTellsHowLongAfterItsEventAnAlertWasOut(t *testing.T) {
 			e.Time = row.time(time.Now())
 			w.happens(e)
 			w.happens(e)
-			lines := log("told")
+			lines := log("alert sent")
 			if len(lines) != 1 || lines[0]["seconds_since_event"] != row.want {
 				t.Errorf("for an event %s the log tells %v, want one line with seconds_since_event %v", row.what, lines, row.want)
 			}
@@ -67,23 +67,26 @@ const cloudFormation = "cloudformation.amazonaws.com"
 
 // ruleCall is a call about a rule of our own, via a service or "".
 func ruleCall(id, call, via string) cmek.Event {
-	return event(id, cmek.RuleChanged, of(""), func(e *cmek.Event) {
+	return event(id, cmek.ChangeEventRule, of(""), func(e *cmek.Event) {
 		e.Source = "aws.events/AWS API Call via CloudTrail/" + call
 		e.Parameters = map[string]string{"rule": "keyturn-kms-calls", "via": via}
 	})
 }
 
-func TestADeploymentOfOurRulesIsInTheLogAndToldToNobody(t *testing.T) {
+func TestOwn_aDeploymentIsOneAlert(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		log := w.logged()
+		const deployed = `[MEDIUM] Event rule "keyturn-kms-calls" was changed`
 		w.happens(ruleCall("e-1", "PutRule", cloudFormation))
+		time.Sleep(5 * time.Minute)
 		w.happens(ruleCall("e-2", "PutTargets", cloudFormation))
-		w.want("after a deployment")
-		if n := len(log("nobody needs to hear of it")); n != 2 {
-			t.Errorf("the log has %d lines about the deployment, want one for each call", n)
-		}
+		w.happens(ruleCall("e-2", "PutTargets", cloudFormation))
+		w.want("after a deployment", deployed)
 		w.happens(ruleCall("e-3", "PutTargets", ""))
-		w.want("after somebody changed a target by hand", `[CRITICAL] Event rule "keyturn-kms-calls" was given other targets`)
+		byHand := `[CRITICAL] Event rule "keyturn-kms-calls" had its targets changed`
+		w.want("after somebody changed a target by hand", deployed, byHand)
+		time.Sleep(time.Hour)
+		w.happens(ruleCall("e-4", "PutRule", cloudFormation))
+		w.want("after the next deployment", deployed, byHand, deployed)
 	})
 }
 
@@ -95,12 +98,12 @@ func beats(edits ...func(*cmek.Event)) cmek.Event {
 		by("arn:aws:iam::111122223333:role/" + heartbeatRole), of(unused),
 		with("tags", `[{"tagKey":"other","tagValue":"x"},{"tagKey":"keyturn-heartbeat","tagValue":"2000-01-01T00:00:00Z"}]`),
 	}, edits...)
-	return event("beat", cmek.KeyTagged, edits...)
+	return event("beat", cmek.ChangeKeyTags, edits...)
 }
 
 func TestTheHeartbeatIsOneLineInTheLogAndNothingElse(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.Settings.HeartbeatRole = heartbeatRole
+		w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/" + heartbeatRole
 		log := w.logged()
 		w.store.outage, w.kms.outage, w.cloud.outage, w.told.outage = down, down, down, down
 		e := beats()
@@ -142,13 +145,13 @@ func TestWhatIsNotTheHeartbeatIsJudgedAsEver(t *testing.T) {
 			if n := len(log("heartbeat")); n != 0 {
 				t.Errorf("%s, and the log has %d lines about a heartbeat, want none", row.what, n)
 			}
-			if n := len(log("nobody needs to hear of it")); n != 1 {
+			if n := len(log("no alert")); n != 1 {
 				t.Errorf("%s, and it was judged %d times, want once", row.what, n)
 			}
 		})
 	}
 	inWorld(t, func(t *testing.T, w *world) {
-		w.Settings.HeartbeatRole = heartbeatRole
+		w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/" + heartbeatRole
 		e := w.isDisabled("e-1")
 		by("arn:aws:iam::111122223333:role/" + heartbeatRole)(&e)
 		w.happens(e)
@@ -173,11 +176,11 @@ func TestASecretThatCannotBeReadIsInTheLogWithItsName(t *testing.T) {
 		log := w.logged()
 		w.happens(w.isDisabled("e-1"))
 		w.want("without an API key", disabledAlert)
-		lines := log("enrichment failed")
+		lines := log("not read")
 		if len(lines) != 1 {
 			t.Fatalf("the log has %d lines about what was not known, want one", len(lines))
 		}
-		if text, _ := lines[0]["err"].(string); lines[0]["level"] != "WARN" || !strings.Contains(text, "read secret keyturn/api-key") {
+		if text, _ := lines[0]["error"].(string); lines[0]["level"] != "WARN" || !strings.Contains(text, "read secret keyturn/api-key") {
 			t.Errorf("the log says %v, want a warning with the secret's name", lines[0])
 		}
 	})

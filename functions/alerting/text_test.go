@@ -31,21 +31,23 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 		}},
 		{"deletion-canceled", func(_ *testing.T, w *world) {
 			w.kms.set(key, cmek.KeyDisabled)
-			w.happens(event("e-1", cmek.DeletionWasCanceled))
+			w.happens(event("e-1", cmek.ChangeDeletionCanceled))
 		}},
 		{"key-policy-cuts-off", func(t *testing.T, w *world) {
-			if err := w.Ledger.SetLastPolicy(t.Context(), string(key), goodKeyPolicy); err != nil {
+			if err := w.Ledger.NotePolicy(t.Context(), string(key), goodKeyPolicy, ledger.NotedPolicy{}); err != nil {
 				t.Fatal(err)
 			}
-			w.happens(event("e-1", cmek.KeyPolicyReplaced, document(denyKeyPolicy)))
+			w.happens(event("e-1", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
 		}},
 		{"key-policy-lets-a-stranger-in", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.KeyPolicyReplaced, document(openKeyPolicy)))
+			w.happens(event("e-1", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
 		}},
 		{"role-trust-broken", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust)))
+			w.happens(event("e-1", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust)))
 		}},
-		{"role-deleted", func(_ *testing.T, w *world) { w.happens(event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek"))) }},
+		{"role-deleted", func(_ *testing.T, w *world) {
+			w.happens(event("e-1", cmek.ChangePrincipalDeleted, ofRole("crdb-cmek")))
+		}},
 		{"many-clusters", func(t *testing.T, w *world) {
 			for i := 2; i <= 12; i++ {
 				w.cluster(fmt.Sprintf("c-%02d", i), fmt.Sprintf("shard-%02d", i), cmek.Enabled)
@@ -70,16 +72,16 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 			w.ticks(time.Minute)
 		}},
 		{"role-refused", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.UseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::"+crlAccount+":role/cockroach")))
+			w.happens(event("e-1", cmek.ChangeUseRefused, ofRole(role), failed("AccessDenied"), by("arn:aws:iam::"+crlAccount+":role/cockroach")))
 		}},
 		{"use-refused", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.UseRefused, by(role), failed("AccessDenied")))
+			w.happens(event("e-1", cmek.ChangeUseRefused, by(role), failed("AccessDenied")))
 		}},
 		{"failed-attempt", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.DeletionWasScheduled, failed("AccessDenied")))
+			w.happens(event("e-1", cmek.ChangeDeletionScheduled, failed("AccessDenied")))
 		}},
 		{"trail-stopped", func(_ *testing.T, w *world) {
-			w.happens(event("e-1", cmek.TrailChanged, of(""), with("trail", "main"), calling("aws.cloudtrail", "StopLogging")))
+			w.happens(event("e-1", cmek.ChangeLogSink, of(""), with("trail", "main"), calling("aws.cloudtrail", "StopLogging")))
 		}},
 		{"rule-deleted-by-deployment", func(_ *testing.T, w *world) {
 			w.happens(ruleCall("e-1", "DeleteRule", cloudFormation))
@@ -112,15 +114,5 @@ func TestAlertsReadWellAtThreeInTheMorning(t *testing.T) {
 				t.Errorf("the alert reads\n%s\nwant (%s; go test -update rewrites it)\n%s", got, golden, want)
 			}
 		})
-	}
-}
-
-func TestNamesFromEventsAreSafeToPasteIntoAShell(t *testing.T) {
-	for name, want := range map[string]string{
-		"crdb-cmek": "crdb-cmek", "": "", "a b": "'a b'", "x; rm -rf ~": "'x; rm -rf ~'", "it's": `'it'\''s'`, "$(id)": "'$(id)'",
-	} {
-		if got := quoted(name); got != want {
-			t.Errorf("quoted(%q) is %s, want %s", name, got, want)
-		}
 	}
 }

@@ -8,16 +8,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/functions/alerting/risk"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// batch is the number of open incidents that one tick looks at.
+// batch is the number of incidents that one tick polls.
 const batch = 50
 
-// Tick looks again at what open incidents are about, and tells when one is over: a recovery event came and the state has read
-// well for a while since, or it has read well for an hour without one, or an operator closed it. With no open incident it costs
-// one ledger query. An incident that cannot be read, or not be rechecked, keeps none of the others waiting.
+// Tick polls what open incidents are about, and notifies people when one is resolved: a recovery event came and the state has read
+// healthy for a while since, or it has read healthy for an hour without one, or an operator closed it. It judges events again whose
+// review is due, and makes repairs. With nothing due it costs one ledger query. An incident that cannot be read, or not be
+// rechecked, keeps none of the others waiting.
 func (f *Function) Tick(ctx context.Context) error {
 	incidents, err := f.Ledger.DueIncidents(ctx, time.Now(), batch)
 	problems := []error{err} // beside it may be incidents, if some could not be decoded
@@ -25,7 +27,12 @@ func (f *Function) Tick(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(problems, err)...)
 		}
-		problems = append(problems, f.recheck(ctx, i))
+		if i.Review != nil && !time.Now().Before(i.Review.Due) {
+			problems = append(problems, f.review(ctx, i))
+		}
+		if i.Open() {
+			problems = append(problems, f.recheck(ctx, i))
+		}
 	}
 	return errors.Join(problems...)
 }
@@ -38,58 +45,86 @@ func (f *Function) recheck(ctx context.Context, i *ledger.Incident) error {
 	if i.Repair != nil && !time.Now().Before(i.Repair.Due) {
 		repairing = f.repair(ctx, i)
 	}
-	well, err := f.well(ctx, i)
+	healthy, err := f.healthy(ctx, i)
 	if err != nil {
-		f.Log.Warn("incident not rechecked", "incident", i.DedupKey, "err", err)
+		f.Log.Warn("incident not rechecked", "incident", i.DedupKey, "error", err)
 	}
 	now := time.Now()
 	read := err == nil
-	if read && well && over(i, now, f.Settings) {
-		if err := f.tellEnd(ctx, i); err != nil {
-			return err
+	if read && healthy && resolved(i, now, f.Settings) {
+		if err := f.reportEnd(ctx, i); err != nil {
+			return errors.Join(repairing, err)
 		}
 	}
-	_, saveErr := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
+	fresh, saveErr := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
 		if !fresh.Open() || !fresh.Opened.Equal(i.Opened) {
 			return ledger.ErrUnchanged
 		}
-		fresh.LookBy(now.Add(f.Settings.RecheckEvery))
 		switch {
 		case !read:
-		case !well:
+		case !healthy:
 			fresh.GoodSince = time.Time{}
 		case fresh.GoodSince.IsZero():
 			fresh.GoodSince = now
-		case over(fresh, now, f.Settings):
-			fresh.Closed, fresh.NextLook = now, time.Time{}
+		case resolved(fresh, now, f.Settings):
+			fresh.Closed, fresh.Ending = now, time.Time{}
 		}
+		f.schedule(fresh)
 		if fresh.Open() && fresh.Closing.Asked() {
 			fresh.NextLook = fresh.Closing.At // it was closed while the state was read
 		}
 		return nil
 	})
+	if saveErr == nil && fresh.Open() && !fresh.Ending.IsZero() {
+		err = errors.Join(err, f.reopen(ctx, fresh))
+	}
 	return errors.Join(repairing, err, saveErr)
 }
 
-// tellEnd tells that the incident is over, in the same bytes each time, unless it has begun anew while the state was read.
-func (f *Function) tellEnd(ctx context.Context, i *ledger.Incident) error {
-	fresh, err := f.Ledger.Incident(ctx, i.DedupKey)
-	if err != nil || !fresh.Open() || !fresh.Opened.Equal(i.Opened) || fresh.GoodSince.IsZero() {
+// reportEnd reports that the incident is resolved, in the same bytes each time, unless it has begun anew while the state was read.
+func (f *Function) reportEnd(ctx context.Context, i *ledger.Incident) error {
+	again := false
+	if _, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
+		if again = !fresh.Open() || !fresh.Opened.Equal(i.Opened) || fresh.GoodSince.IsZero(); again || !fresh.Ending.IsZero() {
+			return ledger.ErrUnchanged
+		}
+		fresh.Ending = time.Now()
+		return nil
+	}); err != nil || again {
 		return err
 	}
 	end := theEnd(i, "resolved", i.GoodSince)
-	end.Summary = wellAgain(i)
-	end.Consequence = "The state has read well since " + i.GoodSince.UTC().Format(time.RFC3339) + "."
-	end.WayBack = []string{checkClusters}
+	end.Summary = recovered(i)
+	end.Impact = "The state has read healthy since " + i.GoodSince.UTC().Format(time.RFC3339) + "."
+	end.RecoverySteps = []string{risk.CheckClusters}
 	if err := f.Notifier.Notify(ctx, end); err != nil {
-		return fmt.Errorf("tell the end of %s: %w", i.DedupKey, err)
+		return fmt.Errorf("report the end of %s: %w", i.DedupKey, err)
 	}
 	f.Log.Info("resolved", "incident", i.DedupKey)
 	return nil
 }
 
-// closeByHand tells that an operator closed the incident, in the same bytes each time, and ends it; unless an event has opened
-// it anew meanwhile. What the incident is about is not read: some incidents, such as a deleted key's, never read well.
+// reopen sends the alert of an open incident again whose end may have been sent: the last message of an open incident is never its
+// end. It is tried with each poll until it is sent.
+func (f *Function) reopen(ctx context.Context, i *ledger.Incident) error {
+	again := i.Alert
+	again.ID = fmt.Sprintf("%s/again@%d", again.ID, i.Ending.UnixMilli())
+	if err := f.Notifier.Notify(ctx, again); err != nil {
+		return fmt.Errorf("report that %s is open again: %w", i.DedupKey, err)
+	}
+	f.Log.Info("open again", "incident", i.DedupKey)
+	_, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
+		if !fresh.Ending.Equal(i.Ending) {
+			return ledger.ErrUnchanged
+		}
+		fresh.Ending = time.Time{}
+		return nil
+	})
+	return err
+}
+
+// closeByHand reports that an operator closed the incident, in the same bytes each time, and ends it; unless an event has opened
+// it anew meanwhile. What the incident is about is not read: some incidents, such as a deleted key's, never read healthy.
 func (f *Function) closeByHand(ctx context.Context, i *ledger.Incident) error {
 	fresh, err := f.Ledger.Incident(ctx, i.DedupKey)
 	if err != nil || !fresh.Open() || !fresh.Closing.At.Equal(i.Closing.At) {
@@ -97,40 +132,41 @@ func (f *Function) closeByHand(ctx context.Context, i *ledger.Incident) error {
 	}
 	by := i.Closing
 	end := theEnd(i, fmt.Sprintf("closed/%d", by.At.Unix()), by.At)
-	end.Summary = fmt.Sprintf("%s closed this by hand: %s", cmp.Or(by.By, "Somebody"), lowerFirst(i.Alert.Summary))
-	end.Consequence = fmt.Sprintf("Reason: %s. Whether it is well was not read, and is not looked at any more; the next event about it alerts again.",
+	end.Summary = fmt.Sprintf("Closed by hand by %s: %s", cmp.Or(by.By, "an operator"), lowerFirst(i.Alert.Summary))
+	end.Impact = fmt.Sprintf("Reason: %s. The state was not read and is no longer polled; the next event about it raises a new alert.",
 		strings.TrimRight(by.Reason, ". "))
 	if err := f.Notifier.Notify(ctx, end); err != nil {
-		return fmt.Errorf("tell that %s was closed by hand: %w", i.DedupKey, err)
+		return fmt.Errorf("report that %s was closed by hand: %w", i.DedupKey, err)
 	}
 	f.Log.Info("closed by hand", "incident", i.DedupKey, "by", by.By)
 	_, err = f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
 		if !fresh.Open() || !fresh.Closing.At.Equal(by.At) {
 			return ledger.ErrUnchanged
 		}
-		fresh.Closed, fresh.NextLook = time.Now(), time.Time{}
+		fresh.Closed = time.Now()
+		f.schedule(fresh)
 		return nil
 	})
 	return err
 }
 
 // theEnd is the alert that ends an incident, as far as every end is the same.
-func theEnd(i *ledger.Incident, how string, at time.Time) cmek.Alert {
+func theEnd(i *ledger.Incident, how string, at time.Time) alert.Alert {
 	end := i.Alert
 	end.ID = fmt.Sprintf("%s@%d/%s", i.DedupKey, i.Opened.Unix(), how)
-	end.Resolved, end.Severity, end.Time, end.Deadline, end.WayBack = true, cmek.Info, at, time.Time{}, nil
-	end.Clusters = withHarm(i.Alert.Clusters, nil)
+	end.Resolved, end.Severity, end.Time, end.Deadline, end.RecoverySteps = true, alert.Info, at, time.Time{}, nil
+	end.Clusters = withImpacts(i.Alert.Clusters, nil)
 	return end
 }
 
-// wellAgain is the line that ends an incident.
-func wellAgain(i *ledger.Incident) string {
-	what := "It is well again: " + lowerFirst(i.Alert.Summary)
+// recovered is the line that ends an incident.
+func recovered(i *ledger.Incident) string {
+	what := i.Alert.Summary
 	switch {
-	case i.Kind == IncidentKey && i.Alert.Key != "":
+	case i.Kind == alert.KeyUnusable && i.Alert.Key != "":
 		what = "Key " + i.Alert.Key.ID() + " can be used again"
-	case i.Kind == IncidentAccess && i.Alert.Key != "":
-		what = "Key " + i.Alert.Key.ID() + " is open to its clusters again"
+	case i.Kind == alert.AccessLost && i.Alert.Key != "":
+		what = "Key " + i.Alert.Key.ID() + " can be used by its clusters again"
 	default:
 		return what
 	}
@@ -140,19 +176,22 @@ func wellAgain(i *ledger.Incident) string {
 	return what
 }
 
-// over reports whether an incident that reads well now has ended.
-func over(i *ledger.Incident, now time.Time, s Settings) bool {
+// resolved reports whether an incident that reads healthy now has ended.
+func resolved(i *ledger.Incident, now time.Time, s Settings) bool {
 	if i.GoodSince.IsZero() {
 		return false
 	}
-	wellFor := now.Sub(i.GoodSince)
-	return wellFor >= s.WellFor && !i.Recovered.IsZero() || wellFor >= wellWithoutEvent
+	healthyFor := now.Sub(i.GoodSince)
+	return healthyFor >= s.HealthyFor && !i.Recovered.IsZero() || healthyFor >= healthyWithoutEvent
 }
 
-// well reads the state that the incident is about. Where nothing can be read, the event that ended it must have said so.
-func (f *Function) well(ctx context.Context, i *ledger.Incident) (bool, error) {
+// healthy reads the state that the incident is about. Where nothing can be read, the event that ended it must have said so. One
+// incident that hangs keeps no other waiting.
+func (f *Function) healthy(ctx context.Context, i *ledger.Incident) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.Settings.Enrich)
+	defer cancel()
 	switch {
-	case i.Kind == IncidentAccess:
+	case i.Kind == alert.AccessLost:
 		return f.accessible(ctx, i)
 	case readable(i.Alert.Key):
 		key, err := f.KMS.Key(ctx, i.Alert.Key)

@@ -38,7 +38,7 @@ func TestACanceledDeletionAloneResolvesNothing(t *testing.T) {
 		w.happens(w.isScheduled("e-1"))
 		time.Sleep(time.Minute)
 		w.kms.set(key, cmek.KeyDisabled)
-		w.happens(event("e-2", cmek.DeletionWasCanceled))
+		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
 		w.ticks(24 * time.Hour)
 		w.want("a day after the cancellation", scheduled, canceled)
 		if got := w.open(); !slices.Equal(got, []string{"key-unusable/" + string(key)}) {
@@ -129,7 +129,7 @@ func TestAnIncidentThatBeginsAnewWhileItsStateIsReadDoesNotEnd(t *testing.T) {
 		w.happens(w.isEnabled("e-2"))
 		w.ticks(10 * time.Minute)
 		// The KMS lags: it shows the key as it was before the event.
-		w.kms.during = func() { w.happens(event("e-3", cmek.KeyWasDisabled)) }
+		w.kms.during = func() { w.happens(event("e-3", cmek.ChangeKeyDisabled)) }
 		w.ticks(time.Minute)
 		w.want("after a second disable in the middle of the last read", disabledAlert, disabledAlert)
 		if got := w.open(); len(got) != 1 {
@@ -141,7 +141,7 @@ func TestAnIncidentThatBeginsAnewWhileItsStateIsReadDoesNotEnd(t *testing.T) {
 func TestOneBadIncidentDoesNotHoldUpTheOthers(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.kms.trust = "not a policy"
-		w.happens(event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek")))
+		w.happens(event("e-1", cmek.ChangePrincipalDeleted, ofRole("crdb-cmek")))
 		w.happens(w.isDisabled("e-2"))
 		time.Sleep(time.Minute)
 		w.happens(w.isEnabled("e-3"))
@@ -166,48 +166,52 @@ func TestLostAccessIsWellAgainOnlyWhenThePoliciesSaySo(t *testing.T) {
 			"by the key policy",
 			func(w *world) cmek.Event {
 				w.kms.keyPolicy = denyKeyPolicy
-				return event("e-1", cmek.KeyPolicyReplaced, document(denyKeyPolicy))
+				return event("e-1", cmek.ChangeKeyPolicy, document(denyKeyPolicy))
 			},
 			func(w *world) cmek.Event {
 				w.kms.keyPolicy = goodKeyPolicy
-				return event("e-2", cmek.KeyPolicyReplaced, document(goodKeyPolicy))
+				return event("e-2", cmek.ChangeKeyPolicy, document(goodKeyPolicy))
 			}, true,
 		},
 		{
 			"by the trust policy",
 			func(w *world) cmek.Event {
 				w.kms.trust = brokenTrust
-				return event("e-1", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(brokenTrust))
+				return event("e-1", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust))
 			},
 			func(w *world) cmek.Event {
 				w.kms.trust = goodTrust
-				return event("e-2", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust))
+				return event("e-2", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(goodTrust))
 			}, true,
 		},
 		{
 			"by the role's end",
 			func(w *world) cmek.Event {
 				w.kms.trust = ""
-				return event("e-1", cmek.RoleDeleted, ofRole("crdb-cmek"))
+				return event("e-1", cmek.ChangePrincipalDeleted, ofRole("crdb-cmek"))
 			},
 			func(w *world) cmek.Event {
 				w.kms.trust = goodTrust
-				return event("e-2", cmek.RoleTrustChanged, ofRole("crdb-cmek"), document(goodTrust))
+				return event("e-2", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(goodTrust))
 			}, true,
 		},
 		{
 			"by a policy of the role, which is not read",
-			func(*world) cmek.Event {
+			func(w *world) cmek.Event {
+				w.kms.rolePolicies = ""
 				deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
-				return event("e-1", cmek.RolePolicyChanged, ofRole("crdb-cmek"), document(deny))
+				return event("e-1", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek"), document(deny))
 			},
-			func(*world) cmek.Event { return event("e-2", cmek.RolePolicyChanged, ofRole("crdb-cmek")) }, true,
+			func(w *world) cmek.Event {
+				w.kms.rolePolicies = noPolicies
+				return event("e-2", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek"))
+			}, true,
 		},
 		{
 			"for a reason that is not known",
-			func(*world) cmek.Event { return event("e-1", cmek.UseRefused, by(role), failed("AccessDenied")) },
+			func(*world) cmek.Event { return event("e-1", cmek.ChangeUseRefused, by(role), failed("AccessDenied")) },
 			func(*world) cmek.Event {
-				return event("e-2", cmek.KeyPolicyReplaced, document(goodKeyPolicy))
+				return event("e-2", cmek.ChangeKeyPolicy, document(goodKeyPolicy))
 			}, false,
 		},
 	} {
@@ -236,7 +240,7 @@ func TestRefusalsKeepAnIncidentOpenThatReadsWell(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		// An organization's policy refuses the cluster: nothing that is read shows it.
 		for i := range 18 {
-			w.happens(event(fmt.Sprint("refused-", i), cmek.UseRefused, by(role), failed("AccessDenied")))
+			w.happens(event(fmt.Sprint("refused-", i), cmek.ChangeUseRefused, by(role), failed("AccessDenied")))
 			w.ticks(10 * time.Minute)
 		}
 		const refused = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster"
@@ -249,12 +253,12 @@ func TestRefusalsKeepAnIncidentOpenThatReadsWell(t *testing.T) {
 func TestAKeyStoreIsWellAgainWhenItIsConnected(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		store := with("custom_key_store_id", "cks-1")
-		w.happens(event("e-1", cmek.KeyStoreDisconnected, of(""), store))
+		w.happens(event("e-1", cmek.ChangeKeyStoreDisconnected, of(""), store))
 		w.ticks(3 * time.Hour)
-		w.happens(event("e-2", cmek.KeyStoreConnected, of(""), with("custom_key_store_id", "cks-2")))
+		w.happens(event("e-2", cmek.ChangeKeyStoreConnected, of(""), with("custom_key_store_id", "cks-2")))
 		w.ticks(time.Hour)
 		w.want("after another store was connected", "[CRITICAL] Custom key store cks-1 was disconnected")
-		w.happens(event("e-3", cmek.KeyStoreConnected, of(""), store))
+		w.happens(event("e-3", cmek.ChangeKeyStoreConnected, of(""), store))
 		w.ticks(20 * time.Minute)
 		w.want("after the store was connected", "[CRITICAL]", "[RESOLVED]")
 	})

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -51,18 +52,32 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, store: &faultyStore{Store: cmektest.NewStore()}, told: &topic{}, cloud: &fakeCloud{},
-		kms: &fakeKMS{state: map[cmek.KeyURI]cmek.KeyState{key: cmek.KeyEnabled, unused: cmek.KeyEnabled}, keyPolicy: goodKeyPolicy, trust: goodTrust},
+		kms: &fakeKMS{state: map[cmek.KeyURI]cmek.KeyState{key: cmek.KeyEnabled, unused: cmek.KeyEnabled}, keyPolicy: goodKeyPolicy, trust: goodTrust, rolePolicies: noPolicies},
 	}
 	w.repair = &fakeRepairer{kms: w.kms}
 	settings := DefaultSettings()
-	settings.OrganizationID, settings.OwnRoles = organization, "keyturn-reader, keyturn-alerting"
+	settings.OwnResources = "keyturn-kms-calls"
+	settings.OrganizationID, settings.OwnRoles = organization, "arn:aws:iam::{account}:role/keyturn-reader, arn:aws:iam::{account}:role/keyturn-alerting"
 	w.Function = &Function{
 		Ledger: ledger.New(w.store, rand.New(rand.NewPCG(1, 2))), Notifier: w.told, KMS: w.kms, Policies: w.kms, Cloud: w.cloud,
 		Settings: settings, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	w.cluster("c-1", "orders", cmek.Enabled)
 	w.swept()
+	w.seenEnabled()
 	return w
+}
+
+// seenEnabled: a sweep reads the key now, and it is enabled.
+func (w *world) seenEnabled() {
+	w.t.Helper()
+	was, err := w.Ledger.StateNoted(w.t.Context(), key)
+	if err == nil {
+		err = w.Ledger.NoteState(w.t.Context(), key, cmek.KeyEnabled, was)
+	}
+	if err != nil {
+		w.t.Fatalf("note the key's state: %v", err)
+	}
 }
 
 // inWorld runs the test in a bubble, so that days take no time.
@@ -135,8 +150,8 @@ func (w *world) open() (names []string) {
 func (w *world) want(when string, headlines ...string) {
 	w.t.Helper()
 	var got []string
-	for _, alert := range w.told.Alerts() {
-		got = append(got, alert.Headline())
+	for _, a := range w.told.Alerts() {
+		got = append(got, a.Headline())
 	}
 	same := len(got) == len(headlines)
 	for i := 0; same && i < len(got); i++ {
@@ -147,7 +162,7 @@ func (w *world) want(when string, headlines ...string) {
 	}
 }
 
-func (w *world) last() cmek.Alert {
+func (w *world) last() alert.Alert {
 	w.t.Helper()
 	alerts := w.told.Alerts()
 	if len(alerts) == 0 {
@@ -167,13 +182,19 @@ func event(id string, change cmek.Change, edits ...func(*cmek.Event)) cmek.Event
 	return e
 }
 
-func failed(code string) func(*cmek.Event)   { return func(e *cmek.Event) { e.Error = code } }
+func failed(code string) func(*cmek.Event) {
+	return func(e *cmek.Event) { e.Error, e.Failure = code, failures[code] }
+}
 func of(uri cmek.KeyURI) func(*cmek.Event)   { return func(e *cmek.Event) { e.Key = uri } }
 func document(text string) func(*cmek.Event) { return func(e *cmek.Event) { e.Policy = text } }
 func at(time time.Time) func(*cmek.Event)    { return func(e *cmek.Event) { e.Time = time } }
-func ofRole(name string) func(*cmek.Event)   { return func(e *cmek.Event) { e.Key, e.Role = "", name } }
+func ofRole(name string) func(*cmek.Event) {
+	return func(e *cmek.Event) { e.Key, e.Identity = "", cmek.Principal(name) }
+}
 func by(issuer string) func(*cmek.Event) {
-	return func(e *cmek.Event) { e.Issuer, e.Principal = issuer, issuer+"/session" }
+	return func(e *cmek.Event) {
+		e.Issuer, e.Principal, e.Caller = cmek.Principal(issuer), issuer+"/session", strings.Split(issuer, ":")[4]
+	}
 }
 func with(name, value string) func(*cmek.Event) {
 	return func(e *cmek.Event) {
@@ -181,19 +202,26 @@ func with(name, value string) func(*cmek.Event) {
 	}
 }
 
+// failures are the classes of the codes that the tests use, as the decoder gives them.
+var failures = map[string]cmek.Failure{
+	"AccessDenied": cmek.FailureDenied, "AccessDeniedException": cmek.FailureDenied, "DisabledException": cmek.FailureUnfit,
+	"KMSInvalidStateException": cmek.FailureUnfit, "NotFoundException": cmek.FailureMissing, "IncorrectKeyException": cmek.FailureWrongKey,
+	"ThrottlingException": cmek.FailurePassing, "ValidationException": cmek.FailureRequest,
+}
+
 func (w *world) isDisabled(id string) cmek.Event {
 	w.kms.set(key, cmek.KeyDisabled)
-	return event(id, cmek.KeyWasDisabled)
+	return event(id, cmek.ChangeKeyDisabled)
 }
 
 func (w *world) isScheduled(id string) cmek.Event {
 	w.kms.set(key, cmek.KeyDeletionScheduled)
-	return event(id, cmek.DeletionWasScheduled, with("pending_window_days", "7"))
+	return event(id, cmek.ChangeDeletionScheduled, with("pending_window_days", "7"))
 }
 
 func (w *world) isEnabled(id string) cmek.Event {
 	w.kms.set(key, cmek.KeyEnabled)
-	return event(id, cmek.KeyWasEnabled)
+	return event(id, cmek.ChangeKeyEnabled)
 }
 
 // What alerting talks to. Each may be down, or hang until the caller gives up.
@@ -258,11 +286,11 @@ type topic struct {
 	outage outage
 }
 
-func (n *topic) Notify(ctx context.Context, alert cmek.Alert) error {
+func (n *topic) Notify(ctx context.Context, a alert.Alert) error {
 	if err := n.outage.err(ctx); err != nil {
 		return err
 	}
-	return n.Notifier.Notify(ctx, alert)
+	return n.Notifier.Notify(ctx, a)
 }
 
 // fakeKMS is the KMS and the IAM of the account.
@@ -369,4 +397,13 @@ func (r *fakeRepairer) Enable(_ context.Context, uri cmek.KeyURI) error {
 		r.kms.set(uri, cmek.KeyEnabled)
 	}
 	return r.noEnable
+}
+
+// setKeys sets the key infos of a cluster.
+func (w *world) setKeys(id string, infos ...cmek.KeyInfo) error {
+	_, err := w.Ledger.UpdateCluster(w.t.Context(), id, func(c *ledger.Cluster) error {
+		c.CMEK.RegionInfos = []cmek.RegionInfo{{Region: "us-east-1", KeyInfos: infos}}
+		return nil
+	})
+	return err
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 )
@@ -26,7 +26,7 @@ and has not ended yet. An incident is recovering once its state was mended; it e
 for a while.
 
 With an id that the list prints, or with the dedup key, or the beginning of either that fits one only, that
-one alert in full: what breaks, the way back and the runbook.
+one alert in full: impact, recovery steps and the runbook.
 
 Only the ledger is read. It exits with 3 if an incident of severity high or critical is open. With -o json
 each incident comes with its whole alert. What rotation found by itself is in "keyturn status".
@@ -34,7 +34,7 @@ each incident comes with its whole alert. What rotation found by itself is in "k
 "keyturn alerts close" ends what nothing else ends, such as the incident of a key that was deleted.`,
 		Example: `  keyturn alerts
   keyturn alerts 5d41402abc
-  keyturn alerts -o json | jq -r '.[0].alert.way_back[]'
+  keyturn alerts -o json | jq -r '.[0].alert.recovery_steps[]'
   keyturn alerts close 5d41402abc --reason "cluster restored under a new key"`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.completeIncident,
@@ -56,16 +56,16 @@ each incident comes with its whole alert. What rotation found by itself is in "k
 // openIncident is an incident that has not ended; a list of them is the output of "keyturn alerts -o json".
 type openIncident struct {
 	// ID is short, for people; Incident is the dedup key that its alerts share.
-	ID       string        `json:"id"`
-	Incident string        `json:"incident"`
-	Severity cmek.Severity `json:"severity"`
-	Since    time.Time     `json:"since"`
+	ID       string         `json:"id"`
+	Incident string         `json:"incident"`
+	Severity alert.Severity `json:"severity"`
+	Since    time.Time      `json:"since"`
 	// Recovering is true once an event or a read showed that it was mended; NextLook is when it is looked at again.
 	Recovering bool      `json:"recovering"`
 	NextLook   time.Time `json:"next_look,omitzero"`
 	// Closing is set once somebody closed it by hand; alerting ends it with its next tick.
 	Closing ledger.Closing `json:"closing,omitzero"`
-	Alert   cmek.Alert     `json:"alert"`
+	Alert   alert.Alert    `json:"alert"`
 }
 
 func (p *program) alerts(ctx context.Context, l *ledger.Ledger) error {
@@ -119,17 +119,17 @@ func (i openIncident) state() string {
 
 // pages reports whether the incident is worth waking somebody for. One that somebody closed is not.
 func (i openIncident) pages() bool {
-	return (i.Severity == cmek.Critical || i.Severity == cmek.High) && !i.Closing.Asked()
+	return (i.Severity == alert.Critical || i.Severity == alert.High) && !i.Closing.Asked()
 }
 
 // concerns reports whether the cluster is within the incident's blast radius, or may be, because not all clusters are listed.
 func (i openIncident) concerns(clusterID string) bool {
-	return i.Alert.Shortened() || slices.ContainsFunc(i.Alert.Clusters, func(c cmek.AffectedCluster) bool { return c.ID == clusterID })
+	return i.Alert.Shortened() || slices.ContainsFunc(i.Alert.Clusters, func(c alert.AffectedCluster) bool { return c.ID == clusterID })
 }
 
 // urgency ranks severities, the most urgent lowest; one that is not known comes last.
-func urgency(s cmek.Severity) int {
-	ranked := []cmek.Severity{cmek.Critical, cmek.High, cmek.Medium, cmek.Low, cmek.Info}
+func urgency(s alert.Severity) int {
+	ranked := []alert.Severity{alert.Critical, alert.High, alert.Medium, alert.Low, alert.Info}
 	if i := slices.Index(ranked, s); i >= 0 {
 		return i
 	}
@@ -150,11 +150,11 @@ func (p *program) printAlerts(ctx context.Context, l *ledger.Ledger, incidents [
 	case len(incidents) > 0:
 		t := newTable("id", "severity", "since", "key", "clusters", "state", "what")
 		for _, i := range incidents {
-			t.AppendRow(table.Row{i.ID, c.severity(i.Severity, string(i.Severity)), when(i.Since, now), shortKey(i.Alert.Key),
+			t.AppendRow(table.Row{i.ID, c.severity(i.Severity, printable(string(i.Severity))), when(i.Since, now), shortKey(i.Alert.Key),
 				fewNames(i.Alert.Clusters), i.state(), printable(i.Alert.Summary)})
 		}
 		printTable(p.out, t)
-		tell(p.out, "\n\"keyturn alerts ID\" has the whole alert, with the way back.\n")
+		tell(p.out, "\n\"keyturn alerts ID\" has the whole alert, with the recovery steps.\n")
 		if alarms != "" {
 			tell(p.out, "Beside these, %s.\n", alarms)
 		}
@@ -217,7 +217,7 @@ func (p *program) printAlert(ctx context.Context, i *ledger.Incident, one openIn
 }
 
 // fewNames names clusters within the width of a column.
-func fewNames(clusters []cmek.AffectedCluster) string {
+func fewNames(clusters []alert.AffectedCluster) string {
 	const most = 3
 	var names []string
 	for i, c := range clusters {

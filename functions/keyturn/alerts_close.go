@@ -22,7 +22,7 @@ func (p *program) closeAlertCommand() *cobra.Command {
 either that fits one only.
 
 This writes to the ledger and nowhere else. With its next tick alerting tells the end, with your name and
-reason, wherever the alert was told, and stops looking at what it was about. The next event about it
+reason, wherever the alert was sent, and stops polling what it was about. The next event about it
 alerts again.`,
 		Example: `  keyturn alerts close 5d41402abc --reason "cluster restored under a new key, INC-7"
   keyturn alerts close key-unusable/arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e --reason "test key"`,

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 )
@@ -39,13 +39,13 @@ func sampleIncidents() (low, critical ledger.Incident) {
 	began := time.Now().Add(-3 * time.Hour)
 	low = ledger.Incident{
 		DedupKey: "access-lost/role", Kind: "access-lost", Opened: began, NextLook: time.Now().Add(time.Minute),
-		Alert: cmek.Alert{Severity: cmek.Low, Summary: "A role was changed"},
+		Alert: alert.Alert{Severity: alert.Low, Summary: "A role was changed"},
 	}
 	critical = ledger.Incident{
 		DedupKey: "key-unusable/" + paymentsKey, Kind: "key-unusable", Opened: began.Add(time.Hour), NextLook: time.Now().Add(time.Minute),
-		Recovered: time.Now(), Alert: cmek.Alert{
-			Severity: cmek.Critical, Summary: "Key 0a5d was disabled\x1b[2J", Key: paymentsKey, WayBack: []string{"aws kms enable-key"},
-			Clusters: []cmek.AffectedCluster{{ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000001", Name: "payments"}, {ID: "2"}, {ID: "3"}, {ID: "4"}},
+		Recovered: time.Now(), Alert: alert.Alert{
+			Severity: alert.Critical, Summary: "Key 0a5d was disabled\x1b[2J", Key: paymentsKey, RecoverySteps: []string{"aws kms enable-key"},
+			Clusters: []alert.AffectedCluster{{ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000001", Name: "payments"}, {ID: "2"}, {ID: "3"}, {ID: "4"}},
 		},
 	}
 	return low, critical
@@ -69,7 +69,7 @@ func TestAlertsListsOpenIncidentsAndExitsWith3IfOneIsUrgent(t *testing.T) {
 	o = b.keyturn(t, "alerts", "-o", "json")
 	o.wantCode(t, exitNeedsPerson, "alerts", "-o", "json")
 	all := decodeJSON[[]openIncident](t, o.out)
-	if len(all) != 2 || all[0].Incident != critical.DedupKey || !all[0].Recovering || all[0].Alert.WayBack == nil || all[1].Recovering {
+	if len(all) != 2 || all[0].Incident != critical.DedupKey || !all[0].Recovering || all[0].Alert.RecoverySteps == nil || all[1].Recovering {
 		t.Errorf("incidents are %+v, want the critical one first, with its way back", all)
 	}
 }
@@ -133,12 +133,12 @@ func TestADeclaredIncidentIsShownAndTakesAnotherReason(t *testing.T) {
 func TestAnAlertIsShownInFullByItsID(t *testing.T) {
 	b := newBench(t).swept(t)
 	low, critical := sampleIncidents()
-	critical.Alert.Runbook = "functions/alerting/README.md#key-disabled"
+	critical.Alert.Runbook = "functions/alerting/RUNBOOK.md#key-disabled"
 	b.open(t, low, critical)
 	for _, id := range []string{critical.ID(), critical.ID()[:5], critical.DedupKey} {
 		o := b.keyturn(t, "alerts", id)
 		o.wantCode(t, exitNeedsPerson, "alerts", id)
-		wantText(t, "the alert", o.out, critical.Alert.Text(), "  1. aws kms enable-key", "Runbook: functions/alerting/README.md#key-disabled",
+		wantText(t, "the alert", o.out, critical.Alert.Text(), "  1. aws kms enable-key", "Runbook: functions/alerting/RUNBOOK.md#key-disabled",
 			"Incident "+critical.ID()+" is recovering, since 2h ago.")
 	}
 	wantText(t, "a low alert", b.succeed(t, "alerts", low.ID()), "[LOW] A role was changed")

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -83,7 +83,7 @@ func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
 func paging(alarms []ledger.Alarm) []need {
 	var found []need
 	for _, a := range alarms {
-		if a.Alert.Severity == cmek.Critical || a.Alert.Severity == cmek.High {
+		if a.Alert.Severity == alert.Critical || a.Alert.Severity == alert.High {
 			found = append(found, need{a.Alert.Headline(), a.Alert.Runbook})
 		}
 	}
@@ -95,7 +95,7 @@ func name(c *ledger.Cluster) string {
 	if c.Cluster.Name != "" {
 		return printable(c.Cluster.Name)
 	}
-	return c.ID
+	return printable(c.ID)
 }
 
 // findCluster finds a cluster of the ledger by id or name.
@@ -131,10 +131,10 @@ func (p *program) completeCluster(c *cobra.Command, args []string, begun string)
 	var offers []cobra.Completion
 	for _, known := range known {
 		if strings.HasPrefix(known.Cluster.Name, begun) {
-			offers = append(offers, cobra.CompletionWithDesc(name(known), known.ID))
+			offers = append(offers, cobra.CompletionWithDesc(name(known), printable(known.ID)))
 		}
 		if begun != "" && strings.HasPrefix(known.ID, begun) {
-			offers = append(offers, cobra.CompletionWithDesc(known.ID, name(known)))
+			offers = append(offers, cobra.CompletionWithDesc(printable(known.ID), name(known)))
 		}
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp

@@ -131,7 +131,7 @@ func (d *demo) rotate(ctx context.Context) error {
 		}
 		d.say("   aws kms rotate-key-on-demand --key-id %s   %s", shortKey(key.uri), d.c.dim(key.users))
 	}
-	found, notices, err := d.await(ctx, cmek.Rotated, 2*len(demoKeys))
+	found, notices, err := d.await(ctx, cmek.ChangeRotated, 2*len(demoKeys))
 	if err != nil {
 		return err
 	}

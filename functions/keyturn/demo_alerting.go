@@ -22,7 +22,7 @@ var endangered = demoKeys[0].uri
 func demoAlerting() alerting.Settings {
 	s := alerting.DefaultSettings()
 	s.RecheckEvery = 100 * time.Millisecond
-	s.WellFor = 500 * time.Millisecond
+	s.HealthyFor = 500 * time.Millisecond
 	return s
 }
 
@@ -34,7 +34,7 @@ func (d *demo) scheduleDeletion(ctx context.Context) error {
 		return fmt.Errorf("schedule deletion of key %s: %w", endangered, err)
 	}
 	sent := len(d.alerts.alerts)
-	took, err := d.deliverToAlerting(ctx, cmek.DeletionWasScheduled)
+	took, err := d.deliverToAlerting(ctx, cmek.ChangeDeletionScheduled)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (d *demo) scheduleDeletion(ctx context.Context) error {
 	}
 	d.say("   CloudTrail reports the call. The ledger holds which clusters use the key; %d ms later this alert is sent:", took.Milliseconds())
 	alert := d.alerts.alerts[sent]
-	d.say("\n%s", indent(indent(strings.Replace(alert.Text(), alert.Consequence, text.WrapSoft(alert.Consequence, textWidth), 1))))
+	d.say("\n%s", indent(indent(strings.Replace(alert.Text(), alert.Impact, text.WrapSoft(alert.Impact, textWidth), 1))))
 	d.say("   %s", d.c.dim("In the cloud it goes to Slack, PagerDuty or a webhook of yours."))
 	return nil
 }
@@ -54,11 +54,11 @@ func (d *demo) cancelDeletion(ctx context.Context) error {
 		return fmt.Errorf("cancel deletion of key %s: %w", endangered, err)
 	}
 	sent := len(d.alerts.alerts)
-	if _, err := d.deliverToAlerting(ctx, cmek.DeletionWasCanceled); err != nil {
+	if _, err := d.deliverToAlerting(ctx, cmek.ChangeDeletionCanceled); err != nil {
 		return err
 	}
 	// Longer than a healthy key would need to be resolved.
-	until := time.Now().Add(d.alerting.Settings.WellFor + 3*d.alerting.Settings.RecheckEvery)
+	until := time.Now().Add(d.alerting.Settings.HealthyFor + 3*d.alerting.Settings.RecheckEvery)
 	open, err := d.recheck(ctx, func(int) bool { return time.Now().After(until) })
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (d *demo) enableKey(ctx context.Context) error {
 	if _, err := d.kms.EnableKey(ctx, &kms.EnableKeyInput{KeyId: id(endangered)}, inRegionOf(endangered)); err != nil {
 		return fmt.Errorf("enable key %s: %w", endangered, err)
 	}
-	if _, err := d.deliverToAlerting(ctx, cmek.KeyWasEnabled); err != nil {
+	if _, err := d.deliverToAlerting(ctx, cmek.ChangeKeyEnabled); err != nil {
 		return err
 	}
 	if _, err := d.recheck(ctx, func(open int) bool { return open == 0 }); err != nil {
@@ -90,7 +90,7 @@ func (d *demo) enableKey(ctx context.Context) error {
 		return errors.New("the incident ended silently")
 	}
 	d.say("   The event alone resolves nothing. The key must stay healthy, for %s here and %s in the cloud; then:",
-		d.alerting.Settings.WellFor, roughly(alerting.DefaultSettings().WellFor))
+		d.alerting.Settings.HealthyFor, roughly(alerting.DefaultSettings().HealthyFor))
 	d.say("   %s", d.c.green(last.Headline()))
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
@@ -183,19 +184,19 @@ func clearDemo(ctx context.Context, dir string) error {
 type alertLog struct {
 	mu     sync.Mutex
 	sent   map[string]bool
-	alerts []cmek.Alert
+	alerts []alert.Alert
 }
 
-// Notify implements cmek.Notifier.
-func (l *alertLog) Notify(_ context.Context, alert cmek.Alert) error {
+// Notify implements alert.Notifier.
+func (l *alertLog) Notify(_ context.Context, a alert.Alert) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sent == nil {
 		l.sent = map[string]bool{}
 	}
-	if !l.sent[alert.ID] {
-		l.sent[alert.ID] = true
-		l.alerts = append(l.alerts, alert)
+	if !l.sent[a.ID] {
+		l.sent[a.ID] = true
+		l.alerts = append(l.alerts, a)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (l *lines) show(all, moved []*track) {
 		if stages == "" {
 			stages = t.last()
 		}
-		line := fmt.Sprintf("%8s  %-*s  %-*s  %-14s  %s", at, widths.cluster, t.Cluster, widths.region, t.Region, stages, t.Note)
+		line := fmt.Sprintf("%8s  %-*s  %-*s  %-14s  %s", at, widths.cluster, t.Cluster, widths.region, printable(t.Region), printable(stages), t.Note)
 		tell(l.out, "%s\n", strings.TrimRight(line, " "))
 	}
 }
@@ -148,12 +148,12 @@ func (b *board) row(t *track, widths columnWidths) string {
 	var stages []string
 	for i, stage := range t.Stages {
 		if i < len(t.Stages)-1 {
-			stages = append(stages, b.c.dim(stage))
+			stages = append(stages, b.c.dim(printable(stage)))
 		} else {
-			stages = append(stages, b.c.state(stage))
+			stages = append(stages, b.c.state(printable(stage)))
 		}
 	}
-	row := fmt.Sprintf("    %-*s  %-*s  %s", widths.cluster, t.Cluster, widths.region, t.Region, strings.Join(stages, b.c.dim(" → ")))
+	row := fmt.Sprintf("    %-*s  %-*s  %s", widths.cluster, t.Cluster, widths.region, printable(t.Region), strings.Join(stages, b.c.dim(" → ")))
 	if t.Note != "" {
 		row += "  " + b.c.dim(t.Note)
 	}

@@ -4,44 +4,50 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/events"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 func (p *program) explainCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain [FILE|-]",
-		Short: "Say what provider events mean for a cluster, and how to undo them; nobody is asked",
-		Long: `Say what provider events mean for a cluster: what changed, how bad it is if a cluster needs the key and if
-none does, who did it and when, what breaks, and the way back.
+		Use:   "explain [FILE|-]...",
+		Short: "Say what provider events mean for a cluster, and how to recover; no cloud is asked",
+		Long: `Say what provider events mean for a cluster: what changed, the severity if a cluster needs the key and if
+none does, who did it and when, the impact, and the recovery steps.
 
-The input is one EventBridge event or CloudTrail record, an array of them, one a line (NDJSON), a
-CloudTrail log file (gzip, too), or what SQS and SNS wrap around them; standard input if no file is named.
+The input is EventBridge events and CloudTrail records in any form that people keep them in: alone, in an
+array, or one a line (NDJSON), CloudTrail log files (gzip, too), and what these print or deliver:
+  aws cloudtrail lookup-events (with any --query, or through jq), get-query-results (CloudTrail Lake)
+  aws athena get-query-results, rows of Athena as JSON
+  aws logs filter-log-events, get-log-events, tail; decoded CloudWatch Logs subscriptions
+  SQS and SNS messages, Lambda batches, destinations of failed Lambda invocations
+Standard input is read if no file is named.
 
-Nobody is asked: neither a cloud nor, without --ledger, the ledger, so that the key is taken to be in use,
-and the caller to be the one to worry about. With --ledger the clusters are named, and the severity is
-that of the clusters that the ledger knows. A new policy is judged by itself.
+No cloud is asked. Without a ledger (--ledger or KEYTURN_LEDGER), the key is assumed to be in use, and the
+caller to be a stranger. With a ledger, the clusters are named, and the severity is that of the clusters
+that the ledger knows. A new policy is compared with the one that the ledger has noted before it;
+without a ledger it is judged by itself.
 
 With -o json each record is one object on a line of its own; change and severity are "none" for those
-that concern no key. Records that cannot be understood are told on standard error and exit with 1 at the
-end.`,
+that concern no key. What cannot be understood is reported on standard error with its line, hides no
+record after it, and makes the exit code 1.`,
 		Example: `  keyturn explain event.json
   aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventSource,AttributeValue=kms.amazonaws.com | keyturn explain
-  keyturn explain trail.json.gz -o json | jq 'select(.severity == "critical")'`,
-		Args: cobra.MaximumNArgs(1),
+  keyturn explain trail/*.json.gz -o json | jq 'select(.severity == "critical")'`,
 		RunE: func(c *cobra.Command, args []string) error {
-			file := "-"
-			if len(args) > 0 {
-				file = args[0]
+			if len(args) == 0 {
+				args = []string{"-"}
 			}
-			return p.explain(c.Context(), file, c.Flags().Changed("ledger"))
+			return p.explain(c.Context(), args)
 		},
 	}
 	p.ledgerFlag(c)
@@ -55,8 +61,8 @@ type explanation struct {
 	Change cmek.Change `json:"change"`
 	// Severity is for a key that clusters need, or for the clusters that the ledger knows; SeverityUnused is for a key that
 	// nobody needs.
-	Severity       cmek.Severity `json:"severity"`
-	SeverityUnused cmek.Severity `json:"severity_unused"`
+	Severity       alert.Severity `json:"severity"`
+	SeverityUnused alert.Severity `json:"severity_unused"`
 	// Key and Principal are "" if the record does not tell; so is Time, which is RFC 3339 in UTC.
 	Key       cmek.KeyURI `json:"key"`
 	Principal string      `json:"principal"`
@@ -64,18 +70,18 @@ type explanation struct {
 	// Succeeded is false only if the record says that the call failed.
 	Succeeded bool   `json:"succeeded"`
 	Reason    string `json:"reason"`
-	// WayBack has one step an entry; none if there is nothing to undo.
-	WayBack []string `json:"way_back"`
+	// RecoverySteps has one step an entry; none if there is nothing to undo.
+	RecoverySteps []string `json:"recovery_steps"`
 
 	// The rest is for people. Clusters are those that the ledger knows, nil without a ledger.
-	summary, consequence, source, role, failure, amends string
-	clusters                                            []string
+	summary, impact, source, role, failure, amends string
+	clusters                                       []string
 }
 
-// explain explains the records of a file one after the other, so that the size of the file does not matter.
-func (p *program) explain(ctx context.Context, file string, withLedger bool) (err error) {
+// explain explains the records of files one after the other, so that the size of the files does not matter.
+func (p *program) explain(ctx context.Context, files []string) (err error) {
 	var j judge
-	if withLedger {
+	if p.namesLedger() {
 		w, err := p.wire(ctx, needs{ledger: true}, p.err)
 		if err != nil {
 			return err
@@ -83,39 +89,61 @@ func (p *program) explain(ctx context.Context, file string, withLedger bool) (er
 		defer w.closeInto(&err)
 		j = judge{ledger: w.Ledger, organizationID: w.settings.OrganizationID}
 	}
-	in, done, err := p.openRecords(file)
-	if err != nil {
-		return err
-	}
-	defer done()
 	show := p.newExplainer()
 	records, bad := 0, 0
-	for record, err := range events.DecodeStream(in) {
-		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted after %s", count(records, "record"))
-		}
-		records++
+	var unread []error
+	for _, file := range files {
+		in, done, err := p.openRecords(file)
 		if err != nil {
-			bad++
-			tell(p.err, "keyturn: %s: %s\n", place(record), printable(oneLine(err)))
+			unread = append(unread, err)
 			continue
 		}
-		x, err := j.explain(ctx, record)
-		if err != nil {
-			return err
+		where := ""
+		if len(files) > 1 {
+			where = printable(file) + ": "
 		}
-		if err := show.one(x); err != nil {
-			return err
+		for record, err := range events.DecodeStream(in) {
+			switch {
+			case ctx.Err() != nil:
+				err = fmt.Errorf("interrupted after %s", count(records, "record"))
+			case err != nil:
+				records++
+				bad++
+				tell(p.err, "keyturn: %s%s: %s\n", where, place(record), printable(oneLine(err)))
+				continue
+			default:
+				records++
+				var x explanation
+				if x, err = j.explain(ctx, record); err == nil {
+					err = show.one(x)
+				}
+			}
+			if err != nil {
+				done()
+				return err
+			}
 		}
+		done()
 	}
 	show.end(bad)
-	switch {
-	case records == 0:
-		tell(p.err, "There is no record in the input.\n")
-	case bad > 0:
-		return fmt.Errorf("%d of %s could not be understood", bad, count(records, "record"))
+	if bad > 0 {
+		unread = append(unread, fmt.Errorf("%d of %s could not be understood", bad, count(records, "record")))
 	}
-	return nil
+	if records == 0 && len(unread) == 0 {
+		tell(p.err, "There is no record in the input.\n")
+	}
+	return errors.Join(unread...)
+}
+
+// namesLedger reports whether a flag or the environment names a ledger.
+func (p *program) namesLedger() bool {
+	value := ""
+	for _, pair := range p.environ {
+		if name, v, _ := strings.Cut(pair, "="); name == "KEYTURN_LEDGER" {
+			value = strings.TrimSpace(v)
+		}
+	}
+	return value != ""
 }
 
 // openRecords opens a file, "-" for standard input, and unpacks it if it is packed as CloudTrail packs its log files.
@@ -147,9 +175,14 @@ func (p *program) openRecords(file string) (in io.Reader, done func(), err error
 // place says where a record is, for people who look for it.
 func place(r events.Record) string {
 	if r.Pointer == "" {
-		return fmt.Sprintf("record at byte %d", r.Offset)
+		return fmt.Sprintf("line %d", r.Line)
 	}
-	return fmt.Sprintf("record %s at byte %d", printable(r.Pointer), r.Offset)
+	const longest = 200
+	pointer := r.Pointer
+	if len(pointer) > longest {
+		pointer = pointer[:longest] + "…"
+	}
+	return fmt.Sprintf("line %d, record %s", r.Line, printable(pointer))
 }
 
 // explainer shows explanations one by one; end is called once, with the number of records that had none.
@@ -160,20 +193,13 @@ type explainer interface {
 
 func (p *program) newExplainer() explainer {
 	if p.json {
-		encoder := json.NewEncoder(p.out)
-		encoder.SetEscapeHTML(false)
-		return explainerJSON{encoder}
+		return explainerJSON{p.out}
 	}
 	return &explainerText{out: p.out, c: palette(p.color())}
 }
 
-type explainerJSON struct{ *json.Encoder }
+type explainerJSON struct{ out io.Writer }
 
-func (e explainerJSON) one(x explanation) error {
-	if err := e.Encode(x); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
-}
+func (e explainerJSON) one(x explanation) error { return writeJSON(e.out, x, "") }
 
 func (explainerJSON) end(int) {}

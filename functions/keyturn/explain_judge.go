@@ -9,6 +9,8 @@ import (
 
 	"github.com/keyturn/keyturn/events"
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/alerting/risk"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -24,19 +26,11 @@ type judge struct {
 // noChange is the change of records that concern no key.
 const noChange cmek.Change = "none"
 
-// unknownClusters stand for the clusters that need what an event names when no ledger knows them.
-func unknownClusters(e cmek.Event) []cmek.AffectedCluster {
-	if e.Key == "" && e.Role == "" && e.Parameters["custom_key_store_id"] == "" {
-		return []cmek.AffectedCluster{{Name: "any cluster"}}
-	}
-	return []cmek.AffectedCluster{{Name: "any cluster that uses it"}}
-}
-
 // explain says what a record means. An error is the ledger's.
 func (j judge) explain(ctx context.Context, r events.Record) (explanation, error) {
 	if r.Event == nil {
 		return explanation{
-			Change: noChange, Severity: alerting.None, SeverityUnused: alerting.None, Succeeded: true, WayBack: []string{},
+			Change: noChange, Severity: alert.None, SeverityUnused: alert.None, Succeeded: true, RecoverySteps: []string{},
 			Reason: cmp.Or(r.Source, "this notice") + " concerns no key, and nothing that access to one depends on", source: r.Source,
 		}, nil
 	}
@@ -47,9 +41,9 @@ func (j judge) explain(ctx context.Context, r events.Record) (explanation, error
 	}
 	a := alerting.Assess(e, facts)
 	x := explanation{
-		Change: e.Change, Severity: a.Severity, SeverityUnused: a.Unused, Key: e.Key, Principal: cmp.Or(e.Principal, e.Issuer),
-		Succeeded: e.Succeeded(), WayBack: []string{}, source: e.Source, role: e.Role, failure: e.Error, amends: e.Amends,
-		summary: "Nobody needs to hear of it: " + string(e.Change),
+		Change: e.Change, Severity: a.Severity, SeverityUnused: a.Unused, Key: e.Key, Principal: cmp.Or(e.Principal, string(e.Issuer)),
+		Succeeded: e.Succeeded(), RecoverySteps: []string{}, source: e.Source, role: string(e.Identity), failure: e.Error, amends: e.Amends,
+		summary: "No alert: " + string(e.Change),
 	}
 	if !e.Time.IsZero() {
 		x.Time = e.Time.UTC().Format(time.RFC3339)
@@ -57,53 +51,65 @@ func (j judge) explain(ctx context.Context, r events.Record) (explanation, error
 	if j.ledger != nil {
 		x.clusters = named(facts.Usage.Clusters)
 	}
-	if a.Severity != alerting.None {
-		x.summary, x.consequence = a.Summary, j.consequence(e, a)
-		if e.Succeeded() || e.Change == cmek.UseRefused { // else nothing changed
-			x.WayBack = append(x.WayBack, alerting.WayBack(e, facts.Key)...)
+	if a.Severity != alert.None {
+		row, _ := risk.Of(e.Change)
+		x.summary, x.impact = a.Summary, j.impact(row, a)
+		if e.Succeeded() || row.Kind == risk.Refused { // else nothing changed
+			x.RecoverySteps = append(x.RecoverySteps, a.RecoverySteps...)
 		}
 	}
-	x.Reason = strings.TrimSuffix(x.summary+". "+x.consequence, " ")
+	x.Reason = strings.TrimSuffix(x.summary+". "+x.impact, " ")
 	return x, nil
 }
 
-// consequence is what breaks and by when, and what the verdict takes for granted.
-func (j judge) consequence(e cmek.Event, a alerting.Assessment) string {
-	parts := []string{a.Consequence}
+// impact is what fails and by when, and what the verdict assumes.
+func (j judge) impact(row risk.Row, a alerting.Assessment) string {
+	parts := []string{a.Impact}
 	if !a.Deadline.IsZero() {
 		parts = append(parts, "It is final on "+a.Deadline.UTC().Format(time.RFC3339)+" at the earliest.")
 	}
-	if j.ledger == nil {
-		switch e.Change {
-		case cmek.UseUnexpected, cmek.RoleAssumed:
-			parts = append(parts, "It is as it should be if the principal is a cluster's own; only the inventory tells (--ledger).")
-		case cmek.UseRefused:
-			parts = append(parts, "It is harmless if the principal is not a cluster's; only the inventory tells (--ledger).")
-		}
+	switch {
+	case j.ledger != nil || !row.Kind.Used():
+	case row.Kind == risk.Refused:
+		parts = append(parts, "If the principal is not a cluster's, there is no impact; only the inventory shows that (--ledger).")
+	default:
+		parts = append(parts, "If the principal is a cluster's own, this is normal; only the inventory shows that (--ledger).")
 	}
 	return strings.TrimSpace(strings.Join(parts, " "))
 }
 
-// gather is what is known about an event without asking anybody but the ledger.
-func (j judge) gather(ctx context.Context, e cmek.Event) (alerting.Facts, error) {
-	facts := alerting.Facts{OurRule: strings.HasPrefix(e.Parameters["rule"], alerting.DefaultSettings().OwnRules)}
+// gather is what is known about an event without asking anybody but the ledger. A document that the event carries is compared with
+// what the ledger has noted; what alerting would read in the cloud is not read.
+func (j judge) gather(ctx context.Context, e cmek.Event) (facts alerting.Facts, err error) {
+	var clusters []*ledger.Cluster
 	if j.ledger == nil {
-		// The worst is taken for granted: a use is a stranger's, a refusal is a cluster's.
-		facts.Usage.Clusters, facts.ByCluster, facts.NoInventory = unknownClusters(e), e.Change == cmek.UseRefused, true
-		facts.Effect = j.effect(e, nil)
-		return facts, nil
-	}
-	known, clusters, err := alerting.FromLedger(ctx, j.ledger, e)
-	if err != nil {
+		facts = alerting.WithoutInventory(e)
+	} else if facts, clusters, err = alerting.FromLedger(ctx, j.ledger, e); err != nil {
 		return facts, err
 	}
-	facts.Usage, facts.ByCluster = known.Usage, known.ByCluster
-	facts.Effect = j.effect(e, clusters)
+	facts.Own = own(e)
+	var docs alerting.Documents
+	uses := alerting.Uses(clusters)
+	if j.ledger != nil {
+		if docs, err = alerting.NotedDocuments(ctx, j.ledger, e, uses); err != nil {
+			return facts, err
+		}
+	}
+	docs.OrganizationID = j.organizationID
+	facts.Effect = alerting.Effects(e, docs, uses, facts.Usage)
 	return facts, nil
 }
 
+// own assumes that what is named after keyturn is part of it: nothing tells explain what was deployed. A role is judged by what
+// happened to it, as if it were a cluster's: anybody can give it such a name.
+func own(e cmek.Event) bool {
+	return e.Identity == "" && risk.Names(e, func(name string) bool {
+		return name == "keyturn" || strings.HasPrefix(name, "keyturn-") || strings.HasPrefix(name, "keyturn/")
+	})
+}
+
 // named lists clusters for people; it is never nil.
-func named(clusters []cmek.AffectedCluster) []string {
+func named(clusters []alert.AffectedCluster) []string {
 	names := make([]string, len(clusters))
 	for i, c := range clusters {
 		names[i] = fmt.Sprintf("%s (%s)", cmp.Or(printable(c.Name), "unnamed"), c.ID)

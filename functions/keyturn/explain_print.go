@@ -7,8 +7,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"github.com/keyturn/keyturn/functions/alerting"
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // textWidth is where prose is wrapped. Commands and ARNs are not, so that they can be copied.
@@ -20,7 +19,7 @@ type explainerText struct {
 	out io.Writer
 	c   palette
 	// tally counts explanations by severity, passed those that concerned no key.
-	tally  map[cmek.Severity]int
+	tally  map[alert.Severity]int
 	blocks int
 	passed int
 	// folded are the latest ones, in a row, that concerned no key; the last of them is of source.
@@ -37,19 +36,19 @@ func (t *explainerText) one(x explanation) error {
 	}
 	t.unfold()
 	if t.tally == nil {
-		t.tally = map[cmek.Severity]int{}
+		t.tally = map[alert.Severity]int{}
 	}
 	t.tally[x.Severity]++
 	t.gap()
 	t.headline(x)
 	t.facts(x)
-	if x.consequence != "" {
-		tell(t.out, "\n%s", indent(text.WrapSoft(printable(x.consequence), textWidth)))
+	if x.impact != "" {
+		tell(t.out, "\n%s", indent(text.WrapSoft(printable(x.impact), textWidth)))
 	}
-	if len(x.WayBack) > 0 {
-		tell(t.out, "\n  Way back\n")
+	if len(x.RecoverySteps) > 0 {
+		tell(t.out, "\n  Recovery steps\n")
 	}
-	for i, step := range x.WayBack {
+	for i, step := range x.RecoverySteps {
 		tell(t.out, "  %d. %s\n", i+1, printable(step))
 	}
 	return nil
@@ -96,7 +95,7 @@ func (t *explainerText) facts(x explanation) {
 		}
 	}
 	fact("change", string(x.Change))
-	fact("told by", x.source)
+	fact("source", x.source)
 	fact("key", string(x.Key))
 	fact("role", x.role)
 	fact("who", x.Principal)
@@ -120,10 +119,10 @@ func (t *explainerText) end(bad int) {
 	t.unfold()
 	total := t.passed + bad
 	var parts []string
-	for _, s := range []cmek.Severity{cmek.Critical, cmek.High, cmek.Medium, cmek.Low, cmek.Info, alerting.None} {
+	for _, s := range []alert.Severity{alert.Critical, alert.High, alert.Medium, alert.Low, alert.Info, alert.None} {
 		n := t.tally[s]
 		total += n
-		if s == alerting.None {
+		if s == alert.None {
 			n += t.passed
 		}
 		if n > 0 {
@@ -139,11 +138,11 @@ func (t *explainerText) end(bad int) {
 }
 
 // severity colors s as the severity deserves.
-func (c palette) severity(severity cmek.Severity, s string) string {
+func (c palette) severity(severity alert.Severity, s string) string {
 	switch severity {
-	case cmek.Critical, cmek.High:
+	case alert.Critical, alert.High:
 		return c.red(s)
-	case cmek.Medium:
+	case alert.Medium:
 		return c.yellow(s)
 	}
 	return s

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -86,18 +87,18 @@ func TestExplainRatesWhatItReads(t *testing.T) {
 	samples := eventSamples(t)
 	for _, tc := range []struct {
 		sample           string
-		severity, unused cmek.Severity
+		severity, unused alert.Severity
 		reason           string
 	}{
-		{"cloudtrail-schedulekeydeletion", cmek.Critical, cmek.Medium, "It is final on 2021-04-12T18:58:30Z at the earliest."},
-		{"cloudtrail-disablekey-denied", cmek.Medium, cmek.Info, "Nothing changed: the call failed with AccessDenied."},
-		{"cloudtrail-cancelkeydeletion", cmek.High, cmek.Low, "still disabled"},
-		{"cloudtrail-putkeypolicy", cmek.Medium, cmek.Info, "cannot be told: the role that they act as is not known here."},
-		{"cloudtrail-putrolepolicy", cmek.Critical, cmek.Medium, "may not kms:Decrypt: statement 1 of an identity policy denies it."},
-		{"cloudtrail-updateassumerolepolicy", cmek.High, cmek.Low, "cannot be told: the account that they belong to is not known here."},
-		{"cloudtrail-decrypt-denied", cmek.Critical, cmek.Medium, "It is harmless if the principal is not a cluster's"},
-		{"kms-cmk-rotation-automatic", cmek.Info, cmek.Info, "was rotated"},
-		{"cloudtrail-createkey", "none", "none", "Nobody needs to hear of it: key created."},
+		{"cloudtrail-schedulekeydeletion", alert.Critical, alert.Medium, "It is final on 2021-04-12T18:58:30Z at the earliest."},
+		{"cloudtrail-disablekey-denied", alert.Medium, alert.Info, "Nothing changed: the call failed with AccessDenied."},
+		{"cloudtrail-cancelkeydeletion", alert.High, alert.Low, "still disabled"},
+		{"cloudtrail-putkeypolicy", alert.High, alert.Low, "is unknown: no principal of a cluster is known that could be tried"},
+		{"cloudtrail-putrolepolicy", alert.Critical, alert.Medium, "may not kms:Decrypt: statement 1 of an identity policy denies it."},
+		{"cloudtrail-updateassumerolepolicy", alert.High, alert.Low, "is unknown: the account that the clusters run in is not known."},
+		{"cloudtrail-decrypt-denied", alert.Critical, alert.Medium, "If the principal is not a cluster's, there is no impact"},
+		{"kms-cmk-rotation-automatic", alert.Info, alert.Info, "was rotated"},
+		{"cloudtrail-createkey", "none", "none", "No alert: key created."},
 		{"foreign-ec2-state-change", "none", "none", "aws.ec2/EC2 Instance State-change Notification concerns no key"},
 	} {
 		x := decodeJSON[explanation](t, explainText(t.Context(), samples[tc.sample], "-o", "json").out)
@@ -126,32 +127,33 @@ func TestExplainJudgesANewPolicyByItself(t *testing.T) {
 	b.environ = append(b.environ, "KEYTURN_ORGANIZATION_ID=our-organization")
 	const use = `"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}`
 	ledger := []string{"--ledger", "file:" + filepath.Join(b.folder, "ledger.db")}
+	b.environ = append(b.environ, "KEYTURN_LEDGER=")
 	for _, tc := range []struct {
 		sentence, payload string
 		args              []string
-		severity          cmek.Severity
+		severity          alert.Severity
 		reason            string
 	}{
 		{"a key policy for nobody cuts everybody off", withPolicy("PutKeyPolicy", "policy",
 			`{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:PutKeyPolicy","Resource":"*"}`),
-			nil, cmek.Critical, "Nobody may kms:Encrypt"},
+			nil, alert.Critical, "Nobody may kms:Encrypt"},
 		{"a key policy for everybody exposes the key", withPolicy("PutKeyPolicy", "policy", `{"Effect":"Allow","Principal":"*",`+use),
-			nil, cmek.Critical, "Everybody may kms:Encrypt"},
+			nil, alert.Critical, "Everybody may kms:Encrypt"},
 		{"a key policy for some role of the account may or may not be right", withPolicy("PutKeyPolicy", "policy",
-			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), nil, cmek.Medium, "cannot be told"},
+			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), nil, alert.High, "is unknown"},
 		{"the ledger knows that it is the wrong role", withPolicy("PutKeyPolicy", "policy",
-			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), ledger, cmek.Critical,
+			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), ledger, alert.Critical,
 			"arn:aws:iam::111122223333:role/payments-cmek may not kms:Encrypt"},
-		{"a key policy that cannot be parsed cannot be judged", withPolicy("PutKeyPolicy", "policy", `7`), nil, cmek.Medium, "the policy cannot be read"},
+		{"a key policy that cannot be parsed cannot be judged", withPolicy("PutKeyPolicy", "policy", `7`), nil, alert.High, "cannot be understood"},
 		{"a trust policy for nobody cuts everybody off", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
-			`{"Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), nil, cmek.Critical, "Nobody may assume the role"},
+			`{"Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), nil, alert.Critical, "No other account may assume the role"},
 		{"a trust policy without an external id lets others in", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
-			`{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"sts:AssumeRole"}`), nil, cmek.Critical, "without an external id"},
+			`{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"sts:AssumeRole"}`), nil, alert.Critical, "without an external id"},
 		{"the ledger knows that it is a stranger's account", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
 			`{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x"}}}`),
-			ledger, cmek.Critical, "cannot assume the role"},
+			ledger, alert.Critical, "cannot assume the role"},
 		{"a role policy that allows is not all of the role's", withPolicy("PutRolePolicy", "policyDocument",
-			`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`), nil, cmek.High, "other policies are not known"},
+			`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`), nil, alert.High, "other policies are not known"},
 	} {
 		o := b.keyturnWith(t.Context(), tc.payload, append([]string{"explain", "-o", "json"}, tc.args...)...)
 		o.wantCode(t, exitFine, tc.sentence)
@@ -198,8 +200,8 @@ func TestExplainReadsWhateverTheEventsAreKeptIn(t *testing.T) {
 			t.Errorf("%s: %d records explained, want %d", tc.name, len(lines), tc.records)
 		}
 		for _, line := range lines {
-			if x := decodeJSON[explanation](t, line); x.Change != cmek.KeyWasDisabled || x.Severity != cmek.Critical {
-				t.Errorf("%s: explained as %s %s, want %s %s", tc.name, x.Severity, x.Change, cmek.Critical, cmek.KeyWasDisabled)
+			if x := decodeJSON[explanation](t, line); x.Change != cmek.ChangeKeyDisabled || x.Severity != alert.Critical {
+				t.Errorf("%s: explained as %s %s, want %s %s", tc.name, x.Severity, x.Change, alert.Critical, cmek.ChangeKeyDisabled)
 			}
 		}
 	}
@@ -223,7 +225,7 @@ func TestExplainGoesOnAfterARecordThatItCannotUnderstand(t *testing.T) {
 	o.wantCode(t, exitFailed, "explain")
 	wantText(t, "the explanations", o.out, "NONE  3 records concern no key", "CRITICAL  Key 1234abcd",
 		"5 records: 1 critical, 3 none, 1 not understood")
-	wantText(t, "the error", o.err, "keyturn: record at byte", "name of the key", "1 of 5 records could not be understood")
+	wantText(t, "the error", o.err, "keyturn: line 18: ", "name of the key", "1 of 5 records could not be understood")
 
 	for _, broken := range []string{"rotate, please", "{", `"text"`, "[1]"} {
 		o := explainText(t.Context(), broken, "-o", "json")
@@ -276,7 +278,7 @@ func TestExplainNamesTheClustersOfTheLedger(t *testing.T) {
 		return fmt.Sprintf(`{"eventVersion":"1.11","eventSource":"kms.amazonaws.com","eventName":"Decrypt","eventType":"AwsApiCall","eventID":"1",
 			"awsRegion":"us-east-1","recipientAccountId":"111122223333","userIdentity":{"arn":%q},"resources":[{"ARN":%q}]}`, principal, paymentsKey)
 	}
-	wantText(t, "the cluster's own use", explain(decrypt("arn:aws:iam::111122223333:role/payments-cmek")), "NONE  Nobody needs to hear of it")
+	wantText(t, "the cluster's own use", explain(decrypt("arn:aws:iam::111122223333:role/payments-cmek")), "NONE  No alert")
 	wantText(t, "a stranger's use", explain(decrypt("arn:aws:iam::111122223333:role/stranger")), "HIGH  Key", "was used by a principal that is not a cluster's")
 	if more := len(b.Requests()) - requests; more != 1 { // DisableKey
 		t.Errorf("explain sent %d requests, want none", more-1)
@@ -288,7 +290,8 @@ func FuzzExplain(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	bad, _ := filepath.Glob("../../events/testdata/bad/*.json")
-	for _, file := range bad {
+	pasted, _ := filepath.Glob("../../events/testdata/pasted/*")
+	for _, file := range append(bad, pasted...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
@@ -298,7 +301,7 @@ func FuzzExplain(f *testing.F) {
 	f.Add([]byte(withPolicy("PutKeyPolicy", "policy", `{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}`)))
 	f.Add([]byte(withPolicy("PutRolePolicy", "policyDocument", `{"Effect":"Deny","NotAction":"kms:*","Resource":"*"}`)))
 	f.Add([]byte(withPolicy("UpdateAssumeRolePolicy", "policyDocument", `{"Effect":"Allow","Principal":{"AWS":["ñ","4444"]},"Action":"*"}`)))
-	words := []cmek.Severity{cmek.Critical, cmek.High, cmek.Medium, cmek.Low, cmek.Info, "none"}
+	words := []alert.Severity{alert.Critical, alert.High, alert.Medium, alert.Low, alert.Info, "none"}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		people := explainText(t.Context(), string(payload))
 		programs := explainText(t.Context(), string(payload), "-o", "json")
@@ -314,7 +317,7 @@ func FuzzExplain(f *testing.F) {
 			if err := json.Unmarshal([]byte(line), &fields); err != nil || len(fields) != 9 {
 				t.Errorf("a line has %d fields, error %v, want 9: %s", len(fields), err, line)
 			}
-			if x.Change == "" || x.Reason == "" || x.WayBack == nil || !slices.Contains(words, x.Severity) || !slices.Contains(words, x.SeverityUnused) {
+			if x.Change == "" || x.Reason == "" || x.RecoverySteps == nil || !slices.Contains(words, x.Severity) || !slices.Contains(words, x.SeverityUnused) {
 				t.Errorf("incomplete explanation: %s", line)
 			}
 		}

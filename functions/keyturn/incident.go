@@ -214,7 +214,7 @@ func (p *program) completeKey(c *cobra.Command, args []string, begun string) (of
 	}
 	for _, key := range keysOf(known) {
 		if strings.HasPrefix(key.ID(), begun) {
-			offers = append(offers, cobra.CompletionWithDesc(key.ID(), string(key)))
+			offers = append(offers, cobra.CompletionWithDesc(printable(key.ID()), printable(string(key))))
 		}
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp

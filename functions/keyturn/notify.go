@@ -6,34 +6,34 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // everyone notifies all, even if some cannot be reached.
-type everyone []cmek.Notifier
+type everyone []alert.Notifier
 
 // Notify joins the errors; a repetition tells those again who were reached.
-func (all everyone) Notify(ctx context.Context, alert cmek.Alert) error {
+func (all everyone) Notify(ctx context.Context, a alert.Alert) error {
 	var problems []error
 	for _, n := range all {
-		problems = append(problems, n.Notify(ctx, alert))
+		problems = append(problems, n.Notify(ctx, a))
 	}
 	return errors.Join(problems...)
 }
 
 // briefly tells news that ask for nothing in one line, and hands everything else on.
 type briefly struct {
-	full cmek.Notifier
+	full alert.Notifier
 	out  io.Writer
 }
 
-// Notify implements cmek.Notifier.
-func (b briefly) Notify(ctx context.Context, alert cmek.Alert) error {
-	if alert.Severity != cmek.Info {
-		return b.full.Notify(ctx, alert)
+// Notify implements alert.Notifier.
+func (b briefly) Notify(ctx context.Context, a alert.Alert) error {
+	if a.Severity != alert.Info {
+		return b.full.Notify(ctx, a)
 	}
-	if _, err := fmt.Fprintln(b.out, alert.Headline()); err != nil {
-		return fmt.Errorf("show alert %s: %w", alert.ID, err)
+	if _, err := fmt.Fprintln(b.out, a.Headline()); err != nil {
+		return fmt.Errorf("show alert %s: %w", a.ID, err)
 	}
 	return nil
 }

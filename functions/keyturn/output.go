@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -58,15 +60,42 @@ func (c palette) state(s string) string {
 }
 
 // printJSON writes v with indentation.
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+func printJSON(out io.Writer, v any) error { return writeJSON(out, v, "  ") }
+
+// writeJSON writes v and a line feed. Characters that control or reorder a terminal are written as escapes.
+func writeJSON(out io.Writer, v any, indent string) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	e.SetIndent("", indent)
 	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	text := b.String()
+	if strings.ContainsFunc(text, isHidden) {
+		var escaped strings.Builder
+		for _, r := range text {
+			switch {
+			case !isHidden(r):
+				escaped.WriteRune(r)
+			case r > 0xffff:
+				high, low := utf16.EncodeRune(r)
+				fmt.Fprintf(&escaped, `\u%04x\u%04x`, high, low)
+			default:
+				fmt.Fprintf(&escaped, `\u%04x`, r)
+			}
+		}
+		text = escaped.String()
+	}
+	if _, err := io.WriteString(out, text); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil
 }
+
+// isHidden reports whether a character of JSON, which holds control characters within its strings as escapes only, does not
+// print.
+func isHidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // newTable is a table without borders, for people and for awk.
 func newTable(header ...any) table.Writer {
@@ -118,7 +147,7 @@ func roughly(d time.Duration) string {
 // shortKey is a key's id, cut to what a person compares at a glance.
 func shortKey(uri cmek.KeyURI) string {
 	const head, tail = 8, 4
-	id := uri.ID()
+	id := printable(uri.ID())
 	if id == "" {
 		return "–"
 	}
@@ -144,4 +173,13 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// printableLines is printable for text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 
-	lambdaevents "github.com/aws/aws-lambda-go/events"
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/events"
@@ -23,7 +19,8 @@ func (p *program) replayCommand() *cobra.Command {
 		Use:   "replay FILE|-",
 		Short: "Hand one provider event to the function once more; it opens work, nothing is sent",
 		Long: `Hand one provider event to the function once more: an EventBridge event, alone, in an SNS notification,
-or in an SQS batch as Lambda gets it (a message from the dead-letter queue, say).
+or in an SQS batch as Lambda gets it (a message from the dead-letter queue, say), or in anything else that
+"keyturn explain" reads.
 
 The event opens work in the ledger for the clusters that use the key, exactly as it would in the
 cloud. replay itself asks nobody and sends nothing: whether a PUT is needed is for the next tick to
@@ -55,21 +52,9 @@ type openedWork struct {
 }
 
 func (p *program) replay(ctx context.Context, file string) (err error) {
-	payload, err := p.readPayload(file)
+	decoded, broken, err := p.readEvents(file)
 	if err != nil {
 		return err
-	}
-	var decoded []cmek.Event
-	for _, message := range unwrap(payload) {
-		found, err := events.Decode(message)
-		if err != nil {
-			return fmt.Errorf("read event: %w", err)
-		}
-		for _, e := range found {
-			if slices.Contains(rotation.Subscribes, e.Change) {
-				decoded = append(decoded, e)
-			}
-		}
 	}
 	w, err := p.wire(ctx, needs{ledger: true}, p.err)
 	if err != nil {
@@ -85,56 +70,42 @@ func (p *program) replay(ctx context.Context, file string) (err error) {
 		all = append(all, r)
 	}
 	if p.json {
-		return printJSON(p.out, all)
+		return errors.Join(broken, printJSON(p.out, all))
 	}
 	p.printReplayed(all)
-	return nil
+	return broken
 }
 
-// mostPayload is more than any queue delivers; SQS allows 1 MiB.
-const mostPayload = 8 << 20
-
-func (p *program) readPayload(file string) ([]byte, error) {
-	in := p.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("read event: %w", err)
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		in = f
-	}
-	payload, err := io.ReadAll(io.LimitReader(in, mostPayload+1))
+// readEvents reads the events that rotation acts on. Beside them comes an error about those that cannot be understood; if there
+// are only such, it is the last result.
+func (p *program) readEvents(file string) (decoded []cmek.Event, broken, err error) {
+	in, done, err := p.openRecords(file)
 	if err != nil {
-		return nil, fmt.Errorf("read event: %w", err)
+		return nil, nil, fmt.Errorf("read event: %w", err)
 	}
-	if len(payload) > mostPayload {
-		return nil, errors.New("read event: more than 8 MiB is no event")
+	defer done()
+	records, bad := 0, 0
+	for record, err := range events.DecodeStream(in) {
+		records++
+		switch {
+		case err != nil && bad == 0:
+			bad, broken = 1, fmt.Errorf("read event: %s: %w", place(record), err)
+		case err != nil:
+			bad++
+		case record.Event != nil && slices.Contains(rotation.Subscribes, record.Event.Change):
+			decoded = append(decoded, *record.Event)
+		}
 	}
-	return payload, nil
-}
-
-// unwrap takes events out of an SQS batch and out of SNS notifications, as the function's trigger does. Anything else is
-// an event by itself.
-func unwrap(payload []byte) [][]byte {
-	var batch struct{ Records []lambdaevents.SQSMessage }
-	if json.Unmarshal(payload, &batch) != nil || batch.Records == nil {
-		return [][]byte{unwrapNotification(payload)}
+	switch {
+	case records == 0:
+		return nil, nil, errors.New("read event: there is none in the input")
+	case bad > 1:
+		broken = fmt.Errorf("%w, and %d more", broken, bad-1)
 	}
-	var messages [][]byte
-	for _, record := range batch.Records {
-		messages = append(messages, unwrapNotification([]byte(record.Body)))
+	if bad == records {
+		return nil, nil, broken
 	}
-	return messages
-}
-
-// unwrapNotification takes the message out of an SNS notification.
-func unwrapNotification(body []byte) []byte {
-	var notification struct{ Type, Message string }
-	if json.Unmarshal(body, &notification) == nil && notification.Type == "Notification" {
-		return []byte(notification.Message)
-	}
-	return body
+	return decoded, broken, nil
 }
 
 // replay handles one event and tells which work is new.

@@ -78,13 +78,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case errors.Is(err, errNeedsPerson):
 		return exitNeedsPerson
 	case errors.As(err, &wrong):
-		tell(p.err, "keyturn: %v\n", err)
+		tell(p.err, "keyturn: %s\n", printableLines(err.Error()))
 		return exitUsage
 	case !p.began:
-		tell(p.err, "keyturn: %s\nSee %q.\n", oneLine(err), executed.CommandPath()+" --help")
+		tell(p.err, "keyturn: %s\nSee %q.\n", printable(oneLine(err)), executed.CommandPath()+" --help")
 		return exitUsage
 	}
-	tell(p.err, "keyturn: %s\n", oneLine(err))
+	tell(p.err, "keyturn: %s\n", printable(oneLine(err)))
 	return exitFailed
 }
 

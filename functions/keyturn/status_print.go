@@ -16,7 +16,7 @@ import (
 // printStatus writes the overview: what concerns all clusters, a line for each region, and what needs attention.
 func (p *program) printStatus(s status) {
 	now, c := time.Now(), palette(p.color())
-	tell(p.out, "Ledger   %s\n", s.Ledger)
+	tell(p.out, "Ledger   %s\n", printable(s.Ledger))
 	tell(p.out, "Sweep    %s\n", describeSweep(s.Sweep, s.NotShown, now))
 	if s.Worker != "" {
 		tell(p.out, "Worker   %s\n", printable(s.Worker))
@@ -53,13 +53,13 @@ func (p *program) printStatus(s status) {
 func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) table.Row {
 	state, version, done, waits := string(r.Status), "–", "–", ""
 	if r.Done != nil {
-		version, done = r.Done.Version.Short(), when(r.Done.At, now)
+		version, done = printable(r.Done.Version.Short()), when(r.Done.At, now)
 	}
 	switch {
 	case r.Work != nil:
 		state, waits = r.Stage, printable(r.Work.Reason)+", next poll "+nextPoll(cluster.NextLook, now)
 		if !r.Work.Version.IsZero() {
-			version = "→ " + r.Work.Version.Short()
+			version = "→ " + printable(r.Work.Version.Short())
 		}
 	case r.Done != nil && r.Status == cmek.Enabled:
 		state = stageUpToDate
@@ -68,7 +68,7 @@ func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, 
 		// What was last read may be out of date; that it is no longer shown matters more.
 		state, waits = stageNotShown, fmt.Sprintf("%s, since %s", printable(u.Why), when(u.Since, now))
 	}
-	return table.Row{name, r.Region, shortKey(r.Key), palette(p.color()).state(state), version, done, waits}
+	return table.Row{name, printable(r.Region), shortKey(r.Key), palette(p.color()).state(printable(state)), version, done, waits}
 }
 
 func nextPoll(at, now time.Time) string {
@@ -135,11 +135,11 @@ func printUrgent(out io.Writer, c palette, needs []need) {
 // printCluster writes all about one cluster.
 func (p *program) printCluster(s clusterStatus) {
 	now, c := time.Now(), palette(p.color())
-	tell(p.out, "%s   %s   %s\n", c.bold(printable(s.Name)), s.ID, s.State)
+	tell(p.out, "%s   %s   %s\n", c.bold(printable(s.Name)), printable(s.ID), printable(s.State))
 	tell(p.out, "read %s, next poll %s, %s\n", when(s.SeenAt, now), nextPoll(s.NextLook, now), count(s.EvidenceRecords, "evidence record"))
 	if u := s.NotShown; u != nil {
 		tell(p.out, "%s since %s: %s\n", c.red(stageNotShown), when(u.Since, now), printable(u.Why))
-		tell(p.out, "if it is really gone: keyturn forget %s --reason \"…\"\n", s.ID)
+		tell(p.out, "if it is really gone: keyturn forget %s --reason \"…\"\n", printable(s.ID))
 	}
 	if s.Undelivered > 0 {
 		tell(p.out, "%s still to be delivered\n", count(s.Undelivered, "message"))
@@ -151,7 +151,7 @@ func (p *program) printCluster(s clusterStatus) {
 		tell(p.out, "\n%s\n", c.bold("Dropped without a PUT"))
 	}
 	for _, d := range s.Dropped {
-		tell(p.out, "  %s   %s   %s: %s\n", when(d.At, now), d.Region, d.Version.Short(), printable(d.Reason))
+		tell(p.out, "  %s   %s   %s: %s\n", when(d.At, now), printable(d.Region), printable(d.Version.Short()), printable(d.Reason))
 	}
 	p.printAlarms("Alarm", s.Alarms, now)
 }
@@ -170,7 +170,7 @@ func (p *program) printOpen(s status) {
 	printDeclared(p.out, s.Declared, now)
 }
 
-// printAlarms writes each alarm in full, the way back and the runbook included.
+// printAlarms writes each alarm in full, recovery steps and runbook included.
 func (p *program) printAlarms(title string, alarms []ledger.Alarm, now time.Time) {
 	for _, a := range alarms {
 		tell(p.out, "\n%s since %s\n%s", palette(p.color()).bold(title), when(a.Since, now), indent(a.Alert.Text()))
@@ -179,7 +179,7 @@ func (p *program) printAlarms(title string, alarms []ledger.Alarm, now time.Time
 
 func (p *program) printRegion(r regionStatus, now time.Time) {
 	c := palette(p.color())
-	tell(p.out, "\n%s   %s\n", c.bold(r.Region), c.state(string(r.Status)))
+	tell(p.out, "\n%s   %s\n", c.bold(printable(r.Region)), c.state(printable(string(r.Status))))
 	fact := func(name, format string, args ...any) {
 		tell(p.out, "  %-9s%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
@@ -196,7 +196,7 @@ func (p *program) printRegion(r regionStatus, now time.Time) {
 		return
 	}
 	fact("open", "%s, since %s by %s", w.Version.Short(), when(w.Since, now), w.Trigger.Kind)
-	tell(p.out, "  %-9s%s: %s\n", "state", c.state(r.Stage), printable(w.Reason))
+	tell(p.out, "  %-9s%s: %s\n", "state", c.state(printable(r.Stage)), printable(w.Reason))
 	if w.Attempts+w.Failed+w.Lost > 0 {
 		fact("trouble", "%d refused in a row, %d failed, %d without a trace", w.Attempts, w.Failed, w.Lost)
 	}

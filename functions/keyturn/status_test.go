@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -50,12 +50,12 @@ func TestStatusOfAnUnknownClusterOrLedgerSaysWhatToDo(t *testing.T) {
 }
 
 // ring opens an alarm of rotation about the cluster.
-func (b *bench) ring(t *testing.T, clusterID string, alert cmek.Alert) {
+func (b *bench) ring(t *testing.T, clusterID string, a alert.Alert) {
 	t.Helper()
 	p := &program{environ: b.environ}
 	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
 		_, err := l.UpdateCluster(ctx, clusterID, func(c *ledger.Cluster) error {
-			c.Alarms = append(c.Alarms, ledger.Alarm{Key: alert.DedupKey, Since: time.Now().Add(-3 * time.Hour), Alert: alert})
+			c.Alarms = append(c.Alarms, ledger.Alarm{Key: a.DedupKey, Since: time.Now().Add(-3 * time.Hour), Alert: a})
 			return nil
 		})
 		return err
@@ -67,15 +67,15 @@ func (b *bench) ring(t *testing.T, clusterID string, alert cmek.Alert) {
 
 func TestAnAlarmOfRotationIsShownWithItsWayBackAndItsOwnRunbook(t *testing.T) {
 	b := newBench(t).swept(t)
-	alarm := cmek.Alert{
-		DedupKey: "key-unusable/payments", Severity: cmek.Critical, Summary: "The key of payments cannot be used", Key: paymentsKey,
-		WayBack: []string{"aws kms enable-key"}, Runbook: "functions/rotation/README.md#key-unusable",
+	alarm := alert.Alert{
+		DedupKey: "key-unusable/payments", Severity: alert.Critical, Summary: "The key of payments cannot be used", Key: paymentsKey,
+		RecoverySteps: []string{"aws kms enable-key"}, Runbook: "functions/rotation/README.md#key-unusable",
 	}
 	b.ring(t, "7c1d9e20-3a4b-4c5d-8e6f-000000000001", alarm)
 	wantText(t, "the list of incidents", b.succeed(t, "alerts"), "No incident of alerting is open; rotation has 1 alarm: \"keyturn status\".")
 
 	_, critical := sampleIncidents()
-	critical.Alert.Runbook = "functions/alerting/README.md#key-disabled"
+	critical.Alert.Runbook = "functions/alerting/RUNBOOK.md#key-disabled"
 	b.open(t, critical)
 	o := b.keyturn(t, "alerts")
 	o.wantCode(t, exitNeedsPerson, "alerts")

@@ -16,6 +16,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
@@ -146,7 +147,7 @@ func (s *settings) archive(aws amazon.Config) cmek.Archive {
 }
 
 // notifier tells the person at the terminal, and the topics if they are named.
-func (s *settings) notifier(aws amazon.Config, terminal cmek.Notifier) (cmek.Notifier, error) {
+func (s *settings) notifier(aws amazon.Config, terminal alert.Notifier) (alert.Notifier, error) {
 	if s.AlertsTopic == "" && s.OperationsTopic == "" {
 		return terminal, nil
 	}

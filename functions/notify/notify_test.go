@@ -11,45 +11,45 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/channel"
-	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // inbox is a channel that keeps what it is sent, after the errors it still has to return.
 type inbox struct {
 	errs []error
-	got  []cmek.Alert
+	got  []alert.Alert
 }
 
-func (b *inbox) Send(_ context.Context, alert cmek.Alert) error {
+func (b *inbox) Send(_ context.Context, a alert.Alert) error {
 	if len(b.errs) > 0 {
 		err := b.errs[0]
 		b.errs = b.errs[1:]
 		return err
 	}
-	b.got = append(b.got, alert)
+	b.got = append(b.got, a)
 	return nil
 }
 
-func function(c notify.Channel, least cmek.Severity) *notify.Function {
+func function(c notify.Channel, least alert.Severity) *notify.Function {
 	return &notify.Function{Channel: c, Least: least, Log: slog.New(slog.DiscardHandler)}
 }
 
 func TestAChannelHearsWhatIsSevereEnoughAndTheEndOfEverything(t *testing.T) {
-	alerts := []cmek.Alert{
-		{Severity: cmek.Critical}, {Severity: cmek.High}, {Severity: cmek.Medium}, {Severity: cmek.Low}, {Severity: cmek.Info},
-		{Severity: "catastrophic"}, {Severity: cmek.Info, Resolved: true},
+	alerts := []alert.Alert{
+		{Severity: alert.Critical}, {Severity: alert.High}, {Severity: alert.Medium}, {Severity: alert.Low}, {Severity: alert.Info},
+		{Severity: "catastrophic"}, {Severity: alert.Info, Resolved: true},
 	}
 	for _, tc := range []struct {
 		kind  notify.Kind
-		least cmek.Severity
+		least alert.Severity
 		want  string
 	}{
 		{notify.PagerDuty, "", "critical high catastrophic resolved"},
 		{notify.Slack, "", "critical high medium catastrophic resolved"},
 		{notify.Webhook, "", "critical high medium low info catastrophic resolved"},
-		{notify.PagerDuty, cmek.Critical, "critical catastrophic resolved"},
-		{notify.Slack, cmek.Low, "critical high medium low catastrophic resolved"},
+		{notify.PagerDuty, alert.Critical, "critical catastrophic resolved"},
+		{notify.Slack, alert.Low, "critical high medium low catastrophic resolved"},
 	} {
 		box := &inbox{}
 		f := function(box, notify.Settings{Kind: tc.kind, Least: tc.least}.LeastSeverity())
@@ -74,10 +74,10 @@ func TestAChannelHearsWhatIsSevereEnoughAndTheEndOfEverything(t *testing.T) {
 
 func TestARepeatedAlertIsDeliveredAgainUnchanged(t *testing.T) {
 	box := &inbox{}
-	f := function(box, cmek.Info)
-	alert := cmek.Alert{ID: "a", DedupKey: "incident", Severity: cmek.High}
+	f := function(box, alert.Info)
+	a := alert.Alert{ID: "a", DedupKey: "incident", Severity: alert.High}
 	for range 2 {
-		if err := f.Alert(t.Context(), alert); err != nil {
+		if err := f.Alert(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,16 +90,16 @@ func TestAChannelThatAsksForAPauseIsLeftAloneForSoLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limited := fmt.Errorf("post: %w", &channel.Refused{Status: 429, RetryAfter: 30 * time.Second})
 		box := &inbox{errs: []error{limited}}
-		f := function(box, cmek.Info)
-		if err := f.Alert(t.Context(), cmek.Alert{ID: "a"}); !errors.Is(err, limited) {
+		f := function(box, alert.Info)
+		if err := f.Alert(t.Context(), alert.Alert{ID: "a"}); !errors.Is(err, limited) {
 			t.Errorf("error %v, want %v", err, limited)
 		}
 		time.Sleep(29 * time.Second)
-		if err := f.Alert(t.Context(), cmek.Alert{ID: "b"}); err == nil || !strings.Contains(err.Error(), "1s are left") || len(box.got) > 0 {
+		if err := f.Alert(t.Context(), alert.Alert{ID: "b"}); err == nil || !strings.Contains(err.Error(), "1s are left") || len(box.got) > 0 {
 			t.Errorf("within the pause: error %v, sent %v; want an error that says how much is left, and nothing sent", err, box.got)
 		}
 		time.Sleep(time.Second)
-		if err := f.Alert(t.Context(), cmek.Alert{ID: "c"}); err != nil || len(box.got) != 1 {
+		if err := f.Alert(t.Context(), alert.Alert{ID: "c"}); err != nil || len(box.got) != 1 {
 			t.Errorf("after the pause: error %v, sent %v; want the alert", err, box.got)
 		}
 	})
@@ -110,11 +110,11 @@ func TestOneAlertThatAChannelRefusesDoesNotHoldUpTheNext(t *testing.T) {
 		&channel.Refused{Status: 400}, &channel.Refused{Status: 500}, &channel.Refused{Status: 404}, errors.New("connection reset"),
 	} {
 		box := &inbox{errs: []error{refusal}}
-		f := function(box, cmek.Info)
-		if err := f.Alert(t.Context(), cmek.Alert{ID: "a"}); !errors.Is(err, refusal) {
+		f := function(box, alert.Info)
+		if err := f.Alert(t.Context(), alert.Alert{ID: "a"}); !errors.Is(err, refusal) {
 			t.Errorf("error %v, want %v", err, refusal)
 		}
-		if err := f.Alert(t.Context(), cmek.Alert{ID: "b"}); err != nil || len(box.got) != 1 {
+		if err := f.Alert(t.Context(), alert.Alert{ID: "b"}); err != nil || len(box.got) != 1 {
 			t.Errorf("after %v: error %v, sent %v; want the next alert", refusal, err, box.got)
 		}
 	}

@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/channel"
-	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Kind names a kind of channel.
@@ -31,9 +30,9 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is none of slack, pagerduty and webhook", text)
 }
 
-// leastByDefault is who hears what unless somebody says otherwise: PagerDuty wakes people, Slack informs them, and a program
+// leastByDefault is the least severity of each kind unless it is set: PagerDuty wakes people, Slack informs them, and a program
 // behind a webhook can choose for itself.
-var leastByDefault = map[Kind]cmek.Severity{Slack: cmek.Medium, PagerDuty: cmek.High, Webhook: cmek.Info}
+var leastByDefault = map[Kind]alert.Severity{Slack: alert.Medium, PagerDuty: alert.High, Webhook: alert.Info}
 
 // Settings are the knobs of notify besides the channel's secret, which each cloud keeps in its own store.
 type Settings struct {
@@ -41,7 +40,7 @@ type Settings struct {
 	// URL is where a webhook goes, or PagerDuty's endpoint. Slack's is its secret.
 	URL string `env:"KEYTURN_CHANNEL_URL"`
 	// Least is the least severity that the channel is for; "" for the kind's default.
-	Least cmek.Severity `env:"KEYTURN_MIN_SEVERITY"`
+	Least alert.Severity `env:"KEYTURN_MIN_SEVERITY"`
 	// Runbooks is the URL below which the runbooks are.
 	Runbooks string `env:"KEYTURN_RUNBOOKS"`
 	// AllowPrivate and AllowLoopback widen what the channel may reach; see [channel.Reach].
@@ -66,14 +65,14 @@ func (s Settings) Check() (problems []error) {
 		problems = append(problems, fmt.Errorf("KEYTURN_CHANNEL_URL: %w", err))
 	}
 	bad(strings.HasPrefix(s.URL, "http:") && !s.AllowLoopback, "KEYTURN_CHANNEL_URL is plain http; want https")
-	bad(s.Least != "" && !slices.Contains(severities, s.Least), "KEYTURN_MIN_SEVERITY is %q; want one of %q", s.Least, severities)
+	bad(s.Least != "" && (!s.Least.Known() || s.Least == alert.None), "KEYTURN_MIN_SEVERITY is %q; want critical, high, medium, low or info", s.Least)
 	u, err := url.Parse(s.Runbooks)
 	bad(err != nil || u.Scheme != "https" || u.Host == "", "KEYTURN_RUNBOOKS is %q; want an https URL", s.Runbooks)
 	return problems
 }
 
 // LeastSeverity is the least severity that the channel is for.
-func (s Settings) LeastSeverity() cmek.Severity { return cmp.Or(s.Least, leastByDefault[s.Kind]) }
+func (s Settings) LeastSeverity() alert.Severity { return cmp.Or(s.Least, leastByDefault[s.Kind]) }
 
 // Channel makes the channel of settings that have no problems. It sends nothing and reads no secret.
 func (s Settings) Channel(secret channel.Secret) Channel {

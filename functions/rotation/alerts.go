@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -15,7 +16,7 @@ import (
 const (
 	changeFollowed          cmek.Change = "re-encrypted"
 	changeAnnounced         cmek.Change = "would re-encrypt"
-	changeKeyUnusable       cmek.Change = "key unusable"
+	changeKeyUnusable       cmek.Change = alert.ChangeKeyUnusable
 	changeKeyUnreadable     cmek.Change = "key unreadable"
 	changeRotateFailed      cmek.Change = "rotation failed"
 	changeStuck             cmek.Change = "rotation stuck"
@@ -26,6 +27,7 @@ const (
 	changeClusterUnreadable cmek.Change = "cluster unreadable"
 	changeClusterUnshown    cmek.Change = "cluster not shown"
 	changeForgotten         cmek.Change = "cluster forgotten"
+	changeOptOut            cmek.Change = "opt-out changed"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
 	changeSweepIncomplete   cmek.Change = "sweep incomplete"
@@ -77,9 +79,9 @@ func never(string) bool { return false }
 
 // transitions reports each condition that began or ended, and returns those that are open now. One that unjudged names stays as
 // it is.
-func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key string) bool, now time.Time, out *ledger.Outbox) []ledger.Alarm {
+func transitions(open []ledger.Alarm, conditions []alert.Alert, unjudged func(key string) bool, now time.Time, out *ledger.Outbox) []ledger.Alarm {
 	holds := func(key string) bool {
-		return slices.ContainsFunc(conditions, func(a cmek.Alert) bool { return a.DedupKey == key })
+		return slices.ContainsFunc(conditions, func(a alert.Alert) bool { return a.DedupKey == key })
 	}
 	var alarms []ledger.Alarm
 	for _, alarm := range open {
@@ -89,24 +91,24 @@ func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key
 		}
 		end := alarm.Alert
 		end.ID = fmt.Sprintf("%s@%d/resolved", alarm.Key, alarm.Since.Unix())
-		end.Resolved, end.Severity, end.Time = true, cmek.Info, now
-		end.Consequence, end.WayBack, end.Deadline = "", nil, time.Time{}
+		end.Resolved, end.Severity, end.Time = true, alert.Info, now
+		end.Impact, end.RecoverySteps, end.Deadline = "", nil, time.Time{}
 		out.Tell(end)
 	}
-	for _, alert := range conditions {
-		alert.ID = fmt.Sprintf("%s@%d", alert.DedupKey, now.Unix())
-		alert.Runbook = runbook(alert.Change)
-		if alert.Time.IsZero() {
-			alert.Time = now
+	for _, sent := range conditions {
+		sent.ID = fmt.Sprintf("%s@%d", sent.DedupKey, now.Unix())
+		sent.Runbook = runbook(sent.Change)
+		if sent.Time.IsZero() {
+			sent.Time = now
 		}
-		i := slices.IndexFunc(alarms, func(a ledger.Alarm) bool { return a.Key == alert.DedupKey })
+		i := slices.IndexFunc(alarms, func(a ledger.Alarm) bool { return a.Key == sent.DedupKey })
 		switch {
 		case i < 0:
-			alarms = append(alarms, ledger.Alarm{Key: alert.DedupKey, Since: now, Alert: alert})
-			out.Tell(alert)
-		case news(alarms[i].Alert, alert):
-			alarms[i].Alert = alert
-			out.Tell(alert)
+			alarms = append(alarms, ledger.Alarm{Key: sent.DedupKey, Since: now, Alert: sent})
+			out.Tell(sent)
+		case news(alarms[i].Alert, sent):
+			alarms[i].Alert = sent
+			out.Tell(sent)
 		}
 	}
 	return alarms
@@ -114,7 +116,7 @@ func transitions(open []ledger.Alarm, conditions []cmek.Alert, unjudged func(key
 
 // news reports whether an open alarm has become another one: more or less urgent, due at another time, or, where the summary
 // names a state and not a server's words, in another state.
-func news(reported, now cmek.Alert) bool {
+func news(reported, now alert.Alert) bool {
 	state := now.Change == changeKeyUnusable || now.Change == changeBlocked
 	was, _, _ := strings.Cut(reported.Summary, `: "`) // without what the server says of it
 	is, _, _ := strings.Cut(now.Summary, `: "`)
@@ -123,7 +125,7 @@ func news(reported, now cmek.Alert) bool {
 }
 
 // workConditions lists what is wrong with the cluster now, one alert for each incident.
-func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []cmek.Alert {
+func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []alert.Alert {
 	c := conditions{item: item, facts: f, now: now}
 	c.failures()
 	c.requests()
@@ -131,14 +133,14 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 	c.blocked()
 	c.visibility(s)
 	if !item.FailingSince.IsZero() && now.Sub(item.FailingSince) >= undeliveredToReport {
-		c.add("undelivered", changeUndelivered, cmek.High, nil,
+		c.add("undelivered", changeUndelivered, alert.High, nil,
 			fmt.Sprintf("keyturn has not been able to deliver messages about cluster %s for over an hour", named(item)),
 			"Evidence or alerts wait in the ledger; none is lost.",
-			"Read the function's log for the reason: the archive or a topic refuses.").Audience = cmek.Operations
+			"Read the function's log for the reason: the archive or a topic refuses.").Audience = alert.Operations
 	}
 	overdue, reason := c.pick(func(w ledger.Work) bool { return s.Mode == Follow && now.Sub(w.Since) >= overdueAfter })
 	if len(overdue) > 0 {
-		c.add("overdue", changeOverdue, cmek.High, overdue,
+		c.add("overdue", changeOverdue, alert.High, overdue,
 			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", named(item), reason),
 			"The store key stays encrypted under the older key version.",
 			"keyturn status "+item.ID)
@@ -151,15 +153,15 @@ type conditions struct {
 	item  *ledger.Cluster
 	facts Facts
 	now   time.Time
-	found []cmek.Alert
+	found []alert.Alert
 }
 
 // add adds a condition and returns it for changes. The code is the first part of its dedup key.
-func (c *conditions) add(code string, change cmek.Change, severity cmek.Severity, regions []string, summary, impact string, recovery ...string) *cmek.Alert {
-	c.found = append(c.found, cmek.Alert{
-		DedupKey: code + "/" + c.item.ID, Audience: cmek.Owners, Severity: severity, Change: change, Summary: summary,
-		Consequence: impact, WayBack: recovery,
-		Clusters: []cmek.AffectedCluster{{ID: c.item.ID, Name: c.item.Cluster.Name, Regions: regions}},
+func (c *conditions) add(code string, change cmek.Change, severity alert.Severity, regions []string, summary, impact string, recovery ...string) *alert.Alert {
+	c.found = append(c.found, alert.Alert{
+		DedupKey: code + "/" + c.item.ID, Audience: alert.Owners, Severity: severity, Change: change, Summary: summary,
+		Impact: impact, RecoverySteps: recovery,
+		Clusters: []alert.AffectedCluster{{ID: c.item.ID, Name: c.item.Cluster.Name, Regions: regions}},
 	})
 	return &c.found[len(c.found)-1]
 }
@@ -180,7 +182,7 @@ func (c *conditions) failures() {
 		failed, reason = cloudFailure(c.item)
 	}
 	if len(failed) > 0 {
-		c.add("rotate-failed", changeRotateFailed, cmek.Critical, failed,
+		c.add("rotate-failed", changeRotateFailed, alert.Critical, failed,
 			fmt.Sprintf("A CMEK operation of cluster %s failed: %s", named(c.item), reason),
 			"The store key is not known to be encrypted under the new key version. Other clusters of the same key wait.",
 			"Read Cockroach Labs' message above and the key's policy; fix what they name.",
@@ -195,7 +197,7 @@ func (c *conditions) requests() {
 		return w.State == ledger.Requested && w.Request != nil && !w.Request.StuckSince.IsZero()
 	})
 	if len(stuck) > 0 {
-		c.add("stuck", changeStuck, cmek.High, stuck,
+		c.add("stuck", changeStuck, alert.High, stuck,
 			fmt.Sprintf("The re-encryption of cluster %s has been running for more than %s", named(c.item), stuckAfter),
 			"keyturn keeps polling and sends nothing more to the cluster.",
 			"Open a support case with Cockroach Labs and name the cluster id "+c.item.ID+".")
@@ -208,7 +210,7 @@ func (c *conditions) requests() {
 		if len(waiting) > 0 {
 			impact = fmt.Sprintf("Its store key and those of %d more clusters of the key, none of which has been re-encrypted yet, stay encrypted under the older key version.", len(waiting))
 		}
-		a := c.add("lost", changeLost, cmek.High, lost,
+		a := c.add("lost", changeLost, alert.High, lost,
 			fmt.Sprintf("Requests to re-encrypt cluster %s get no usable answer and leave no trace", named(c.item)),
 			impact+" keyturn tries again after growing waits, at most once an hour, and reads before each try.",
 			"Check the network between keyturn and the Cloud API: a proxy may answer in its place.",
@@ -235,7 +237,7 @@ func (c *conditions) refusals() {
 			continue // one alert about the key is enough
 		}
 		all := together(r.waiting, affected(c.others(r.work, 1)))
-		a := c.add("refused-key", changeRefused, cmek.Critical, r.regions,
+		a := c.add("refused-key", changeRefused, alert.Critical, r.regions,
 			fmt.Sprintf("The Cloud API refuses to re-encrypt every cluster that was tried with key %s: %s", r.work.Key.ID(), r.reason),
 			fmt.Sprintf("The store keys of %d clusters stay encrypted under the older key version. keyturn tries one of them once an hour, and goes on when one is accepted.", len(all)+1),
 			r.recovery(c.item.ID))
@@ -255,7 +257,7 @@ func (c *conditions) ownRefusals(own []refusal) {
 		return
 	}
 	var regions, recovery []string
-	var waiting, all []cmek.AffectedCluster
+	var waiting, all []alert.AffectedCluster
 	for _, r := range own {
 		regions, recovery, waiting = append(regions, r.regions...), append(recovery, r.recovery(c.item.ID)), together(waiting, r.waiting)
 		all = together(together(all, r.waiting), affected(r.also))
@@ -265,7 +267,7 @@ func (c *conditions) ownRefusals(own []refusal) {
 		impact = fmt.Sprintf("Its store key and those of %d more clusters of the key stay encrypted under the older key version: they wait for this one, their canary. "+
 			"keyturn tries again at growing intervals, and with another cluster after %s.", len(waiting), canaryPatience)
 	}
-	a := c.add("refused", changeRefused, cmek.High, regions,
+	a := c.add("refused", changeRefused, alert.High, regions,
 		fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), own[0].reason), impact, recovery...)
 	if len(own) == 1 {
 		a.Key = own[0].work.Key
@@ -280,7 +282,7 @@ type refusal struct {
 	regions []string
 	reason  string
 	// waiting are the clusters that wait for this one, and also those whose PUTs are refused, too.
-	waiting []cmek.AffectedCluster
+	waiting []alert.AffectedCluster
 	also    []*ledger.Cluster
 	// all: every cluster that was tried with the key is refused.
 	all bool
@@ -323,15 +325,15 @@ func denied(w ledger.Work) bool {
 }
 
 // putDenied is the alert for an API key that may not send PUTs to the clusters, by id with their names.
-func putDenied(clusters map[string]string) cmek.Alert {
-	a := cmek.Alert{
-		DedupKey: "put-denied", Audience: cmek.Operations, Severity: cmek.High, Change: changeAPIKeyRefused,
-		Summary:     "The Cloud API denies keyturn's API key the PUT that re-encrypts store keys",
-		Consequence: "The store keys of these clusters, and of those that wait for them, stay encrypted under the older key version. keyturn tries again at growing intervals, and reads the secret again each time.",
-		WayBack:     []string{"Give keyturn's service account Cluster Operator on the clusters (or their folder), or store a working API key in the secret."},
+func putDenied(clusters map[string]string) alert.Alert {
+	a := alert.Alert{
+		DedupKey: "put-denied", Audience: alert.Operations, Severity: alert.High, Change: changeAPIKeyRefused,
+		Summary:       "The Cloud API denies keyturn's API key the PUT that re-encrypts store keys",
+		Impact:        "The store keys of these clusters, and of those that wait for them, stay encrypted under the older key version. keyturn tries again at growing intervals, and reads the secret again each time.",
+		RecoverySteps: []string{"Give keyturn's service account Cluster Operator on the clusters (or their folder), or store a working API key in the secret."},
 	}
 	for _, id := range slices.Sorted(maps.Keys(clusters)) {
-		a.Clusters = append(a.Clusters, cmek.AffectedCluster{ID: id, Name: clusters[id]})
+		a.Clusters = append(a.Clusters, alert.AffectedCluster{ID: id, Name: clusters[id]})
 	}
 	return a
 }
@@ -342,7 +344,7 @@ func busyFor(w ledger.Work) bool {
 }
 
 // waiting lists the other clusters of the work's key version that are not re-encrypted and wait for its canary; none if that is done.
-func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster, canaryDone bool) {
+func (c *conditions) waiting(work ledger.Work) (waiting []alert.AffectedCluster, canaryDone bool) {
 	f := decision{c.facts, c.item, c.now, Settings{}}.fleet(work, work.Version)
 	if f.canaryDone {
 		return nil, true
@@ -351,7 +353,7 @@ func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster, 
 		if p.cluster.ID == c.item.ID {
 			continue
 		}
-		a := cmek.AffectedCluster{ID: p.cluster.ID, Name: p.cluster.Cluster.Name}
+		a := alert.AffectedCluster{ID: p.cluster.ID, Name: p.cluster.Cluster.Name}
 		for _, w := range p.cluster.Work {
 			if concerns(w, work.Key, work.Version) {
 				a.Regions = append(a.Regions, w.Region)
@@ -363,7 +365,7 @@ func (c *conditions) waiting(work ledger.Work) (waiting []cmek.AffectedCluster, 
 }
 
 // waitingFor lists the clusters that wait for work of this one that matches.
-func (c *conditions) waitingFor(match func(ledger.Work) bool) (waiting []cmek.AffectedCluster) {
+func (c *conditions) waitingFor(match func(ledger.Work) bool) (waiting []alert.AffectedCluster) {
 	for _, w := range c.item.Work {
 		if match(w) {
 			more, _ := c.waiting(w)
@@ -379,21 +381,21 @@ func (c *conditions) namedByAnother(kind string, match func(ledger.Work) bool) b
 	return slices.ContainsFunc(c.item.Work, func(w ledger.Work) bool {
 		return match(w) && slices.ContainsFunc(c.facts.Fleet[w.Key.Canonical()], func(other *ledger.Cluster) bool {
 			return other != nil && other.ID != c.item.ID && slices.ContainsFunc(other.Alarms, func(a ledger.Alarm) bool {
-				return a.Key == kind+other.ID && slices.ContainsFunc(a.Alert.Clusters, func(n cmek.AffectedCluster) bool { return n.ID == c.item.ID })
+				return a.Key == kind+other.ID && slices.ContainsFunc(a.Alert.Clusters, func(n alert.AffectedCluster) bool { return n.ID == c.item.ID })
 			})
 		})
 	})
 }
 
-func affected(clusters []*ledger.Cluster) (list []cmek.AffectedCluster) {
+func affected(clusters []*ledger.Cluster) (list []alert.AffectedCluster) {
 	for _, c := range clusters {
-		list = append(list, cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
+		list = append(list, alert.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
 	}
 	return list
 }
 
 // together is both lists, each cluster once, with its regions in both.
-func together(list, more []cmek.AffectedCluster) []cmek.AffectedCluster {
+func together(list, more []alert.AffectedCluster) []alert.AffectedCluster {
 	at := map[string]int{}
 	for i, a := range list {
 		at[a.ID] = i
@@ -444,13 +446,13 @@ func (c *conditions) blocked() {
 		return w.State == ledger.Blocked && w.Failed == 0 && !info.Status.Failed() && !keyBlocked(w, c.facts)
 	})
 	if len(blocked) > 0 {
-		c.add("held", changeBlocked, cmek.Medium, blocked,
+		c.add("held", changeBlocked, alert.Medium, blocked,
 			fmt.Sprintf("The follow-through for cluster %s is blocked: %s", named(c.item), reason),
 			"The store key stays encrypted under the older key version until this is fixed.",
 			"keyturn status "+c.item.ID, "keyturn retry "+c.item.ID+"   (once it is fixed, if keyturn does not notice by itself)")
 	}
 	if ambiguous := severalKeys(c.item); len(ambiguous) > 0 {
-		c.add("ambiguous", changeBlocked, cmek.Medium, ambiguous,
+		c.add("ambiguous", changeBlocked, alert.Medium, ambiguous,
 			fmt.Sprintf("Cluster %s has several ENABLED key specs in one region, so keyturn follows none of them there", named(c.item)),
 			"Rotations of these keys are not followed in these regions until one spec is left.",
 			"keyturn status "+c.item.ID, "Ask Cockroach Labs support which spec is in force.")
@@ -465,10 +467,10 @@ func (c *conditions) visibility(s Settings) {
 		return // it may be deleted, which only the list of a sweep tells
 	}
 	if !c.item.Unread.IsZero() {
-		a := c.add("cluster-unshown", changeClusterUnshown, cmek.High, nil,
+		a := c.add("cluster-unshown", changeClusterUnshown, alert.High, nil,
 			fmt.Sprintf("Cluster %s: %s", named(c.item), c.item.Unread.Why), impact,
 			"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder).", forget)
-		a.Audience = cmek.Operations
+		a.Audience = alert.Operations
 		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested })
 		return
 	}
@@ -479,45 +481,45 @@ func (c *conditions) visibility(s Settings) {
 		}
 	}
 	if slices.Sort(partial); len(partial) > 0 {
-		a := c.add("region-unshown", changeClusterUnshown, cmek.Medium, partial,
+		a := c.add("region-unshown", changeClusterUnshown, alert.Medium, partial,
 			fmt.Sprintf("Cluster %s: the Cloud API shows a region in the cluster or in its CMEK, but not in both: %s", named(c.item), strings.Join(partial, ", ")),
 			impact, "keyturn status "+c.item.ID, "Ask Cockroach Labs support if the region should have a key.")
-		a.Audience = cmek.Operations
+		a.Audience = alert.Operations
 		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested && slices.Contains(partial, w.Region) })
 	}
 }
 
 // addWaiting adds the clusters to the alert that wait for the request of work that matches.
-func (c *conditions) addWaiting(a *cmek.Alert, match func(ledger.Work) bool) {
+func (c *conditions) addWaiting(a *alert.Alert, match func(ledger.Work) bool) {
 	waiting := c.waitingFor(match)
 	if len(waiting) == 0 || hiddenFor(c.item, c.now) {
 		return
 	}
 	a.Clusters = append(a.Clusters, waiting...)
-	a.Consequence += fmt.Sprintf(" A request to it is open, and %d more clusters of the key wait for its outcome, %s at most.", len(waiting), canaryPatience)
+	a.Impact += fmt.Sprintf(" A request to it is open, and %d more clusters of the key wait for its outcome, %s at most.", len(waiting), canaryPatience)
 }
 
 // rewoundAlert reports that reads older than one before them have become the truth.
-func rewoundAlert(item *ledger.Cluster, now time.Time) cmek.Alert {
+func rewoundAlert(item *ledger.Cluster, now time.Time) alert.Alert {
 	id := fmt.Sprintf("reads-rewound/%s@%d", item.ID, now.Unix())
-	return cmek.Alert{
-		ID: id, DedupKey: id, Audience: cmek.Operations, Severity: cmek.Medium, Change: changeReadsRewound, Time: now,
-		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
-		Summary:     fmt.Sprintf("The Cloud API has shown an earlier CMEK state of cluster %s than before, %d times over %s", named(item), olderReads, olderLimit),
-		Consequence: "keyturn now takes this state for the truth. A key or a change that it showed before is no longer shown.",
-		WayBack:     []string{"keyturn status " + item.ID, "Ask Cockroach Labs support whether the cluster's CMEK was restored to an earlier state."},
-		Runbook:     runbook(changeReadsRewound),
+	return alert.Alert{
+		ID: id, DedupKey: id, Audience: alert.Operations, Severity: alert.Medium, Change: changeReadsRewound, Time: now,
+		Clusters:      []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
+		Summary:       fmt.Sprintf("The Cloud API has shown an earlier CMEK state of cluster %s than before, %d times over %s", named(item), olderReads, olderLimit),
+		Impact:        "keyturn now takes this state for the truth. A key or a change that it showed before is no longer shown.",
+		RecoverySteps: []string{"keyturn status " + item.ID, "Ask Cockroach Labs support whether the cluster's CMEK was restored to an earlier state."},
+		Runbook:       runbook(changeReadsRewound),
 	}
 }
 
-func forgottenAlert(item *ledger.Cluster, by, reason string, now time.Time) cmek.Alert {
+func forgottenAlert(item *ledger.Cluster, by, reason string, now time.Time) alert.Alert {
 	id := fmt.Sprintf("forgotten/%s@%d", item.ID, now.Unix())
-	return cmek.Alert{
-		ID: id, DedupKey: id, Audience: cmek.Operations, Severity: cmek.Low, Change: changeForgotten, Time: now, Principal: by,
-		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
-		Summary:     fmt.Sprintf("Cluster %s was forgotten by %s: %s", named(item), by, reason),
-		Consequence: "keyturn no longer counts its keys as in use. If the Cloud API shows the cluster again, keyturn follows it again.",
-		Runbook:     runbook(changeForgotten),
+	return alert.Alert{
+		ID: id, DedupKey: id, Audience: alert.Operations, Severity: alert.Low, Change: changeForgotten, Time: now, Principal: by,
+		Clusters: []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
+		Summary:  fmt.Sprintf("Cluster %s was forgotten by %s: %s", named(item), by, reason),
+		Impact:   "keyturn no longer counts its keys as in use. If the Cloud API shows the cluster again, keyturn follows it again.",
+		Runbook:  runbook(changeForgotten),
 	}
 }
 
@@ -562,36 +564,36 @@ func cloudFailure(item *ledger.Cluster) (regions []string, reason string) {
 	return regions, reason
 }
 
-func followedAlert(item *ledger.Cluster, done []ledger.Done, now time.Time) cmek.Alert {
+func followedAlert(item *ledger.Cluster, done []ledger.Done, now time.Time) alert.Alert {
 	var regions []string
 	for _, d := range done {
 		regions = append(regions, d.Region)
 	}
-	return cmek.Alert{
+	return alert.Alert{
 		ID:       fmt.Sprintf("followed/%s/%d", item.ID, item.Chain.Count),
 		DedupKey: fmt.Sprintf("followed/%s/%d", item.ID, item.Chain.Count),
-		Audience: cmek.Owners, Severity: cmek.Info, Change: changeFollowed, Key: done[0].Key, Time: now,
-		Clusters: []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
+		Audience: alert.Owners, Severity: alert.Info, Change: changeFollowed, Key: done[0].Key, Time: now,
+		Clusters: []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
 		Summary: fmt.Sprintf("Cluster %s: the store key is re-encrypted under %s in %s", item.Cluster.Name,
 			done[0].Version.Short(), strings.Join(regions, ", ")),
 		Runbook: runbook(changeFollowed),
 	}
 }
 
-func announcedAlert(item *ledger.Cluster, verdicts []Verdict, now time.Time) cmek.Alert {
+func announcedAlert(item *ledger.Cluster, verdicts []Verdict, now time.Time) alert.Alert {
 	var regions []string
 	for _, v := range verdicts {
 		regions = append(regions, v.Region)
 	}
 	v := verdicts[0]
 	id := fmt.Sprintf("would-follow/%s/%s/%s", item.ID, strings.Join(regions, "+"), v.Version)
-	return cmek.Alert{
-		ID: id, DedupKey: id, Audience: cmek.Owners, Severity: cmek.Low, Change: changeAnnounced, Key: v.Spec.URI, Time: now,
-		Clusters: []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
+	return alert.Alert{
+		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.Low, Change: changeAnnounced, Key: v.Spec.URI, Time: now,
+		Clusters: []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: regions}},
 		Summary: fmt.Sprintf("Cluster %s: the store key in %s is not encrypted under the key's current version %s",
 			item.Cluster.Name, strings.Join(regions, ", "), v.Version.Short()),
-		Consequence: "keyturn observes and sent nothing. Following is switched on with KEYTURN_MODE=follow.",
-		WayBack:     []string{"keyturn plan " + item.ID},
-		Runbook:     runbook(changeAnnounced),
+		Impact:        "keyturn observes and sent nothing. Following is switched on with KEYTURN_MODE=follow.",
+		RecoverySteps: []string{"keyturn plan " + item.ID},
+		Runbook:       runbook(changeAnnounced),
 	}
 }

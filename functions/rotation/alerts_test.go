@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-func changesOf(list []cmek.Alert) (changes []cmek.Change) {
+func changesOf(list []alert.Alert) (changes []cmek.Change) {
 	for _, a := range list {
 		changes = append(changes, a.Change)
 	}
@@ -31,7 +32,7 @@ func TestAlerts_reportWhatIsWrong(t *testing.T) {
 		given    []given
 		want     []cmek.Change
 		says     string
-		audience cmek.Audience
+		audience alert.Audience
 	}{
 		{"nothing of a healthy cluster", []given{doneWith(eastKey, v2)}, nil, "", ""},
 		{"nothing of work that waits", []given{due, work(func(w *ledger.Work) { w.VersionSeen = after })}, nil, "", ""},
@@ -39,47 +40,47 @@ func TestAlerts_reportWhatIsWrong(t *testing.T) {
 		{"nothing of an unusable key: the worker reports it", []given{due, keyState(cmek.KeyPendingImport)}, nil, "", ""},
 		{"nothing of a key that we may not read: the worker reports it", []given{due, keyUnread(cmek.ErrDenied)}, nil, "", ""},
 
-		{"a failed PUT, with Cockroach Labs' message", []given{accepted, failsNow}, []cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
+		{"a failed PUT, with Cockroach Labs' message", []given{accepted, failsNow}, []cmek.Change{changeRotateFailed}, "no permission", alert.Owners},
 		{"nothing of an operation that runs", []given{accepted, operation(cmek.CMEKOperationRunning)}, nil, "", ""},
-		{"a PUT that failed twice, as one failure", []given{accepted, failsNow, failed(1)}, []cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
+		{"a PUT that failed twice, as one failure", []given{accepted, failsNow, failed(1)}, []cmek.Change{changeRotateFailed}, "no permission", alert.Owners},
 		{"a failure that is not ours, without open work", []given{doneWith(eastKey, v2), regionStatus(cmek.RotateFailed), userMessage("no permission")},
-			[]cmek.Change{changeRotateFailed}, "no permission", cmek.Owners},
-		{"a failure that is not ours and blocks work, once", []given{due, regionStatus(cmek.RotateFailed)}, []cmek.Change{changeRotateFailed}, "ROTATE_FAILED", cmek.Owners},
+			[]cmek.Change{changeRotateFailed}, "no permission", alert.Owners},
+		{"a failure that is not ours and blocks work, once", []given{due, regionStatus(cmek.RotateFailed)}, []cmek.Change{changeRotateFailed}, "ROTATE_FAILED", alert.Owners},
 		{"a failed CMEK operation while all reads ENABLED", []given{doneWith(eastKey, v2), operation(cmek.CMEKOperationFailed)},
-			[]cmek.Change{changeRotateFailed}, cmek.CMEKOperationFailed, cmek.Owners},
+			[]cmek.Change{changeRotateFailed}, cmek.CMEKOperationFailed, alert.Owners},
 
-		{"work blocked for several ENABLED specs", []given{due, twoSpecs}, []cmek.Change{changeBlocked}, "2 different key specs", cmek.Owners},
-		{"several ENABLED specs without work", []given{twoSpecs}, []cmek.Change{changeBlocked}, "several ENABLED", cmek.Owners},
-		{"work blocked for a revoked cluster", []given{due, statusEverywhere(cmek.Revoked)}, []cmek.Change{changeBlocked}, "REVOKED", cmek.Owners},
+		{"work blocked for several ENABLED specs", []given{due, twoSpecs}, []cmek.Change{changeBlocked}, "2 different key specs", alert.Owners},
+		{"several ENABLED specs without work", []given{twoSpecs}, []cmek.Change{changeBlocked}, "several ENABLED", alert.Owners},
+		{"work blocked for a revoked cluster", []given{due, statusEverywhere(cmek.Revoked)}, []cmek.Change{changeBlocked}, "REVOKED", alert.Owners},
 
 		{"nothing of a request that left no trace once", []given{timedOut, sent(time.Hour)}, nil, "", ""},
-		{"a second request that left no trace, blocked", []given{givenUp, lost(2)}, []cmek.Change{changeBlocked}, "no trace", cmek.Owners},
-		{"a second one where updated_at moves, not blocked", []given{givenUp, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", cmek.Owners},
-		{"a request lost twice that is watched again", []given{timedOut, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", cmek.Owners},
+		{"a second request that left no trace, blocked", []given{givenUp, lost(2)}, []cmek.Change{changeBlocked}, "no trace", alert.Owners},
+		{"a second one where updated_at moves, not blocked", []given{givenUp, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", alert.Owners},
+		{"a request lost twice that is watched again", []given{timedOut, lost(2), updatedAtMoves}, []cmek.Change{changeLost}, "no trace", alert.Owners},
 		{"nothing of one lost once where updated_at moves", []given{givenUp, updatedAtMoves}, nil, "", ""},
 
-		{"an operation of two hours", []given{accepted, sent(2 * time.Hour), regionStatus(cmek.Rotating)}, []cmek.Change{changeStuck}, "2h0m0s", cmek.Owners},
+		{"an operation of two hours", []given{accepted, sent(2 * time.Hour), regionStatus(cmek.Rotating)}, []cmek.Change{changeStuck}, "2h0m0s", alert.Owners},
 		{"nothing of one of less than two hours", []given{accepted, sent(2*time.Hour - time.Minute), regionStatus(cmek.Rotating)}, nil, "", ""},
 
-		{"a PUT refused twice", []given{refusedOnce, refusedTwice}, []cmek.Change{changeRefused}, "cluster is locked", cmek.Owners},
+		{"a PUT refused twice", []given{refusedOnce, refusedTwice}, []cmek.Change{changeRefused}, "cluster is locked", alert.Owners},
 		{"nothing of a PUT refused once", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })}, nil, "", ""},
 		{"nothing of a PUT denied, which is reported for all clusters", []given{refusedOnce, work(func(w *ledger.Work) { w.NotBefore = in(time.Minute) }),
 			answered(cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 403, Denied: true})}, nil, "", ""},
 
-		{"work open for a day, whatever it waits for", []given{due, state(cmek.StateLocked), dayOld}, []cmek.Change{changeOverdue}, "LOCKED", cmek.Owners},
+		{"work open for a day, whatever it waits for", []given{due, state(cmek.StateLocked), dayOld}, []cmek.Change{changeOverdue}, "LOCKED", alert.Owners},
 		{"nothing of work open for less", []given{due, state(cmek.StateLocked), work(func(w *ledger.Work) { w.Since = ago(24*time.Hour - time.Second) })}, nil, "", ""},
-		{"a region in an unknown status for a day", []given{due, regionStatus(strange), dayOld}, []cmek.Change{changeOverdue}, string(strange), cmek.Owners},
-		{"work paused for a day", []given{due, paused, dayOld}, []cmek.Change{changeOverdue}, "paused", cmek.Owners},
+		{"a region in an unknown status for a day", []given{due, regionStatus(strange), dayOld}, []cmek.Change{changeOverdue}, string(strange), alert.Owners},
+		{"work paused for a day", []given{due, paused, dayOld}, []cmek.Change{changeOverdue}, "paused", alert.Owners},
 		{"nothing of observed work of a day", []given{due, observing, dayOld, work(func(w *ledger.Work) { w.Announced = true })}, nil, "", ""},
 
-		{"a cluster that is not shown, to operations", []given{due, unshown}, []cmek.Change{changeClusterUnshown}, "shows no CMEK", cmek.Operations},
-		{"a region that only one of the two shows for 10 min", []given{doneWith(eastKey, v2), regionUnshown, partial(10 * time.Minute)}, []cmek.Change{changeClusterUnshown}, east, cmek.Operations},
+		{"a cluster that is not shown, to operations", []given{due, unshown}, []cmek.Change{changeClusterUnshown}, "shows no CMEK", alert.Operations},
+		{"a region that only one of the two shows for 10 min", []given{doneWith(eastKey, v2), regionUnshown, partial(10 * time.Minute)}, []cmek.Change{changeClusterUnshown}, east, alert.Operations},
 		{"nothing of one for less than that", []given{doneWith(eastKey, v2), regionUnshown, partial(9 * time.Minute)}, nil, "", ""},
 		{"messages undelivered for an hour, to operations", []given{doneWith(eastKey, v2), func(w *world) { w.item.FailingSince = ago(time.Hour) }},
-			[]cmek.Change{changeUndelivered}, "not been able to deliver", cmek.Operations},
+			[]cmek.Change{changeUndelivered}, "not been able to deliver", alert.Operations},
 
-		{"what observe mode would send", []given{due, observing}, []cmek.Change{changeAnnounced}, v2.Short(), cmek.Owners},
-		{"a store key that was re-encrypted", []given{accepted, movedAt, confirmed}, []cmek.Change{changeFollowed}, v2.Short(), cmek.Owners},
+		{"what observe mode would send", []given{due, observing}, []cmek.Change{changeAnnounced}, v2.Short(), alert.Owners},
+		{"a store key that was re-encrypted", []given{accepted, movedAt, confirmed}, []cmek.Change{changeFollowed}, v2.Short(), alert.Owners},
 	} {
 		t.Run(r.sentence, func(t *testing.T) {
 			told := alerts(newWorld(r.given...).transition().item)
@@ -97,7 +98,7 @@ func TestAlerts_reportWhatIsWrong(t *testing.T) {
 }
 
 // checkAlert checks what every alert about a cluster must have.
-func checkAlert(t *testing.T, a cmek.Alert) {
+func checkAlert(t *testing.T, a alert.Alert) {
 	t.Helper()
 	if a.ID == "" || a.DedupKey == "" || a.Severity == "" || a.Audience == "" || a.Summary == "" || a.Time.IsZero() {
 		t.Errorf("an alert misses its ID, dedup key, severity, audience, summary or time: %+v", a)
@@ -122,7 +123,7 @@ func TestAlerts_reportedOnce_andResolvedOnce(t *testing.T) {
 		t.Fatalf("two polls of the recovered cluster reported %+v, open %+v", ended, w.item.Alarms)
 	}
 	a := ended[0]
-	if !a.Resolved || a.Severity != cmek.Info || !a.Time.Equal(noon) || len(a.WayBack) > 0 || a.Consequence != "" {
+	if !a.Resolved || a.Severity != alert.Info || !a.Time.Equal(noon) || len(a.RecoverySteps) > 0 || a.Impact != "" {
 		t.Errorf("the resolution is %+v", a)
 	}
 	if a.DedupKey != begun[0].DedupKey || a.ID == begun[0].ID {
@@ -152,7 +153,7 @@ func TestAlerts_unshownCluster_keepsItsIncidents(t *testing.T) {
 	w := newWorld(doneWith(eastKey, v2), statusEverywhere(cmek.RotateFailed)).transition()
 	f := absorb(w.item, hidden(noon), noon)
 	transition(w.item, f, Decide(f, w.item, noon, w.settings), noon, w.settings)
-	if told := alerts(w.item); slices.ContainsFunc(told, func(a cmek.Alert) bool { return a.Resolved }) {
+	if told := alerts(w.item); slices.ContainsFunc(told, func(a alert.Alert) bool { return a.Resolved }) {
 		t.Errorf("a hidden cluster reported %+v, want nothing resolved", told)
 	}
 }
@@ -177,7 +178,7 @@ func TestAlerts_aRetryThatWorks_endsTheFailure(t *testing.T) {
 }
 
 // namesIn lists the clusters that an alert names, in order.
-func namesIn(a cmek.Alert) (all []string) {
+func namesIn(a alert.Alert) (all []string) {
 	for _, c := range a.Clusters {
 		all = append(all, c.Name)
 	}
@@ -201,7 +202,7 @@ func reporting(dedupKey string, named ...string) change {
 	return func(c *ledger.Cluster) {
 		alarm := ledger.Alarm{Key: dedupKey}
 		for _, id := range named {
-			alarm.Alert.Clusters = append(alarm.Alert.Clusters, cmek.AffectedCluster{ID: id})
+			alarm.Alert.Clusters = append(alarm.Alert.Clusters, alert.AffectedCluster{ID: id})
 		}
 		c.Alarms = append(c.Alarms, alarm)
 	}
@@ -215,40 +216,40 @@ func TestAlerts_canary_namesAllThatWait(t *testing.T) {
 		sentence string
 		given    []given
 		want     string // the dedup key; "" for no alert
-		severity cmek.Severity
+		severity alert.Severity
 		names    []string
 	}{
 		{"a refused canary", []given{refusedTwice, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))},
-			"refused/c-1", cmek.High, []string{"orders", "p", "q"}},
+			"refused/c-1", alert.High, []string{"orders", "p", "q"}},
 		{"a refusal after the canary is done", []given{refusedTwice, with(member("p", waiting), member("a", followed(v2)))},
-			"refused/c-1", cmek.High, []string{"orders"}},
+			"refused/c-1", alert.High, []string{"orders"}},
 		{"a second refused canary", []given{refusedTwice, with(member("p", isRefused), member("q", waiting))},
-			ofKey, cmek.Critical, []string{"orders", "p", "q"}},
+			ofKey, alert.Critical, []string{"orders", "p", "q"}},
 		{"a second one, while the first has no answer", []given{refusedTwice, with(member("p", isRefused, unansweredSince), member("q", waiting))},
-			ofKey, cmek.Critical, []string{"orders", "p", "q"}},
+			ofKey, alert.Critical, []string{"orders", "p", "q"}},
 		{"a second one, the first being left alone now", []given{refusedTwice, with(member("p", isRefused, labeled("off")))},
-			"refused/c-1", cmek.High, []string{"orders"}},
+			"refused/c-1", alert.High, []string{"orders"}},
 		{"a key that another cluster reported", []given{refusedTwice, with(member("p", isRefused, reporting(ofKey)))}, "", "", nil},
 		{"a key that another cluster reported, which has no answer now",
 			[]given{refusedTwice, with(member("p", isRefused, unansweredSince, reporting(ofKey)))}, "", "", nil},
 		{"a key that another cluster reported, once the canary is done",
-			[]given{refusedTwice, with(member("p", isRefused, reporting(ofKey)), member("a", followed(v2)))}, "refused/c-1", cmek.High, []string{"orders", "p"}},
+			[]given{refusedTwice, with(member("p", isRefused, reporting(ofKey)), member("a", followed(v2)))}, "refused/c-1", alert.High, []string{"orders", "p"}},
 
 		{"a lost canary", []given{givenUp, lost(2), updatedAtMoves, with(member("p", waiting), member("q", waiting), member("r", followed(v1)))},
-			"lost/c-1", cmek.High, []string{"orders", "p", "q"}},
+			"lost/c-1", alert.High, []string{"orders", "p", "q"}},
 		{"requests lost after the canary is done", []given{givenUp, lost(2), updatedAtMoves, with(member("p", waiting), member("a", followed(v2)))},
-			"lost/c-1", cmek.High, []string{"orders"}},
+			"lost/c-1", alert.High, []string{"orders"}},
 		{"a lost canary that another one's alert names", []given{givenUp, lost(2), updatedAtMoves, with(member("a", unresolved, reporting("lost/id-of-a", "c-1")))}, "", "", nil},
 		{"a lost canary that another one's alert does not name", []given{givenUp, lost(2), updatedAtMoves, with(member("a", unresolved, reporting("lost/id-of-a")))},
-			"lost/c-1", cmek.High, []string{"a", "orders"}},
+			"lost/c-1", alert.High, []string{"a", "orders"}},
 
 		{"a hidden canary with a request", []given{timedOut, unshown, with(member("p", waiting), member("q", waiting))},
-			"cluster-unshown/c-1", cmek.High, []string{"orders", "p", "q"}},
-		{"a hidden cluster without a request keeps nobody", []given{due, unshown, with(member("p", waiting))}, "cluster-unshown/c-1", cmek.High, []string{"orders"}},
+			"cluster-unshown/c-1", alert.High, []string{"orders", "p", "q"}},
+		{"a hidden cluster without a request keeps nobody", []given{due, unshown, with(member("p", waiting))}, "cluster-unshown/c-1", alert.High, []string{"orders"}},
 		{"one that is hidden for half an hour keeps nobody", []given{timedOut, unshown, func(w *world) { w.item.Unread.Since = ago(30 * time.Minute) }, with(member("p", waiting))},
-			"cluster-unshown/c-1", cmek.High, []string{"orders"}},
+			"cluster-unshown/c-1", alert.High, []string{"orders"}},
 		{"a canary with a region that only one of two views shows", []given{timedOut, regionUnshown, with(member("p", waiting)),
-			func(w *world) { w.item.Partial = map[string]time.Time{east: ago(10 * time.Minute)} }}, "region-unshown/c-1", cmek.Medium, []string{"orders", "p"}},
+			func(w *world) { w.item.Partial = map[string]time.Time{east: ago(10 * time.Minute)} }}, "region-unshown/c-1", alert.Medium, []string{"orders", "p"}},
 	} {
 		w := newWorld(r.given...).transition()
 		sent := alerts(w.item)
@@ -301,7 +302,7 @@ func TestAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth(t *testing.T) {
 	if len(sent) != 1 || !slices.Equal(namesIn(sent[0]), []string{"orders", "p", "q"}) || !slices.Equal(sent[0].Clusters[0].Regions, []string{east, west}) {
 		t.Fatalf("two refused keys are reported as %+v, want one alert that names the clusters of both", sent)
 	}
-	if steps := strings.Join(sent[0].WayBack, "\n"); !strings.Contains(steps, string(eastKey)) || !strings.Contains(steps, string(westKey)) {
+	if steps := strings.Join(sent[0].RecoverySteps, "\n"); !strings.Contains(steps, string(eastKey)) || !strings.Contains(steps, string(westKey)) {
 		t.Errorf("the recovery steps are %q, want both keys", steps)
 	}
 }
@@ -317,7 +318,7 @@ func TestAlerts_announcement_isMadeOnceWithAllRegions(t *testing.T) {
 
 func TestAlerts_failure_saysHowToSkipTheCluster(t *testing.T) {
 	told := alerts(newWorld(accepted, failedBefore, regionStatus(cmek.RotateFailed)).transition().item)
-	if len(told) != 1 || !slices.ContainsFunc(told[0].WayBack, func(s string) bool { return strings.HasPrefix(s, "keyturn retry --skip c-1") }) {
+	if len(told) != 1 || !slices.ContainsFunc(told[0].RecoverySteps, func(s string) bool { return strings.HasPrefix(s, "keyturn retry --skip c-1") }) {
 		t.Errorf("a failure reported %+v, want the command that skips the cluster", told)
 	}
 }
@@ -343,7 +344,7 @@ func TestAlerts_hiddenCluster_isReportedAfterASweep(t *testing.T) {
 
 func TestAlerts_unshown_saysHowToForgetTheCluster(t *testing.T) {
 	told := alerts(newWorld(due, unshown).transition().item)
-	if len(told) != 1 || !slices.ContainsFunc(told[0].WayBack, func(s string) bool { return strings.HasPrefix(s, "keyturn forget c-1 --reason") }) {
+	if len(told) != 1 || !slices.ContainsFunc(told[0].RecoverySteps, func(s string) bool { return strings.HasPrefix(s, "keyturn forget c-1 --reason") }) {
 		t.Errorf("an unshown cluster reported %+v, want the command that forgets it", told)
 	}
 }

@@ -463,7 +463,7 @@ func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key,
 	return known && done.Followed && done.Sent.After(key.RotatedAt.Add(d.settings.settle(key)+clockOffset))
 }
 
-func (d decision) optedOut() bool { return d.Cluster.Labels["keyturn"] == "off" }
+func (d decision) optedOut() bool { return off(d.Cluster) }
 
 func (d decision) unshown(region string) bool { return slices.Contains(d.Unshown, region) }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -83,7 +84,7 @@ func (w *worker) reportDenied(ctx context.Context) error {
 		return nil
 	}
 	w.deniedChanged = false
-	var conditions []cmek.Alert
+	var conditions []alert.Alert
 	if len(w.lease.Denied) > 0 {
 		conditions = append(conditions, putDenied(w.lease.Denied))
 	}
@@ -144,15 +145,15 @@ func (w *worker) deliverAll(ctx context.Context, messages []ledger.Message) (del
 // reportedByAlerting reports whether alerting, which learned of it from an event, has an incident for the key that a sweep found
 // unusable: nobody is paged twice for one key. Its end is alerting's to report, too. If that cannot be known, a repeated alert is
 // better than none.
-func (w *worker) reportedByAlerting(ctx context.Context, alert cmek.Alert) bool {
-	if alert.Change != changeKeyUnusable {
+func (w *worker) reportedByAlerting(ctx context.Context, a alert.Alert) bool {
+	if a.Change != changeKeyUnusable {
 		return false
 	}
-	incident, err := w.Ledger.Incident(ctx, keyUnusable+"/"+string(alert.Key))
+	incident, err := w.Ledger.Incident(ctx, alert.IncidentKey(alert.KeyUnusable, string(a.Key)))
 	if err != nil || incident.Opened.IsZero() {
 		return false
 	}
-	return incident.Open() || alert.Resolved && time.Since(incident.Closed) < overdueAfter
+	return incident.Open() || a.Resolved && time.Since(incident.Closed) < overdueAfter
 }
 
 // errUndelivered marks what could not be sent or archived; it says nothing about the cluster.
@@ -160,36 +161,36 @@ var errUndelivered = errors.New("not delivered")
 
 // reportUnreadable reports that a cluster could not be read several times in a row. The next poll that succeeds ends it.
 func reportUnreadable(item *ledger.Cluster, cause error, now time.Time) {
-	alert := cmek.Alert{
-		DedupKey: "cluster-unreadable/" + item.ID, Audience: cmek.Operations, Severity: cmek.High, Change: changeClusterUnreadable,
-		Summary:     fmt.Sprintf("keyturn cannot read cluster %s: %v", item.Cluster.Name, cause),
-		Consequence: "Its rotations are not followed as long as this lasts. This says nothing about the cluster itself.",
-		WayBack:     []string{"If access was denied: give keyturn's service account Cluster Operator on the cluster.", "Otherwise wait; keyturn tries again at growing intervals."},
-		Clusters:    []cmek.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
+	a := alert.Alert{
+		DedupKey: "cluster-unreadable/" + item.ID, Audience: alert.Operations, Severity: alert.High, Change: changeClusterUnreadable,
+		Summary:       fmt.Sprintf("keyturn cannot read cluster %s: %v", item.Cluster.Name, cause),
+		Impact:        "Its rotations are not followed as long as this lasts. This says nothing about the cluster itself.",
+		RecoverySteps: []string{"If access was denied: give keyturn's service account Cluster Operator on the cluster.", "Otherwise wait; keyturn tries again at growing intervals."},
+		Clusters:      []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
 	}
-	item.Alarms = transitions(item.Alarms, []cmek.Alert{alert}, func(string) bool { return true }, now, &item.Outbox)
+	item.Alarms = transitions(item.Alarms, []alert.Alert{a}, func(string) bool { return true }, now, &item.Outbox)
 }
 
 // sweepIncomplete is the alert for a walk that could not read every cluster.
-func sweepIncomplete(s ledger.Sweep, cause error) cmek.Alert {
-	alert := cmek.Alert{
-		DedupKey: "sweep-incomplete", Audience: cmek.Operations, Severity: cmek.High, Change: changeSweepIncomplete,
-		Summary:     fmt.Sprintf("keyturn could not read %d of %d clusters or their keys", s.Failed-s.Unread, s.Clusters),
-		Consequence: "Rotations that no event announced are not found for these, and keyturn cannot say of any key that nobody needs it.",
-		WayBack:     []string{"Read the function's log for the clusters and reasons; most often a role or a permission is missing."},
+func sweepIncomplete(s ledger.Sweep, cause error) alert.Alert {
+	a := alert.Alert{
+		DedupKey: "sweep-incomplete", Audience: alert.Operations, Severity: alert.High, Change: changeSweepIncomplete,
+		Summary:       fmt.Sprintf("keyturn could not read %d of %d clusters or their keys", s.Failed-s.Unread, s.Clusters),
+		Impact:        "Rotations that no event announced are not found for these, and keyturn cannot say of any key that nobody needs it.",
+		RecoverySteps: []string{"Read the function's log for the clusters and reasons; most often a role or a permission is missing."},
 	}
 	if cause != nil {
-		alert.Summary = fmt.Sprintf("keyturn could not list the clusters: %v", cause)
+		a.Summary = fmt.Sprintf("keyturn could not list the clusters: %v", cause)
 	}
-	return alert
+	return a
 }
 
 // apiKeyRefused is the alert for a Cloud API key that no longer lists clusters.
-func apiKeyRefused(cause error) cmek.Alert {
-	return cmek.Alert{
-		DedupKey: "api-key-refused", Audience: cmek.Operations, Severity: cmek.Critical, Change: changeAPIKeyRefused,
-		Summary:     fmt.Sprintf("The Cloud API refuses keyturn's API key: %v", cause),
-		Consequence: "No rotation is followed and no cluster is read until this is fixed. Nothing is lost meanwhile.",
-		WayBack:     []string{"Check that the API key exists and that its service account has Cluster Operator; store a new key in the secret. keyturn reads it again by itself."},
+func apiKeyRefused(cause error) alert.Alert {
+	return alert.Alert{
+		DedupKey: "api-key-refused", Audience: alert.Operations, Severity: alert.Critical, Change: changeAPIKeyRefused,
+		Summary:       fmt.Sprintf("The Cloud API refuses keyturn's API key: %v", cause),
+		Impact:        "No rotation is followed and no cluster is read until this is fixed. Nothing is lost meanwhile.",
+		RecoverySteps: []string{"Check that the API key exists and that its service account has Cluster Operator; store a new key in the secret. keyturn reads it again by itself."},
 	}
 }

@@ -223,7 +223,7 @@ func (m *model) rotate(v variant) {
 	m.key.version++
 	m.key.rotated = m.now
 	m.rotations++
-	e := cmek.Event{ID: fmt.Sprintf("e-%d", m.key.version), Change: cmek.Rotated, Key: m.clouds[0].regions[0].uri, Time: m.now}
+	e := cmek.Event{ID: fmt.Sprintf("e-%d", m.key.version), Change: cmek.ChangeRotated, Key: m.clouds[0].regions[0].uri, Time: m.now}
 	if !v.unversioned {
 		e.Version = modelVersions[m.key.version]
 	}

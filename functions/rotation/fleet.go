@@ -255,7 +255,7 @@ func waits(c *ledger.Cluster, key cmek.KeyURI, version cmek.KeyVersion) (p place
 
 // leftAlone reports whether nothing is sent to the cluster, whatever happens to its key.
 func leftAlone(c *ledger.Cluster) bool {
-	return c.Gone || c.Cluster.Labels["keyturn"] == "off" || c.CMEK.Status.HandsOff()
+	return c.Gone || off(c.Cluster) || c.CMEK.Status.HandsOff()
 }
 
 // failedIn returns a region of the cluster whose re-encryption under the key failed: by our request, or by one that began after

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
@@ -79,7 +80,7 @@ func (o keyOwner) admit(key cmek.KeyURI, principals ...string) {
 }
 
 // reported lists the alerts about the change that were sent, without or with those that say its end.
-func reported(f *rotation.Function, change cmek.Change) (begun, ended []cmek.Alert) {
+func reported(f *rotation.Function, change cmek.Change) (begun, ended []alert.Alert) {
 	for _, a := range f.Notifier.(*cmektest.Notifier).Alerts() {
 		switch {
 		case a.Change != change:
@@ -92,7 +93,7 @@ func reported(f *rotation.Function, change cmek.Change) (begun, ended []cmek.Ale
 	return begun, ended
 }
 
-func named(alerts []cmek.Alert) (lines []string) {
+func named(alerts []alert.Alert) (lines []string) {
 	for _, a := range alerts {
 		lines = append(lines, a.Time.UTC().Format("15:04:05 ")+a.Summary)
 	}

@@ -43,6 +43,7 @@ func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	before := fingerprint(item)
 	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
 	if r.Cluster != nil {
+		reportOptOut(item, *r.Cluster, now)
 		item.Cluster, f.ClusterRead = *r.Cluster, true
 		// One that was forgotten stays so until its CMEK is shown again.
 		item.Gone = r.Cluster.State == cmek.StateDeleted || item.Gone && (r.CMEK == nil || !r.CMEK.HasKeys())

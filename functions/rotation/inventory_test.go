@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -376,7 +377,7 @@ func TestAbsorb_threeOlderReads_becomeTheTruth(t *testing.T) {
 			var changes []cmek.Change
 			for _, a := range alerts(w.item) {
 				changes = append(changes, a.Change)
-				if a.Audience != cmek.Operations {
+				if a.Audience != alert.Operations {
 					t.Errorf("the alert goes to %s", a.Audience)
 				}
 			}

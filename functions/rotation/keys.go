@@ -8,13 +8,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // Kinds of incidents about keys.
 const (
-	keyUnusable   = "key-unusable"
+	keyUnusable   = alert.KeyUnusable
 	keyUnreadable = "key-unreadable"
 )
 
@@ -98,7 +99,7 @@ func sameTroubles(a, b map[string]ledger.KeyTrouble) bool {
 }
 
 // keyConditions is one alert for each cause. Clusters are asked for where an alert is new or has become another one.
-func keyConditions(troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (found []cmek.Alert, err error) {
+func keyConditions(troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (found []alert.Alert, err error) {
 	var problems []error
 	unreadable := map[string][]string{} // by account and reason
 	for _, uri := range slices.Sorted(maps.Keys(troubles)) {
@@ -129,15 +130,15 @@ func keyConditions(troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI
 }
 
 // clustersOf lists the clusters that need the keys now, with their regions.
-func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek.KeyURI) (all []cmek.AffectedCluster, err error) {
+func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek.KeyURI) (all []alert.AffectedCluster, err error) {
 	var problems []error
 	for _, key := range keys {
 		clusters, err := byKey(key)
 		problems = append(problems, err)
 		for _, c := range clusters {
-			i := slices.IndexFunc(all, func(a cmek.AffectedCluster) bool { return a.ID == c.ID })
+			i := slices.IndexFunc(all, func(a alert.AffectedCluster) bool { return a.ID == c.ID })
 			if i < 0 {
-				i, all = len(all), append(all, cmek.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
+				i, all = len(all), append(all, alert.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
 			}
 			for _, info := range c.CMEK.RegionInfos {
 				if spec, n := info.Current(); n == 1 && spec.Spec.URI == key {
@@ -149,42 +150,42 @@ func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek
 	return all, errors.Join(problems...)
 }
 
-func unusableAlert(key cmek.KeyURI, t ledger.KeyTrouble) cmek.Alert {
-	return cmek.Alert{
+func unusableAlert(key cmek.KeyURI, t ledger.KeyTrouble) alert.Alert {
+	return alert.Alert{
 		// By the region's own URI: a replica of a multi-Region key is disabled and deleted on its own.
-		DedupKey: keyUnusable + "/" + string(key), Audience: cmek.Owners, Severity: cmek.Critical, Change: changeKeyUnusable, Key: key,
-		Deadline:    t.Deadline,
-		Summary:     fmt.Sprintf("Key %s in %s is %s", key.ID(), key.Location(), t.Reason),
-		Consequence: "Nodes that restart cannot rejoin their cluster, and managed backups fail silently. Running nodes continue with the keys that they hold in memory.",
-		WayBack:     recoverySteps(key, cmek.KeyState(t.Reason)),
+		DedupKey: keyUnusable + "/" + string(key), Audience: alert.Owners, Severity: alert.Critical, Change: changeKeyUnusable, Key: key,
+		Deadline:      t.Deadline,
+		Summary:       fmt.Sprintf("Key %s in %s is %s", key.ID(), key.Location(), t.Reason),
+		Impact:        "Nodes that restart cannot rejoin their cluster, and managed backups fail silently. Running nodes continue with the keys that they hold in memory.",
+		RecoverySteps: recoverySteps(key, cmek.KeyState(t.Reason)),
 	}
 }
 
 // keysListed bounds the keys that an alert names, and those whose clusters it asks for.
 const keysListed = 50
 
-func unreadableAlert(cause string, uris []string, troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (cmek.Alert, error) {
+func unreadableAlert(cause string, uris []string, troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI) ([]*ledger.Cluster, error)) (alert.Alert, error) {
 	var keys []cmek.KeyURI
 	for _, uri := range uris[:min(len(uris), keysListed)] {
 		keys = append(keys, cmek.KeyURI(uri))
 	}
 	first := keys[0]
 	reason := troubles[string(first)].Reason
-	a := cmek.Alert{
-		DedupKey: cause, Audience: cmek.Operations, Severity: cmek.High, Change: changeKeyUnreadable, Key: first,
-		Summary:     fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
-		Consequence: "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
-		WayBack:     []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", first)},
+	a := alert.Alert{
+		DedupKey: cause, Audience: alert.Operations, Severity: alert.High, Change: changeKeyUnreadable, Key: first,
+		Summary:       fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
+		Impact:        "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
+		RecoverySteps: []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", first)},
 	}
 	if len(uris) > 1 {
 		a.Key = ""
 		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
-		a.WayBack = []string{"If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the policy of each key, or check the reader role of the account."}
+		a.RecoverySteps = []string{"If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the policy of each key, or check the reader role of the account."}
 		for _, key := range keys {
-			a.WayBack = append(a.WayBack, string(key))
+			a.RecoverySteps = append(a.RecoverySteps, string(key))
 		}
 		if more := len(uris) - len(keys); more > 0 {
-			a.WayBack = append(a.WayBack, fmt.Sprintf("… and %d more keys", more))
+			a.RecoverySteps = append(a.RecoverySteps, fmt.Sprintf("… and %d more keys", more))
 		}
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -107,14 +108,14 @@ func TestKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
 			t.Errorf("cluster %s is named with the regions %q", c.Name, c.Regions)
 		}
 	}
-	if !slices.Equal(names, []string{"a", "b"}) || found[0].Severity != cmek.Critical || found[0].Audience != cmek.Owners {
+	if !slices.Equal(names, []string{"a", "b"}) || found[0].Severity != alert.Critical || found[0].Audience != alert.Owners {
 		t.Errorf("the alert is %s to %s and names %q, want critical, to the owners, naming a and b", found[0].Severity, found[0].Audience, names)
 	}
 
 	// Two keys of one account that may not be read are one cause, in any Region.
 	denied := KeyFact{Err: cmek.ErrDenied}
 	found, err = keyConditions(keyReads(map[cmek.KeyURI]KeyFact{eastKey: denied, westKey: denied}), byKey(a, b, other))
-	if err != nil || len(found) != 1 || len(found[0].Clusters) != 3 || found[0].Audience != cmek.Operations || !strings.Contains(found[0].Summary, "2 keys of account 111122223333") {
+	if err != nil || len(found) != 1 || len(found[0].Clusters) != 3 || found[0].Audience != alert.Operations || !strings.Contains(found[0].Summary, "2 keys of account 111122223333") {
 		t.Errorf("two unreadable keys are reported as %+v (%v), want one alert to operations that names three clusters", found, err)
 	}
 }
@@ -182,7 +183,7 @@ func TestKeys_recoverySteps_nameTheRealKey(t *testing.T) {
 		cmek.KeyUnavailable:       {"aws kms describe-key"},
 	} {
 		found, _ := keyConditions(keyReads(inState(state)), byKey())
-		steps := found[0].WayBack
+		steps := found[0].RecoverySteps
 		for i, command := range commands {
 			if i >= len(steps) || !strings.Contains(steps[i], command) || !strings.Contains(steps[i], string(eastKey)) || !strings.Contains(steps[i], east) {
 				t.Errorf("recovery step %d from %q is not %q with the key and its Region: %q", i+1, state, command, steps)

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -105,8 +106,8 @@ func TestMixedFleet_anItemOfAnEarlierReleaseEnds(t *testing.T) {
 		began := time.Now()
 		_, err := f.Ledger.UpdateCluster(t.Context(), googleCluster, func(c *ledger.Cluster) error {
 			c.Work = []ledger.Work{{Region: "us-east1", Key: googleKey, State: ledger.Due, Since: began, Reason: "keyturn may not read the key"}}
-			alert := cmek.Alert{ID: "cluster-unreadable/x@1", DedupKey: "cluster-unreadable/" + googleCluster, Audience: cmek.Operations, Change: "cluster unreadable", Summary: "cannot read"}
-			c.Alarms = []ledger.Alarm{{Key: alert.DedupKey, Since: began, Alert: alert}}
+			a := alert.Alert{ID: "cluster-unreadable/x@1", DedupKey: "cluster-unreadable/" + googleCluster, Audience: alert.Operations, Change: "cluster unreadable", Summary: "cannot read"}
+			c.Alarms = []ledger.Alarm{{Key: a.DedupKey, Since: began, Alert: a}}
 			c.NextLook = began.Add(time.Hour)
 			return nil
 		})

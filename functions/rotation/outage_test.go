@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
@@ -63,7 +64,7 @@ func minutes(f *rotation.Function, n int) {
 // told lists the changes that operations heard of.
 func told(f *rotation.Function) (changes []string) {
 	for _, a := range f.Notifier.(*cmektest.Notifier).Alerts() {
-		if a.Audience == cmek.Operations && !a.Resolved {
+		if a.Audience == alert.Operations && !a.Resolved {
 			changes = append(changes, string(a.Change)+": "+a.Summary)
 		}
 	}

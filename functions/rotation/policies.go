@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -40,8 +42,8 @@ func (w *worker) notePolicy(ctx context.Context, name string, read func() (strin
 	if !w.timeLeft(ctx) || !w.noted.first(name) {
 		return nil
 	}
-	last, at, err := w.Ledger.PolicyNoted(ctx, name)
-	if err != nil || time.Since(at) < policiesEvery {
+	noted, err := w.Ledger.PolicyNoted(ctx, name)
+	if err != nil || time.Since(noted.At) < policiesEvery {
 		return err
 	}
 	document, err := read()
@@ -49,11 +51,29 @@ func (w *worker) notePolicy(ctx context.Context, name string, read func() (strin
 		w.Log.Debug("policy not read", "name", name, "error", err)
 		return nil
 	}
-	if last == document {
-		return w.Ledger.SetLastPolicy(ctx, name, document)
+	if noted.Document == document {
+		return w.Ledger.NotePolicy(ctx, name, document, noted)
 	}
 	if err := w.Archive.PutIfAbsent(ctx, ledger.PolicyName(name, document), []byte(document)); err != nil {
 		return fmt.Errorf("archive policy of %s: %w", name, err)
 	}
-	return w.Ledger.SetLastPolicy(ctx, name, document)
+	return w.Ledger.NotePolicy(ctx, name, document, noted)
+}
+
+// noteStates keeps the states of the keys that were read, for alerting: only a key that was seen enabled before its deletion was
+// scheduled is ever enabled again by keyturn. A state is written when it changes, and once an hour.
+func (w *worker) noteStates(ctx context.Context, keys map[cmek.KeyURI]KeyFact) error {
+	var problems []error
+	for _, uri := range slices.Sorted(maps.Keys(keys)) {
+		fact := keys[uri]
+		if fact.Err != nil || !w.timeLeft(ctx) || !w.noted.first("state of "+string(uri)) {
+			continue
+		}
+		noted, err := w.Ledger.StateNoted(ctx, uri)
+		if err == nil && (noted.State != fact.Key.State || time.Since(noted.At) >= policiesEvery) {
+			err = w.Ledger.NoteState(ctx, uri, fact.Key.State, noted)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }

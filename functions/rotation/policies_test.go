@@ -53,8 +53,8 @@ func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T)
 			for range 80 { // policies are read once an hour
 				tick(t, f)
 			}
-			if last, err := f.Ledger.LastPolicy(t.Context(), key); err != nil || last != document {
-				t.Errorf("the ledger's last policy is %q (%v), want %q", last, err, document)
+			if last, err := f.Ledger.PolicyNoted(t.Context(), key); err != nil || last.Document != document {
+				t.Errorf("the ledger's last policy is %q (%v), want %q", last.Document, err, document)
 			}
 		}
 		want := []string{ledger.PolicyName(ledger.RolePolicies(role), `{"inline":{},"attached":{}}`), ledger.PolicyName(key, `{"Version":"1"}`), ledger.PolicyName(key, `{"Version":"2"}`)}

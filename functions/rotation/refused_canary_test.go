@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -122,13 +123,13 @@ func TestRefusedCanary_keyThatRefusesAll_isOneAlertAndAProbeAnHour(t *testing.T)
 		}
 		begun, ended := reported(f, "requests refused")
 		t.Logf("reported %q, ended %q", named(begun), named(ended))
-		var aboutKey []cmek.Alert
+		var aboutKey []alert.Alert
 		for _, a := range begun {
 			if strings.HasPrefix(a.DedupKey, "refused-key/") {
 				aboutKey = append(aboutKey, a)
 			}
 		}
-		if len(aboutKey) != 1 || aboutKey[0].Severity != cmek.Critical || len(aboutKey[0].Clusters) != 6 {
+		if len(aboutKey) != 1 || aboutKey[0].Severity != alert.Critical || len(aboutKey[0].Clusters) != 6 {
 			t.Errorf("alerts about the key: %q, want one that is critical and names all six clusters", named(aboutKey))
 		}
 		for _, a := range ended {

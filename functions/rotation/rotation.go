@@ -14,12 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // Subscribes lists the changes that concern rotation. Infrastructure builds event rules from it.
-var Subscribes = []cmek.Change{cmek.Rotated}
+var Subscribes = []cmek.Change{cmek.ChangeRotated}
 
 // Function is follow-through with everything it needs. Its methods may be called concurrently, also from several processes
 // on one ledger.
@@ -33,7 +34,7 @@ type Function struct {
 	Archive  cmek.Archive
 	// Policies is nil if policies are not to be kept.
 	Policies cmek.Policies
-	Notifier cmek.Notifier
+	Notifier alert.Notifier
 	Settings Settings
 	Log      *slog.Logger
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.
@@ -46,7 +47,7 @@ type Function struct {
 // API or the KMS does not answer. An error means that the event must be delivered again; repeating one is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	log := f.Log.With("event", e.ID, "change", e.Change, "key", e.Key)
-	if e.Change != cmek.Rotated {
+	if e.Change != cmek.ChangeRotated {
 		return nil
 	}
 	clusters, err := f.Ledger.ByKey(ctx, e.Key)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -56,7 +57,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 				"oldest_open_seconds", openSeconds(*s))
 		}
 	}
-	var conditions []cmek.Alert
+	var conditions []alert.Alert
 	if !s.Running() && s.Failed > s.Unread {
 		conditions = append(conditions, sweepIncomplete(*s, nil))
 	}
@@ -77,7 +78,7 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 		s.OldestOpen = earlier(s.OldestOpen, s.WasOpen)
 		w.Log.Warn("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "oldest_open_seconds", openSeconds(*s), "error", cause)
 	}
-	var conditions []cmek.Alert
+	var conditions []alert.Alert
 	switch {
 	case errors.Is(cause, cmek.ErrDenied):
 		conditions = append(conditions, apiKeyRefused(cause))
@@ -245,7 +246,7 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 	if movedOn(before, swapped) {
 		w.wake(ctx, before)
 	}
-	err = w.notePolicies(ctx, swapped.CMEK)
+	err = errors.Join(w.noteStates(ctx, r.Keys), w.notePolicies(ctx, swapped.CMEK))
 	if !swapped.Unread.IsZero() {
 		err = errors.Join(err, fmt.Errorf("%w: %s", errUnread, swapped.Unread.Why))
 	}

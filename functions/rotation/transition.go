@@ -447,7 +447,7 @@ func skipFailures(item *ledger.Cluster, except []string) (regions []string) {
 // open opens work for every region of the cluster whose current key the event says was rotated, unless it is open or done
 // already. It trusts the event with nothing else: version and key are read again before a PUT.
 func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string) {
-	if item.Gone || item.Cluster.Labels["keyturn"] == "off" {
+	if item.Gone || off(item.Cluster) {
 		return nil
 	}
 	for _, info := range item.CMEK.RegionInfos {

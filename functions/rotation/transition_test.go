@@ -720,7 +720,7 @@ func TestForget_endsTheRecordOfAnUnshownCluster(t *testing.T) {
 }
 
 func TestOpen_takesWorkFromAnEvent(t *testing.T) {
-	rotation := cmek.Event{ID: "e-2", Change: cmek.Rotated, Key: eastKey, Version: v2, Time: ago(time.Minute)}
+	rotation := cmek.Event{ID: "e-2", Change: cmek.ChangeRotated, Key: eastKey, Version: v2, Time: ago(time.Minute)}
 	unversioned := rotation
 	unversioned.Version = cmek.KeyVersion{}
 	ofReplica := rotation
@@ -771,7 +771,7 @@ func TestOpen_takesWorkFromAnEvent(t *testing.T) {
 
 func TestOpen_copiesTheClustersOwnKey(t *testing.T) {
 	item := newWorld(usingKey(mrkWest)).item
-	event := cmek.Event{ID: "e-2", Source: "aws.kms", Change: cmek.Rotated, Key: mrkEast, Version: v2, Time: ago(time.Minute)}
+	event := cmek.Event{ID: "e-2", Source: "aws.kms", Change: cmek.ChangeRotated, Key: mrkEast, Version: v2, Time: ago(time.Minute)}
 	open(item, event, noon, 5*time.Minute)
 	want := []ledger.Work{{Region: east, Key: mrkWest, Version: v2, State: ledger.Due, Reason: "the new version settles", Since: noon,
 		Trigger: ledger.Trigger{Kind: "event", EventID: "e-2", Source: "aws.kms", Time: ago(time.Minute)}}}

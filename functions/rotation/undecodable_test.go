@@ -33,7 +33,7 @@ func TestAnItemThatCannotBeDecodedHoldsUpNoOtherKey(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		rotated := cmek.Event{ID: "e-1", Change: cmek.Rotated, Key: neighbor.Regions[0].Key, Version: cmek.MaterialVersion("ab"), Time: time.Now()}
+		rotated := cmek.Event{ID: "e-1", Change: cmek.ChangeRotated, Key: neighbor.Regions[0].Key, Version: cmek.MaterialVersion("ab"), Time: time.Now()}
 		if err := f.Event(t.Context(), rotated); !errors.Is(err, ledger.ErrUndecodable) {
 			t.Errorf("an event about the key of a cluster that cannot be decoded returns %v, want to have it again", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
@@ -67,7 +68,7 @@ func TestVisibility_whatIsNotShownIsKept(t *testing.T) {
 					t.Errorf("%s, work open %t: the last complete sweep ended %s after it began", r.what, working, s.Complete.Sub(hidden))
 				}
 				begun, ended := reported(f, "cluster not shown")
-				if len(begun) != 1 || len(ended) > 0 || begun[0].Audience != cmek.Operations {
+				if len(begun) != 1 || len(ended) > 0 || begun[0].Audience != alert.Operations {
 					t.Errorf("%s, work open %t: %d alerts and %d ends in two days, want one to operations: %q", r.what, working, len(begun), len(ended), named(begun))
 				} else {
 					t.Logf("%s, work open %t: reported after %s", r.what, working, begun[0].Time.Sub(hidden).Round(time.Second))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -414,8 +415,8 @@ func checkPure(t *testing.T, w *world, changes []given) {
 }
 
 // alerts returns the alerts in the item's outbox.
-func alerts(item *ledger.Cluster) []cmek.Alert {
-	var found []cmek.Alert
+func alerts(item *ledger.Cluster) []alert.Alert {
+	var found []alert.Alert
 	for _, m := range item.Messages {
 		if m.Alert != nil {
 			found = append(found, *m.Alert)

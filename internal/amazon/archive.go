@@ -85,7 +85,7 @@ func (a *Archive) compare(ctx context.Context, name string, data []byte) error {
 		return fmt.Errorf("the name is taken; read what is there: %w", err)
 	}
 	defer func() { _ = out.Body.Close() }()
-	// One byte more than expected is enough to tell.
+	// One byte more than expected is enough to know.
 	stored, err := io.ReadAll(io.LimitReader(out.Body, int64(len(data))+1))
 	if err != nil {
 		return fmt.Errorf("the name is taken; read what is there: %w", err)

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 func TestConfigFromEnvNamesEveryVariableThatIsMissing(t *testing.T) {
@@ -58,7 +58,7 @@ func TestConfigFromEnvSendsEachServiceToItsOwnEndpoint(t *testing.T) {
 		}
 		_, _ = amazon.NewKMS(config, nil).Key(t.Context(), "arn:aws:kms:eu-central-1:111122223333:key/1")
 		_, _ = amazon.NewStore(config, "table").Get(t.Context(), "rotation", "c-1")
-		_ = notifier.Notify(t.Context(), cmek.Alert{})
+		_ = notifier.Notify(t.Context(), alert.Alert{})
 		_ = amazon.NewArchive(config, "bucket", "").PutIfAbsent(t.Context(), "name", nil)
 		_, _ = amazon.NewSecret(config, "name").Value(t.Context())
 		return called

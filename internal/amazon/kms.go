@@ -50,7 +50,7 @@ func NewKMS(config Config, roles ReaderRoles) *KMS {
 // Key reads the key at the Region and account of its ARN, never at an alias. A key that does not exist has the state
 // cmek.KeyNotFound. An error means that the truth could not be read, and wraps cmek.ErrDenied if we may not.
 //
-// What KMS does not tell about rotations (to another account, or for a key without rotation) stays zero: see cmek.Key.
+// What KMS does not show about rotations (to another account, or for a key without rotation) stays zero: see cmek.Key.
 func (k *KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	described, err := k.describe(ctx, uri)
 	if err != nil {
@@ -62,7 +62,7 @@ func (k *KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return k.reader(uri).key(ctx, keyOf(uri, described), *described)
 }
 
-// Describe reads the key as Key does, with one call: it tells nothing about rotations, and no version if that is the date of
+// Describe reads the key as Key does, with one call: it shows nothing about rotations, and no version if that is the date of
 // one.
 func (k *KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	described, err := k.describe(ctx, uri)
@@ -72,7 +72,7 @@ func (k *KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return keyOf(uri, described), nil
 }
 
-// describe returns what DescribeKey tells; nil if the key does not exist.
+// describe returns what DescribeKey shows; nil if the key does not exist.
 func (k *KMS) describe(ctx context.Context, uri cmek.KeyURI) (*types.KeyMetadata, error) {
 	switch parsed, err := cmek.ParseKeyURI(string(uri)); {
 	case err != nil:
@@ -99,7 +99,7 @@ func (k *KMS) describe(ctx context.Context, uri cmek.KeyURI) (*types.KeyMetadata
 	return out.KeyMetadata, nil
 }
 
-// keyOf is the key as far as DescribeKey tells; nil is a key that does not exist.
+// keyOf is the key as far as DescribeKey shows it; nil is a key that does not exist.
 func keyOf(uri cmek.KeyURI, described *types.KeyMetadata) cmek.Key {
 	if described == nil {
 		return cmek.Key{URI: uri, State: cmek.KeyNotFound}
@@ -157,7 +157,7 @@ func (k *KMS) credentials(account string) aws.CredentialsProvider {
 	}))
 }
 
-// key completes what DescribeKey told with what the rotation calls tell.
+// key completes what DescribeKey showed with what the rotation calls show.
 func (r keyReader) key(ctx context.Context, key cmek.Key, described types.KeyMetadata) (cmek.Key, error) {
 	history, err := r.rotationHistory(ctx, key.URI, described)
 	if err != nil {
@@ -190,7 +190,7 @@ func keyState(state types.KeyState) cmek.KeyState {
 	return cmek.KeyUnknown
 }
 
-// rotationRunning reports whether an on-demand rotation is under way; false if KMS does not tell.
+// rotationRunning reports whether an on-demand rotation is under way; false if KMS does not show it.
 func (r keyReader) rotationRunning(ctx context.Context, uri cmek.KeyURI) (bool, error) {
 	out, err := r.client.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: aws.String(string(uri))}, r.region)
 	if notTold(err) {

@@ -16,9 +16,9 @@ import (
 // mostRotationPages bounds the listing of one key's rotations, with 1,000 on a page: centuries, by the shortest period.
 const mostRotationPages = 5
 
-// rotationHistory is what ListKeyRotations tells about a key.
+// rotationHistory is what ListKeyRotations shows about a key.
 type rotationHistory struct {
-	// known is false if KMS did not tell, which it does in the key's own account only.
+	// known is false if KMS did not show it, which it does in the key's own account only.
 	known bool
 	// rotations are those that were completed, the oldest first; the first material has none.
 	rotations []types.RotationsListEntry

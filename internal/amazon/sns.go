@@ -12,14 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // Limits of Publish (docs.aws.amazon.com/sns/latest/api/API_Publish.html): a message with its attributes, and the
-// characters of a subject. The attributes of an alert stay far below the room left for them.
+// characters of a subject. The same number of bytes is what a queue takes of the whole envelope in which a topic sends the message
+// on. The attributes of an alert, and the rest of the envelope, stay below the room left for them.
 const (
 	mostMessageBytes = 256<<10 - 4<<10
 	mostSubjectChars = 100
+	mostAttribute    = 200
 )
 
 // Message attributes for the filter policies of subscriptions. An attribute without a value is left out.
@@ -62,28 +64,28 @@ func CheckTopic(topic string) error {
 // Notify publishes the alert to its audience's topic. The message is the alert's text, an empty line, and on the last
 // line the alert's JSON: people read the beginning, [ParseMessage] the end.
 //
-// A list of clusters that would make the message too large for SNS is cut short, and the consequence says so.
-func (n *Notifier) Notify(ctx context.Context, alert cmek.Alert) error {
-	doing := "publish alert " + alert.ID
-	message, err := compose(alert)
+// An alert that would make the message too large for SNS or for a queue behind it is cut short, and says so; see [alert.Alert.Fit].
+func (n *Notifier) Notify(ctx context.Context, a alert.Alert) error {
+	doing := "publish alert " + a.ID
+	message, err := compose(a)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	// An alert for an unknown audience had better reach somebody.
+	// An alert for an unknown audience must reach somebody.
 	topic := n.topics.Operations
-	if alert.Audience == cmek.Owners {
+	if a.Audience == alert.Owners {
 		topic = n.topics.Owners
 	}
 	input := &sns.PublishInput{
 		TopicArn:          &topic,
-		Subject:           aws.String(subject(alert.Headline())),
+		Subject:           aws.String(subject(a.Headline())),
 		Message:           &message,
 		MessageAttributes: map[string]types.MessageAttributeValue{},
 	}
 	for name, value := range map[string]string{
-		SeverityMessageAttribute: string(alert.Severity), ChangeMessageAttribute: string(alert.Change),
+		SeverityMessageAttribute: string(a.Severity), ChangeMessageAttribute: string(a.Change),
 	} {
-		if value != "" {
+		if value = strings.ToValidUTF8(value[:min(len(value), mostAttribute)], ""); value != "" {
 			input.MessageAttributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
 		}
 	}
@@ -99,36 +101,40 @@ func inRegionOf(topic string) func(*sns.Options) {
 	return func(o *sns.Options) { o.Region = parsed.Region }
 }
 
-// compose is the message of an alert, with as many clusters as there is room for.
-func compose(alert cmek.Alert) (string, error) {
-	all, consequence := len(alert.Clusters), alert.Consequence
-	for listed := all; ; listed /= 2 {
-		if listed < all {
-			alert.Shorten(listed)
-			alert.Consequence = strings.TrimSpace(fmt.Sprintf("%s (The list of clusters names %d of %d.)", consequence, listed, alert.AffectedCount()))
-		}
-		data, err := json.Marshal(alert)
-		if err != nil {
-			return "", fmt.Errorf("encode: %w", err)
-		}
-		message := alert.Text() + "\n" + string(data)
-		if len(message) <= mostMessageBytes {
-			return message, nil
-		}
-		if listed == 0 {
-			return "", fmt.Errorf("%d bytes are more than an SNS message holds", len(message))
-		}
+// compose is the message of an alert, shortened if it must be: whatever the alert holds, its message fits.
+func compose(a alert.Alert) (string, error) {
+	var problem error
+	fitting := a.Fit(mostMessageBytes, func(a alert.Alert) int {
+		message, err := render(a)
+		problem = errors.Join(problem, err)
+		return enveloped(message)
+	})
+	if problem != nil {
+		return "", fmt.Errorf("encode: %w", problem)
 	}
+	return render(fitting)
+}
+
+// render is the alert's text, an empty line, and its JSON.
+func render(a alert.Alert) (string, error) {
+	data, err := a.JSON()
+	return a.Text() + "\n" + string(data), err
+}
+
+// enveloped is the size of the message as a string of JSON, which is how a queue gets it from a topic. Other bytes than these are not
+// escaped in a message.
+func enveloped(message string) int {
+	return len(message) + strings.Count(message, `"`) + strings.Count(message, `\`) + strings.Count(message, "\n")
 }
 
 // ParseMessage reads the alert from the last line of a message that a [Notifier] published.
-func ParseMessage(message string) (cmek.Alert, error) {
+func ParseMessage(message string) (alert.Alert, error) {
 	last := message[strings.LastIndexByte(message, '\n')+1:]
-	var alert cmek.Alert
-	if err := json.Unmarshal([]byte(last), &alert); err != nil {
-		return cmek.Alert{}, fmt.Errorf("parse alert on the last line of the message: %w", err)
+	var a alert.Alert
+	if err := json.Unmarshal([]byte(last), &a); err != nil {
+		return alert.Alert{}, fmt.Errorf("parse alert on the last line of the message: %w", err)
 	}
-	return alert, nil
+	return a, nil
 }
 
 // subject makes a headline fit for SNS: ASCII without control characters, at most 100.

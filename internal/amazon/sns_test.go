@@ -15,15 +15,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 )
 
 func TestNotifierConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(t *testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(t *testing.T) (alert.Notifier, func() []cmektest.Delivery) {
 		config := motoConfig(t, nil)
-		owners, operations := newInbox(t, config, cmek.Owners), newInbox(t, config, cmek.Operations)
+		owners, operations := newInbox(t, config, alert.Owners), newInbox(t, config, alert.Operations)
 		notifier, err := amazon.NewNotifier(config, amazon.Topics{Owners: owners.topic, Operations: operations.topic})
 		if err != nil {
 			t.Fatal(err)
@@ -36,13 +36,13 @@ var inboxes atomic.Int32
 
 // inbox is a topic with a queue that receives its messages.
 type inbox struct {
-	audience cmek.Audience
+	audience alert.Audience
 	endpoint string
 	topic    string
 	queue    string
 }
 
-func newInbox(t *testing.T, config amazon.Config, audience cmek.Audience) inbox {
+func newInbox(t *testing.T, config amazon.Config, audience alert.Audience) inbox {
 	t.Helper()
 	name := fmt.Sprintf("%s-%d", audience, inboxes.Add(1))
 	client := sns.NewFromConfig(config)
@@ -120,7 +120,7 @@ func cutLast(s, separator string) (before, after string, found bool) {
 }
 
 // publishing captures the form of the one Publish request that notify sends.
-func publishing(t *testing.T, alert cmek.Alert) (form map[string]string) {
+func publishing(t *testing.T, a alert.Alert) (form map[string]string) {
 	t.Helper()
 	form = map[string]string{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,14 +141,14 @@ func publishing(t *testing.T, alert cmek.Alert) (form map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := notifier.Notify(t.Context(), alert); err != nil {
+	if err := notifier.Notify(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	return form
 }
 
 func TestNotifierPublishesToTheTopicsRegionWithAttributesToFilterBy(t *testing.T) {
-	form := publishing(t, cmek.Alert{Audience: cmek.Owners, Severity: cmek.High, Change: "rotate failed", Summary: "s"})
+	form := publishing(t, alert.Alert{Audience: alert.Owners, Severity: alert.High, Change: "rotate failed", Summary: "s"})
 	for name, want := range map[string]string{
 		"Action": "Publish", "TopicArn": "arn:aws:sns:eu-west-1:111122223333:alerts", "Subject": "[HIGH] s",
 	} {
@@ -172,7 +172,7 @@ func TestNotifierPublishesToTheTopicsRegionWithAttributesToFilterBy(t *testing.T
 }
 
 func TestNotifierSendsAnAlertForAnUnknownAudienceToOperations(t *testing.T) {
-	form := publishing(t, cmek.Alert{Audience: "somebody", Severity: cmek.High, Summary: "s"})
+	form := publishing(t, alert.Alert{Audience: "somebody", Severity: alert.High, Summary: "s"})
 	if got, want := form["TopicArn"], "arn:aws:sns:us-west-2:111122223333:operations"; got != want {
 		t.Errorf("the alert went to %q, want %q", got, want)
 	}
@@ -183,7 +183,7 @@ func TestNotifierKeepsTheSubjectWithinTheLimitsOfSNS(t *testing.T) {
 		"exactly 100": strings.Repeat("x", 93), "long": strings.Repeat("many words ", 40), "not ASCII": strings.Repeat("ключ🔑", 30),
 		"control characters": "a\r\nb\tc\x00d", "empty": "",
 	} {
-		got := publishing(t, cmek.Alert{Severity: cmek.High, Summary: summary})["Subject"]
+		got := publishing(t, alert.Alert{Severity: alert.High, Summary: summary})["Subject"]
 		if got == "" || len(got) > 100 || strings.IndexFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
 			t.Errorf("%s: subject %q is not 1 to 100 printable ASCII characters", name, got)
 		}
@@ -194,13 +194,13 @@ func TestNotifierKeepsTheSubjectWithinTheLimitsOfSNS(t *testing.T) {
 }
 
 func TestNotifierCutsAListOfClustersThatIsTooLargeForSNSAndSaysSo(t *testing.T) {
-	alert := cmek.Alert{ID: "01J", Severity: cmek.Critical, Summary: "A key that everything needs", Consequence: "All stops."}
+	a := alert.Alert{ID: "01J", Severity: alert.Critical, Summary: "A key that everything needs", Impact: "All stops."}
 	for i := range 4000 {
-		alert.Clusters = append(alert.Clusters, cmek.AffectedCluster{
+		a.Clusters = append(a.Clusters, alert.AffectedCluster{
 			ID: fmt.Sprintf("%036d", i), Name: "cluster", Regions: []string{"us-east-1", "eu-west-1"},
 		})
 	}
-	message := publishing(t, alert)["Message"]
+	message := publishing(t, a)["Message"]
 	if len(message) > 256<<10 {
 		t.Errorf("the message has %d bytes, more than SNS takes", len(message))
 	}
@@ -211,16 +211,16 @@ func TestNotifierCutsAListOfClustersThatIsTooLargeForSNSAndSaysSo(t *testing.T) 
 	if len(got.Clusters) < 1000 || got.ID != "01J" {
 		t.Errorf("alert %q arrived with %d clusters, want as many as fit", got.ID, len(got.Clusters))
 	}
-	if want := fmt.Sprintf("All stops. (The list of clusters names %d of 4000.)", len(got.Clusters)); got.Consequence != want {
-		t.Errorf("consequence is %q, want %q", got.Consequence, want)
+	if want := fmt.Sprintf("All stops. (The list of clusters names %d of 4000.)", len(got.Clusters)); got.Impact != want {
+		t.Errorf("consequence is %q, want %q", got.Impact, want)
 	}
 }
 
 func TestParseMessageReadsTheAlertWhateverItsTextHolds(t *testing.T) {
-	alert := cmek.Alert{ID: "01J", Severity: cmek.Low, Summary: "s\n{\"id\":\"forged\"}", Consequence: "\n\n{\"id\":\"forged\"}\n"}
-	got, err := amazon.ParseMessage(publishing(t, alert)["Message"])
-	if err != nil || !reflect.DeepEqual(got, alert) {
-		t.Errorf("parsed %+v, error %v; want %+v", got, err, alert)
+	a := alert.Alert{ID: "01J", Severity: alert.Low, Summary: "s\n{\"id\":\"forged\"}", Impact: "\n\n{\"id\":\"forged\"}\n"}
+	got, err := amazon.ParseMessage(publishing(t, a)["Message"])
+	if err != nil || !reflect.DeepEqual(got, a) {
+		t.Errorf("parsed %+v, error %v; want %+v", got, err, a)
 	}
 	for _, message := range []string{"", "text only", "text\n\n{\"id\":"} {
 		if got, err := amazon.ParseMessage(message); err == nil {

@@ -36,7 +36,7 @@ const (
 // The table holds two kinds of items: records, and for each key that a record names or named an edge, from the key to
 // the record. Edges are written before the record, and never removed: a reader takes a record that it found through an
 // edge only if the record itself, read consistently, still names the key. The index on NextLook is sparse (a record
-// that is never due is not in it), so a look that finds nothing due is one small query. Its entries may be stale too,
+// that is never due is not in it), so a poll that finds nothing due is one small query. Its entries may be stale too,
 // and are treated like edges.
 type Store struct {
 	client *dynamodb.Client

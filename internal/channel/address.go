@@ -61,7 +61,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // dialing returns a transport that asks check about each address, after its name was resolved and before it is dialed.
-// Connections are not kept: a function is frozen between its invocations, and they would be dead when it wakes.
+// Connections are not kept: a function is frozen between its invocations, and they would be closed when it wakes.
 func dialing(check func(netip.Addr) error) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout: dialTimeout,
@@ -103,7 +103,7 @@ type network struct {
 }
 
 // The blocks of the IANA special-purpose address registries (iana.org/assignments/iana-ipv4-special-registry and
-// iana-ipv6-special-registry) that matter here. What netip tells by itself is not repeated.
+// iana-ipv6-special-registry) that matter here. What netip knows by itself is not repeated.
 var (
 	// metadata are the services of cloud providers that hand out credentials and answer to addresses that are not
 	// link-local.

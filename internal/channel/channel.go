@@ -1,4 +1,4 @@
-// Package channel delivers alerts to where people look: Slack, PagerDuty, and any receiver of signed webhooks.
+// Package channel delivers alerts to people and programs: Slack, PagerDuty, and any receiver of signed webhooks.
 //
 // Each channel sends one request for an alert and never repeats it; whoever calls has a queue that delivers again. An
 // error is a [*Refused] if the channel answered. No error contains a channel's secret, its URL or what was sent.
@@ -40,12 +40,12 @@ func (e *Refused) Error() string {
 		text += fmt.Sprintf(" (%s)", e.Reason)
 	}
 	if e.Permanent() {
-		text += "; the same will not be accepted later either: mend the channel's secret or URL"
+		text += "; the same will not be accepted later either: fix the channel's secret or URL"
 	}
 	return text
 }
 
-// Permanent reports whether the channel will go on refusing until somebody mends its settings. A redirect is permanent
+// Permanent reports whether the channel will go on refusing until its settings are fixed. A redirect is permanent
 // too, since none is followed.
 func (e *Refused) Permanent() bool {
 	switch e.Status {

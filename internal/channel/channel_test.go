@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -55,7 +56,7 @@ func newReceiver(t *testing.T) *receiver {
 }
 
 type sender interface {
-	Send(ctx context.Context, alert cmek.Alert) error
+	Send(ctx context.Context, a alert.Alert) error
 }
 
 // channels are the three, all sending to the receiver.
@@ -72,20 +73,20 @@ func is(value string) Secret {
 	return func(context.Context) (string, error) { return value, nil }
 }
 
-func firing() cmek.Alert {
+func firing() alert.Alert {
 	const key = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-	return cmek.Alert{
-		ID: "deletion-scheduled/1234abcd@1772362800", DedupKey: "deletion-scheduled/" + key, Audience: cmek.Owners,
-		Severity: cmek.Critical, Change: cmek.DeletionWasScheduled, Key: key,
-		Summary:     "The key of clusters orders and payments is scheduled for deletion",
-		Consequence: "From now on nodes that restart cannot rejoin, and after the deadline the data can never be read again.",
-		WayBack: []string{
+	return alert.Alert{
+		ID: "deletion-scheduled/1234abcd@1772362800", DedupKey: "deletion-scheduled/" + key, Audience: alert.Owners,
+		Severity: alert.Critical, Change: cmek.ChangeDeletionScheduled, Key: key,
+		Summary: "The key of clusters orders and payments is scheduled for deletion",
+		Impact:  "From now on nodes that restart cannot rejoin, and after the deadline the data can never be read again.",
+		RecoverySteps: []string{
 			"aws kms cancel-key-deletion --region us-east-1 --key-id " + key,
 			"aws kms enable-key --region us-east-1 --key-id " + key,
 			"keyturn status orders payments",
 		},
-		Clusters: []cmek.AffectedCluster{
-			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}, Harm: "the next backup fails, within 1h"}, {ID: "c-2", Name: "payments"},
+		Clusters: []alert.AffectedCluster{
+			{ID: "c-1", Name: "orders", Regions: []string{"us-east-1", "us-west-2"}, Impact: "the next backup fails, within 1h"}, {ID: "c-2", Name: "payments"},
 		},
 		Principal: "arn:aws:sts::111122223333:assumed-role/admin/ana",
 		Time:      time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC),
@@ -95,44 +96,44 @@ func firing() cmek.Alert {
 }
 
 // alerts are the kinds that look different.
-func alerts() map[string]cmek.Alert {
+func alerts() map[string]alert.Alert {
 	resolved := firing()
-	resolved.Resolved, resolved.Severity, resolved.Time = true, cmek.Info, resolved.Time.Add(time.Hour)
+	resolved.Resolved, resolved.Severity, resolved.Time = true, alert.Info, resolved.Time.Add(time.Hour)
 	resolved.ID, resolved.Summary = resolved.ID+"/resolved", "Resolved: "+resolved.Summary
-	resolved.Consequence, resolved.WayBack, resolved.Deadline = "The key is enabled again, seen twice 10 min apart.", nil, time.Time{}
+	resolved.Impact, resolved.RecoverySteps, resolved.Deadline = "The key is enabled again, seen twice 10 min apart.", nil, time.Time{}
 
 	keyless := firing()
-	keyless.Key, keyless.DedupKey, keyless.Severity, keyless.Change = "", "role-deleted/crdb", cmek.High, cmek.RoleDeleted
+	keyless.Key, keyless.DedupKey, keyless.Severity, keyless.Change = "", "role-deleted/crdb", alert.High, cmek.ChangePrincipalDeleted
 	keyless.Summary, keyless.Deadline = "The role that orders uses its key with was deleted", time.Time{}
 
-	bare := cmek.Alert{ID: "i", DedupKey: "d", Severity: cmek.Medium, Change: "follow-through held", Summary: "Work is held"}
+	bare := alert.Alert{ID: "i", DedupKey: "d", Severity: alert.Medium, Change: "follow-through held", Summary: "Work is held"}
 
 	huge := firing()
 	huge.Summary = strings.Repeat("a very long summary & ", 60)
 	huge.Clusters, huge.DedupKey = nil, huge.DedupKey+strings.Repeat("/long", 60)
 	for i := range 30 {
-		huge.Clusters = append(huge.Clusters, cmek.AffectedCluster{ID: fmt.Sprintf("c-%02d", i), Name: strings.Repeat("n", 20), Regions: []string{"us-east-1", "eu-west-1"}})
+		huge.Clusters = append(huge.Clusters, alert.AffectedCluster{ID: fmt.Sprintf("c-%02d", i), Name: strings.Repeat("n", 20), Regions: []string{"us-east-1", "eu-west-1"}})
 	}
 	for i := range 14 {
-		huge.WayBack = append(huge.WayBack, fmt.Sprintf("command %d %s", i, strings.Repeat("<x>", 150)))
+		huge.RecoverySteps = append(huge.RecoverySteps, fmt.Sprintf("command %d %s", i, strings.Repeat("<x>", 150)))
 	}
-	huge.WayBack[1] = "put back the policy " + strings.Repeat("x", 3000)
+	huge.RecoverySteps[1] = "put back the policy " + strings.Repeat("x", 3000)
 
 	hostile := firing()
-	hostile.Summary = "<!channel> *now*\nWay back:\u202e <https://evil.example|click>"
-	hostile.Principal, hostile.WayBack = "&lt;!here&gt; <@U1>", []string{"echo ```\n<!here> `id`"}
-	hostile.Clusters, hostile.Runbook = []cmek.AffectedCluster{{ID: "c>1", Name: "<!everyone>"}}, "x|y>z <!here>"
+	hostile.Summary = "<!channel> *now*\nRecovery steps:\u202e <https://evil.example|click>"
+	hostile.Principal, hostile.RecoverySteps = "&lt;!here&gt; <@U1>", []string{"echo ```\n<!here> `id`"}
+	hostile.Clusters, hostile.Runbook = []alert.AffectedCluster{{ID: "c>1", Name: "<!everyone>"}}, "x|y>z <!here>"
 
-	return map[string]cmek.Alert{
+	return map[string]alert.Alert{
 		"firing": firing(), "resolved": resolved, "without-key": keyless, "bare": bare, "huge": huge, "hostile": hostile,
 	}
 }
 
 func TestEachChannelSendsExactlyTheseMessages(t *testing.T) {
-	for kind, alert := range alerts() {
+	for kind, a := range alerts() {
 		r := newReceiver(t)
 		for name, channel := range r.channels() {
-			if err := channel.Send(t.Context(), alert); err != nil {
+			if err := channel.Send(t.Context(), a); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			body := r.bodies[len(r.bodies)-1]
@@ -179,7 +180,7 @@ func TestARepeatedAlertHasTheSameBytesOnEachChannel(t *testing.T) {
 
 func TestARefusalSaysWhatTheChannelAnsweredAndWhetherToTryAgain(t *testing.T) {
 	const pagerDutyAnswer = `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect (should be 32 characters)"]}`
-	const hopeless = "mend the channel's secret or URL"
+	const hopeless = "fix the channel's secret or URL"
 	for _, tc := range []struct {
 		channel   string
 		status    int
@@ -282,15 +283,15 @@ func TestASilentChannelEndsWithTheContext(t *testing.T) {
 }
 
 func TestPagerDutySeveritiesAndDedupKeys(t *testing.T) {
-	for ours, theirs := range map[cmek.Severity]string{
-		cmek.Critical: "critical", cmek.High: "error", cmek.Medium: "warning", cmek.Low: "info", cmek.Info: "info", "new": "error",
+	for ours, theirs := range map[alert.Severity]string{
+		alert.Critical: "critical", alert.High: "error", alert.Medium: "warning", alert.Low: "info", alert.Info: "info", "new": "error",
 	} {
-		if got := (PagerDuty{}).event(cmek.Alert{Severity: ours}).Payload.Severity; got != theirs {
+		if got := (PagerDuty{}).event(alert.Alert{Severity: ours}).Payload.Severity; got != theirs {
 			t.Errorf("%s is PagerDuty's %s, want %s", ours, got, theirs)
 		}
 	}
-	long := cmek.Alert{DedupKey: strings.Repeat("é", 200)}
-	other := cmek.Alert{DedupKey: strings.Repeat("é", 200) + "!", Resolved: true}
+	long := alert.Alert{DedupKey: strings.Repeat("é", 200)}
+	other := alert.Alert{DedupKey: strings.Repeat("é", 200) + "!", Resolved: true}
 	end := long
 	end.Resolved = true
 	if a, b := dedupKey(long), dedupKey(end); a != b || len(a) > 255 || !utf8.ValidString(a) {
@@ -299,7 +300,7 @@ func TestPagerDutySeveritiesAndDedupKeys(t *testing.T) {
 	if dedupKey(long) == dedupKey(other) {
 		t.Error("two long dedup keys become one")
 	}
-	if got := dedupKey(cmek.Alert{ID: "i"}); got != "i" {
+	if got := dedupKey(alert.Alert{ID: "i"}); got != "i" {
 		t.Errorf("an alert without an incident has the dedup key %q, want its ID", got)
 	}
 }
@@ -308,11 +309,11 @@ func TestASlackMessageStaysWithinTheLimitsOfBlockKit(t *testing.T) {
 	all := alerts()
 	wide := all["huge"]
 	wide.Key, wide.Principal = cmek.KeyURI(strings.Repeat("&", 5000)), strings.Repeat("ключ", 5000)
-	wide.Consequence, wide.DedupKey, wide.Runbook = strings.Repeat("<", 9000), strings.Repeat("&", 2000), strings.Repeat("r", 5000)
+	wide.Impact, wide.DedupKey, wide.Runbook = strings.Repeat("<", 9000), strings.Repeat("&", 2000), strings.Repeat("r", 5000)
 	wide.Change, wide.Clusters[0].Name = cmek.Change(strings.Repeat("&", 500)), strings.Repeat("&", 5000)
 	all["wide"] = wide
-	for kind, alert := range all {
-		m := Slack{}.message(alert)
+	for kind, a := range all {
+		m := Slack{}.message(a)
 		if len(m.Blocks) > 50 || len(m.Text) > 4000 {
 			t.Errorf("%s: %d blocks and %d bytes of notice, want at most 50 and 4000", kind, len(m.Blocks), len(m.Text))
 		}
@@ -345,6 +346,39 @@ func TestMarkupIsNeverCutWithinAnEntity(t *testing.T) {
 		got := mrkdwn("a&b<c>d&e<f>g&h", most)
 		if rest := strings.NewReplacer("&amp;", "", "&lt;", "", "&gt;", "").Replace(got); strings.Contains(rest, "&") || len(got) > most {
 			t.Errorf("cut to %d bytes it is %q", most, got)
+		}
+	}
+}
+
+func TestSlackMakesNoLinkOfANameInAnAlert(t *testing.T) {
+	for kind, a := range alerts() {
+		data, err := json.Marshal(Slack{}.message(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var walk func(node any)
+		walk = func(node any) {
+			switch node := node.(type) {
+			case []any:
+				for _, child := range node {
+					walk(child)
+				}
+			case map[string]any:
+				if node["type"] == "mrkdwn" && node["verbatim"] != true || node["type"] == "plain_text" && node["verbatim"] != nil {
+					t.Errorf("%s: text is not taken as it is: %v", kind, node)
+				}
+				for _, child := range node {
+					walk(child)
+				}
+			}
+		}
+		var message map[string]any
+		if err := json.Unmarshal(data, &message); err != nil {
+			t.Fatal(err)
+		}
+		walk(message)
+		if message["unfurl_links"] != false || message["unfurl_media"] != false {
+			t.Errorf("%s: links are shown with their content", kind)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/PagerDuty/go-pagerduty"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // PagerDutyEndpoint is where events go; accounts of the EU service region use https://events.eu.pagerduty.com/v2/enqueue.
@@ -31,12 +31,12 @@ type PagerDuty struct {
 }
 
 // Send enqueues the event of the alert. PagerDuty has accepted it when Send returns nil.
-func (p PagerDuty) Send(ctx context.Context, alert cmek.Alert) error {
+func (p PagerDuty) Send(ctx context.Context, a alert.Alert) error {
 	key, err := p.RoutingKey(ctx)
 	if err != nil {
 		return err
 	}
-	event := p.event(alert)
+	event := p.event(a)
 	event.RoutingKey = key
 	body, err := json.Marshal(event)
 	if err != nil {
@@ -57,42 +57,42 @@ const (
 
 // event is the alert in the terms of PagerDuty's Common Event Format, still without the routing key. The library's own
 // client is not used: it drops the reason of a refusal.
-func (p PagerDuty) event(alert cmek.Alert) pagerduty.V2Event {
-	event := pagerduty.V2Event{Action: "trigger", DedupKey: dedupKey(alert), Client: "keyturn"}
-	if alert.Resolved {
+func (p PagerDuty) event(a alert.Alert) pagerduty.V2Event {
+	event := pagerduty.V2Event{Action: "trigger", DedupKey: dedupKey(a), Client: "keyturn"}
+	if a.Resolved {
 		event.Action = "resolve"
 		return event
 	}
 	event.Payload = &pagerduty.V2Payload{
-		Summary:   clip(cmp.Or(line(alert.Summary), string(alert.Change)), mostSummary),
-		Source:    cmp.Or(line(string(alert.Key)), "keyturn"),
-		Severity:  pagerDutySeverity(alert.Severity),
-		Timestamp: timestamp(alert.Time),
-		Class:     line(string(alert.Change)),
-		Details:   alert,
+		Summary:   clip(cmp.Or(line(a.Summary), string(a.Change)), mostSummary),
+		Source:    cmp.Or(line(string(a.Key)), "keyturn"),
+		Severity:  pagerDutySeverity(a.Severity),
+		Timestamp: timestamp(a.Time),
+		Class:     line(string(a.Change)),
+		Details:   a,
 	}
-	if href := runbookURL(p.Runbooks, alert.Runbook); href != "" {
-		event.Links = []any{map[string]string{"href": href, "text": "Runbook: " + line(string(alert.Change))}}
+	if href := runbookURL(p.Runbooks, a.Runbook); href != "" {
+		event.Links = []any{map[string]string{"href": href, "text": "Runbook: " + line(string(a.Change))}}
 	}
 	return event
 }
 
 // pagerDutySeverity translates to the four that PagerDuty knows. A severity that we do not know had better wake somebody.
-func pagerDutySeverity(s cmek.Severity) string {
+func pagerDutySeverity(s alert.Severity) string {
 	switch s {
-	case cmek.Critical:
+	case alert.Critical:
 		return "critical"
-	case cmek.Medium:
+	case alert.Medium:
 		return "warning"
-	case cmek.Low, cmek.Info:
+	case alert.Low, alert.Info:
 		return "info"
 	}
 	return "error"
 }
 
 // dedupKey is the incident's key, with the end of a long one replaced by a hash of all of it.
-func dedupKey(alert cmek.Alert) string {
-	key := cmp.Or(alert.DedupKey, alert.ID)
+func dedupKey(a alert.Alert) string {
+	key := cmp.Or(a.DedupKey, a.ID)
 	if len(key) <= mostDedupKey {
 		return key
 	}

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"regexp"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // Slack posts to an incoming webhook (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks). The webhook's URL
@@ -20,12 +20,12 @@ type Slack struct {
 }
 
 // Send posts the alert as a message. It is in the Slack channel when Send returns nil; with an error it may be there too.
-func (s Slack) Send(ctx context.Context, alert cmek.Alert) error {
+func (s Slack) Send(ctx context.Context, a alert.Alert) error {
 	url, err := s.URL(ctx)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(s.message(alert))
+	body, err := json.Marshal(s.message(a))
 	if err != nil {
 		return fmt.Errorf("encode Slack message: %w", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // The part of Block Kit that alerts use (docs.slack.dev/reference/block-kit/blocks).
@@ -25,6 +25,9 @@ type (
 	slackText struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
+		// Verbatim keeps Slack from making links of URLs, channels and people that a text names: a name is chosen by whoever owns the
+		// thing (docs.slack.dev/reference/block-kit/composition-objects/text-object). Plain text never has links, and no such field.
+		Verbatim bool `json:"verbatim,omitempty"`
 	}
 )
 
@@ -43,62 +46,65 @@ const (
 	mostCode        = 5   // sections
 )
 
-// message is the alert in the order in which it is read at 3 a.m.: what, since when, by when, where, what breaks, what to do.
-// The end of an incident has no list of clusters and no way back.
-func (s Slack) message(alert cmek.Alert) slackMessage {
-	headline := line(alert.Headline())
+// message is the alert in the order in which it is read at 3 a.m.: what, since when, by when, where, the impact, what to do.
+// The end of an incident has no list of clusters and no recovery steps.
+func (s Slack) message(a alert.Alert) slackMessage {
+	headline := line(a.Headline())
 	m := slackMessage{Text: mrkdwn(headline, mostNotice)}
 	add := func(blocks ...slackBlock) { m.Blocks = append(m.Blocks, blocks...) }
 
-	add(slackBlock{Type: "header", Text: &slackText{"plain_text", clip(headline, mostHeader)}})
+	add(slackBlock{Type: "header", Text: &slackText{Type: "plain_text", Text: clip(headline, mostHeader)}})
 	if len(headline) > mostHeader {
-		add(section(mrkdwn(line(alert.Summary), mostSection)))
+		add(section(mrkdwn(line(a.Summary), mostSection)))
 	}
-	if fields := facts(alert); len(fields) > 0 {
+	if fields := facts(a); len(fields) > 0 {
 		add(slackBlock{Type: "section", Fields: fields})
 	}
-	if alert.AffectedCount() > 0 && !alert.Resolved {
-		add(section(clusterList(alert)))
+	if a.AffectedCount() > 0 && !a.Resolved {
+		add(section(clusterList(a)))
 	}
-	if alert.Consequence != "" {
-		add(section(mrkdwn(line(alert.Consequence), mostSection)))
+	if a.Impact != "" {
+		add(section(mrkdwn(line(a.Impact), mostSection)))
 	}
-	if len(alert.WayBack) > 0 && !alert.Resolved {
-		add(section("*Way back*"))
-		add(code(alert.WayBack)...)
+	if len(a.RecoverySteps) > 0 && !a.Resolved {
+		add(section("*Recovery steps*"))
+		add(code(a.RecoverySteps)...)
 	}
-	add(slackBlock{Type: "context", Elements: []slackText{{"mrkdwn", s.footer(alert)}}})
+	add(slackBlock{Type: "context", Elements: []slackText{markup(s.footer(a))}})
 	return m
 }
 
 func section(text string) slackBlock {
-	return slackBlock{Type: "section", Text: &slackText{"mrkdwn", text}}
+	content := markup(text)
+	return slackBlock{Type: "section", Text: &content}
 }
 
+func markup(text string) slackText { return slackText{Type: "mrkdwn", Text: text, Verbatim: true} }
+
 // facts are the values that are known, each under its name.
-func facts(alert cmek.Alert) (fields []slackText) {
+func facts(a alert.Alert) (fields []slackText) {
 	for _, fact := range []struct{ name, value string }{
-		{"When", timestamp(alert.Time)},
-		{"Deadline", timestamp(alert.Deadline)},
-		{"Key", string(alert.Key)},
-		{"Principal", alert.Principal},
+		{"When", timestamp(a.Time)},
+		{"Deadline", timestamp(a.Deadline)},
+		{"Key", string(a.Key)},
+		{"Principal", a.Principal},
 	} {
 		if value := line(fact.value); value != "" {
 			title := "*" + fact.name + "*\n"
-			fields = append(fields, slackText{"mrkdwn", title + mrkdwn(value, mostField-len(title))})
+			fields = append(fields, markup(title+mrkdwn(value, mostField-len(title))))
 		}
 	}
 	return fields
 }
 
 // clusterList shows the first clusters, one a line, and counts the rest.
-func clusterList(alert cmek.Alert) string {
-	text := fmt.Sprintf("*Clusters (%d)*", alert.AffectedCount())
+func clusterList(a alert.Alert) string {
+	text := fmt.Sprintf("*Clusters (%d)*", a.AffectedCount())
 	const rest = "\nand %d more"
-	more := alert.AffectedCount()
-	for i, cluster := range alert.ClusterLines() {
+	more := a.AffectedCount()
+	for i, cluster := range a.ClusterLines() {
 		entry := "\n• " + mrkdwn(line(cluster), mostClusterLine)
-		if i == cmek.MostClusters || len(text)+len(entry)+len(rest)+10 > mostSection {
+		if i == alert.MostClusters || len(text)+len(entry)+len(rest)+10 > mostSection {
 			break
 		}
 		text += entry
@@ -139,9 +145,9 @@ func code(steps []string) (sections []slackBlock) {
 }
 
 // footer says where to read on, and what to search for in logs and the other channels.
-func (s Slack) footer(alert cmek.Alert) string {
-	parts := []string{mrkdwn(line(string(alert.Change)), 200), mrkdwn(line(alert.DedupKey), 500)}
-	if url := entities.Replace(runbookURL(s.Runbooks, alert.Runbook)); url != "" && len(url) < 1000 {
+func (s Slack) footer(a alert.Alert) string {
+	parts := []string{mrkdwn(line(string(a.Change)), 200), mrkdwn(line(a.DedupKey), 500)}
+	if url := entities.Replace(runbookURL(s.Runbooks, a.Runbook)); url != "" && len(url) < 1000 {
 		parts = append([]string{"<" + url + "|Runbook>"}, parts...)
 	}
 	return strings.Join(parts, " · ")

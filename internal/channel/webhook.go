@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // Headers of a signed webhook. The timestamp is the time of sending in Unix seconds. The signature is "v1=" and the
@@ -38,7 +37,7 @@ type Webhook struct {
 }
 
 // Send posts the alert. The receiver has it when Send returns nil; with an error it may have it too.
-func (w Webhook) Send(ctx context.Context, alert cmek.Alert) error {
+func (w Webhook) Send(ctx context.Context, a alert.Alert) error {
 	key, err := w.Key(ctx)
 	if err != nil {
 		return err
@@ -46,7 +45,7 @@ func (w Webhook) Send(ctx context.Context, alert cmek.Alert) error {
 	if len(key) < shortestKey {
 		return fmt.Errorf("sign webhook: the key is shorter than %d bytes", shortestKey)
 	}
-	body, err := json.Marshal(alert)
+	body, err := a.JSON()
 	if err != nil {
 		return fmt.Errorf("encode alert: %w", err)
 	}

@@ -7,91 +7,151 @@ type Change string
 
 // Changes that functions subscribe to. The values are the words that people read.
 const (
-	// Rotated: the key has new material, and encryption uses it now or within minutes. RotationRequested is only the call
+	// ChangeRotated: the key has new material, and encryption uses it now or within minutes. ChangeRotationRequested is only the call
 	// that asks for it.
-	Rotated           Change = "rotated"
-	RotationRequested Change = "rotation requested"
-	RotationDisabled  Change = "automatic rotation disabled"
-	RotationChanged   Change = "automatic rotation enabled or changed"
+	ChangeRotated           Change = "rotated"
+	ChangeRotationRequested Change = "rotation requested"
+	ChangeRotationDisabled  Change = "automatic rotation disabled"
+	ChangeRotationSchedule  Change = "automatic rotation enabled or changed"
 
 	// What makes a key unusable, and what brings it back. A canceled deletion leaves the key disabled.
-	KeyWasDisabled       Change = "key disabled"
-	KeyWasEnabled        Change = "key enabled"
-	DeletionWasScheduled Change = "deletion scheduled"
-	DeletionWasCanceled  Change = "deletion canceled"
-	KeyWasDeleted        Change = "key deleted"
-	MaterialDeleted      Change = "key material deleted"
-	MaterialExpired      Change = "key material expired"
-	MaterialImported     Change = "key material imported"
-	KeyStoreDisconnected Change = "custom key store disconnected"
-	KeyStoreConnected    Change = "custom key store connected"
-	KeyStoreChanged      Change = "custom key store changed or deleted"
+	ChangeKeyDisabled          Change = "key disabled"
+	ChangeKeyEnabled           Change = "key enabled"
+	ChangeDeletionScheduled    Change = "deletion scheduled"
+	ChangeDeletionCanceled     Change = "deletion canceled"
+	ChangeKeyDeleted           Change = "key deleted"
+	ChangeMaterialDeleted      Change = "key material deleted"
+	ChangeMaterialExpired      Change = "key material expired"
+	ChangeMaterialImported     Change = "key material imported"
+	ChangeKeyStoreDisconnected Change = "custom key store disconnected"
+	ChangeKeyStoreConnected    Change = "custom key store connected"
+	ChangeKeyStore             Change = "custom key store changed or deleted"
 
 	// Who may use the key.
-	KeyPolicyReplaced  Change = "key policy replaced"
-	GrantCreated       Change = "grant created"
-	GrantRemoved       Change = "grant revoked or retired"
-	AliasChanged       Change = "alias created, moved or deleted"
-	KeyTagged          Change = "key tags changed"
-	RoleTrustChanged   Change = "role trust policy changed"
-	RoleDeleted        Change = "role deleted"
-	RolePolicyChanged  Change = "role permissions changed"
-	BoundaryChanged    Change = "permissions boundary changed"
-	PolicyChanged      Change = "managed policy changed"
-	RoleChanged        Change = "role settings or tags changed"
-	GuardRailsChanged  Change = "organization guard rails changed"
-	RegionDisabled     Change = "region disabled"
-	AccountDetached    Change = "account left its organization or was closed"
-	KeyReplicated      Change = "replica created"
-	KeySynchronized    Change = "replicas synchronized"
-	PrimaryMoved       Change = "primary region moved"
-	KeyWasCreated      Change = "key created"
-	DescriptionChanged Change = "key description changed"
+	ChangeKeyPolicy            Change = "key policy replaced"
+	ChangeGrantCreated         Change = "grant created"
+	ChangeGrantRemoved         Change = "grant revoked or retired"
+	ChangeAlias                Change = "alias created, moved or deleted"
+	ChangeKeyTags              Change = "key tags changed"
+	ChangePrincipalTrust       Change = "trust policy changed"
+	ChangePrincipalDeleted     Change = "principal deleted"
+	ChangePrincipalPolicy      Change = "principal permissions changed"
+	ChangeBoundary             Change = "permissions boundary changed"
+	ChangeManagedPolicy        Change = "managed policy changed"
+	ChangePrincipalSettings    Change = "principal settings or tags changed"
+	ChangeGuardRails           Change = "guard rails changed"
+	ChangeRegionDisabled       Change = "region disabled"
+	ChangeAccountDetached      Change = "account left its organization or was closed"
+	ChangeReplicaCreated       Change = "replica created"
+	ChangeReplicasSynchronized Change = "replicas synchronized"
+	ChangePrimaryMoved         Change = "primary region moved"
+	ChangeKeyCreated           Change = "key created"
+	ChangeKeyDescription       Change = "key description changed"
 
-	// Use of the key, and the eyes on it.
-	UseRefused    Change = "use refused"
-	UseUnexpected Change = "used by another principal"
-	RoleAssumed   Change = "role assumed"
-	TrailChanged  Change = "trail stopped or changed"
-	RuleChanged   Change = "event rule changed"
+	// Use of the key, and what watches over all this.
+	ChangeUseRefused       Change = "use refused"
+	ChangeUse              Change = "used by another principal"
+	ChangePrincipalAssumed Change = "principal assumed"
+	ChangeLogSink          Change = "log sink stopped or changed"
+	ChangeEventRule        Change = "event rule changed"
+	ChangeEventBus         Change = "event bus changed or deleted"
+	ChangeAlarm            Change = "alarm changed, deleted or silenced"
+	ChangeAlertTopic       Change = "alert topic or subscription changed or removed"
+	ChangeSchedule         Change = "schedule changed or deleted"
+	ChangeFunction         Change = "function changed or deleted"
+	ChangeSecret           Change = "secret changed or deleted"
+	ChangeQueue            Change = "queue changed, purged or deleted"
+	ChangeTable            Change = "table deleted"
 )
+
+// formerly are the names that changes had in ledgers before they fitted every cloud.
+var formerly = map[string]Change{
+	"role trust policy changed": ChangePrincipalTrust, "role deleted": ChangePrincipalDeleted,
+	"role permissions changed": ChangePrincipalPolicy, "role settings or tags changed": ChangePrincipalSettings,
+	"role assumed": ChangePrincipalAssumed, "organization guard rails changed": ChangeGuardRails,
+	"trail stopped or changed": ChangeLogSink,
+}
+
+// UnmarshalText reads a change, also by the name that it had in earlier releases.
+func (c *Change) UnmarshalText(text []byte) error {
+	*c = Change(text)
+	if now, ok := formerly[string(text)]; ok {
+		*c = now
+	}
+	return nil
+}
 
 // Event is one happening, decoded from a cloud provider's payload. It is a hint: it opens work or an alert, and what is done
 // about it follows from reading the KMS and the Cloud API.
 type Event struct {
 	// ID is the provider's id of this notice. Two notices of one happening have different ids; a repeat has the same.
 	ID string `json:"id"`
-	// Source tells which notice it was, as "source/detail-type/name", for logs and evidence.
+	// Source is the kind of notice, as "source/detail-type/name", for logs and evidence.
 	Source string `json:"source"`
 	Change Change `json:"change"`
-	// Key is the key concerned, at the Region of the notice; an alias ARN if the notice names only that; "" if it names no
-	// key (a role was changed, for instance).
+	// Key is the key concerned, at the Region of the notice; an alias ARN if the notice names only that, or if the key is one that
+	// the provider manages itself; "" if it names no key (a role was changed, for instance).
 	Key KeyURI `json:"key,omitempty"`
 	// Version is the new key version of a rotation; zero if the notice does not carry it.
 	Version KeyVersion `json:"version,omitzero"`
 	// Previous is the version before it; zero if the notice does not carry it.
 	Previous KeyVersion `json:"previous,omitzero"`
-	// Time is when it happened, by the provider's clock; zero if the notice does not say.
-	Time    time.Time `json:"time,omitzero"`
-	Account string    `json:"account,omitempty"`
-	Region  string    `json:"region,omitempty"`
+	// Time is when it happened, by the provider's clock; zero if the notice does not carry it.
+	Time time.Time `json:"time,omitzero"`
+	// Account is where the thing is that the event is about, which may be another account than the one that recorded it.
+	Account string `json:"account,omitempty"`
+	Region  string `json:"region,omitempty"`
 	// Principal is who did it, as an ARN where there is one, or "" when the provider itself did. For an assumed role Issuer
-	// is the role's own ARN.
-	Principal string `json:"principal,omitempty"`
-	Issuer    string `json:"issuer,omitempty"`
-	// Error is the error code of a call that failed and changed nothing; "" if it succeeded.
-	Error string `json:"error,omitempty"`
-	// Role is the name or ARN of the IAM role that was changed or assumed.
-	Role string `json:"role,omitempty"`
+	// is the role's own ARN. The provider vouches for them, but the caller chose a part of both (the name of a session, of a
+	// user): compare them whole or by their parsed account, never by a substring.
+	Principal string    `json:"principal,omitempty"`
+	Issuer    Principal `json:"issuer,omitempty"`
+	// Caller is the account or project that the caller belongs to; "" if the notice does not carry it, or if the provider itself did it.
+	Caller string `json:"caller,omitempty"`
+	// Error is the error code of a call that failed and changed nothing; "" if it succeeded. Failure is its class.
+	Error   string  `json:"error,omitempty"`
+	Failure Failure `json:"failure,omitempty"`
+	// Identity is the role or service account that was changed or assumed. A role has its full ARN, without its path if the
+	// notice leaves that out; a bare name, in Account, if the notice does not hold enough for an ARN.
+	Identity Principal `json:"identity,omitempty"`
+	// On is the key version that was acted on, where versions have states of their own; zero for the key as a whole.
+	On KeyVersion `json:"on,omitzero"`
 	// Policy is the policy document that the call set, as JSON text.
 	Policy string `json:"policy,omitempty"`
-	// Parameters are further facts of the call that a decision or a person needs, such as "pending_window_days",
-	// "rotation_period_days", "bypass_policy_lockout_safety_check", "alias", "policy_arn", "policy_name", "grantee",
-	// "operations", "custom_key_store_id", "target", "trail", "rule", "event_bus".
+	// Parameters are further facts of the call that a decision or a person needs, as text: how bad it is
+	// ("pending_window_days", "key_state", "rotation_period_days", "expiration_model", "bypass_policy_lockout_safety_check",
+	// "policy_arn", "set_as_default", "state", "tags"), what it is about ("custom_key_store_id", "alias", "policy_name", "target", "trail",
+	// "rule", "event_bus", "alarm", "topic", "subscription", "schedule", "schedule_group", "function", "secret", "queue", "table"
+	// and others),
+	// and which service of the provider made the call for somebody ("via"). "omitted" is "true" if the provider left the
+	// parameters of the call out because they are too large: the name of the role and the document are missing then.
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Amends is the ID of the notice that this one is an addendum to.
 	Amends string `json:"amends,omitempty"`
 }
 
+// Failure classes why a call failed.
+type Failure string
+
+// The classes of failures. The decoder of each cloud fills them in; a code that it does not know is FailureUnknown.
+const (
+	// FailureDenied: the caller may not do it, by whatever policy. FailureUnfit: the state of the key (or of its key store)
+	// does not allow it. FailureMissing: the key or the principal does not exist.
+	FailureDenied  Failure = "denied"
+	FailureUnfit   Failure = "unfit"
+	FailureMissing Failure = "missing"
+	// FailureWrongKey: the key can be used, but what was to be decrypted was encrypted under another key.
+	FailureWrongKey Failure = "wrong key"
+	// FailurePassing: the provider asks to try again. FailureRequest: the request itself is wrong. FailureDryRun: nothing was
+	// asked for but whether it would succeed, and it would.
+	FailurePassing Failure = "passing"
+	FailureRequest Failure = "request"
+	FailureDryRun  Failure = "dry run"
+	FailureUnknown Failure = "unknown"
+)
+
 // Succeeded reports whether the change took effect.
 func (e Event) Succeeded() bool { return e.Error == "" }
+
+// Shortened ends a fact of an event that was cut because it was too long to be carried.
+const Shortened = "…"

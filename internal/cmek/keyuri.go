@@ -92,6 +92,13 @@ func (u KeyURI) IsAlias() bool {
 	return err == nil && strings.HasPrefix(a.resource, "alias/")
 }
 
+// AWSManaged reports whether the URI is an alias that AWS reserves for the keys that it manages itself (alias/aws/…). Such a
+// key is never a CMEK.
+func (u KeyURI) AWSManaged() bool {
+	a, err := parseARN(string(u))
+	return err == nil && strings.HasPrefix(a.resource, "alias/aws/")
+}
+
 // IsMultiRegion reports whether the URI names an AWS multi-Region key, primary or replica.
 func (u KeyURI) IsMultiRegion() bool {
 	a, err := parseARN(string(u))

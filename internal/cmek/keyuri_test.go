@@ -188,3 +188,22 @@ func FuzzParseKeyURI(f *testing.F) {
 		}
 	})
 }
+
+func TestAWSManagedKeysHaveAReservedAlias(t *testing.T) {
+	for uri, want := range map[cmek.KeyURI]bool{
+		"arn:aws:kms:us-east-1:111122223333:alias/aws/s3":                             true,
+		"arn:aws-cn:kms:cn-north-1:111122223333:alias/aws/ebs":                        true,
+		"arn:aws:kms:us-east-1:111122223333:alias/aws":                                false,
+		"arn:aws:kms:us-east-1:111122223333:alias/awss/s3":                            false,
+		"arn:aws:kms:us-east-1:111122223333:alias/my/alias/aws/s3":                    false,
+		"arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab": false,
+		"arn:aws:s3:us-east-1:111122223333:alias/aws/s3":                              false,
+		"alias/aws/s3": false,
+		"projects/p/locations/l/keyRings/r/cryptoKeys/k": false,
+		"": false,
+	} {
+		if got := uri.AWSManaged(); got != want {
+			t.Errorf("%q is managed by AWS: %t, want %t", uri, got, want)
+		}
+	}
+}

@@ -2,7 +2,7 @@ package cmek
 
 import "context"
 
-// The ports: what functions need of the outside world. Adapters implement them; the suites of package cmektest check the
+// The ports: what functions need of the outside world (alert.Notifier stands beside the alert that it sends). Adapters implement them; the suites of package cmektest check the
 // contracts written here.
 
 // Cloud is what follow-through needs of the CockroachDB Cloud API. Reads may be retried by the implementation; a PUT is
@@ -43,9 +43,4 @@ type Archive interface {
 	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored
 	// bytes are the same, an error when they differ.
 	PutIfAbsent(ctx context.Context, name string, data []byte) error
-}
-
-// Notifier sends alerts to people. Delivering an alert twice is harmless: its ID and DedupKey stay the same.
-type Notifier interface {
-	Notify(ctx context.Context, alert Alert) error
 }

@@ -59,6 +59,21 @@ func (p Principal) Name() string {
 	return string(p)
 }
 
+// SessionRole is the role of a session (arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION); "" for any other text. The ARN of a
+// session leaves the role's path out.
+func SessionRole(arn string) Principal {
+	parts := strings.Split(arn, ":")
+	if len(parts) != 6 || parts[0] != "arn" || parts[1] == "" || parts[2] != "sts" || parts[3] != "" || !isAccountID(parts[4]) {
+		return ""
+	}
+	name, ok := strings.CutPrefix(parts[5], "assumed-role/")
+	name, session, _ := strings.Cut(name, "/")
+	if !ok || name == "" || session == "" {
+		return ""
+	}
+	return Principal("arn:" + parts[1] + ":iam::" + parts[4] + ":role/" + name)
+}
+
 // iamRole is the ARN of an IAM role taken apart, without the path.
 type iamRole struct{ partition, account, name string }
 

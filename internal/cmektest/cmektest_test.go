@@ -1,10 +1,10 @@
 package cmektest_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -34,12 +34,12 @@ func TestMemoryArchiveConforms(t *testing.T) {
 }
 
 func TestMemoryNotifierConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(*testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(*testing.T) (alert.Notifier, func() []cmektest.Delivery) {
 		var notifier cmektest.Notifier
 		return &notifier, func() []cmektest.Delivery {
 			var deliveries []cmektest.Delivery
 			for _, a := range notifier.Alerts() {
-				data, _ := json.Marshal(a)
+				data, _ := a.JSON()
 				deliveries = append(deliveries, cmektest.Delivery{Audience: a.Audience, Subject: a.Headline(), Text: a.Text(), JSON: data})
 			}
 			return deliveries

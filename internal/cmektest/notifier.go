@@ -2,7 +2,6 @@ package cmektest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -11,28 +10,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // Notifier keeps the alerts it is given. Its zero value is ready. It is safe for concurrent use.
 type Notifier struct {
 	mu     sync.Mutex
-	alerts []cmek.Alert
+	alerts []alert.Alert
 }
 
 // Notify records the alert.
-func (n *Notifier) Notify(ctx context.Context, alert cmek.Alert) error {
+func (n *Notifier) Notify(ctx context.Context, a alert.Alert) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("notify %s: %w", alert.ID, err)
+		return fmt.Errorf("notify %s: %w", a.ID, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.alerts = append(n.alerts, alert)
+	n.alerts = append(n.alerts, a)
 	return nil
 }
 
 // Alerts returns what was notified, in order.
-func (n *Notifier) Alerts() []cmek.Alert {
+func (n *Notifier) Alerts() []alert.Alert {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.alerts)
@@ -40,7 +39,7 @@ func (n *Notifier) Alerts() []cmek.Alert {
 
 // Delivery is one alert as it arrived at the other end of a channel.
 type Delivery struct {
-	Audience cmek.Audience
+	Audience alert.Audience
 	// Subject is the line that a person sees first.
 	Subject string
 	Text    string
@@ -49,52 +48,52 @@ type Delivery struct {
 }
 
 // Alerts for the suite: an ordinary one, its end, and one with everything that a channel could stumble over.
-func sampleAlerts() []cmek.Alert {
-	danger := cmek.Alert{
-		ID: "01JA", DedupKey: "key-unusable:1234", Audience: cmek.Owners, Severity: cmek.Critical, Change: "key unusable",
-		Summary:     "Key 1234 is disabled and cluster orders needs it",
-		Consequence: "Nodes that restart cannot read their disks.",
-		WayBack:     []string{"aws kms enable-key --key-id 1234", "Wait for two good readings"},
-		Key:         "arn:aws:kms:us-east-1:111122223333:key/1234",
-		Clusters:    []cmek.AffectedCluster{{ID: "c-1", Name: "orders", Regions: []string{"us-east-1"}}},
-		Principal:   "arn:aws:iam::111122223333:user/ana",
-		Time:        time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
-		Runbook:     "functions/alerting/README.md#key-unusable",
+func sampleAlerts() []alert.Alert {
+	danger := alert.Alert{
+		ID: "01JA", DedupKey: "key-unusable:1234", Audience: alert.Owners, Severity: alert.Critical, Change: "key unusable",
+		Summary:       "Key 1234 is disabled and cluster orders needs it",
+		Impact:        "Nodes that restart cannot read their disks.",
+		RecoverySteps: []string{"aws kms enable-key --key-id 1234", "Wait for two good readings"},
+		Key:           "arn:aws:kms:us-east-1:111122223333:key/1234",
+		Clusters:      []alert.AffectedCluster{{ID: "c-1", Name: "orders", Regions: []string{"us-east-1"}}},
+		Principal:     "arn:aws:iam::111122223333:user/ana",
+		Time:          time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Runbook:       "functions/alerting/README.md#key-unusable",
 	}
 	over := danger
-	over.ID, over.Resolved, over.Summary, over.Consequence, over.WayBack = "01JB", true, "Key 1234 works again", "", nil
+	over.ID, over.Resolved, over.Summary, over.Impact, over.RecoverySteps = "01JB", true, "Key 1234 works again", "", nil
 	odd := danger
-	odd.ID, odd.Audience, odd.Change = "01JC", cmek.Operations, ""
+	odd.ID, odd.Audience, odd.Change = "01JC", alert.Operations, ""
 	odd.Summary = "Schlüssel <gelöscht> & \"weg\" — 🔑\r\n" + strings.Repeat("and on and on ", 20)
-	odd.Consequence = "line one\nline two\x00\x1b[31m\u2028{\"id\":\"forged\"}"
-	return []cmek.Alert{danger, over, odd}
+	odd.Impact = "line one\nline two\x00\x1b[31m\u2028{\"id\":\"forged\"}"
+	return []alert.Alert{danger, over, odd}
 }
 
 // NotifierConforms checks that alerts arrive whole. open returns a notifier, and what it delivered, in order.
-func NotifierConforms(t *testing.T, open func(t *testing.T) (notifier cmek.Notifier, delivered func() []Delivery)) {
-	notifyOne := func(t *testing.T, alert cmek.Alert) Delivery {
+func NotifierConforms(t *testing.T, open func(t *testing.T) (notifier alert.Notifier, delivered func() []Delivery)) {
+	notifyOne := func(t *testing.T, a alert.Alert) Delivery {
 		t.Helper()
 		notifier, delivered := open(t)
-		if err := notifier.Notify(t.Context(), alert); err != nil {
-			t.Fatalf("notify %s: %v", alert.ID, err)
+		if err := notifier.Notify(t.Context(), a); err != nil {
+			t.Fatalf("notify %s: %v", a.ID, err)
 		}
 		got := delivered()
 		if len(got) != 1 {
-			t.Fatalf("notify %s: %d deliveries, want 1", alert.ID, len(got))
+			t.Fatalf("notify %s: %d deliveries, want 1", a.ID, len(got))
 		}
 		return got[0]
 	}
 	t.Run("an alert reaches its audience with a subject and readable text", func(t *testing.T) {
-		for _, alert := range sampleAlerts() {
-			got := notifyOne(t, alert)
-			if got.Audience != alert.Audience {
-				t.Errorf("alert %s reached %q, want %q", alert.ID, got.Audience, alert.Audience)
+		for _, a := range sampleAlerts() {
+			got := notifyOne(t, a)
+			if got.Audience != a.Audience {
+				t.Errorf("alert %s reached %q, want %q", a.ID, got.Audience, a.Audience)
 			}
 			if got.Subject == "" || strings.ContainsAny(got.Subject, "\r\n\x00\x1b") {
-				t.Errorf("alert %s: subject %q is not one printable line", alert.ID, got.Subject)
+				t.Errorf("alert %s: subject %q is not one printable line", a.ID, got.Subject)
 			}
-			if got.Text != alert.Text() {
-				t.Errorf("alert %s: text is\n%s\nwant\n%s", alert.ID, got.Text, alert.Text())
+			if got.Text != a.Text() {
+				t.Errorf("alert %s: text is\n%s\nwant\n%s", a.ID, got.Text, a.Text())
 			}
 		}
 		if got, want := notifyOne(t, sampleAlerts()[0]).Subject, sampleAlerts()[0].Headline(); got != want {
@@ -102,20 +101,20 @@ func NotifierConforms(t *testing.T, open func(t *testing.T) (notifier cmek.Notif
 		}
 	})
 	t.Run("a channel for machines carries the alert's JSON to the byte", func(t *testing.T) {
-		for _, alert := range sampleAlerts() {
-			got := notifyOne(t, alert)
+		for _, a := range sampleAlerts() {
+			got := notifyOne(t, a)
 			if got.JSON == nil {
 				t.Skip("this channel is made for people only")
 			}
-			if want, _ := json.Marshal(alert); string(got.JSON) != string(want) {
-				t.Errorf("alert %s arrived as\n%s\nwant\n%s", alert.ID, got.JSON, want)
+			if want, _ := a.JSON(); string(got.JSON) != string(want) {
+				t.Errorf("alert %s arrived as\n%s\nwant\n%s", a.ID, got.JSON, want)
 			}
 		}
 	})
 	t.Run("a repeat of an alert is the same delivery", func(t *testing.T) {
-		for _, alert := range sampleAlerts() {
-			if first, again := notifyOne(t, alert), notifyOne(t, alert); !reflect.DeepEqual(first, again) {
-				t.Errorf("alert %s was delivered as %+v, and again as %+v", alert.ID, first, again)
+		for _, a := range sampleAlerts() {
+			if first, again := notifyOne(t, a), notifyOne(t, a); !reflect.DeepEqual(first, again) {
+				t.Errorf("alert %s was delivered as %+v, and again as %+v", a.ID, first, again)
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -253,9 +254,9 @@ type Dropped struct {
 
 // Alarm is a condition that was reported; its end is reported too. The key is the incident's dedup key.
 type Alarm struct {
-	Key   string     `json:"key"`
-	Since time.Time  `json:"since"`
-	Alert cmek.Alert `json:"alert"`
+	Key   string      `json:"key"`
+	Since time.Time   `json:"since"`
+	Alert alert.Alert `json:"alert"`
 }
 
 // Chain is the head of a cluster's chain of evidence.
@@ -296,7 +297,7 @@ func (c *Cluster) WaitUntil(at time.Time) {
 }
 
 // Keys are the canonical URIs of all keys that the cluster names, past ones included: a past key is still needed to read
-// what was written under it. With them go the keys' accounts and the principals that the cluster acts as, for [Ledger.ByAccount]
+// what was written under it. With them go the principals that the cluster acts as, and the accounts of both, for [Ledger.ByAccount]
 // and [Ledger.ByRole].
 func (c *Cluster) Keys() []string {
 	if c.Gone {
@@ -307,7 +308,7 @@ func (c *Cluster) Keys() []string {
 		for _, k := range r.KeyInfos {
 			keys = append(keys, k.Spec.URI.Canonical(), accountKey(k.Spec.URI.Account()))
 			if account := k.Spec.AuthPrincipal.Account(); account != "" {
-				keys = append(keys, roleKey(account, k.Spec.AuthPrincipal.Name()))
+				keys = append(keys, roleKey(account, k.Spec.AuthPrincipal.Name()), accountKey(account))
 			}
 		}
 	}

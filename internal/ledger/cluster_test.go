@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -37,9 +37,9 @@ func TestWaitUntilBringsTheNextLookForwardOnly(t *testing.T) {
 
 func TestClearTakesOutWhatWasDeliveredAndTheWaitForIt(t *testing.T) {
 	var o ledger.Outbox
-	o.Tell(cmek.Alert{ID: "a-1", Summary: "one"})
+	o.Tell(alert.Alert{ID: "a-1", Summary: "one"})
 	o.File("evidence/1.json", []byte("{}"))
-	o.Tell(cmek.Alert{ID: "a-2", Summary: "two"})
+	o.Tell(alert.Alert{ID: "a-2", Summary: "two"})
 	o.Retry(noon, in(time.Minute))
 	o.Retry(in(time.Minute), in(3*time.Minute))
 	if !o.RetryAt.Equal(in(3*time.Minute)) || !o.FailingSince.Equal(noon) {
@@ -62,9 +62,9 @@ func TestClearTakesOutWhatWasDeliveredAndTheWaitForIt(t *testing.T) {
 
 func TestTellCopiesTheAlert(t *testing.T) {
 	var o ledger.Outbox
-	alert := cmek.Alert{ID: "a-1", Summary: "as it was"}
-	o.Tell(alert)
-	alert.Summary = "changed"
+	a := alert.Alert{ID: "a-1", Summary: "as it was"}
+	o.Tell(a)
+	a.Summary = "changed"
 	if got := o.Messages[0].Alert.Summary; got != "as it was" {
 		t.Errorf("the message in the outbox changed to %q", got)
 	}

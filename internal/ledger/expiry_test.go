@@ -32,7 +32,7 @@ func TestOnlyHappeningsAreForgottenAfter30Days(t *testing.T) {
 		change("ended", func(i *ledger.Incident) { i.Closed = time.Now() })
 		change("well", func(i *ledger.Incident) { i.Recovered = time.Now() })
 		update(t, l, "c-1", func(c *ledger.Cluster) { c.NextLook = noon })
-		if err := l.SetLastPolicy(t.Context(), "role", "{}"); err != nil {
+		if err := l.NotePolicy(t.Context(), "role", "{}", ledger.NotedPolicy{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Declare(t.Context(), key, ledger.Declaration{Since: noon}); err != nil {
@@ -58,15 +58,15 @@ func TestOnlyHappeningsAreForgottenAfter30Days(t *testing.T) {
 			}
 		}
 		time.Sleep(month - time.Second)
-		if i, err := l.Incident(t.Context(), "happening"); err != nil || !i.Told("e-1") {
+		if i, err := l.Incident(t.Context(), "happening"); err != nil || !i.Notified("e-1") {
 			t.Errorf("a second before 30 days are over the happening has the events %v, %v; want its own", i.Events, err)
 		}
 		time.Sleep(time.Second)
-		if i, err := l.Incident(t.Context(), "happening"); err != nil || i.Told("e-1") {
+		if i, err := l.Incident(t.Context(), "happening"); err != nil || i.Notified("e-1") {
 			t.Errorf("after 30 days the happening has the events %v, %v; want it forgotten", i.Events, err)
 		}
 		change("happening", happens)
-		if i, err := l.Incident(t.Context(), "happening"); err != nil || !i.Told("e-1") {
+		if i, err := l.Incident(t.Context(), "happening"); err != nil || !i.Notified("e-1") {
 			t.Errorf("told once more, the happening has the events %v, %v; want it known again", i.Events, err)
 		}
 	})

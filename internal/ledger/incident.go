@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -19,30 +20,49 @@ const (
 	declaredPrefix = "declared#"
 )
 
-// Incident is one danger that was told about: the alert, the events that belong to it, and how far it is from its end. One
-// without an end (a happening) is closed from the start, and only keeps a repeat of its event from being told again; the
+// Incident is one risk that people were notified of: the alert, the events that belong to it, and how far it is from its end. One
+// without an end (a happening) is closed from the start, and only keeps a repeat of its event from being sent again; the
 // ledger forgets it after 30 days.
 type Incident struct {
-	DedupKey string     `json:"dedup_key"`
-	Alert    cmek.Alert `json:"alert"`
-	// Kind says what is broken, and so what must be read to know that it is well again; "" for a happening.
+	DedupKey string      `json:"dedup_key"`
+	Alert    alert.Alert `json:"alert"`
+	// Kind is the incident code: what is broken, and so what must be read to know that it has recovered; "" for a happening.
 	Kind string `json:"kind,omitempty"`
-	// Events are the ids of the newest events that were told under this key.
-	Events []string  `json:"events,omitempty"`
-	Opened time.Time `json:"opened,omitzero"`
-	Closed time.Time `json:"closed,omitzero"`
-	// Recovered is the time of the last event that may have ended it. GoodSince is when a read first showed it well, zero
+	// Events are the ids of the newest events that people were notified of under this key. Repeats counts the others, of which no
+	// alert was sent because it would have said the same.
+	Events  []string  `json:"events,omitempty"`
+	Repeats int       `json:"repeats,omitempty"`
+	Opened  time.Time `json:"opened,omitzero"`
+	Closed  time.Time `json:"closed,omitzero"`
+	// Recovered is the time of the last event that may have ended it. GoodSince is when a read first showed it healthy, zero
 	// while reads show it broken.
 	Recovered time.Time `json:"recovered,omitzero"`
 	GoodSince time.Time `json:"good_since,omitzero"`
-	// Closing is an operator's word that it is over, until alerting has told so and ended it; zero if there is none.
+	// Closing is an operator's order to end it, until alerting has reported and ended it; zero if there is none.
 	Closing Closing `json:"closing,omitzero"`
 	// Repaired is when keyturn last repaired the key by itself. Repair is what it is to do next; nil for nothing.
 	Repaired time.Time `json:"repaired,omitzero"`
 	Repair   *Repair   `json:"repair,omitempty"`
+	// Changes are those that people were notified of since it was opened.
+	Changes []cmek.Change `json:"changes,omitempty"`
+	// Ending is set before the end is sent, and cleared when the end is on record: an open incident with an Ending may have a message
+	// that says that it is resolved.
+	Ending time.Time `json:"ending,omitzero"`
+	// Review is an event that is to be judged again, in an item of its own; nil for none.
+	Review   *Review   `json:"review,omitempty"`
 	NextLook time.Time `json:"next_look,omitzero"`
 
 	record Record
+}
+
+// Review is an event whose judgement is made once more: it rested on reads that may have been older than the event, or it stayed
+// unclear.
+type Review struct {
+	Event cmek.Event `json:"event"`
+	Due   time.Time  `json:"due"`
+	// Severity is what it was rated before, and Of the dedup key under which people were notified of it; "" if they were not.
+	Severity alert.Severity `json:"severity"`
+	Of       string         `json:"of,omitempty"`
 }
 
 // Closing is who closed an incident by hand, why and when.
@@ -65,27 +85,27 @@ func (i *Incident) ID() string {
 type Repair struct {
 	Event cmek.Event `json:"event"`
 	Due   time.Time  `json:"due"`
-	// Begun is when it was begun; after that it is not begun again, and only what came of it is left to tell.
+	// Begun is when it was begun; after that it is not begun again, and only its result is left to report.
 	Begun time.Time `json:"begun,omitzero"`
-	// Not says what is known to speak against it; "" for nothing.
+	// Not says why the deletion is canceled at most, and the key not enabled; "" for nothing known.
 	Not string `json:"not,omitempty"`
 }
 
-// LookBy brings the next look forward to when a repair is due.
-func (i *Incident) LookBy(at time.Time) {
+// PollBy sets the next poll to at, or to when a repair is due, if that is earlier.
+func (i *Incident) PollBy(at time.Time) {
 	if i.Repair != nil && i.Repair.Due.Before(at) {
 		at = i.Repair.Due
 	}
 	i.NextLook = at
 }
 
-// Open reports whether the incident was told about and has not ended.
+// Open reports whether people were notified of the incident and it has not ended.
 func (i *Incident) Open() bool { return !i.Opened.IsZero() && i.Closed.IsZero() }
 
 // keepHappenings is how long a happening is remembered after its last write: far longer than any queue delivers its event.
 const keepHappenings = 30 * 24 * time.Hour
 
-// expires is when the ledger may forget it; zero for never. Only what merely keeps an alert from being told again is forgotten.
+// expires is when the ledger may forget it; zero for never. Only what merely keeps an alert from being sent again is forgotten.
 func (i *Incident) expires(now time.Time) time.Time {
 	if i.Kind != "" || i.Open() {
 		return time.Time{}
@@ -93,10 +113,10 @@ func (i *Incident) expires(now time.Time) time.Time {
 	return now.Add(keepHappenings).UTC().Truncate(time.Second)
 }
 
-// Told reports whether the event was told about already.
-func (i *Incident) Told(eventID string) bool { return slices.Contains(i.Events, eventID) }
+// Notified reports whether people were notified of the event already.
+func (i *Incident) Notified(eventID string) bool { return slices.Contains(i.Events, eventID) }
 
-// Add notes that the event was told about.
+// Add notes that people were notified of the event.
 func (i *Incident) Add(eventID string) {
 	const kept = 30
 	i.Events = append(i.Events, eventID)
@@ -156,7 +176,7 @@ func (l *Ledger) CloseIncident(ctx context.Context, dedupKey string, c Closing) 
 	return i, closed && err == nil, err
 }
 
-// DueIncidents returns at most limit open incidents that are due at now, the oldest first. Those that cannot be decoded are
+// DueIncidents returns at most limit incidents that are due at now, the oldest first: open ones, and those with a review to come. Those that cannot be decoded are
 // left out: the error, an ErrUndecodable, names them, and comes with the others.
 func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]*Incident, error) {
 	return due(ctx, l.store, kindAlerting, now, limit, func(r Record) (*Incident, error) {
@@ -167,7 +187,8 @@ func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]
 
 // OpenIncidents returns all open incidents, for display; see [Ledger.DueIncidents] about the error.
 func (l *Ledger) OpenIncidents(ctx context.Context) ([]*Incident, error) {
-	return l.DueIncidents(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 10_000)
+	due, err := l.DueIncidents(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 10_000)
+	return slices.DeleteFunc(due, func(i *Incident) bool { return !i.Open() }), err
 }
 
 // Declaration is an operator's word that people are at work on a key; automation then leaves it alone.

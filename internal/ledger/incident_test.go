@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -17,7 +18,7 @@ func openIncident(t *testing.T, l *ledger.Ledger, name string, next time.Time) {
 	t.Helper()
 	_, err := l.UpdateIncident(t.Context(), name, func(i *ledger.Incident) error {
 		i.Opened, i.NextLook, i.Kind = noon, next, "key-unusable"
-		i.Alert = cmek.Alert{DedupKey: name, Key: key}
+		i.Alert = alert.Alert{DedupKey: name, Key: key}
 		return nil
 	})
 	if err != nil {
@@ -27,7 +28,7 @@ func openIncident(t *testing.T, l *ledger.Ledger, name string, next time.Time) {
 
 func TestAnIncidentThatIsNotInTheLedgerHasOnlyItsKey(t *testing.T) {
 	i, err := newLedger(cmektest.NewStore(), 1).Incident(t.Context(), "key-unusable/1")
-	if err != nil || i.DedupKey != "key-unusable/1" || i.Open() || i.Told("e-1") {
+	if err != nil || i.DedupKey != "key-unusable/1" || i.Open() || i.Notified("e-1") {
 		t.Errorf("an incident that is not in the ledger reads %+v, %v; want only its key", i, err)
 	}
 }
@@ -59,7 +60,7 @@ func TestAnIncidentRemembersTheNewestEvents(t *testing.T) {
 	for n := range 100 {
 		i.Add(fmt.Sprint("e-", n))
 	}
-	if !i.Told("e-99") || !i.Told("e-70") || i.Told("e-69") || i.Told("") {
+	if !i.Notified("e-99") || !i.Notified("e-70") || i.Notified("e-69") || i.Notified("") {
 		t.Errorf("of 100 events it remembers %v, want the newest 30", i.Events)
 	}
 }
@@ -96,7 +97,7 @@ func TestUpdateIncidentStartsAgainAfterSomebodyElsesWrite(t *testing.T) {
 		_, _ = other.UpdateIncident(context.Background(), "x", func(i *ledger.Incident) error { i.Add("theirs"); return nil })
 	}
 	i, err := l.UpdateIncident(t.Context(), "x", func(i *ledger.Incident) error { i.Add("ours"); return nil })
-	if err != nil || !i.Told("ours") || !i.Told("theirs") {
+	if err != nil || !i.Notified("ours") || !i.Notified("theirs") {
 		t.Errorf("after two writers the incident has %v, %v; want both events", i.Events, err)
 	}
 }
@@ -139,7 +140,7 @@ func TestUpdateIncidentKnowsItsOwnWriteWhenTheAnswerIsLost(t *testing.T) {
 	if _, err := l.UpdateIncident(t.Context(), "x", func(i *ledger.Incident) error { i.Add("e-2"); return nil }); !errors.Is(err, cmektest.ErrLost) {
 		t.Errorf("a write that was lost reports %v", err)
 	}
-	if i, err := l.Incident(t.Context(), "x"); err != nil || !i.Told("e-1") || i.Told("e-2") {
+	if i, err := l.Incident(t.Context(), "x"); err != nil || !i.Notified("e-1") || i.Notified("e-2") {
 		t.Errorf("the incident has the events %v, %v; want e-1 only", i.Events, err)
 	}
 }

@@ -190,7 +190,7 @@ func (l *Ledger) ByRole(ctx context.Context, account, name string) ([]*Cluster, 
 	return l.byKey(ctx, roleKey(account, name))
 }
 
-// ByAccount returns the items of all clusters that name a key of the account.
+// ByAccount returns the items of all clusters that name a key or a role of the account.
 func (l *Ledger) ByAccount(ctx context.Context, account string) ([]*Cluster, error) {
 	return l.byKey(ctx, accountKey(account))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -260,7 +261,7 @@ func TestMessagesMakeAClusterDue(t *testing.T) {
 		update(t, l, "c-1", func(c *ledger.Cluster) {
 			c.NextLook, c.RetryAt = r.look, r.retry
 			if r.message {
-				c.Tell(cmek.Alert{ID: "a-1"})
+				c.Tell(alert.Alert{ID: "a-1"})
 			}
 		})
 		got := never

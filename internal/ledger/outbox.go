@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 )
 
 // Outbox holds what must still be told or archived. A message enters it in the same swap as the transition that it
@@ -42,15 +42,15 @@ type Message struct {
 	// ID is unique in the outbox. For evidence it is the record's name in the archive.
 	ID string `json:"id"`
 	// Alert is set for an alert, Evidence for a record.
-	Alert    *cmek.Alert `json:"alert,omitempty"`
-	Evidence []byte      `json:"evidence,omitempty"`
+	Alert    *alert.Alert `json:"alert,omitempty"`
+	Evidence []byte       `json:"evidence,omitempty"`
 	// Merged is how many messages were merged into the alert for want of room; 0 for a message of its own.
 	Merged int `json:"merged,omitempty"`
 }
 
 // Tell puts an alert into the outbox.
-func (o *Outbox) Tell(alert cmek.Alert) {
-	o.Messages = append(o.Messages, Message{ID: alert.ID, Alert: &alert})
+func (o *Outbox) Tell(a alert.Alert) {
+	o.Messages = append(o.Messages, Message{ID: a.ID, Alert: &a})
 }
 
 // File puts an evidence record into the outbox, in the bytes given.

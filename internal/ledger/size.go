@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -126,7 +127,7 @@ func (i *Incident) fit(r *Record) error {
 		func() {
 			i.Alert.Clusters = slices.Clone(i.Alert.Clusters)
 			for n := listedClusters; n < len(i.Alert.Clusters); n++ {
-				i.Alert.Clusters[n].Name, i.Alert.Clusters[n].Harm = "", ""
+				i.Alert.Clusters[n].Name, i.Alert.Clusters[n].Impact = "", ""
 			}
 		},
 		func() { i.Alert.Shorten(listedClusters) },
@@ -172,8 +173,8 @@ func (c *Cluster) shortenTimelines() {
 			continue
 		}
 		request := *w.Request
-		first, last := request.Timeline[:1:1], request.Timeline[max(1, len(request.Timeline)-1):]
-		request.Timeline = append(first, last...)
+		first, last := request.Timeline[:1], request.Timeline[max(1, len(request.Timeline)-1):]
+		request.Timeline = slices.Concat(first, last)
 		w.Request = &request
 	}
 }
@@ -182,9 +183,9 @@ func (o *Outbox) shortenAlerts() {
 	o.Messages = slices.Clone(o.Messages)
 	for i, m := range o.Messages {
 		if m.Alert != nil {
-			alert := *m.Alert
-			alert.Shorten(listedClusters)
-			o.Messages[i].Alert = &alert
+			a := *m.Alert
+			a.Shorten(listedClusters)
+			o.Messages[i].Alert = &a
 		}
 	}
 }
@@ -209,8 +210,8 @@ func (o *Outbox) parts() []part {
 func (o *Outbox) mergeSteps(scope, name string) (steps []summary) {
 	for _, kept := range []int{200, 50, 10, 0} {
 		steps = append(steps, func() {
-			o.merge(cmek.Owners, kept, scope, name)
-			o.merge(cmek.Operations, kept, scope, name)
+			o.merge(alert.Owners, kept, scope, name)
+			o.merge(alert.Operations, kept, scope, name)
 		})
 	}
 	return steps
@@ -218,7 +219,7 @@ func (o *Outbox) mergeSteps(scope, name string) (steps []summary) {
 
 // merge leaves the most urgent alerts for the audience as they are and merges the others into one message in the place of the
 // first of them.
-func (o *Outbox) merge(audience cmek.Audience, kept int, scope, name string) {
+func (o *Outbox) merge(audience alert.Audience, kept int, scope, name string) {
 	var candidates []int
 	for i, m := range o.Messages {
 		if m.Alert != nil && m.Alert.Audience == audience {
@@ -269,42 +270,42 @@ const (
 const worstIs = " The most urgent of them: "
 
 // mergedAlert says what became of messages that there was no room to keep.
-func mergedAlert(audience cmek.Audience, worst Message, count int, scope, name string) cmek.Alert {
+func mergedAlert(audience alert.Audience, worst Message, count int, scope, name string) alert.Alert {
 	var of string
 	if name != "" {
 		of = " about cluster " + name
 	}
 	said := worst.Alert.Headline()
 	if worst.Merged > 0 {
-		_, said, _ = strings.Cut(worst.Alert.Consequence, worstIs)
+		_, said, _ = strings.Cut(worst.Alert.Impact, worstIs)
 	}
-	alert := cmek.Alert{
+	a := alert.Alert{
 		ID: "messages-merged/" + scope, DedupKey: "messages-merged/" + scope, Audience: audience, Severity: worst.Alert.Severity, Change: MessagesMerged,
-		Summary:     fmt.Sprintf("%d messages%s could not be sent for a long time and were merged into this one", count, of),
-		Consequence: "They are not sent one by one: incidents that they open or resolve do not change at your pager. Evidence is not affected." + worstIs + said,
-		WayBack: []string{
+		Summary: fmt.Sprintf("%d messages%s could not be sent for a long time and were merged into this one", count, of),
+		Impact:  "They are not sent one by one: incidents that they open or resolve do not change at your pager. Evidence is not affected." + worstIs + said,
+		RecoverySteps: []string{
 			"Check with \"keyturn status\" and \"keyturn alerts\" what is open now.",
 			"Find out why messages could not be sent: see the function's log.",
 			"Resolve this incident at your pager by hand.",
 		},
 		Key: worst.Alert.Key, Clusters: worst.Alert.Clusters, ClusterCount: worst.Alert.ClusterCount, Time: worst.Alert.Time, Runbook: MergedRunbook,
 	}
-	alert.Shorten(listedClusters)
-	return alert
+	a.Shorten(listedClusters)
+	return a
 }
 
 // urgency ranks alerts, the most urgent lowest. The end of an incident ranks with high: who was paged is to know.
-func urgency(a cmek.Alert) int {
+func urgency(a alert.Alert) int {
 	if a.Resolved {
-		return slices.Index(severities, cmek.High)
+		return slices.Index(severities, alert.High)
 	}
 	return severityRank(a)
 }
 
-var severities = []cmek.Severity{cmek.Critical, cmek.High, cmek.Medium, cmek.Low, cmek.Info}
+var severities = []alert.Severity{alert.Critical, alert.High, alert.Medium, alert.Low, alert.Info}
 
 // severityRank ranks alerts by what is wrong, the worst lowest. What has ended is not wrong.
-func severityRank(a cmek.Alert) int {
+func severityRank(a alert.Alert) int {
 	if i := slices.Index(severities, a.Severity); i >= 0 && !a.Resolved {
 		return i
 	}

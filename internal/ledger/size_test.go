@@ -9,12 +9,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -68,16 +70,16 @@ func (s sample) time() time.Time {
 	return noon.Add(time.Duration(s.Int64N(int64(1000 * time.Hour)))).Truncate(time.Microsecond)
 }
 
-func (s sample) alert(clusters int) cmek.Alert {
-	a := cmek.Alert{
-		ID: s.uuid(), DedupKey: "key-unusable/" + s.uuid(), Audience: []cmek.Audience{cmek.Owners, cmek.Operations}[s.IntN(2)],
-		Severity: []cmek.Severity{cmek.High, cmek.Medium, cmek.Low, cmek.Info}[s.IntN(4)], Resolved: s.IntN(4) == 0, Change: "key unusable",
-		Summary: s.words(120), Consequence: s.words(300), WayBack: []string{s.words(100), s.words(100)},
+func (s sample) alert(clusters int) alert.Alert {
+	a := alert.Alert{
+		ID: s.uuid(), DedupKey: "key-unusable/" + s.uuid(), Audience: []alert.Audience{alert.Owners, alert.Operations}[s.IntN(2)],
+		Severity: []alert.Severity{alert.High, alert.Medium, alert.Low, alert.Info}[s.IntN(4)], Resolved: s.IntN(4) == 0, Change: "key unusable",
+		Summary: s.words(120), Impact: s.words(300), RecoverySteps: []string{s.words(100), s.words(100)},
 		Key: cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/" + s.uuid()), Principal: "arn:aws:iam::111122223333:user/" + s.hex(8),
 		Time: s.time(), Runbook: "functions/alerting/README.md#key-unusable",
 	}
 	for range clusters {
-		a.Clusters = append(a.Clusters, cmek.AffectedCluster{ID: s.uuid(), Name: "production-" + s.hex(8), Regions: []string{"us-east-1", "eu-west-1"}, Harm: "the next backup fails, within 1h"})
+		a.Clusters = append(a.Clusters, alert.AffectedCluster{ID: s.uuid(), Name: "production-" + s.hex(8), Regions: []string{"us-east-1", "eu-west-1"}, Impact: "the next backup fails, within 1h"})
 	}
 	return a
 }
@@ -314,15 +316,15 @@ func TestMergedMessagesNameHowManyAndTheWorst(t *testing.T) {
 	l := newLedger(store, 1)
 	s := newSample(3)
 	worst := s.alert(1)
-	worst.Audience, worst.Severity, worst.Resolved, worst.Summary = cmek.Owners, cmek.Critical, false, "The worst of all"
+	worst.Audience, worst.Severity, worst.Resolved, worst.Summary = alert.Owners, alert.Critical, false, "The worst of all"
 	const perRound = 700 // more than fit
 	for round := range 3 {
 		c := update(t, l, "c-1", func(c *ledger.Cluster) {
 			c.Cluster.Name = "orders"
 			for range perRound {
 				a := s.alert(1)
-				a.Audience, a.Severity, a.Resolved = cmek.Owners, cmek.Critical, false
-				a.Summary, a.Consequence = s.hex(200), s.hex(400)
+				a.Audience, a.Severity, a.Resolved = alert.Owners, alert.Critical, false
+				a.Summary, a.Impact = s.hex(200), s.hex(400)
 				c.Tell(a)
 			}
 		})
@@ -378,9 +380,9 @@ func TestIncidentItemsFit(t *testing.T) {
 	for _, clusters := range []int{5000, 10_000, 50_000} {
 		store := cmektest.NewStore()
 		l := newLedger(store, 1)
-		alert := newSample(9).alert(clusters)
+		a := newSample(9).alert(clusters)
 		_, err := l.UpdateIncident(t.Context(), "d", func(i *ledger.Incident) error {
-			i.Kind, i.Opened, i.NextLook, i.Alert, i.Events = "key-unusable", noon, noon, alert, []string{"e-1"}
+			i.Kind, i.Opened, i.NextLook, i.Alert, i.Events = "key-unusable", noon, noon, a, []string{"e-1"}
 			return nil
 		})
 		if err != nil {
@@ -388,20 +390,20 @@ func TestIncidentItemsFit(t *testing.T) {
 		}
 		r, size := stored(t, store, "alerting", "incident#d")
 		read, err := l.Incident(t.Context(), "d")
-		if err != nil || size > largestItem || read.Alert.AffectedCount() != clusters || !read.Told("e-1") || !read.Open() || read.Alert.Summary != alert.Summary {
+		if err != nil || size > largestItem || read.Alert.AffectedCount() != clusters || !read.Notified("e-1") || !read.Open() || read.Alert.Summary != a.Summary {
 			t.Errorf("an incident of %d clusters takes %d bytes and counts %d clusters (error %v)", clusters, size, read.Alert.AffectedCount(), err)
 		}
 		if clusters <= 10_000 {
-			for n, c := range alert.Clusters {
+			for n, c := range a.Clusters {
 				if got := read.Alert.Clusters[n]; got.ID != c.ID || !slices.Equal(got.Regions, c.Regions) {
 					t.Fatalf("cluster %d of %d is %+v, want %s", n, clusters, got, c.ID)
 				}
 			}
 		}
-		if alert.Clusters[clusters-1].Name == "" {
+		if a.Clusters[clusters-1].Name == "" {
 			t.Error("the caller's alert was changed")
 		}
-		t.Logf("%d clusters: %d bytes stored, data %d; %d listed; nothing lost: %t", clusters, size, len(r.Data), len(read.Alert.Clusters), reflect.DeepEqual(read.Alert, alert))
+		t.Logf("%d clusters: %d bytes stored, data %d; %d listed; nothing lost: %t", clusters, size, len(r.Data), len(read.Alert.Clusters), reflect.DeepEqual(read.Alert, a))
 	}
 }
 
@@ -456,12 +458,21 @@ func TestStoredItemsStillRead(t *testing.T) {
 		}
 		var was, is map[string]any
 		again, _ := json.Marshal(item)
-		err = errors.Join(json.Unmarshal(data, &was), json.Unmarshal(again, &is))
+		err = errors.Join(json.Unmarshal(renamed.ReplaceAllFunc(data, newName), &was), json.Unmarshal(again, &is))
 		delete(was, "key_failures") // counted by the worker now
 		if err != nil || !reflect.DeepEqual(was, is) {
 			t.Errorf("the %s that was stored reads as\n%s\nwant\n%s", name, again, data)
 		}
 	}
+}
+
+// renamed are fields of alerts that were stored under other names.
+var renamed = regexp.MustCompile(`"(consequence|way_back|harm)":`)
+
+func newName(old []byte) []byte {
+	return []byte(map[string]string{
+		`"consequence":`: `"impact":`, `"way_back":`: `"recovery_steps":`, `"harm":`: `"impact":`,
+	}[string(old)])
 }
 
 func TestSmallItemsStayReadable(t *testing.T) {
@@ -683,23 +694,23 @@ func TestMerge_keepsTheMostUrgentOfEachAudience(t *testing.T) {
 	c := update(t, l, "c-1", func(c *ledger.Cluster) {
 		c.File("evidence/1", []byte("{}"))
 		for n := range 210 {
-			for _, audience := range []cmek.Audience{cmek.Owners, cmek.Operations} {
-				a := cmek.Alert{ID: fmt.Sprint(audience, n), Audience: audience, Severity: cmek.Low, Summary: fmt.Sprint("alert ", n), Consequence: s.hex(2000)}
+			for _, audience := range []alert.Audience{alert.Owners, alert.Operations} {
+				a := alert.Alert{ID: fmt.Sprint(audience, n), Audience: audience, Severity: alert.Low, Summary: fmt.Sprint("alert ", n), Impact: s.hex(2000)}
 				switch {
 				case n >= 20 && n < 50:
-					a.Severity = cmek.Medium
+					a.Severity = alert.Medium
 				case n >= 100 && n < 110:
-					a.Severity = cmek.High
+					a.Severity = alert.High
 				case n >= 150 && n < 160:
-					a.Severity, a.Resolved = cmek.Info, true
+					a.Severity, a.Resolved = alert.Info, true
 				case n >= 200:
-					a.Severity = cmek.Critical
+					a.Severity = alert.Critical
 				}
 				c.Tell(a)
 			}
 		}
 	})
-	for _, audience := range []cmek.Audience{cmek.Owners, cmek.Operations} {
+	for _, audience := range []alert.Audience{alert.Owners, alert.Operations} {
 		var kept []string
 		var merged []ledger.Message
 		for _, m := range c.Messages {
@@ -721,7 +732,7 @@ func TestMerge_keepsTheMostUrgentOfEachAudience(t *testing.T) {
 		if len(merged) != 1 || merged[0].Merged != 160 || !slices.Equal(kept, want) {
 			t.Fatalf("of 210 alerts to %s %q are kept, %d merged ones, want %q", audience, kept, len(merged), want)
 		}
-		if a := merged[0].Alert; a.Severity != cmek.Medium || !strings.Contains(a.Consequence, "alert 40") || strings.Contains(a.Summary, "cluster") {
+		if a := merged[0].Alert; a.Severity != alert.Medium || !strings.Contains(a.Impact, "alert 40") || strings.Contains(a.Summary, "cluster") {
 			t.Errorf("the merged alert is %q, want the most urgent of them, the first one: %+v", a.Text(), a)
 		}
 	}
@@ -782,7 +793,7 @@ func TestSummary_incidentKeepsItsClusters(t *testing.T) {
 		i.Kind, i.Opened, i.Alert = "key-unusable", noon, alert
 		return nil
 	})
-	if err != nil || len(i.Alert.Clusters) != clusters || i.Alert.Clusters[24].Name == "" || i.Alert.Clusters[25].Name != "" || i.Alert.Clusters[25].Harm != "" {
+	if err != nil || len(i.Alert.Clusters) != clusters || i.Alert.Clusters[24].Name == "" || i.Alert.Clusters[25].Name != "" || i.Alert.Clusters[25].Impact != "" {
 		t.Errorf("of %d clusters %d are listed (error %v), the 25th as %+v, the 26th as %+v; want all, 25 of them with their names",
 			clusters, len(i.Alert.Clusters), err, i.Alert.Clusters[24], i.Alert.Clusters[25])
 	}
@@ -802,15 +813,15 @@ func TestMerge_atItsBounds(t *testing.T) {
 	} {
 		c := update(t, newLedger(cmektest.NewStore(), 1), "c-1", func(c *ledger.Cluster) {
 			for n := range r.resolved + r.low {
-				a := cmek.Alert{ID: fmt.Sprint("a-", n), Audience: cmek.Owners, Severity: cmek.Low, Consequence: s.hex(r.digits)}
+				a := alert.Alert{ID: fmt.Sprint("a-", n), Audience: alert.Owners, Severity: alert.Low, Impact: s.hex(r.digits)}
 				if n < r.resolved {
-					a.Severity, a.Resolved = cmek.Critical, true
+					a.Severity, a.Resolved = alert.Critical, true
 				}
 				c.Tell(a)
 			}
 		})
 		i := slices.IndexFunc(c.Messages, func(m ledger.Message) bool { return m.Merged > 0 })
-		if i < 0 || len(c.Messages) != r.messages || c.Messages[i].Merged != r.count || c.Messages[i].Alert.Severity != cmek.Low {
+		if i < 0 || len(c.Messages) != r.messages || c.Messages[i].Merged != r.count || c.Messages[i].Alert.Severity != alert.Low {
 			t.Errorf("%s: %d messages are left, the merged one at %d: %+v; want %d, and %d in one of severity low", r.sentence, len(c.Messages), i, c.Messages, r.messages, r.count)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -109,7 +109,7 @@ func TestTheWorkersRecordIsWrittenOnceAndIsDueAtOnce(t *testing.T) {
 func TestTheWorkersMessagesMakeItDueBeforeItsSweep(t *testing.T) {
 	l := newLedger(cmektest.NewStore(), 1)
 	w := lease(t, l, "a")
-	w.Tell(cmek.Alert{ID: "a-1"})
+	w.Tell(alert.Alert{ID: "a-1"})
 	if err := l.SaveWorker(t.Context(), w, in(time.Hour)); err != nil {
 		t.Fatalf("save worker: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -125,7 +126,7 @@ func TestArchiveIsReadableByItsOwnerOnlyAndLeavesNoTemporaryFiles(t *testing.T) 
 }
 
 func TestTerminalConforms(t *testing.T) {
-	cmektest.NotifierConforms(t, func(*testing.T) (cmek.Notifier, func() []cmektest.Delivery) {
+	cmektest.NotifierConforms(t, func(*testing.T) (alert.Notifier, func() []cmektest.Delivery) {
 		var out bytes.Buffer
 		seen := &remember{next: local.NewTerminal(&out, false)}
 		return seen, func() []cmektest.Delivery {
@@ -142,22 +143,22 @@ func TestTerminalConforms(t *testing.T) {
 // remember knows whom an alert was for, which a terminal does not show.
 type remember struct {
 	next     *local.Terminal
-	audience cmek.Audience
+	audience alert.Audience
 }
 
-func (r *remember) Notify(ctx context.Context, alert cmek.Alert) error {
-	r.audience = alert.Audience
-	return r.next.Notify(ctx, alert)
+func (r *remember) Notify(ctx context.Context, a alert.Alert) error {
+	r.audience = a.Audience
+	return r.next.Notify(ctx, a)
 }
 
 func TestTerminalColorsTheHeadlineOnlyIfAsked(t *testing.T) {
-	alert := cmek.Alert{Severity: cmek.Critical, Summary: "Key 1234 is disabled", Consequence: "Nodes cannot restart."}
+	a := alert.Alert{Severity: alert.Critical, Summary: "Key 1234 is disabled", Impact: "Nodes cannot restart."}
 	for color, want := range map[bool]string{
 		false: "[CRITICAL] Key 1234 is disabled\n\nNodes cannot restart.\n\n",
 		true:  "\x1b[1;31m[CRITICAL] Key 1234 is disabled\x1b[0m\n\nNodes cannot restart.\n\n",
 	} {
 		var out bytes.Buffer
-		if err := local.NewTerminal(&out, color).Notify(t.Context(), alert); err != nil {
+		if err := local.NewTerminal(&out, color).Notify(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 		if out.String() != want {

@@ -1,13 +1,14 @@
 package local_test
 
 import (
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 )
 
 var (
-	_ ledger.Store  = (*local.Store)(nil)
-	_ cmek.Archive  = (*local.Archive)(nil)
-	_ cmek.Notifier = (*local.Terminal)(nil)
+	_ ledger.Store   = (*local.Store)(nil)
+	_ cmek.Archive   = (*local.Archive)(nil)
+	_ alert.Notifier = (*local.Terminal)(nil)
 )

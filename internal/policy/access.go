@@ -19,17 +19,17 @@ var KeyActions = []string{"kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "
 type Role struct {
 	// ARN is the role's own (arn:aws:iam::…:role/…), not that of a session.
 	ARN string
-	// Policies are the role's identity policies that were read, inline and attached. AllRead says that there are no others;
+	// Policies are the role's identity policies that were read, inline and attached. AllRead: there are no others;
 	// only then is the lack of an Allow an answer.
 	Policies []Document
 	AllRead  bool
 	// Boundary is the role's permissions boundary, nil if it has none or nothing is known of one.
 	Boundary *Document
-	// BoundaryUnread says that the role has a boundary that could not be read: nothing is sure to be allowed then.
+	// BoundaryUnread: the role has a boundary that could not be read; nothing is sure to be allowed then.
 	BoundaryUnread bool
 }
 
-// Access says what a role may do with a key.
+// Access is what a role may do with a key.
 type Access struct {
 	// Role is the role's ARN.
 	Role string
@@ -60,17 +60,17 @@ func (a Access) With(d Decision) (actions []string) {
 	return actions
 }
 
-// Sentences say, for each kind of answer other than "allowed", which actions and why.
+// Sentences list, for each kind of answer other than "allowed", the actions and the reason.
 func (a Access) Sentences() []string {
-	sentences := a.say("%s may not %s: %s", a.With(Denied))
-	return append(sentences, a.say("cannot tell whether %s may %s: %s", a.With(CannotTell))...)
+	sentences := a.describe("%s may not %s: %s", a.With(Denied))
+	return append(sentences, a.describe("it is unclear whether %s may %s: %s", a.With(CannotTell))...)
 }
 
 // KeyAccess decides which of [KeyActions] the role may call on the key, given by its ARN in the Region of the key policy.
 //
 // An explicit Deny in any document wins. A key policy statement that names the role allows by itself if key and role are in
 // one account; one that names the account, or a key in another account, needs an identity policy that allows as well. A
-// permissions boundary limits all of these. (IAM User Guide, "Policy evaluation logic"; AWS KMS Developer Guide, "Key
+// permissions boundary limits all of these, but for a session that the key policy names. (IAM User Guide, "Policy evaluation logic"; AWS KMS Developer Guide, "Key
 // policies".) Conditions are evaluated on aws:PrincipalArn, aws:PrincipalAccount, kms:CallerAccount and
 // aws:SecureTransport; any other makes its statement uncertain. Without a readable role ARN and key ARN every verdict is
 // CannotTell.
@@ -80,16 +80,30 @@ func KeyAccess(keyPolicy Document, key cmek.KeyURI, role Role) Access {
 	if key.Type() != cmek.AWSKMS || key.Account() == "" {
 		err = fmt.Errorf("%q is not an AWS KMS key ARN", clip(string(key)))
 	}
+	keyPolicy, role = keyPolicy.at(target{key}), role.at(target{key})
 	for _, action := range KeyActions {
 		if err != nil {
 			access.Verdicts[action] = Verdict{CannotTell, err.Error()}
 			continue
 		}
 		use := keyUse{Role: role, role: parsed, keyPolicy: keyPolicy, on: target{key}, action: action,
-			known: factsAbout(Principal{Identity, role.ARN})}
+			known: factsAbout(Principal{Identity, role.ARN}), deleted: access.Deleted}
 		access.Verdicts[action] = use.decide().verdict()
 	}
 	return access
+}
+
+// at is the role with its policies as they are about the target.
+func (r Role) at(on target) Role {
+	r.Policies = slices.Clone(r.Policies)
+	for i, d := range r.Policies {
+		r.Policies[i] = d.at(on)
+	}
+	if r.Boundary != nil {
+		boundary := r.Boundary.at(on)
+		r.Boundary = &boundary
+	}
+	return r
 }
 
 // keyUse is one call of a role on a key.
@@ -100,6 +114,7 @@ type keyUse struct {
 	on        target
 	action    string
 	known     facts
+	deleted   []string
 }
 
 func (u keyUse) decide() answer {
@@ -119,15 +134,15 @@ func (u keyUse) denied() answer {
 		}
 	}
 	for _, d := range u.Policies {
-		result = either(result, u.says(d, Deny, "an identity policy"))
+		result = either(result, u.finds(d, Deny, "an identity policy"))
 	}
 	if u.Boundary != nil {
-		result = either(result, u.says(*u.Boundary, Deny, "the permissions boundary"))
+		result = either(result, u.finds(*u.Boundary, Deny, "the permissions boundary"))
 	}
 	return result
 }
 
-// deniesRole tells whether the statement, a Deny of the key policy, is for the role. A NotPrincipal that spares the role
+// deniesRole decides whether the statement, a Deny of the key policy, is for the role. A NotPrincipal that spares the role
 // has to name its account and its session as well, and the session's name is not known.
 func (u keyUse) deniesRole(s Statement) answer {
 	if len(s.NotPrincipals) == 0 {
@@ -157,7 +172,7 @@ func (u keyUse) granted() answer {
 	if u.role.account == u.on.key.Account() {
 		direct = answer{yes, ""}
 	}
-	needs := [...][]answer{byName: {direct, boundary}, byAccount: {identity, boundary}, toAll: {direct, loose}}
+	needs := [...][]answer{byName: {direct, boundary}, bySession: {direct}, byAccount: {identity, boundary}, toAll: {direct, loose}}
 	for _, s := range u.keyPolicy.Statements {
 		if s.Effect != Allow {
 			continue
@@ -179,6 +194,9 @@ type route int
 
 const (
 	byName route = iota
+	// bySession: a session that the key policy names is not limited by the boundary of its role (IAM User Guide, "Permissions
+	// boundaries for IAM entities").
+	bySession
 	byAccount
 	toAll
 )
@@ -201,8 +219,11 @@ func (s Statement) routes(role roleARN) []routed {
 		case p == Principal{Account, role.account}:
 			routes = append(routes, routed{byAccount, answer{yes, ""}})
 		default:
-			why := s.label() + " of the key policy names a session or a pattern, which may or may not be the role's"
-			routes = append(routes, routed{byName, answer{role.is(p), why}})
+			way, why := byName, s.label()+" of the key policy names a session or a pattern, which may or may not be the role's"
+			if role.hasSession(p) {
+				way = bySession
+			}
+			routes = append(routes, routed{way, answer{role.is(p), why}})
 		}
 	}
 	return routes
@@ -210,13 +231,13 @@ func (s Statement) routes(role roleARN) []routed {
 
 // nothingAllows is the reason when no statement comes near. A deleted principal is the likeliest cause.
 func (u keyUse) nothingAllows() string {
-	if ids := u.keyPolicy.Deleted(); len(ids) > 0 {
+	if ids := u.deleted; len(ids) > 0 {
 		return fmt.Sprintf("no statement of the key policy allows it; the policy names the deleted principal %s, which a new role of the same name does not match", clip(ids[0]))
 	}
 	return "no statement of the key policy allows it"
 }
 
-// applies tells whether the statement is about this call, principals aside.
+// applies decides whether the statement is about this call, principals aside.
 func (u keyUse) applies(s Statement, where, verb string) answer {
 	covers := answer{s.covers(u.action, u.on), s.label() + " of " + where + " " + verb + " it"}
 	if covers.is == maybe {
@@ -225,35 +246,36 @@ func (u keyUse) applies(s Statement, where, verb string) answer {
 	return both(covers, s.meets(u.known))
 }
 
-// says finds a statement with the effect in a document that has no principals.
-func (u keyUse) says(d Document, effect Effect, where string) answer {
+// finds decides whether a statement with the effect, in a document that has no principals, is about the call.
+func (u keyUse) finds(d Document, effect Effect, where string) answer {
 	verb := map[Effect]string{Allow: "allows", Deny: "denies"}[effect]
 	result := answer{no, where + " does not name it"}
 	for _, s := range d.Statements {
-		if s.Effect == effect {
-			result = either(result, u.applies(s, where, verb))
+		// Reasons are written for what decides only: a role's policies may have thousands of statements.
+		if s.Effect == effect && min(s.covers(u.action, u.on), s.holds(u.known)) > result.is {
+			result = u.applies(s, where, verb)
 		}
 	}
 	return result
 }
 
-// identity tells whether the role's own policies allow the call.
+// identity decides whether the role's own policies allow the call.
 func (u keyUse) identity() answer {
 	result := answer{no, "the key policy leaves it to IAM, and no identity policy of the role allows it"}
 	if !u.AllRead {
 		result = answer{maybe, "the key policy leaves it to IAM, and the identity policies of the role were not all read"}
 	}
 	for _, d := range u.Policies {
-		result = either(result, u.says(d, Allow, "an identity policy"))
+		result = either(result, u.finds(d, Allow, "an identity policy"))
 	}
 	return result
 }
 
-// boundary tells whether the permissions boundary leaves room for the call.
+// boundary decides whether the permissions boundary leaves room for the call.
 func (u keyUse) boundary() answer {
 	switch {
 	case u.Boundary != nil:
-		return either(answer{no, "the permissions boundary of the role does not allow it"}, u.says(*u.Boundary, Allow, "the permissions boundary"))
+		return either(answer{no, "the permissions boundary of the role does not allow it"}, u.finds(*u.Boundary, Allow, "the permissions boundary"))
 	case u.BoundaryUnread:
 		return answer{maybe, "the permissions boundary of the role was not read"}
 	}

@@ -73,6 +73,22 @@ func TestKeyAccess(t *testing.T) {
 			keyPolicy: []string{grant, deny("", aws("arn:aws:sts::111122223333:assumed-role/payments-cmek/s"), `"kms:*"`)}, want: policy.CannotTell, why: "session"},
 		{name: "a session of another role is not the role's",
 			keyPolicy: []string{allow("", aws("arn:aws:sts::111122223333:assumed-role/payments/cmek"), published)}, want: policy.Denied},
+		{name: "a session is not limited by the boundary of its role",
+			keyPolicy: []string{allow("", aws("arn:aws:sts::111122223333:assumed-role/payments-cmek/s"), published)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.CannotTell, why: "session"},
+		{name: "a session is limited by a Deny in the boundary of its role",
+			keyPolicy: []string{allow("", aws("arn:aws:sts::111122223333:assumed-role/payments-cmek/s"), published)}, boundary: text(deny("", "", `"kms:*"`)), want: policy.Denied, why: "boundary denies it"},
+		{name: "a session beside the role that a boundary cuts off",
+			keyPolicy: []string{grant, allow("", aws("arn:aws:sts::111122223333:assumed-role/payments-cmek/s"), published)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.CannotTell, why: "session"},
+		{name: "a session of another role, with the boundary",
+			keyPolicy: []string{allow("", aws("arn:aws:sts::111122223333:assumed-role/payments/payments-cmek/s"), published)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.Denied},
+		{name: "a session of a role of that name in another account",
+			keyPolicy: []string{allow("", aws("arn:aws:sts::999988887777:assumed-role/payments-cmek/s"), published)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.Denied},
+		{name: "a role whose path looks like a session",
+			keyPolicy: []string{allow("", aws("arn:aws:iam::111122223333:assumed-role/payments-cmek/s"), published)}, want: policy.Denied},
+		{name: "a session in another account needs its identity policies too",
+			keyPolicy: []string{allow("", aws("arn:aws:sts::999988887777:assumed-role/cmek/s"), published)}, role: "arn:aws:iam::999988887777:role/cmek", allRead: true, want: policy.Denied},
+		{name: "a pattern is limited by the boundary",
+			keyPolicy: []string{allow("", aws("arn:aws:iam::111122223333:role/*"), published)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.Denied},
 		{name: "AWS defines no wildcard within a principal",
 			keyPolicy: []string{allow("", aws("arn:aws:iam::111122223333:role/*"), published)}, want: policy.CannotTell, why: "pattern"},
 
@@ -87,7 +103,7 @@ func TestKeyAccess(t *testing.T) {
 			keyPolicy: []string{delegation}, allRead: true, want: policy.Denied, why: "no identity policy of the role allows it"},
 		{name: "an identity policy about another key does not count",
 			keyPolicy: []string{delegation}, identity: []string{text(allow("", "", `"kms:*"`, `"Resource":"arn:aws:kms:us-east-1:111122223333:key/other"`))}, allRead: true, want: policy.Denied},
-		{name: "identity policies have no effect if the key policy does not let IAM in",
+		{name: "identity policies have no effect if the key policy does not name the account",
 			keyPolicy: []string{allow("", aws(admin), `"kms:*"`)}, identity: []string{kmsAllowed}, allRead: true, want: policy.Denied},
 		{name: "another account's statement is not for the role",
 			keyPolicy: []string{allow("", aws(stranger), `"kms:*"`)}, identity: []string{kmsAllowed}, want: policy.Denied},
@@ -215,7 +231,7 @@ func TestKeyAccessTellsActionsApart(t *testing.T) {
 	}
 	expectSentences(t, access.Sentences(),
 		role+" may not kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext: no statement of the key policy allows it",
-		"cannot tell whether "+role+` may kms:ReEncrypt*: statement "vpc" (Allow) applies only if aws:SourceVpc StringEquals vpc-1`)
+		"it is unclear whether "+role+` may kms:ReEncrypt*: statement "vpc" (Allow) applies only if aws:SourceVpc StringEquals vpc-1`)
 }
 
 func TestZeroValuesCannotTell(t *testing.T) {

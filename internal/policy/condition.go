@@ -26,7 +26,11 @@ const (
 	callerAccount    = "kms:CallerAccount"
 	secureTransport  = "aws:SecureTransport"
 	externalID       = "sts:ExternalId"
+	principalOrgID   = "aws:PrincipalOrgID"
 )
+
+// sourceAccount is the account for which a service of AWS makes a call. It cannot be evaluated, but it confines everybody.
+const sourceAccount = "aws:SourceAccount"
 
 // factsAbout are the condition keys that a principal's identity decides. KMS and STS take calls over TLS only.
 func factsAbout(p Principal) facts {
@@ -34,18 +38,31 @@ func factsAbout(p Principal) facts {
 	if account := p.Account(); account != "" {
 		f.with(principalAccount, account).with(callerAccount, account)
 	}
+	if p.Kind == Organization {
+		f.with(principalOrgID, p.ID)
+	}
 	if p.Kind == Identity && strings.Contains(p.ID, ":iam:") {
 		f.with(principalARN, p.ID)
 	}
 	return f
 }
 
-// meets tells whether a call with these facts meets all of the statement's conditions.
+// meets decides whether a call with these facts meets all of the statement's conditions.
 func (s Statement) meets(known facts) answer {
 	result := answer{yes, ""}
 	for _, c := range s.Conditions {
-		is := c.holds(known)
-		result = both(result, answer{is, fmt.Sprintf("%s (%s) applies only if %s", s.label(), s.Effect, c)})
+		if is := c.holds(known); is < result.is {
+			result = answer{is, fmt.Sprintf("%s (%s) applies only if %s", s.label(), s.Effect, c)}
+		}
+	}
+	return result
+}
+
+// holds is the truth of [Statement.meets], without the reason.
+func (s Statement) holds(known facts) truth {
+	result := yes
+	for _, c := range s.Conditions {
+		result = min(result, c.holds(known))
 	}
 	return result
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
-func TestDiffKeyPolicySaysWhatAPersonMustKnow(t *testing.T) {
+func TestDiffKeyPolicy_saysWhoGainedAndLost(t *testing.T) {
 	use := allow("cmek", aws(role), published)
 	manage := allow("admin", aws(root), `"kms:*"`)
 	for _, r := range []struct {
@@ -28,9 +28,9 @@ func TestDiffKeyPolicySaysWhatAPersonMustKnow(t *testing.T) {
 			want: []string{role + ` gained kms:Decrypt: statement "cmek" of the key policy allows it`}},
 		{name: "a condition makes it uncertain", before: []string{allow("cmek", aws(role), `"kms:Decrypt"`)}, after: []string{allow("cmek", aws(role), `"kms:Decrypt"`, when("StringEquals", "aws:SourceVpce", "vpce-1"))},
 			want: []string{role + ` may have lost kms:Decrypt: statement "cmek" (Allow) applies only if aws:SourceVpce StringEquals vpce-1`}},
-		{name: "an account is let in", before: []string{manage}, after: []string{manage, allow("", aws(stranger), `"kms:Decrypt"`)},
+		{name: "an account gained access", before: []string{manage}, after: []string{manage, allow("", aws(stranger), `"kms:Decrypt"`)},
 			want: []string{"account " + stranger + " may now kms:Decrypt"}},
-		{name: "everybody is let in", before: []string{manage}, after: []string{manage, allow("", `{"Service":"logs.amazonaws.com","AWS":"*"}`, `"kms:CreateGrant"`)},
+		{name: "everybody gained access", before: []string{manage}, after: []string{manage, allow("", `{"Service":"logs.amazonaws.com","AWS":"*"}`, `"kms:CreateGrant"`)},
 			want: []string{"everybody may now kms:CreateGrant", "service logs.amazonaws.com may now kms:CreateGrant"}},
 		{name: "a condition of everybody's went away", before: []string{manage, allow("", `"*"`, `"kms:Sign"`, when("StringEquals", "aws:PrincipalOrgID", "o-1"))},
 			after: []string{manage, allow("", `"*"`, `"kms:Sign"`)}, want: []string{"everybody may now kms:Sign"}},
@@ -84,7 +84,7 @@ func TestDiffAccessSaysWhatARolePolicyTook(t *testing.T) {
 	}
 }
 
-func TestDiffTrustSaysWhatAPersonMustKnow(t *testing.T) {
+func TestDiffTrust_saysWhoGainedAndLost(t *testing.T) {
 	guarded := allow("crl", aws(cluster), assume, when("StringEquals", "sts:ExternalId", org))
 	open := allow("crl", aws(cluster), assume)
 	ofOrg := ` the role with the external id "` + org + `": `
@@ -105,18 +105,24 @@ func TestDiffTrustSaysWhatAPersonMustKnow(t *testing.T) {
 		{"the account is back", nil, []string{guarded}, []string{
 			"account " + cluster + " may now assume" + ofOrg + `statement "crl" of the trust policy allows it`}},
 		{"the account is uncertain", []string{guarded}, []string{allow("crl", aws("arn:aws:iam::"+cluster+":role/x"), assume, when("StringEquals", "sts:ExternalId", org))}, []string{
-			"account " + cluster + " can perhaps no longer assume" + ofOrg + `statement "crl" of the trust policy names single principals of the account, which may or may not be the cluster's`}},
+			"account " + cluster + " may no longer be able to assume" + ofOrg + `statement "crl" of the trust policy names single principals of the account, which may or may not be the cluster's`}},
 		{"another external id", []string{guarded}, []string{allow("crl", aws(cluster), assume, when("StringEquals", "sts:ExternalId", "x"))}, []string{
 			"account " + cluster + " can no longer assume" + ofOrg + `statement "crl" (Allow) applies only if sts:ExternalId StringEquals x`,
 			"ExternalId condition removed or weakened: account " + cluster + ` may now assume the role with the external id "x"`}},
 		{"a gap that became less certain", []string{open}, []string{allow("crl", aws(cluster), assume, when("IpAddress", "aws:SourceIp", "192.0.2.0/24"))}, []string{
-			"account " + cluster + " can perhaps no longer assume" + ofOrg + `statement "crl" (Allow) applies only if aws:SourceIp IpAddress 192.0.2.0/24`}},
+			"account " + cluster + " may no longer be able to assume" + ofOrg + `statement "crl" (Allow) applies only if aws:SourceIp IpAddress 192.0.2.0/24`}},
 		{"another account", []string{guarded}, []string{guarded, allow("", aws(stranger), assume)}, []string{"account " + stranger + " may now assume the role"}},
 		{"another account no longer", []string{guarded, allow("", aws(stranger), assume)}, []string{guarded}, []string{"account " + stranger + " may no longer assume the role"}},
-		{"everybody", []string{guarded}, []string{guarded, allow("", `"*"`, assume, when("StringEquals", "aws:PrincipalOrgID", "o-1"))}, []string{
-			"ExternalId condition removed or weakened: cannot tell whether account " + cluster + " may now assume the role without an external id",
-			"ExternalId condition removed or weakened: cannot tell whether account " + cluster + " may now assume the role with any external id",
-			"everybody may now assume the role if aws:PrincipalOrgID StringEquals o-1"}},
+		{"an organization", []string{guarded}, []string{guarded, allow("", `"*"`, assume, when("StringEquals", "aws:PrincipalOrgID", "o-1"))}, []string{
+			"ExternalId condition removed or weakened: it is unclear whether account " + cluster + " may now assume the role without an external id",
+			"ExternalId condition removed or weakened: it is unclear whether account " + cluster + " may now assume the role with any external id",
+			"organization o-1 may now assume the role"}},
+		{"everybody with the external id", []string{guarded}, []string{guarded, allow("", `"*"`, assume, when("StringEquals", "sts:ExternalId", org))}, []string{
+			"everybody may now assume the role if sts:ExternalId StringEquals " + org}},
+		{"only with the external id any more", []string{allow("", `"*"`, assume)}, []string{allow("", `"*"`, assume, when("StringEquals", "sts:ExternalId", org))}, []string{
+			"account " + cluster + " may no longer assume the role without an external id",
+			"account " + cluster + " may no longer assume the role with any external id",
+			"everybody may assume the role if sts:ExternalId StringEquals " + org + ", no longer at all times"}},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			expectSentences(t, policy.DiffTrust(doc(t, r.before...), doc(t, r.after...), cluster, org), r.want...)

@@ -14,6 +14,9 @@ import (
 // Document is a policy: a key policy, a role's trust policy, an identity policy or a permissions boundary. The zero value
 // allows nothing and denies nothing explicitly.
 type Document struct {
+	// Version is the version of the policy language, "" if it is missing: before 2012-10-17 a policy variable is a text
+	// like any other.
+	Version    string
 	Statements []Statement
 }
 
@@ -62,10 +65,11 @@ func (s Statement) label() string {
 // Guide, "AWS JSON policy elements: Principal").
 func (d Document) Deleted() []string {
 	var ids []string
+	seen := map[string]bool{}
 	for _, s := range d.Statements {
 		for _, p := range slices.Concat(s.Principals, s.NotPrincipals) {
-			if p.Kind == DeletedPrincipal && !slices.Contains(ids, p.ID) {
-				ids = append(ids, p.ID)
+			if p.Kind == DeletedPrincipal && !seen[p.ID] {
+				ids, seen[p.ID] = append(ids, p.ID), true
 			}
 		}
 	}
@@ -78,8 +82,18 @@ var elements = []string{"Version", "Id", "Statement", "Sid", "Effect", "Principa
 
 type object map[string]jsontext.Value
 
-// maxSize is above every quota: the largest, a key policy's, is 32 KB (AWS KMS Developer Guide, "Resource quotas").
-const maxSize = 64 << 10
+// maxSize is above every quota: the largest, a key policy's, is 32 KB (AWS KMS Developer Guide, "Resource quotas"). IAM does not
+// count white space, of which a document may hold much more: maxText is above all that CloudTrail records (256 KB).
+const maxSize, maxText = 64 << 10, 512 << 10
+
+// Compact is the text of a document without white space between its elements, and other text as it is.
+func Compact(text string) string {
+	value := jsontext.Value(text)
+	if len(text) > maxText || value.Compact() != nil {
+		return text
+	}
+	return string(value)
+}
 
 // Parse reads a policy document from JSON text. IAM's own read calls percent-encode it; decode it first.
 //
@@ -87,6 +101,9 @@ const maxSize = 64 << 10
 // the wrong case, and values of a form that the policy language does not have, are errors that name the statement and the
 // element. With an error the document is empty.
 func Parse(text string) (Document, error) {
+	if len(text) > maxSize {
+		text = Compact(text)
+	}
 	if len(text) > maxSize {
 		return Document{}, fmt.Errorf("parse policy: %d bytes are more than any policy may have", len(text))
 	}
@@ -97,8 +114,9 @@ func Parse(text string) (Document, error) {
 	if err != nil {
 		return Document{}, fmt.Errorf("parse policy: %w", err)
 	}
+	var d Document
 	if v, ok := top["Version"]; ok {
-		if version, err := parseString(v); err != nil || version != "2012-10-17" && version != "2008-10-17" {
+		if d.Version, err = parseString(v); err != nil || d.Version != "2012-10-17" && d.Version != "2008-10-17" {
 			return Document{}, fmt.Errorf("parse policy: Version: want 2012-10-17 or 2008-10-17, got %s", clip(string(v)))
 		}
 	}
@@ -106,7 +124,6 @@ func Parse(text string) (Document, error) {
 	if err != nil {
 		return Document{}, fmt.Errorf("parse policy: Statement: %w", err)
 	}
-	var d Document
 	for i, value := range list {
 		s, err := parseStatement(value)
 		if s.Index = i + 1; err != nil {
@@ -117,7 +134,7 @@ func Parse(text string) (Document, error) {
 	return d, nil
 }
 
-// position names the statement to somebody who looks for it in the document: by its number, and its Sid if it has one.
+// position names the statement to somebody who searches the document for it: by its number, and its Sid if it has one.
 func (s Statement) position() string {
 	if s.Sid == "" {
 		return s.label()

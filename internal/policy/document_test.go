@@ -8,7 +8,7 @@ import (
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
-func TestParseReadsEveryFormOfThePolicyLanguage(t *testing.T) {
+func TestParse_readsEveryFormOfTheLanguage(t *testing.T) {
 	got, err := policy.Parse(`{
 		"Version": "2012-10-17", "Id": "key-default-1", "Comment": "an element that nobody knows",
 		"Statement": [
@@ -22,7 +22,7 @@ func TestParseReadsEveryFormOfThePolicyLanguage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := policy.Document{Statements: []policy.Statement{
+	want := policy.Document{Version: "2012-10-17", Statements: []policy.Statement{
 		{Index: 1, Sid: "one", Effect: policy.Allow, Principals: []policy.Principal{{Kind: policy.Everybody}},
 			Actions: []string{"kms:*"}, Resources: []string{"*"}},
 		{Index: 2, Effect: policy.Deny, NotPrincipals: []policy.Principal{{Kind: policy.Account, ID: account}},
@@ -47,14 +47,14 @@ func TestParseReadsEveryFormOfThePolicyLanguage(t *testing.T) {
 	}
 }
 
-func TestParseTakesASingleStatementWithoutAList(t *testing.T) {
+func TestParse_takesAStatementWithoutAList(t *testing.T) {
 	d, err := policy.Parse(`{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}}`)
 	if err != nil || len(d.Statements) != 1 {
 		t.Errorf("a statement that is no list reads %+v, %v; want one statement", d, err)
 	}
 }
 
-func TestParseNamesTheStatementAndTheElementThatIsWrong(t *testing.T) {
+func TestParse_namesTheWrongElement(t *testing.T) {
 	good := `{"Effect":"Allow","Action":"*"}`
 	for _, r := range []struct{ text, want string }{
 		{``, "want an object, got nothing"},
@@ -109,6 +109,31 @@ func TestParseKeepsHostileInputOutOfItsError(t *testing.T) {
 	} {
 		if _, err := policy.Parse(hostile); err == nil || len(err.Error()) > 1000 {
 			t.Errorf("the error about %.40s… has %d bytes, want a readable length", hostile, len(err.Error()))
+		}
+	}
+}
+
+// A document of white space counts as what remains of it.
+func TestParse_compactsBeforeMeasuring(t *testing.T) {
+	document := text(allow("cmek", aws(role), published))
+	for _, blanks := range []int{0, 60_000, 70_000, 100_000, 131_072} {
+		padded := strings.Replace(document, "{", "{"+strings.Repeat(" \t\r\n", blanks/4), 1)
+		d, err := policy.Parse(padded)
+		if err != nil || !policy.Equal(d, parse(t, document)) {
+			t.Errorf("%d blanks: read %+v (%v), want the document without them", blanks, d, err)
+		}
+		if got := policy.Compact(padded); got != document {
+			t.Errorf("%d blanks: compact form has %d bytes, want %d", blanks, len(got), len(document))
+		}
+	}
+	// White space within a text counts, and so does every other character.
+	long := text(allow(strings.Repeat(" ", 70_000), aws(role), published))
+	if d, err := policy.Parse(long); err == nil || len(d.Statements) > 0 {
+		t.Errorf("a document of %d bytes in its compact form was read", len(long))
+	}
+	for _, other := range []string{"", "no JSON  {", strings.Repeat(" ", 1<<20) + "{}"} {
+		if got := policy.Compact(other); got != other {
+			t.Errorf("%.20q became %.20q, want it as it is", other, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/policy"
@@ -15,7 +16,7 @@ func sentences(grants []policy.Grant) []string {
 	return all
 }
 
-func TestKeyGrantsSayWhoMayDoWhat(t *testing.T) {
+func TestKeyGrants_sayWhoMayDoWhat(t *testing.T) {
 	for _, r := range []struct {
 		name   string
 		policy []string
@@ -36,8 +37,8 @@ func TestKeyGrantsSayWhoMayDoWhat(t *testing.T) {
 			allow("", aws(stranger), `"kms:*"`, `"Resource":"arn:aws:kms:us-east-1:111122223333:key/other"`)}, nil},
 		{"a resource that depends on the call is a doubt", []string{allow("abac", `"*"`, `"kms:Decrypt"`, `"Resource":"arn:aws:kms:*:*:key/${aws:PrincipalTag/key}"`)},
 			[]string{`everybody may kms:Decrypt if statement "abac" covers the call`}},
-		{"everybody under a condition", []string{allow("", `"*"`, `"kms:Decrypt"`, when("StringEquals", "aws:PrincipalOrgID", "o-1"))},
-			[]string{"everybody may kms:Decrypt if aws:PrincipalOrgID StringEquals o-1"}},
+		{"everybody under a condition", []string{allow("", `"*"`, `"kms:Decrypt"`, when("StringEquals", "kms:ViaService", "s3.amazonaws.com"))},
+			[]string{"everybody may kms:Decrypt if kms:ViaService StringEquals s3.amazonaws.com"}},
 		{"everybody confined to accounts is these accounts",
 			[]string{allow("", `"*"`, `"kms:Decrypt"`, `"Condition":{"StringEquals":{"kms:CallerAccount":["`+stranger+`","`+account+`"],"kms:ViaService":"s3.amazonaws.com"}}`)},
 			[]string{"account " + account + " may kms:Decrypt if kms:ViaService StringEquals s3.amazonaws.com", "account " + stranger + " may kms:Decrypt if kms:ViaService StringEquals s3.amazonaws.com"}},
@@ -69,10 +70,75 @@ func TestKeyGrantsSayWhoMayDoWhat(t *testing.T) {
 	}
 }
 
+// Everybody under a condition on who calls is whom the condition is about, as far as its values are literal.
+func TestKeyGrants_confineEverybody(t *testing.T) {
+	const own, foreign, organization, everybody = "account " + account, "account " + stranger, "organization o-1", "everybody"
+	for _, tc := range []struct{ condition, want string }{
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Admin_*"), own},
+		{when("ArnEquals", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), own},
+		{when("ArnLike", "AWS:principalarn", "arn:aws:iam::111122223333:*"), own},
+		{when("ArnLike", "aws:PrincipalArn", "arn:*:iam:*:111122223333:role/?"), own},
+		{when("StringLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), own},
+		{when("StringEquals", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), own},
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/${aws:PrincipalTag/r}"), own},
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::999988887777:role/*"), foreign},
+		{`"Condition":{"ArnLike":{"aws:PrincipalArn":["arn:aws:iam::111122223333:role/a*","arn:aws:iam::999988887777:role/b*"]}}`, own + ", " + foreign},
+		{`"Condition":{"ArnLike":{"aws:PrincipalArn":["arn:aws:iam::111122223333:role/a*","` + admin + `"]}}`, own + ", " + admin},
+		{`"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/a"},"StringEquals":{"aws:PrincipalAccount":"111122223333"}}`, own},
+		{when("StringEquals", "aws:PrincipalAccount", account), own},
+		{when("StringLike", "aws:PrincipalAccount", account), own},
+		{when("StringEquals", "aws:SourceAccount", account), own},
+		{when("StringEquals", "aws:PrincipalOrgID", "o-1"), organization},
+
+		// Near misses: anybody may meet them.
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/x"), everybody},
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::11112222333?:role/x"), everybody},
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::${aws:PrincipalAccount}:role/x"), everybody},
+		{when("ArnLike", "aws:PrincipalArn", "arn:${x}:iam::111122223333:role/x*"), everybody},
+		{when("ArnLike", "aws:PrincipalArn", "*111122223333*"), everybody},
+		{when("ArnLike", "aws:PrincipalArn", "arn:aws:*:111122223333:role/x"), everybody},
+		// arn:aws:iam::999988887777:role/a:iam::111122223333:role/x is a role of the stranger's, and matches.
+		{when("StringLike", "aws:PrincipalArn", "arn:*:iam::111122223333:role/x"), everybody},
+		{when("StringLike", "aws:PrincipalArn", "arn:aws:iam:?:111122223333:role/x"), everybody},
+		{`"Condition":{"ArnLike":{"aws:PrincipalArn":["arn:aws:iam::111122223333:role/*","arn:aws:iam::*:role/x"]}}`, everybody},
+		{`"Condition":{"ArnLike":{"aws:PrincipalArn":[]}}`, "nobody"},
+		{when("ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), everybody},
+		{when("StringNotEquals", "aws:PrincipalAccount", account), everybody},
+		{when("ArnLikeIfExists", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), everybody},
+		{when("ForAllValues:ArnLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), everybody},
+		{when("StringEqualsIgnoreCase", "aws:PrincipalAccount", account), everybody},
+		{when("StringLike", "aws:PrincipalAccount", "1111*"), everybody},
+		{when("StringEquals", "aws:PrincipalAccount", "*"), everybody},
+		{when("StringEquals", "aws:SourceAccount", "11112222333"), everybody},
+		{when("StringEquals", "aws:PrincipalOrgID", "*"), everybody},
+		{when("StringLike", "aws:PrincipalOrgID", "o-*"), everybody},
+		{when("StringNotEquals", "aws:PrincipalOrgID", "o-1"), everybody},
+		{when("StringEquals", "aws:PrincipalTag/account", account), everybody},
+		{when("ArnLike", "aws:SourceArn", "arn:aws:iam::111122223333:role/*"), everybody},
+	} {
+		var who []string
+		for _, g := range policy.KeyGrants(doc(t, allow("", `"*"`, `"kms:Decrypt"`, tc.condition)), key) {
+			who = append(who, g.Principal.String())
+			if g.Public() {
+				t.Errorf("%s is public", tc.condition)
+			}
+		}
+		if got := strings.Join(who, ", "); got != tc.want && tc.want != "nobody" || tc.want == "nobody" && got != "" && got != everybody {
+			t.Errorf("%s is for %q, want %q", tc.condition, got, tc.want)
+		}
+	}
+}
+
 func TestOutsidersAreAllWhoAreNotKnown(t *testing.T) {
 	grants := policy.KeyGrants(doc(t, allow("", `{"AWS":["*","`+root+`","`+admin+`","`+stranger+`","arn:aws:iam::777766665555:role/x"],"Service":["logs.amazonaws.com","s3.amazonaws.com"]}`, `"kms:Decrypt"`)), key)
 	expectSentences(t, sentences(policy.Outsiders(grants, account, "777766665555", "logs.amazonaws.com")),
 		"everybody may kms:Decrypt", "account "+stranger+" may kms:Decrypt", "service s3.amazonaws.com may kms:Decrypt")
+	organization := policy.KeyGrants(doc(t, allow("", `"*"`, `"kms:Decrypt"`, when("StringEquals", "aws:PrincipalOrgID", "o-1"))), key)
+	for known, want := range map[string]int{"o-1": 0, "o-12": 1, account: 1, "": 1} {
+		if got := policy.Outsiders(organization, known); len(got) != want {
+			t.Errorf("with %q known the organization makes %d outsiders, want %d", known, len(got), want)
+		}
+	}
 	if got := policy.Outsiders(grants, account, ""); len(got) != 5 {
 		t.Errorf("an empty name in the list of the known makes %d outsiders, want 5", len(got))
 	}
@@ -119,7 +185,7 @@ func TestGainedIsWhatWasNotGrantedBefore(t *testing.T) {
 	}
 }
 
-func TestManagersAreThoseWhoMayReplaceTheKeyPolicyFromItsOwnAccount(t *testing.T) {
+func TestManagers_mayReplaceTheKeyPolicy(t *testing.T) {
 	d := doc(t, allow("", aws(root, admin, stranger, "AROAEXAMPLEEXAMPLE123"), `"kms:Put*"`), allow("", aws(role), published))
 	want := []policy.Principal{{Kind: policy.Account, ID: account}, {Kind: policy.Identity, ID: admin}}
 	if got := policy.Managers(d, key); !slices.Equal(got, want) {

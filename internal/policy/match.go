@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -12,7 +13,7 @@ type target struct {
 	key cmek.KeyURI
 }
 
-// covers tells whether the statement is about the action on the target, whoever calls. A statement without an action or,
+// covers decides whether the statement is about the action on the target, whoever calls. A statement without an action or,
 // in a key policy, without a resource is accepted by KMS and has no effect (AWS KMS API, PutKeyPolicy).
 func (s Statement) covers(action string, on target) truth {
 	return min(s.coversAction(action), s.coversTarget(on))
@@ -44,6 +45,20 @@ func (s Statement) coversTarget(on target) truth {
 		return anyOf(s.NotResources, is).not()
 	}
 	return anyOf(s.Resources, is)
+}
+
+// at is the document with the resources of each statement replaced by whether they include the target. A document may name
+// thousands of resources, and is asked about many actions.
+func (d Document) at(on target) Document {
+	if on == (target{}) {
+		return d
+	}
+	d.Statements = slices.Clone(d.Statements)
+	for i, s := range d.Statements {
+		resources := map[truth][]string{maybe: {"${unknown}"}, yes: {"*"}}[s.coversTarget(on)]
+		d.Statements[i].Resources, d.Statements[i].NotResources = resources, nil
+	}
+	return d
 }
 
 // matches compares a text with a pattern of * (any run of characters) and ? (any one). What a policy variable stands for

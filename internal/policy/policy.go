@@ -1,6 +1,6 @@
 // Package policy answers one question about AWS IAM policy documents: who may use this key? It decides whether a cluster's
 // role can still use its key ([KeyAccess]), whether CockroachDB Cloud can still assume that role and nobody else can
-// ([RoleTrust]), who else is let in ([KeyGrants], [TrustGrants]), and says in words what a change changed
+// ([RoleTrust]), who else has access ([KeyGrants], [TrustGrants]), and describes what a change changed
 // ([DiffKeyPolicy], [DiffTrust], [DiffAccess]).
 //
 // It is pure, and it never guesses: what depends on something that is not in the documents is [CannotTell]. Answers are

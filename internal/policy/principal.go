@@ -12,6 +12,8 @@ type PrincipalKind string
 const (
 	// Everybody is "*": every caller in every AWS account.
 	Everybody PrincipalKind = "everybody"
+	// Organization is every caller in the accounts of an organization of AWS Organizations.
+	Organization PrincipalKind = "organization"
 	// Account is a whole AWS account. An Allow hands the decision to that account's own IAM policies; a Deny is for all
 	// its principals.
 	Account PrincipalKind = "account"
@@ -29,7 +31,7 @@ const (
 // "*" and {"AWS": "*"}.
 type Principal struct {
 	Kind PrincipalKind
-	// ID is the 12-digit account id of an Account, the ARN of an Identity, the unique id of a DeletedPrincipal, the text as
+	// ID is the id (o-…) of an Organization, the 12-digit account id of an Account, the ARN of an Identity, the unique id of a DeletedPrincipal, the text as
 	// written of the others, and "" for Everybody.
 	ID string
 }
@@ -45,7 +47,7 @@ func (p Principal) String() string {
 	return string(p.Kind) + " " + clip(p.ID)
 }
 
-// Account is the AWS account that the principal belongs to; "" if it belongs to none, or to none that can be told.
+// Account is the AWS account that the principal belongs to; "" if it belongs to none, or to none that is known.
 func (p Principal) Account() string {
 	switch p.Kind {
 	case Account:
@@ -89,7 +91,7 @@ func parseAWSPrincipal(id string) Principal {
 
 func isAccountID(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
 
-// isUniqueID tells an IAM unique id by its prefix: AROA is a role's, AIDA a user's (IAM User Guide, "IAM identifiers").
+// isUniqueID knows an IAM unique id by its prefix: AROA is a role's, AIDA a user's (IAM User Guide, "IAM identifiers").
 func isUniqueID(s string) bool {
 	return (strings.HasPrefix(s, "AROA") || strings.HasPrefix(s, "AIDA")) && !strings.Contains(s, ":")
 }
@@ -105,9 +107,9 @@ func parseRoleARN(s string) (roleARN, error) {
 	return roleARN{s, parts[4], s[strings.LastIndex(s, "/")+1:]}, nil
 }
 
-// is tells whether p names the very role. A session of the role is only perhaps the cluster's: its session name is chosen
-// by CockroachDB Cloud and not documented. AWS refuses wildcards inside a principal's ARN, so what such a text means cannot
-// be told either.
+// is decides whether p names the very role. A session of the role is only perhaps the cluster's: its session name is chosen
+// by CockroachDB Cloud and not documented. AWS refuses wildcards inside a principal's ARN, so what such a text means is not
+// known either.
 func (r roleARN) is(p Principal) truth {
 	switch {
 	case p.Kind != Identity:
@@ -116,13 +118,19 @@ func (r roleARN) is(p Principal) truth {
 		return yes
 	case strings.ContainsAny(p.ID, "*?$"):
 		return maybe
-	case p.Account() == r.account && strings.Contains(p.ID, ":assumed-role/"+r.name+"/"):
+	case r.hasSession(p):
 		return maybe
 	}
 	return no
 }
 
-// within tells whether p is the role or contains it.
+// hasSession reports whether p is a session of the role.
+func (r roleARN) hasSession(p Principal) bool {
+	parts := strings.SplitN(p.ID, ":", 6)
+	return p.Kind == Identity && len(parts) == 6 && parts[2] == "sts" && parts[4] == r.account && strings.HasPrefix(parts[5], "assumed-role/"+r.name+"/")
+}
+
+// within decides whether p is the role or contains it.
 func (r roleARN) within(p Principal) truth {
 	return max(r.is(p), truthOf(p.Kind == Everybody), truthOf(p.Kind == Account && p.ID == r.account))
 }

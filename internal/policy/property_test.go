@@ -23,7 +23,9 @@ func (g generator) statement(effect string) string {
 	resource := g.pick(`"Resource":`, `"Resource":`, `"NotResource":`) + g.pick(`"*"`, `"*"`, `"`+key+`"`, `"arn:aws:kms:*:*:key/${x}"`, `"x"`)
 	condition := g.pick(`"Condition":{}`, `"Condition":{}`, when("StringEquals", "sts:ExternalId", org), when("StringNotEquals", "sts:ExternalId", "x"),
 		when("StringEquals", "kms:CallerAccount", account), when("StringNotEquals", "aws:PrincipalAccount", account),
-		when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/*"), when("Bool", "aws:SecureTransport", "false"), when("StringEquals", "aws:SourceVpc", "vpc-1"))
+		when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/*"), when("Bool", "aws:SecureTransport", "false"), when("StringEquals", "aws:SourceVpc", "vpc-1"),
+		when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/*"), when("ArnLike", "aws:PrincipalArn", "arn:aws:iam::"+cluster+":role/*"),
+		when("StringEquals", "aws:PrincipalOrgID", "o-1"), when("StringEquals", "aws:SourceAccount", account))
 	return `{"Effect":"` + effect + `",` + principal + `,` + action + `,` + resource + `,` + condition + `}`
 }
 
@@ -58,7 +60,7 @@ func worth(d policy.Decision) int {
 	return slices.Index([]policy.Decision{policy.Denied, policy.CannotTell, policy.Allowed}, d)
 }
 
-func TestADenyNeverGivesAccessAndAnAllowNeverTakesIt(t *testing.T) {
+func TestDenyNeverGivesAccessAndAllowNeverTakesIt(t *testing.T) {
 	for seed := range uint64(4000) {
 		g := generator{rand.New(rand.NewPCG(seed, 0))}
 		before := situation{keyPolicy: g.statements(), identity: g.statements(), trust: g.statements()}
@@ -103,12 +105,14 @@ func TestGrantsAndAccessAgree(t *testing.T) {
 	}
 }
 
-func TestDiffOfADocumentWithItselfIsEmpty(t *testing.T) {
+// A statement about another service changes a document and nobody's access.
+func TestDiffOfWhatChangesNothingIsEmpty(t *testing.T) {
 	for seed := range uint64(1000) {
 		g := generator{rand.New(rand.NewPCG(seed, 2))}
-		d := doc(t, g.statements()...)
-		expectSentences(t, policy.DiffKeyPolicy(d, d, key, policy.Role{ARN: role}))
-		expectSentences(t, policy.DiffTrust(d, d, cluster, org))
+		statements := g.statements()
+		before, after := doc(t, statements...), doc(t, append(statements, allow("", aws(stranger), `"s3:*"`))...)
+		expectSentences(t, policy.DiffKeyPolicy(before, after, key, policy.Role{ARN: role}))
+		expectSentences(t, policy.DiffTrust(before, after, cluster, org))
 	}
 }
 
@@ -141,6 +145,11 @@ func FuzzParse(f *testing.F) {
 			policy.DiffKeyPolicy(before, d, uri, who)
 		}
 		policy.RoleTrust(d, cluster, org).Sentences()
+		policy.RoleTrust(d, "", "").Sentences()
+		policy.ForeignTrust(d, account, org)
+		if !policy.Equal(d, d) {
+			t.Error("a document is not equal to itself")
+		}
 		policy.DiffTrust(before, d, cluster, org)
 		policy.DiffTrust(d, before, cluster, org)
 	})

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// say is the grant as a sentence with the verb given.
-func (g Grant) say(verb string) string {
+// with is the grant as a sentence with the verb given.
+func (g Grant) with(verb string) string {
 	sentence := fmt.Sprintf("%s %s %s", g.Principal, verb, inWords(g.Actions))
 	if len(g.Conditions) > 0 {
 		sentence += " if " + listed(g.Conditions, " and ")
@@ -15,8 +15,8 @@ func (g Grant) say(verb string) string {
 	return sentence
 }
 
-// say makes one sentence for all actions that share a reason. The pattern takes the role, the actions and the reason.
-func (a Access) say(pattern string, actions []string) []string {
+// describe makes one sentence for all actions that share a reason. The pattern takes the role, the actions and the reason.
+func (a Access) describe(pattern string, actions []string) []string {
 	var reasons []string
 	byReason := map[string][]string{}
 	for _, action := range actions {

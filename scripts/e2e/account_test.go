@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -234,15 +234,15 @@ func (a *account) subscribe(d deployed) {
 }
 
 // published returns the alerts that came since the last call, as a subscriber of the topics reads them.
-func (a *account) published() (alerts []cmek.Alert) {
+func (a *account) published() (alerts []alert.Alert) {
 	a.t.Helper()
 	for _, message := range a.drain(a.messages) {
-		alert, err := amazon.ParseMessage(message)
+		sent, err := amazon.ParseMessage(message)
 		if err != nil {
 			a.t.Errorf("a subscriber cannot read a message: %v", err)
 			continue
 		}
-		alerts = append(alerts, alert)
+		alerts = append(alerts, sent)
 	}
 	return alerts
 }

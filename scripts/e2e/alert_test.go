@@ -45,7 +45,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	// The key is still disabled after this, so nothing may be called well, however long it lasts.
 	w.cancelDeletion(sharedKey)
 	w.deliver(1)
-	w.pass(3 * wellFor)
+	w.pass(3 * healthyFor)
 	for _, kind := range channels {
 		for _, d := range w.receiver.got(kind) {
 			if d.resolved {
@@ -60,7 +60,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	w.deliver(1)
 	told++
 	end := w.untilTold("the end is told", told)
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	w.checkTold("after the end", told)
 	for _, kind := range channels {
 		if d := end[kind]; !d.resolved || d.dedupKey != first[kind].dedupKey {
@@ -72,7 +72,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	w.deliver(1)
 	told++
 	second := w.untilTold("the key's second danger is told", told)
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	w.checkTold("after the second danger", told)
 	for _, kind := range channels {
 		w.checkTrigger(kind, second[kind], "CRITICAL", "was disabled", "payments", "checkout", "aws kms enable-key"+at)
@@ -97,7 +97,7 @@ func TestAKeyPolicyThatCutsTheClustersOffIsToldUntilItLetsThemInAgain(t *testing
 		w.checkTrigger(kind, first[kind], "CRITICAL", "key policy", "payments", "checkout", operator, "kms:Decrypt",
 			"arn:aws:iam::"+accountID+":role/payments-cmek", "aws kms put-key-policy --region us-east-1 --key-id "+string(sharedKey))
 	}
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	w.checkTold("after the policy", 1)
 
 	w.putPolicy(sharedKey, before)
@@ -112,7 +112,7 @@ func TestAKeyThatNobodyNeedsWakesNobody(t *testing.T) {
 	w.disable(unusedKey)
 	w.deliver(1)
 	w.untilHeard("the disabled key", unpaged)
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	for _, kind := range unpaged {
 		w.checkTrigger(kind, w.receiver.got(kind)[0], "no cluster")
 	}
@@ -147,7 +147,7 @@ func (w *watch) checkOver(incident map[notify.Kind]delivery) {
 		}
 		return ""
 	})
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	for _, kind := range channels {
 		if got := ends(kind); len(got) != 1 || got[0].dedupKey != incident[kind].dedupKey {
 			w.t.Errorf("%s has the ends %+v, want one, of incident %q", kind, got, incident[kind].dedupKey)

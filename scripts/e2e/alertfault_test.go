@@ -34,7 +34,7 @@ func TestADeadChannelIsServedWhenItIsBackAndTheOthersHearNothingTwice(t *testing
 	}
 	told := w.untilTold("PagerDuty has it, too", 1)
 	w.checkTrigger(notify.PagerDuty, told[notify.PagerDuty], "was disabled", "payments", "checkout")
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	w.checkTold("after PagerDuty was back", 1)
 	if n := w.receiver.tried(notify.PagerDuty); n != 4 {
 		t.Errorf("PagerDuty was tried %d times, want 4: three refusals, then success", n)
@@ -80,14 +80,14 @@ func TestAnAlertIsOutWithin10SecondsWhateverElseFails(t *testing.T) {
 					t.Errorf("of the messages %v these failed: %v; want the one, because the alert could not be recorded", batch, failed)
 				}
 			} else {
-				w.checkPublished(begun, "CRITICAL", "was disabled", "aws kms enable-key", "payments", "checkout", "Not known",
+				w.checkPublished(begun, "CRITICAL", "was disabled", "aws kms enable-key", "payments", "checkout", "unknown: ",
 					"the key's state", "backup and maintenance are not known")
 				if len(batch) != 1 || len(failed) > 0 {
 					t.Errorf("of the messages %v these failed: %v; want one, done with", batch, failed)
 				}
 			}
 			told := w.untilTold("the alert is told", messages)
-			w.pass(wellFor)
+			w.pass(healthyFor)
 			w.checkTold("in the end", messages)
 			w.checkSameIncident(messages)
 			for _, kind := range channels {
@@ -129,7 +129,7 @@ func TestAnAlertGoesOutWhenTheTopicIsBack(t *testing.T) {
 	for _, kind := range channels {
 		w.checkTrigger(kind, told[kind], "CRITICAL", "payments", "checkout")
 	}
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	w.checkTold("after the topic was back", 1)
 }
 
@@ -163,7 +163,7 @@ func TestNoAlertIsLostWhenTheProcessIsKilled(t *testing.T) {
 			w.disable(sharedKey)
 			w.deliver(1)
 			told := w.untilTold("the alert is told", tc.want)
-			w.pass(2 * wellFor)
+			w.pass(2 * healthyFor)
 			w.checkTold("in the end", tc.want)
 			for _, kind := range channels {
 				w.checkTrigger(kind, told[kind], "CRITICAL", "was disabled", "payments", "checkout", "aws kms enable-key")

@@ -12,12 +12,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/keyturn/keyturn/internal/amazon"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// callsFile lists every call of AWS that the functions made in all tests: role, action, resource. The tests of the stack compare
-// it with what the roles may do.
+// callsFile lists every call of AWS that the functions made in all tests: role, action, resource, and the item that was written. The
+// tests of the stack compare it with what the roles may do.
 const callsFile = "../../infra/aws/stack/testdata/calls.txt"
 
 var recording = struct {
@@ -99,9 +101,28 @@ func (i *identities) record(c call) error {
 		if !ok {
 			name = strings.ReplaceAll(r.name, i.scene+"-", "")
 		}
-		recording.lines[role+" "+action+" "+name+r.part] = true
+		line := role + " " + action + " " + name + r.part
+		if item := itemOf(c); item != "" {
+			line += " " + item
+		}
+		recording.lines[line] = true
 	}
 	return nil
+}
+
+// itemOf is the partition key of the item that a call writes, without the name of the thing that it is about; "" for other calls.
+func itemOf(c call) string {
+	var put struct {
+		Item map[string]struct{ S string }
+	}
+	if c.service != "dynamodb" || c.operation != "PutItem" || json.Unmarshal(c.body, &put) != nil {
+		return ""
+	}
+	kind, id, _ := strings.Cut(put.Item[amazon.PartitionKey].S, "#")
+	if i := strings.IndexAny(id, "#:"); i >= 0 {
+		id = id[:i+1] + "*"
+	}
+	return kind + "#" + id
 }
 
 // part of a resource that a call is about.

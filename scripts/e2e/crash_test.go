@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -141,7 +141,7 @@ func (s *scene) followThrough(f *fault) {
 	must(s.t, s.world.Rotate(string(multiRegionKey)), "rotate key")
 	s.deliver(1)
 	clusters := []string{"ledger-eu"}
-	var messages []cmek.Alert
+	var messages []alert.Alert
 	s.until("the rotation is followed", slowest, func() string {
 		messages = append(messages, s.account.published()...)
 		return s.notFollowed(clusters, messages)

@@ -25,7 +25,7 @@ func TestACallThatFailedIsToldOnceAndPagesNobody(t *testing.T) {
 	for _, e := range attempt {
 		w.account.emit(e.Payload)
 	}
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	for _, kind := range unpaged {
 		got := w.receiver.got(kind)
 		w.checkTrigger(kind, got[0], "MEDIUM", "failed", "AccessDenied", "Nothing changed", "payments", "checkout", operator)
@@ -67,7 +67,7 @@ func TestAUseThatWasRefusedToAClusterIsToldOnceWithTheWayBack(t *testing.T) {
 			"assumed-role/payments-cmek", "aws kms describe-key"+at, "aws kms get-key-policy"+at)
 	}
 	w.emitRefused("Decrypt", "payments-cmek", 3)
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	w.checkTold("after more of the cluster's calls were refused", 1)
 	if len(w.troubles) > 0 {
 		t.Errorf("invocations failed: %v", w.troubles)
@@ -99,12 +99,12 @@ func TestReadsThatWereRefusedToUsLeadToNoMoreReads(t *testing.T) {
 	// The rules leave the events of its refused reads out. One that comes in spite of them changes nothing either.
 	handled := len(w.alerting.bodies)
 	w.emitRefused("DescribeKey", ourRole, len(refused))
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	if got := len(w.alerting.bodies) - handled; got != 0 {
 		t.Errorf("alerting was given %d events of its refused reads, want none", got)
 	}
 	w.account.send(w.alerting.queue, w.refused("DescribeKey", ourRole))
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	if got := len(w.alerting.bodies) - handled; got != 1 {
 		t.Errorf("alerting was given %d events of its refused reads, want the 1 that was put into its queue", got)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -21,7 +22,7 @@ const reencrypted cmek.Change = "re-encrypted"
 
 // notFollowed says what is missing until every region of the clusters is wrapped under its key's newest material and
 // everything about it is recorded, archived and told; "" if nothing is.
-func (s *scene) notFollowed(clusters []string, messages []cmek.Alert) string {
+func (s *scene) notFollowed(clusters []string, messages []alert.Alert) string {
 	told := told(messages)
 	for _, key := range s.storeKeys(clusters) {
 		where := key.Cluster + " in " + key.Region
@@ -45,13 +46,13 @@ func (s *scene) notFollowed(clusters []string, messages []cmek.Alert) string {
 }
 
 // told lists what the alerts say is re-encrypted, as "cluster in region".
-func told(messages []cmek.Alert) map[string]bool {
+func told(messages []alert.Alert) map[string]bool {
 	places := map[string]bool{}
-	for _, alert := range messages {
-		if alert.Change != reencrypted {
+	for _, a := range messages {
+		if a.Change != reencrypted {
 			continue
 		}
-		for _, c := range alert.Clusters {
+		for _, c := range a.Clusters {
 			for _, region := range c.Regions {
 				places[c.Name+" in "+region] = true
 			}
@@ -67,7 +68,7 @@ func (s *scene) storeKeys(clusters []string) []simulator.StoreKey {
 }
 
 // checkFollowed checks that exactly these clusters were rotated, each once, with whole evidence and nothing else told.
-func (s *scene) checkFollowed(clusters []string, messages []cmek.Alert) {
+func (s *scene) checkFollowed(clusters []string, messages []alert.Alert) {
 	s.t.Helper()
 	s.checkPUTs(clusters)
 	s.checkMessages(messages)
@@ -100,19 +101,19 @@ func (s *scene) checkPUTs(clusters []string) {
 }
 
 // checkMessages checks that the owners were told of re-encryptions only, and that what came twice came in the same words.
-func (s *scene) checkMessages(messages []cmek.Alert) {
+func (s *scene) checkMessages(messages []alert.Alert) {
 	s.t.Helper()
 	first := map[string]string{}
-	for _, alert := range messages {
-		if alert.Change != reencrypted || alert.Severity != cmek.Info || alert.Audience != cmek.Owners {
-			s.t.Errorf("besides the re-encryption this was told: %s", alert.Headline())
+	for _, a := range messages {
+		if a.Change != reencrypted || a.Severity != alert.Info || a.Audience != alert.Owners {
+			s.t.Errorf("besides the re-encryption this was told: %s", a.Headline())
 		}
-		switch text := alert.Text(); first[alert.ID] {
+		switch text := a.Text(); first[a.ID] {
 		case "":
-			first[alert.ID] = text
+			first[a.ID] = text
 		case text:
 		default:
-			s.t.Errorf("message %s came twice, first as\n%s\nthen as\n%s", alert.ID, first[alert.ID], text)
+			s.t.Errorf("message %s came twice, first as\n%s\nthen as\n%s", a.ID, first[a.ID], text)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -34,7 +35,7 @@ func TestARotationIsFollowedFromTheBusToTheEvidence(t *testing.T) {
 	}
 
 	clusters := []string{"checkout", "ledger-eu", "payments"}
-	var messages []cmek.Alert
+	var messages []alert.Alert
 	s.until("both rotations are followed", 120*time.Second, func() string {
 		messages = append(messages, s.account.published()...)
 		return s.notFollowed(clusters, messages)
@@ -54,10 +55,10 @@ func TestAKeyThatWeMayNotReadIsToldToOperationsAndNothingIsSent(t *testing.T) {
 	must(t, s.world.DenyKMS(string(sharedKey), true), "deny the key")
 	must(t, s.world.Rotate(string(sharedKey)), "rotate key")
 	s.deliver(1)
-	var messages []cmek.Alert
+	var messages []alert.Alert
 	s.until("operations hear that the key cannot be read", 60*time.Second, func() string {
 		messages = append(messages, s.account.published()...)
-		if slices.ContainsFunc(messages, func(a cmek.Alert) bool { return a.Audience == cmek.Operations && a.Key == sharedKey }) {
+		if slices.ContainsFunc(messages, func(a alert.Alert) bool { return a.Audience == alert.Operations && a.Key == sharedKey }) {
 			return ""
 		}
 		return "a message to operations about the key"

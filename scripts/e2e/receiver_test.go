@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/channel"
-	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // channels are all kinds of channels, in the order in which the tests walk through them.
@@ -170,7 +170,7 @@ func readPagerDuty(_ *http.Request, body []byte) (delivery, error) {
 		DedupKey   string `json:"dedup_key"`
 		Payload    *struct {
 			Summary, Source, Severity string
-			Details                   cmek.Alert `json:"custom_details"`
+			Details                   alert.Alert `json:"custom_details"`
 		}
 	}
 	if err := json.Unmarshal(body, &event); err != nil {
@@ -201,9 +201,9 @@ func readWebhook(req *http.Request, body []byte) (delivery, error) {
 	if err := channel.Verify(signingKey, req.Header, body, time.Now()); err != nil {
 		return delivery{}, err
 	}
-	var alert cmek.Alert
-	if err := json.Unmarshal(body, &alert); err != nil {
+	var a alert.Alert
+	if err := json.Unmarshal(body, &a); err != nil {
 		return delivery{}, err
 	}
-	return delivery{text: alert.Text(), resolved: alert.Resolved, id: alert.ID, dedupKey: alert.DedupKey}, nil
+	return delivery{text: a.Text(), resolved: a.Resolved, id: a.ID, dedupKey: a.DedupKey}, nil
 }

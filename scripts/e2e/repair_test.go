@@ -53,7 +53,7 @@ func TestAScheduledDeletionOfAKeyInUseIsUndoneOnceADay(t *testing.T) {
 	w.deliver(1)
 	w.untilSaid("the second deletion is told", 2, "CRITICAL", "scheduled for deletion")
 	left := w.untilSaid("why nothing is repaired is told", 2, aboutRepair)
-	w.pass(wellFor)
+	w.pass(healthyFor)
 	for _, kind := range channels {
 		w.checkTrigger(kind, left[kind], "day", "payments", "checkout", "aws kms cancel-key-deletion", "aws kms enable-key")
 		if n := len(w.said(kind, aboutRepair)); n != 2 {
@@ -84,8 +84,8 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 
 	needed := []struct {
 		key cmek.KeyURI
-		why string // it is left alone
-	}{{sharedKey, "declared"}, {ordersKey, "enabled before"}, {archivesKey, "revoked"}}
+		why string // it is left alone, or left disabled
+	}{{sharedKey, "declared"}, {ordersKey, "left it disabled"}, {archivesKey, "revoked"}}
 	for _, n := range needed {
 		w.scheduleDeletion(n.key)
 	}
@@ -95,19 +95,24 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 		danger := w.untilSaid("the scheduled deletion is told", 1, "CRITICAL", "scheduled for deletion", string(n.key))
 		left := w.untilSaid("why nothing is repaired is told", 1, aboutRepair, string(n.key))
 		for _, kind := range channels {
-			w.checkTrigger(kind, left[kind], n.why, "aws kms cancel-key-deletion", "aws kms enable-key")
+			w.checkTrigger(kind, left[kind], n.why, "aws kms enable-key")
 			if left[kind].dedupKey != danger[kind].dedupKey {
 				t.Errorf("%s hears why nothing is repaired under incident %q, want that of the deletion, %q", kind, left[kind].dedupKey, danger[kind].dedupKey)
 			}
 		}
 	}
-	w.pass(2 * wellFor)
+	w.pass(2 * healthyFor)
 	for _, kind := range channels {
 		if n := len(w.said(kind, aboutRepair)); n != len(needed) {
 			t.Errorf("%s has %d messages about repairs, want %d: one for each key in use", kind, n, len(needed))
 		}
 	}
-	w.checkNothingRepaired("of keys that are to be left alone", sharedKey, ordersKey, archivesKey, unusedKey)
+	// The key that was disabled before is not enabled: somebody may have disabled it on purpose.
+	w.checkRepairs("of keys that are to be left alone", []string{"CancelKeyDeletion"})
+	w.checkState(ordersKey, types.KeyStateDisabled)
+	for _, key := range []cmek.KeyURI{sharedKey, archivesKey, unusedKey} {
+		w.checkState(key, types.KeyStatePendingDeletion)
+	}
 	if len(w.troubles) > 0 {
 		t.Errorf("invocations failed: %v", w.troubles)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,22 +23,55 @@ var subscribers = map[string][]cmek.Change{"rotation-event": rotation.Subscribes
 
 // narrowedAway are the samples that mean a change to which alerting subscribes, and that no rule picks.
 var narrowedAway = map[string]string{
-	"cloudtrail-assumerole-denied":     "an AssumeRole that was refused names no role",
-	"cloudtrail-decrypt":               ownUse,
-	"cloudtrail-encrypt-alias":         ownUse,
-	"cloudtrail-encrypt-key-material":  ownUse,
-	"cloudtrail-decrypt-incorrect-key": "refused to somebody who is no cluster",
-	"cloudtrail-decrypt-invalid-state": "refused to somebody who is no cluster",
-	"cloudtrail-describekey":           "a look at a key's description is no use of it",
+	"cloudtrail-assumerole-denied":         "an AssumeRole that was refused names no role",
+	"cloudtrail-decrypt":                   ownUse,
+	"cloudtrail-encrypt-alias":             ownUse,
+	"cloudtrail-decrypt-aws-managed-alias": "a key that AWS manages is no cluster's",
+	"cloudtrail-encrypt-key-material":      ownUse,
+	"cloudtrail-decrypt-incorrect-key":     "refused to somebody who is no cluster",
+	"cloudtrail-decrypt-invalid-state":     "refused to somebody who is no cluster",
+	"cloudtrail-describekey":               "reading a key's description is no use of it",
 }
 
 const (
-	ownUse     = "the cluster itself uses its key"
-	othersRule = "the rule is other people's"
+	ownUse      = "the cluster itself uses its key"
+	othersThing = "it is about a thing of another deployment"
 )
 
-// aboutRules begins the names of the samples that tell of changed rules. They are of a deployment by another name.
-const aboutRules = "cloudtrail-events-"
+// ownThings are parts of every deployment, by the service whose calls could make keyturn blind through them. The samples of such calls
+// are about a deployment by another name.
+var ownThings = map[string]string{
+	"aws.events": "-kms-calls", "aws.monitoring": "-alerting-event-errors", "aws.sns": "-alerts", "aws.scheduler": "-alerting-tick",
+	"aws.lambda": "-alerting-event", "aws.secretsmanager": "-api-key", "aws.sqs": "-alerting-event", "aws.dynamodb": "-hub",
+}
+
+var (
+	// theirSecret is a secret's name within its ARN, theirThing any other name.
+	theirSecret = regexp.MustCompile(`secret:keyturn[a-z0-9/-]*-([a-z0-9]{6})"`)
+	theirThing  = regexp.MustCompile(`\bkeyturn(?:-[a-z]+)*`)
+)
+
+// aboutOurs is the sample about the deployment's own thing; nil if it is about no such thing.
+func aboutOurs(payload []byte, deployment string) []byte {
+	var e struct {
+		Source, Region string
+		Detail         struct{ EventName string }
+	}
+	part, ok := "", json.Unmarshal(payload, &e) == nil // else it is a bad sample
+	if ok {
+		part, ok = ownThings[e.Source]
+	}
+	if !ok {
+		return nil
+	}
+	switch e.Detail.EventName {
+	case "DeleteEventBus", "UpdateEventBus", "RemovePermission", "PutPermission":
+		part = "" // the bus
+	}
+	payload = bytes.ReplaceAll(payload, []byte(e.Region), []byte(region))
+	payload = theirSecret.ReplaceAll(payload, []byte("secret:"+deployment+part+`-$1"`))
+	return theirThing.ReplaceAll(payload, []byte(deployment+part))
+}
 
 // inVain is the sample that rotation gets besides: a rotation that failed, which only it can tell from one that succeeded.
 const inVain = "cloudtrail-rotatekey-with-error-code"
@@ -76,10 +110,9 @@ func TestEverySampleReachesExactlyTheFunctionsThatSubscribeToIt(t *testing.T) {
 		payload := atItsKey(t, payload)
 		subscribes := func(function string) bool { return concerns(payload, subscribers[function]) }
 		reason, narrowed := narrowedAway[name]
-		if strings.HasPrefix(name, aboutRules) {
-			reason, narrowed = othersRule, true
-			ours := bytes.ReplaceAll(payload, []byte(`"keyturn-`), []byte(`"`+a.name+`-`))
-			emit(name+" (the rule is our own)", ours, subscribes)
+		if ours := aboutOurs(payload, a.name); ours != nil && subscribes("alerting-event") {
+			reason, narrowed = othersThing, true
+			emit(name+" (it is our own)", ours, subscribes)
 		}
 		switch {
 		case !narrowed:

@@ -25,11 +25,11 @@ type watch struct {
 	refusals int
 }
 
-// Alerting is as quick as it can be. wellFor is how long a key must read well before its incident is resolved.
-const wellFor = time.Second
+// Alerting is as quick as it can be. healthyFor is how long a key must read well before its incident is resolved.
+const healthyFor = time.Second
 
 var alertingSettings = []string{
-	"KEYTURN_RECHECK_EVERY=300ms", "KEYTURN_WELL_FOR=" + wellFor.String(), "KEYTURN_REPAIR_AFTER=1s", "KEYTURN_LOG_LEVEL=DEBUG",
+	"KEYTURN_RECHECK_EVERY=300ms", "KEYTURN_HEALTHY_FOR=" + healthyFor.String(), "KEYTURN_REPAIR_AFTER=1s", "KEYTURN_LOG_LEVEL=DEBUG",
 }
 
 // newWatch sets up a watch with settings for alerting besides those above.

@@ -26,7 +26,7 @@ func wireWith(env map[string]string) error {
 	for name, value := range env {
 		environ = append(environ, name+"="+value)
 	}
-	_, err := wire(environ, func(name string) string { return env[name] })
+	_, err := wire(environ)
 	return err
 }
 
@@ -56,7 +56,7 @@ func TestEveryWrongValueIsNamedWithWhatItShouldBe(t *testing.T) {
 		"KEYTURN_LEDGER":           "want dynamodb://TABLE",
 		"KEYTURN_ENRICH":           "at most 6s",
 		"KEYTURN_RECHECK_EVERY":    "want a duration",
-		"KEYTURN_WELL_FOR":         "want a duration",
+		"KEYTURN_HEALTHY_FOR":      "want a duration",
 		"KEYTURN_REQUEST_RATE":     "at most 10",
 		"KEYTURN_ALERTS_TOPIC":     "not the ARN of an SNS topic",
 		"KEYTURN_OPERATIONS_TOPIC": "not the ARN of an SNS topic",
@@ -64,7 +64,7 @@ func TestEveryWrongValueIsNamedWithWhatItShouldBe(t *testing.T) {
 		"KEYTURN_REPAIR_ROLE":      "is not set",
 	}
 	env["KEYTURN_LEDGER"], env["COCKROACH_SERVER"], env["KEYTURN_REPAIR"] = "file:ledger.db", "http://cockroachlabs.cloud", "true"
-	env["KEYTURN_ENRICH"], env["KEYTURN_RECHECK_EVERY"], env["KEYTURN_WELL_FOR"] = "20s", "five minutes", "0s"
+	env["KEYTURN_ENRICH"], env["KEYTURN_RECHECK_EVERY"], env["KEYTURN_HEALTHY_FOR"] = "20s", "five minutes", "0s"
 	env["KEYTURN_REQUEST_RATE"] = "11"
 	env["KEYTURN_ALERTS_TOPIC"], env["KEYTURN_OPERATIONS_TOPIC"] = "alerts", "arn:aws:sqs:us-east-1:111122223333:q"
 	err := wireWith(env)
@@ -117,12 +117,12 @@ func TestTheReadmeListsEveryVariableWithItsDefault(t *testing.T) {
 	}
 
 	d := alerting.DefaultSettings()
-	for name, want := range map[string]time.Duration{"KEYTURN_ENRICH": d.Enrich, "KEYTURN_RECHECK_EVERY": d.RecheckEvery, "KEYTURN_WELL_FOR": d.WellFor} {
+	for name, want := range map[string]time.Duration{"KEYTURN_ENRICH": d.Enrich, "KEYTURN_RECHECK_EVERY": d.RecheckEvery, "KEYTURN_HEALTHY_FOR": d.HealthyFor} {
 		if got, err := time.ParseDuration(defaults[name]); err != nil || got != want {
 			t.Errorf("README.md gives the default of %s as %q, want %s", name, defaults[name], want)
 		}
 	}
-	if defaults["KEYTURN_OWN_RULES"] != d.OwnRules || defaults["KEYTURN_REQUEST_RATE"] != "2" || defaults["KEYTURN_REPAIR"] != "false" {
-		t.Errorf("README.md gives other defaults of KEYTURN_OWN_RULES, KEYTURN_REQUEST_RATE or KEYTURN_REPAIR than %q, 2, false", d.OwnRules)
+	if defaults["KEYTURN_REQUEST_RATE"] != "2" || defaults["KEYTURN_REPAIR"] != "false" {
+		t.Error("README.md gives other defaults of KEYTURN_REQUEST_RATE or KEYTURN_REPAIR than 2, false")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/channel"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -34,7 +35,7 @@ func wireWith(env map[string]string) (lambda.Handler, error) {
 	for name, value := range env {
 		environ = append(environ, name+"="+value)
 	}
-	return wire(environ, func(name string) string { return env[name] })
+	return wire(environ)
 }
 
 func TestACompleteConfigurationOfEachChannelIsAccepted(t *testing.T) {
@@ -75,7 +76,7 @@ func TestEveryWrongValueIsNamedWithWhatItShouldBeAndNoURLIsQuoted(t *testing.T) 
 		{map[string]string{"KEYTURN_CHANNEL_URL": "https://ana:s3cret@example.com"}, "KEYTURN_CHANNEL_URL: it has a user name or password in it"},
 		{map[string]string{"KEYTURN_CHANNEL_URL": "s3cret"}, "KEYTURN_CHANNEL_URL: it is not of the form https://HOST/PATH"},
 		{map[string]string{"KEYTURN_CHANNEL_URL": "https://s3cret\x7f"}, "KEYTURN_CHANNEL_URL: it is not a URL"},
-		{map[string]string{"KEYTURN_MIN_SEVERITY": "urgent"}, `KEYTURN_MIN_SEVERITY is "urgent"; want one of ["critical" "high"`},
+		{map[string]string{"KEYTURN_MIN_SEVERITY": "urgent"}, `KEYTURN_MIN_SEVERITY is "urgent"; want critical, high`},
 		{map[string]string{"KEYTURN_RUNBOOKS": "wiki"}, `KEYTURN_RUNBOOKS is "wiki"; want an https URL`},
 		{map[string]string{"KEYTURN_ALLOW_PRIVATE": "maybe"}, `KEYTURN_ALLOW_PRIVATE is "maybe"; want true or false`},
 		{map[string]string{"KEYTURN_ALLOW_LOOPBACK": "maybe"}, `KEYTURN_ALLOW_LOOPBACK is "maybe"; want true or false`},
@@ -133,7 +134,7 @@ func TestOneDeadChannelNeitherStopsNorRepeatsTheOthers(t *testing.T) {
 	defer receiver.Close()
 	manager := secrets(t, map[string]string{"slack": receiver.URL + "/slack", "pagerduty": strings.Repeat("0", 32), "webhook": signingKey})
 
-	alert := cmek.Alert{ID: "a", DedupKey: "d", Severity: cmek.Critical, Change: cmek.KeyWasDisabled, Summary: "s"}
+	a := alert.Alert{ID: "a", DedupKey: "d", Severity: alert.Critical, Change: cmek.ChangeKeyDisabled, Summary: "s"}
 	delivered := map[string]bool{}
 	for _, kind := range []notify.Kind{notify.Slack, notify.PagerDuty, notify.Webhook} {
 		env := complete()
@@ -149,7 +150,7 @@ func TestOneDeadChannelNeitherStopsNorRepeatsTheOthers(t *testing.T) {
 			t.Fatalf("%s: %v", kind, err)
 		}
 		for range 3 {
-			answer, err := handler.Invoke(t.Context(), batch(t, alert))
+			answer, err := handler.Invoke(t.Context(), batch(t, a))
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
@@ -167,13 +168,13 @@ func TestOneDeadChannelNeitherStopsNorRepeatsTheOthers(t *testing.T) {
 }
 
 // batch is the alert as it arrives from the topic by a queue.
-func batch(t *testing.T, alert cmek.Alert) []byte {
+func batch(t *testing.T, a alert.Alert) []byte {
 	t.Helper()
-	data, err := json.Marshal(alert)
+	data, err := a.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
-	notification, err := json.Marshal(map[string]string{"Type": "Notification", "Message": alert.Text() + "\n" + string(data)})
+	notification, err := json.Marshal(map[string]string{"Type": "Notification", "Message": a.Text() + "\n" + string(data)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +223,7 @@ func TestTheReadmeListsEveryVariableWithItsDefault(t *testing.T) {
 			t.Errorf("README.md does not give the default of %s as %s", name, want)
 		}
 	}
-	for kind, least := range map[notify.Kind]cmek.Severity{notify.Slack: "medium", notify.PagerDuty: "high", notify.Webhook: "info"} {
+	for kind, least := range map[notify.Kind]alert.Severity{notify.Slack: "medium", notify.PagerDuty: "high", notify.Webhook: "info"} {
 		if got := (notify.Settings{Kind: kind}).LeastSeverity(); got != least || !strings.Contains(string(readme), fmt.Sprintf("`%s` for %s", least, kind)) {
 			t.Errorf("the least severity of %s is %s, want %s and README.md to say so", kind, got, least)
 		}

@@ -25,7 +25,7 @@ func wireWith(env map[string]string) error {
 	for name, value := range env {
 		environ = append(environ, name+"="+value)
 	}
-	_, err := wire(environ, func(name string) string { return env[name] })
+	_, err := wire(environ)
 	return err
 }
 

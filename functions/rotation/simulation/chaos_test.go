@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/keyturn/keyturn/internal/alert"
+
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -186,15 +188,15 @@ func (a archive) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 
 type notifier struct {
 	*fate
-	cmek.Notifier
+	alert.Notifier
 }
 
-func (n notifier) Notify(ctx context.Context, alert cmek.Alert) error {
+func (n notifier) Notify(ctx context.Context, a alert.Alert) error {
 	n.step()
 	if n.chance(n.losses) {
 		return errLost
 	}
-	err := n.Notifier.Notify(ctx, alert)
+	err := n.Notifier.Notify(ctx, a)
 	n.step()
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -119,7 +120,7 @@ func (s *schedule) checkNow() {
 }
 
 // checkResolved checks that no incident is resolved while its condition is still there.
-func (s *schedule) checkResolved(a cmek.Alert) {
+func (s *schedule) checkResolved(a alert.Alert) {
 	kind, of, _ := strings.Cut(a.DedupKey, "/")
 	switch kind {
 	case "key-unusable":
@@ -232,8 +233,8 @@ var mayBlock = []string{"failed twice", "not by keyturn's request", "left no tra
 // operate is the person on call, three hours after the trouble is over: what is blocked was reported, and is retried.
 func (s *schedule) operate() error {
 	reported := map[string]bool{}
-	for _, alert := range s.notifier.Alerts() {
-		reported[alert.DedupKey] = true
+	for _, a := range s.notifier.Alerts() {
+		reported[a.DedupKey] = true
 	}
 	f := s.process(0)
 	for _, c := range s.sorted() {
@@ -321,7 +322,7 @@ const mostFlaps = 6
 
 // checkAlerts checks that no incident flaps, that each condition was reported once, and its end once; repeats of one message have one ID.
 func (s *schedule) checkAlerts() {
-	open := map[string]cmek.Alert{}
+	open := map[string]alert.Alert{}
 	begun := map[string]int{}
 	sent := map[string]bool{}
 	for _, a := range s.notifier.Alerts() {

@@ -222,7 +222,7 @@ func wireWith(env map[string]string) *resource {
 	for name, value := range env {
 		environ = append(environ, name+"="+value)
 	}
-	return wire(environ, func(name string) string { return env[name] })
+	return wire(environ)
 }
 
 func TestAWrongConfigurationIsAnsweredWithEveryProblem(t *testing.T) {

@@ -51,7 +51,7 @@ func (r *resource) handle(ctx context.Context, event cfn.Event) error {
 func (r *resource) run(ctx context.Context, event cfn.Event) (text string, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			r.log.Error("panic", "problem", fmt.Sprint(problem), "stack", string(debug.Stack()))
+			r.log.Error("check panicked", "error", fmt.Sprint(problem), "stack", string(debug.Stack()))
 			err = errors.New("trailcheck panicked; its log says where")
 		}
 	}()

@@ -11,7 +11,7 @@ type Assumptions struct {
 	RotationsPerYear int
 	// EventsPerCluster is the number of risky or failed calls a month, for each cluster, that reach alerting.
 	EventsPerCluster int
-	// AlertsPerMonth are told in addition to one for each rotation that was followed.
+	// AlertsPerMonth are sent in addition to one for each rotation that was followed.
 	AlertsPerMonth int
 	// Channels are Slack, PagerDuty or webhooks, each with a function, a queue and a secret.
 	Channels int

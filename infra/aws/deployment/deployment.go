@@ -1,4 +1,4 @@
-// Package deployment is what keyturn.yaml says: where keyturn runs on AWS, what it watches, and whom it tells.
+// Package deployment is what keyturn.yaml says: where keyturn runs on AWS, what it watches, and whom it notifies.
 package deployment
 
 import (
@@ -9,7 +9,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -21,18 +20,18 @@ type Deployment struct {
 	Name string `yaml:"name"`
 	// Hub is where the functions run. Required.
 	Hub Place `yaml:"hub"`
-	// CockroachDB says which organization's clusters are cared for. Required.
+	// CockroachDB says which organization's clusters are followed. Required.
 	CockroachDB CockroachDB `yaml:"cockroachdb"`
 	// Mode is "observe" (the default) or "follow".
 	Mode string `yaml:"mode"`
-	// Accounts own keys, or roles that clusters act as, or manage the organization. At least one.
+	// Accounts own keys, or roles that clusters assume, or manage the organization. At least one.
 	Accounts []Account `yaml:"accounts"`
-	// Alerts and Operations say who is told directly, besides the channels. At least one person or list each.
+	// Alerts and Operations say who is notified directly, besides the channels. At least one person or list each.
 	Alerts     Subscribers `yaml:"alerts"`
 	Operations Subscribers `yaml:"operations"`
 	// Channels are where alerts go besides; each gets a queue, a function and a secret of its own.
 	Channels []Channel `yaml:"channels"`
-	// Repair lets alerting undo scheduled deletions of keys in use. It creates a role for that in each account with keys.
+	// Repair lets alerting cancel scheduled deletions of keys in use. It creates a role for that in each account with keys.
 	Repair bool `yaml:"repair"`
 	// Archive says how long evidence is kept from deletion.
 	Archive Archive `yaml:"archive"`
@@ -74,7 +73,7 @@ type Account struct {
 	ID string `yaml:"id"`
 	// Keys are the ARNs of keys that clusters use; of a multi-Region key the primary and each replica.
 	Keys []cmek.KeyURI `yaml:"keys"`
-	// Roles are the ARNs of the roles that clusters act as.
+	// Roles are the ARNs of the roles that clusters assume.
 	Roles []string `yaml:"roles"`
 	// Management says that the account manages the organization, whose guard rails are changed there.
 	Management bool `yaml:"management"`
@@ -97,7 +96,7 @@ const (
 	TrailAsserted = "asserted"
 )
 
-// Subscribers are told directly.
+// Subscribers are notified directly.
 type Subscribers struct {
 	Email []string `yaml:"email"`
 	// SMS numbers in E.164 form.
@@ -106,7 +105,7 @@ type Subscribers struct {
 
 // Channel is one way out for alerts.
 type Channel struct {
-	// Name tells channels of one kind apart; the kind if empty.
+	// Name distinguishes channels of one kind; the kind if empty.
 	Name string `yaml:"name"`
 	// Kind is "slack", "pagerduty" or "webhook".
 	Kind string `yaml:"kind"`
@@ -132,7 +131,7 @@ const (
 	LockCompliance = "compliance"
 )
 
-// CMEKKey is a key to be created for a cluster, with the role that the cluster acts as.
+// CMEKKey is a key to be created for a cluster, with the role that the cluster assumes.
 type CMEKKey struct {
 	// Name begins the key's alias and is the role's name, followed by "-cmek".
 	Name    string `yaml:"name"`
@@ -149,7 +148,7 @@ type CMEKKey struct {
 	ClusterAccount string `yaml:"cluster_account"`
 }
 
-// Load reads keyturn.yaml. The error names every problem at once, each with its field and how to mend it.
+// Load reads keyturn.yaml. The error names every problem at once, each with its field and how to fix it.
 func Load(file string) (Deployment, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -234,10 +233,11 @@ func (d Deployment) WatchedRegions(a Account) []string {
 
 // Scope is what is watched in a Region of the account.
 func (d Deployment) Scope(a Account, region string) pattern.Scope {
-	scope := pattern.Scope{
-		Roles: d.Roles(), OwnRules: d.Name + "-", Global: region == GlobalRegion,
-		Own: []string{"arn:aws:iam::" + a.ID + ":role/" + d.Name + "-reader", "arn:aws:iam::" + a.ID + ":role/" + d.Name + "-repair"},
-	}
+	return d.scope(a, region, d.Own(a, region))
+}
+
+func (d Deployment) scope(a Account, region string, own pattern.Own) pattern.Scope {
+	scope := pattern.Scope{Roles: d.Roles(), Own: own, Global: region == GlobalRegion}
 	for _, key := range a.Keys {
 		if key.Location() == region {
 			scope.Keys = append(scope.Keys, key)
@@ -248,7 +248,7 @@ func (d Deployment) Scope(a Account, region string) pattern.Scope {
 
 // Rules are those that forward events from a Region of the account to the hub.
 func (d Deployment) Rules(a Account, region string) []pattern.Rule {
-	return pattern.Forwarded(slices.Concat(rotation.Subscribes, alerting.Subscribes), d.Scope(a, region))
+	return pattern.Forwarded(subscribed(), d.Scope(a, region))
 }
 
 // Keys are the keys of all accounts.
@@ -259,7 +259,7 @@ func (d Deployment) Keys() (keys []cmek.KeyURI) {
 	return keys
 }
 
-// Roles are the roles of all accounts that clusters act as, those to be created included.
+// Roles are the roles of all accounts that clusters assume, those to be created included.
 func (d Deployment) Roles() (roles []string) {
 	for _, a := range d.Accounts {
 		roles = append(roles, d.AccountRoles(a)...)
@@ -267,7 +267,7 @@ func (d Deployment) Roles() (roles []string) {
 	return roles
 }
 
-// AccountRoles are the roles of one account that clusters act as, those to be created included.
+// AccountRoles are the roles of one account that clusters assume, those to be created included.
 func (d Deployment) AccountRoles(a Account) []string {
 	roles := slices.Clone(a.Roles)
 	for _, k := range d.CMEKKeys {
@@ -278,8 +278,8 @@ func (d Deployment) AccountRoles(a Account) []string {
 	return roles
 }
 
-// RoleName is the name of the role that the cluster will act as.
+// RoleName is the name of the role that the cluster will assume.
 func (k CMEKKey) RoleName() string { return k.Name + "-cmek" }
 
-// Role is the ARN of the role that the cluster will act as.
+// Role is the ARN of the role that the cluster will assume.
 func (k CMEKKey) Role() string { return "arn:aws:iam::" + k.Account + ":role/" + k.RoleName() }

@@ -33,7 +33,7 @@ var readers = map[string][]string{
 	"KEYTURN_GRACE":             {Rotation},
 	"KEYTURN_ENRICH":            {Alerting},
 	"KEYTURN_RECHECK_EVERY":     {Alerting},
-	"KEYTURN_WELL_FOR":          {Alerting},
+	"KEYTURN_HEALTHY_FOR":       {Alerting},
 	"KEYTURN_REPAIR_AFTER":      {Alerting},
 	"KEYTURN_CLOUD_API_VERSION": {Rotation, Alerting},
 	"KEYTURN_RUNBOOKS":          {Notify},

@@ -95,7 +95,7 @@ var logDays = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 73
 // validation collects problems.
 type validation struct{ problems []error }
 
-// check adds a problem unless ok: the field's place, its value, and how to mend it.
+// check adds a problem unless ok: the field's place, its value, and how to fix it.
 func (v *validation) check(ok bool, field, value, fix string) {
 	switch {
 	case ok:
@@ -170,7 +170,7 @@ func (v *validation) key(field string, key cmek.KeyURI, account string) {
 }
 
 func (v *validation) subscribers(field string, s Subscribers) {
-	v.check(len(s.Email)+len(s.SMS) > 0, field, "", "name at least one e-mail address or SMS number that reaches a person even when every channel is dead")
+	v.check(len(s.Email)+len(s.SMS) > 0, field, "", "name at least one e-mail address or SMS number that reaches a person even when every channel fails")
 	for i, address := range s.Email {
 		parsed, err := mail.ParseAddress(address)
 		v.check(err == nil && parsed.Address == address, fmt.Sprintf("%s.email[%d]", field, i), address, "write an e-mail address")
@@ -200,7 +200,7 @@ func (v *validation) channel(place string, c Channel, before []Channel) {
 // ownSettings are the variables that follow from the deployment itself.
 var ownSettings = []string{
 	"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_MODE",
-	"KEYTURN_READER_ROLE", "KEYTURN_REPAIR", "KEYTURN_REPAIR_ROLE", "KEYTURN_ORGANIZATION_ID", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RULES",
+	"KEYTURN_READER_ROLE", "KEYTURN_REPAIR", "KEYTURN_REPAIR_ROLE", "KEYTURN_ORGANIZATION_ID", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES",
 	"KEYTURN_HEARTBEAT_ROLE", "KEYTURN_CHANNEL", "KEYTURN_CHANNEL_SECRET", "KEYTURN_CHANNEL_URL", "KEYTURN_MIN_SEVERITY",
 	"KEYTURN_ALLOW_PRIVATE", "KEYTURN_ALLOW_LOOPBACK",
 }

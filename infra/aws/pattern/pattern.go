@@ -32,13 +32,11 @@ type Rule struct {
 type Scope struct {
 	// Keys are there and wrap store keys.
 	Keys []cmek.KeyURI
-	// Roles are those that clusters act as, in any account: a use that is refused is recorded where the role is, any other use
+	// Roles are those that clusters assume, in any account: a use that is refused is recorded where the role is, any other use
 	// where the key is, too.
 	Roles []string
-	// Own are keyturn's own roles.
-	Own []string
-	// OwnRules begins the names of keyturn's own rules.
-	OwnRules string
+	// Own is what is keyturn's own there.
+	Own Own
 	// Global says that IAM and Organizations record their calls in this Region.
 	Global bool
 }
@@ -55,22 +53,30 @@ func Selected(subscribes []cmek.Change) []Rule {
 
 // Forwarded are the rules that pick, from the default bus of an account and Region, what any of the functions subscribes to.
 //
-// What would come in great numbers is narrowed: use of keys to the clusters' roles and keys, grants to the clusters' keys,
-// event rules to keyturn's own. A failed call may lack what is narrowed by; of these kinds it would alert nobody, but for
-// refused use, which names its caller.
+// What would come in great numbers is narrowed: use of keys to the clusters' roles and keys, grants to the clusters' keys, what watches
+// over all this to keyturn's own. A failed call may lack what is narrowed by; of these kinds it would alert nobody, but for
+// refused use, which names its caller. Nothing that is done to a role of keyturn's own, or as one, is left out, but for what the
+// functions do every minute: they assume the readers.
 func Forwarded(subscribes []cmek.Change, s Scope) []Rule {
 	var rules []Rule
 	add := func(name string, readOnly bool, names, narrow []string, build func(names, narrow []string) any) {
+		if narrow != nil && len(narrow) == 0 {
+			return // There is nothing of that kind here.
+		}
 		rules = append(rules, fit(name, readOnly, names, narrow, build)...)
 	}
 	for _, g := range groups(subscribes) {
 		switch {
 		case (g.source == "aws.iam" || g.source == "aws.organizations") && !s.Global:
-		case g.source == "aws.sts" && len(s.Roles) > 0:
-			add(g.name, g.readOnly, g.names, s.Roles, func(names, roles []string) any {
+		case g.source == "aws.sts":
+			add(g.name, g.readOnly, g.names, append([]string{}, s.Roles...), func(names, roles []string) any {
 				return g.calls(names, object{"requestParameters": object{"roleArn": roles}})
 			})
-		case g.source == "aws.sts":
+			if len(s.Own.Roles) > 0 {
+				add(g.name+"-own", g.readOnly, g.names, nil, func(names, _ []string) any {
+					return g.calls(names, object{"requestParameters": object{"roleArn": s.Own.Roles}, "$or": notAs(s.Own.AssumedBy)})
+				})
+			}
 		case g.readOnly:
 			if len(s.Roles) > 0 {
 				add(g.name+"-refused", true, g.names, s.Roles, func(names, roles []string) any {
@@ -81,15 +87,13 @@ func Forwarded(subscribes []cmek.Change, s Scope) []Rule {
 			names := slices.DeleteFunc(slices.Clone(g.names), func(name string) bool { return name == "DescribeKey" })
 			if keys := texts(s.Keys); len(keys) > 0 {
 				add(g.name+"-by-others", true, names, keys, func(names, keys []string) any {
-					return g.byOthers(names, keys, s)
+					return g.byOthers(names, keys, s.Roles)
 				})
 			}
-		case g.source == "aws.events":
-			add(g.name, false, g.names, nil, func(names, _ []string) any {
-				prefix := []object{{"prefix": s.OwnRules}}
-				return g.calls(names, object{"$or": []object{
-					{"requestParameters": object{"name": prefix}}, {"requestParameters": object{"rule": prefix}},
-				}})
+		case watches[g.source] != nil:
+			add(g.name, g.readOnly, g.names, s.Own.named(g.source), func(names, own []string) any {
+				// A call whose parameters CloudTrail left out may be about anything.
+				return g.calls(names, object{"$or": append(watches[g.source](s.Own, own), request("omitted", []bool{true}))})
 			})
 		default:
 			grants, others := split(g.names, func(name string) bool { return slices.Contains(grantCalls, name) })
@@ -114,6 +118,17 @@ type group struct {
 	detailType string // "" if the names are detail types themselves
 	names      []string
 	readOnly   bool
+}
+
+// Sources are the services of AWS that send what the functions subscribe to.
+func Sources(subscribes []cmek.Change) (sources []string) {
+	for _, g := range groups(subscribes) {
+		if !slices.Contains(sources, g.source) {
+			sources = append(sources, g.source)
+		}
+	}
+	slices.Sort(sources)
+	return sources
 }
 
 // groups sorts the rows of the table that mean a subscribed change, be it when the call succeeded or when it failed.
@@ -165,20 +180,19 @@ func (g group) calls(names []string, detail object) any {
 	return object{"source": []string{g.source}, "detail-type": []string{g.detailType}, "detail": detail}
 }
 
-// byOthers selects successful use of keys by anybody but the clusters and keyturn. Where the clusters' roles are too many for a
-// pattern their use is selected as well; alerting knows them by itself.
-func (g group) byOthers(names, keys []string, s Scope) any {
-	known := slices.Concat(s.Roles, s.Own)
-	if length(known) > Limit/2 {
-		known = s.Own
+// byOthers selects successful use of keys by anybody but the clusters. Where the clusters' roles are too many for a pattern their
+// use is selected as well; alerting knows them by itself.
+func (g group) byOthers(names, keys, clusters []string) any {
+	detail := object{"errorCode": exists(false), "resources": object{"ARN": keys}}
+	if len(clusters) > 0 && length(clusters) <= Limit/2 {
+		detail["$or"] = notAs(clusters)
 	}
-	return g.calls(names, object{
-		"errorCode": exists(false),
-		"resources": object{"ARN": keys},
-		"$or": []object{
-			{"userIdentity": issuer([]object{{"anything-but": known}})}, {"userIdentity": issuer(exists(false))},
-		},
-	})
+	return g.calls(names, detail)
+}
+
+// notAs selects what was done as none of the roles.
+func notAs(roles []string) []object {
+	return []object{{"userIdentity": issuer([]object{{"anything-but": roles}})}, {"userIdentity": issuer(exists(false))}}
 }
 
 // issuer is where a record names the role behind a session.

@@ -15,11 +15,18 @@ import (
 )
 
 var scope = pattern.Scope{
-	Keys:     []cmek.KeyURI{"arn:aws:kms:us-east-1:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11"},
-	Roles:    []string{"arn:aws:iam::111122223333:role/payments-cmek"},
-	Own:      []string{"arn:aws:iam::111122223333:role/keyturn-reader"},
-	OwnRules: "keyturn-",
-	Global:   true,
+	Keys:   []cmek.KeyURI{"arn:aws:kms:us-east-1:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11"},
+	Roles:  []string{"arn:aws:iam::111122223333:role/payments-cmek"},
+	Own:    own,
+	Global: true,
+}
+
+var own = pattern.Own{
+	Account: "111122223333", Region: "us-east-1", Bus: "keyturn",
+	Rules: []string{"keyturn-kms-calls", "keyturn-events-calls"}, Functions: []string{"keyturn-alerting-event"},
+	Alarms: []string{"keyturn-alerting-event-errors"}, Topics: []string{"keyturn-alerts"}, Schedules: []string{"keyturn-alerting-tick"},
+	Secrets: []string{"keyturn-api-key"}, Queues: []string{"keyturn-alerting-event"}, Table: "keyturn-hub-Ledger", Roles: []string{"arn:aws:iam::111122223333:role/keyturn-reader"},
+	AssumedBy: []string{"arn:aws:iam::111122223333:role/keyturn-alerting-event"},
 }
 
 // names returns what the rules select by name: detail types, and event names of CloudTrail records.
@@ -96,19 +103,21 @@ func TestRulesOfReadOnlyEventsAreNarrowAndNeverSelectOurOwnReads(t *testing.T) {
 			strings.Contains(r.Pattern, `"errorCode":[{"exists":true}]`)
 		roleAssumed := strings.Contains(r.Pattern, `"roleArn":["arn:aws:iam::111122223333:role/payments-cmek"]`)
 		byOthers := strings.Contains(r.Pattern, `"ARN":["arn:aws:kms:us-east-1:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11"]`) &&
-			strings.Contains(r.Pattern, `{"anything-but":["arn:aws:iam::111122223333:role/payments-cmek","arn:aws:iam::111122223333:role/keyturn-reader"]}`) &&
+			strings.Contains(r.Pattern, `{"anything-but":["arn:aws:iam::111122223333:role/payments-cmek"]}`) &&
 			strings.Contains(r.Pattern, `"errorCode":[{"exists":false}]`) && !strings.Contains(r.Pattern, "DescribeKey")
-		if !refusedToClusters && !roleAssumed && !byOthers {
+		readerAssumed := strings.Contains(r.Pattern, `"roleArn":["arn:aws:iam::111122223333:role/keyturn-reader"]`) &&
+			strings.Contains(r.Pattern, `{"anything-but":["arn:aws:iam::111122223333:role/keyturn-alerting-event"]}`)
+		if !refusedToClusters && !roleAssumed && !byOthers && !readerAssumed {
 			t.Errorf("rule %s selects read-only events without narrowing: %s", r.Name, r.Pattern)
 		}
 	}
-	if readOnly != 3 {
-		t.Errorf("%d rules are for read-only events, want 3: use that was refused to clusters, use by others, roles assumed", readOnly)
+	if readOnly != 4 {
+		t.Errorf("%d rules are for read-only events, want 4: use that was refused to clusters, use by others, roles of clusters assumed, and our own", readOnly)
 	}
 }
 
 func TestWhatIsNotThereIsNotWatched(t *testing.T) {
-	elsewhere := pattern.Scope{OwnRules: "keyturn-"}
+	elsewhere := pattern.Scope{Own: pattern.Own{Rules: []string{"keyturn-kms-calls"}}}
 	for _, r := range pattern.Forwarded(alerting.Subscribes, elsewhere) {
 		if r.ReadOnly || strings.HasPrefix(r.Name, "iam") || strings.HasPrefix(r.Name, "organizations") {
 			t.Errorf("rule %s was made for a place without keys, roles and global services: %s", r.Name, r.Pattern)

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"fmt"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatchactions"
@@ -9,10 +11,11 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
 	"github.com/aws/constructs-go/constructs/v10"
 
+	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
-// watched is everything that alarms and the dashboard look at, in the order in which it was made.
+// watched is everything that alarms and the dashboard show, in the order in which it was made.
 type watched struct {
 	inboxes     []named[inbox]
 	dead        []named[awssqs.Queue]
@@ -45,7 +48,7 @@ func (w *watched) tick(name string, f function) {
 	w.allFunction = append(w.allFunction, named[function]{name, f})
 }
 
-// alarm is a CloudWatch alarm that goes to a topic, and says when it is over.
+// alarm is a CloudWatch alarm that goes to a topic, and reports when it is resolved.
 type alarm struct {
 	name, description string
 	metric            awscloudwatch.IMetric
@@ -89,21 +92,21 @@ const (
 func (h *hub) alarms() {
 	raise := func(a alarm) { newAlarm(h.stack, h.names, h.operations, a) }
 	for _, q := range h.watched.dead {
-		raise(notEmpty(q.name+"-dead-letters", q.it, "Messages for "+q.name+" could not be delivered or handled. Find the reason in its log, then send them on: infra/README.md, Alarms."))
+		raise(notEmpty(q.name+"-dead-letters", q.it, "Messages for "+q.name+" could not be delivered or handled. Find the reason in its log, fix it, then redrive them: infra/README.md, Alarms."))
 	}
 	for _, q := range h.watched.inboxes {
 		raise(alarm{name: q.name + "-queue-old", over: 120, periods: 3, metric: q.it.queue.MetricApproximateAgeOfOldestMessage(minutely("Maximum")),
-			description: "The oldest message for " + q.name + " has waited for more than 120 s: the function fails or is throttled. Look at its log."})
+			description: "The oldest message for " + q.name + " has waited for more than 120 s: the function fails or is throttled. Check its log."})
 	}
 	for _, f := range h.watched.functions {
 		raise(alarm{name: f.name + "-errors", over: 0, metric: f.it.lambda.MetricErrors(every("Sum", 5)),
-			description: "An invocation of " + f.name + " failed as a whole: a wrong configuration, a panic or its time limit. Look at its log."})
+			description: "An invocation of " + f.name + " failed as a whole: a wrong configuration, a panic or its time limit. Check its log."})
 	}
 	for _, f := range h.watched.ticks {
 		raise(alarm{name: f.name + "-errors", over: 2, metric: f.it.lambda.MetricErrors(every("Sum", 15)),
-			description: "In at least 3 ticks of " + f.name + " within 15 minutes something failed. Its log and the queue of failed ticks say what; the rest of its work is done."})
+			description: "At least 3 ticks of " + f.name + " failed within 15 minutes. Its log and the queue of failed ticks say why; the rest of its work is done."})
 		raise(alarm{name: f.name + "-silent", over: 1, under: true, silence: true, metric: f.it.lambda.MetricInvocations(every("Sum", 10)),
-			description: "There was no tick of " + f.name + " for 10 minutes: see the schedule of that name, and whether the function can be invoked."})
+			description: "There was no tick of " + f.name + " for 10 minutes. Check the schedule of that name, and that the function can be invoked."})
 	}
 	for _, f := range h.watched.allFunction {
 		raise(alarm{name: f.name + "-throttles", over: 0, metric: f.it.lambda.MetricThrottles(every("Sum", 5)),
@@ -114,12 +117,12 @@ func (h *hub) alarms() {
 		description: "A function cannot read its secret: it has no value yet, or its role may not read it. The logs name the secret."})
 	for _, f := range h.watched.functions {
 		if f.name == alertingEvent {
-			h.logMetric(f.it, eventToAlert, `{ $.msg = "told" && $.seconds_since_event = * }`, "$.seconds_since_event", nil)
-			h.logMetric(f.it, heartbeats, `{ $.msg = "heartbeat" }`, "1", &map[string]*string{"account": text("$.account"), "region": text("$.region")})
+			h.logMetric(f.it, eventToAlert, fmt.Sprintf(`{ $.msg = %q && $.%s = * }`, alerting.LogAlertSent, alerting.LogSecondsSince), "$."+alerting.LogSecondsSince, nil)
+			h.logMetric(f.it, heartbeats, fmt.Sprintf(`{ $.msg = %q }`, alerting.LogHeartbeat), "1", &map[string]*string{"account": text("$.account"), "region": text("$.region")})
 		}
 	}
 	raise(alarm{name: "event-to-alert", over: 300, metric: h.metric(eventToAlert, "Maximum", 5, nil),
-		description: "An alert went out more than 300 s after its event. Look at the age of the queues, and at the log of alerting-event."})
+		description: "An alert went out more than 300 s after its event. Check the age of the queues, and the log of alerting-event."})
 	for _, f := range h.watched.ticks {
 		if f.name == rotationTick {
 			h.logMetric(f.it, oldestOpen, `{ $.msg = "sweep ended" && $.oldest_open_seconds = * }`, "$.oldest_open_seconds", nil)
@@ -135,7 +138,7 @@ func (h *hub) alarms() {
 		}
 		raise(alarm{name: "heartbeat-" + a.ID, over: 1, under: true, silence: true, periods: 2,
 			metric:      h.metric(heartbeats, "Sum", 60, &map[string]*string{"account": text(a.ID), "region": text(a.Heartbeat)}),
-			description: "For 2 hours alerting has not seen the canary key's tag change in account " + a.ID + ", " + a.Heartbeat + ": events from there may be lost. See that a trail records KMS, and that the rules " + h.of("*") + " there are enabled."})
+			description: "For 2 hours alerting has not seen the canary key's tag change in account " + a.ID + ", " + a.Heartbeat + ": events from there may be lost. Check that a trail records KMS, and that the rules " + h.of("*") + " there are enabled."})
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
-// call is one line of testdata/calls.txt: what a role did, on what, in the end-to-end tests.
-type call struct{ role, action, resource string }
+// call is one line of testdata/calls.txt: what a role did, on what, in the end-to-end tests; of an item that was written, the beginning
+// of its partition key, too.
+type call struct{ role, action, resource, item string }
 
 // calls returns what `make e2e` recorded, and checks against.
 func calls(t *testing.T) (recorded []call) {
@@ -23,10 +24,11 @@ func calls(t *testing.T) (recorded []call) {
 	}
 	for line := range strings.Lines(string(data)) {
 		words := strings.Fields(line)
-		if len(words) != 3 {
-			t.Fatalf("calls.txt: line %q has %d words, want role, action, resource", line, len(words))
+		if writes := len(words) > 1 && words[1] == "dynamodb:PutItem"; len(words) != 3 && !writes || len(words) != 4 && writes {
+			t.Fatalf("calls.txt: line %q has %d words, want role, action, resource, and the item of a write", line, len(words))
 		}
-		recorded = append(recorded, call{words[0], words[1], words[2]})
+		words = append(words, "")
+		recorded = append(recorded, call{words[0], words[1], words[2], words[3]})
 	}
 	return recorded
 }
@@ -96,11 +98,11 @@ func TestEveryRecordedCallIsGranted(t *testing.T) {
 	for _, c := range calls(t) {
 		granted := slices.ContainsFunc(roles, func(r role) bool {
 			return strings.TrimPrefix(r.name, "scene0000-") == c.role && slices.ContainsFunc(r.statements, func(s statement) bool {
-				return slices.Contains(s.actions, c.action) && slices.ContainsFunc(s.resources, func(on string) bool { return covers(on, c.resource) })
+				return slices.Contains(s.actions, c.action) && s.holds(t, strings.ReplaceAll(c.item, "*", "1234")) && slices.ContainsFunc(s.resources, func(on string) bool { return covers(on, c.resource) })
 			})
 		})
 		if !granted {
-			t.Errorf("%s called %s on %s, which its role does not allow", c.role, c.action, c.resource)
+			t.Errorf("%s called %s on %s %s, which its role does not allow", c.role, c.action, c.resource, c.item)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 	}
 }
 
-// newClusterRole makes the role that the cluster acts as. It needs no permissions: the key's policy has them.
+// newClusterRole makes the role that the cluster assumes. It needs no permissions: the key's policy has them.
 func newClusterRole(stack awscdk.Stack, d deployment.Deployment, k deployment.CMEKKey) {
 	role := awsiam.NewCfnRole(stack, text("Cluster-"+k.Name), &awsiam.CfnRoleProps{
 		RoleName: text(k.RoleName()), Description: text("CockroachDB Cloud cluster " + k.Name + " uses its CMEK as this role"),

@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
@@ -17,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // hub is the stack that holds the functions, in one account and Region.
@@ -60,8 +62,9 @@ func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk
 	return h.stack
 }
 
-// newBus makes the bus for forwarded events, which takes them from the watched accounts only. An event is a hint: forged by one of
-// them, it makes keyturn look.
+// newBus makes the bus for forwarded events, which takes them from the watched accounts only, and only those of AWS' own services that
+// the functions subscribe to. Nobody but the service itself can put an event of such a source, so what arrives was forwarded. It is
+// a hint all the same: it makes keyturn read.
 func (h *hub) newBus() awsevents.EventBus {
 	bus := awsevents.NewEventBus(h.stack, text("Bus"), &awsevents.EventBusProps{
 		EventBusName: text(h.names.bus()), Description: text("What keyturn's rules pick up in the watched accounts and Regions"),
@@ -75,6 +78,10 @@ func (h *hub) newBus() awsevents.EventBus {
 		Statement: map[string]any{
 			"Sid": "forwarders", "Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.EventBusArn(),
 			"Principal": map[string]any{"AWS": accounts},
+			// docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-bus-example-policy-cross-account-custom-bus-source.html
+			"Condition": map[string]any{"ForAllValues:StringEquals": map[string]any{
+				"events:source": pattern.Sources(slices.Concat(rotation.Subscribes, alerting.Subscribes)),
+			}},
 		},
 	})
 	return bus
@@ -90,15 +97,15 @@ func (h *hub) rotation() {
 		functionProps: functionProps{
 			name: rotationEvent, description: "keyturn: opens follow-through for a rotated key",
 			code: h.code(h.stack, deployment.Rotation), seconds: 60, memoryMB: 128, environment: environment,
-			permissions: []permission{h.ledger()},
+			permissions: []permission{h.readLedger(), h.writeLedger(ledger.OpeningItems)},
 		},
 		visibilitySeconds: 360, batch: 10, concurrency: 2, rules: pattern.Selected(rotation.Subscribes),
 	})
 	h.tickFunction(functionProps{
-		name: rotationTick, description: "keyturn: follows rotations through, and looks for those that no event told of",
+		name: rotationTick, description: "keyturn: follows rotations through, and finds those that no event reported",
 		code: h.code(h.stack, deployment.Rotation), seconds: 55, memoryMB: 256, environment: environment,
 		permissions: []permission{
-			h.ledger(), h.due(), h.readAPIKey(), h.readKeys(),
+			h.readLedger(), h.writeLedger(ledger.FollowingItems), h.due(), h.readAPIKey(), h.readKeys(),
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
 			allowOn(h.archive.ArnForObjects(text(archivePrefix+"/*")), "s3:GetObject s3:PutObject").
 				because("Evidence is named when it is written."),
@@ -106,42 +113,42 @@ func (h *hub) rotation() {
 	})
 }
 
-// alerting takes risky changes from the bus, and every minute looks again at open incidents.
+// alerting takes risky changes from the bus, and every minute reads again what open incidents are about.
 func (h *hub) alerting() {
 	own := map[string]*string{
 		"KEYTURN_ORGANIZATION_ID": text(h.d.CockroachDB.OrganizationID),
-		"KEYTURN_OWN_ROLES":       text(h.ownRoles()),
-		"KEYTURN_OWN_RULES":       text(h.of("")),
-		"KEYTURN_HEARTBEAT_ROLE":  text(h.of("heartbeat")),
+		"KEYTURN_OWN_ROLES":       text(h.d.OwnRoles()),
+		"KEYTURN_OWN_RESOURCES":   join(h.d.OwnResources()+",", h.table.TableName(), ""),
+		"KEYTURN_HEARTBEAT_ROLE":  text(h.d.RoleARN("{account}", "heartbeat")),
 	}
-	// What alerting says is for the owners.
-	tell := allowOn(h.alerts.TopicArn(), "sns:Publish")
+	// Alerting's messages are for the owners.
+	publish := allowOn(h.alerts.TopicArn(), "sns:Publish")
 	tick := []permission{
-		allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem"), h.due(), tell, h.readKeys(),
+		allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.AlertingItems), h.due(), publish, h.readKeys(),
 	}
 	if h.d.Repair && len(h.repairAccounts()) > 0 {
 		own["KEYTURN_REPAIR"] = text("true")
 		own["KEYTURN_REPAIR_ROLE"] = text(h.repairer("{account}"))
-		// It looks for revoked clusters first.
+		// It checks for revoked clusters first.
 		tick = append(tick, allow("sts:AssumeRole", each(h.repairAccounts(), h.repairer)...), allowOn(h.table.TableArn(), "dynamodb:Query"))
 	}
 	environment := h.environment(deployment.Alerting, own)
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
-			name: alertingEvent, description: "keyturn: tells at once when somebody endangers a key",
+			name: alertingEvent, description: "keyturn: notifies at once when a key is at risk",
 			code: h.code(h.stack, deployment.Alerting), seconds: 15, memoryMB: 256, environment: environment,
-			permissions: []permission{h.ledger(), tell, h.readAPIKey(), h.readKeys()},
+			permissions: []permission{h.readLedger(), h.writeLedger(ledger.AlertingItems), publish, h.readAPIKey(), h.readKeys()},
 		},
 		visibilitySeconds: 90, batch: 1, concurrency: 10, rules: pattern.Selected(alerting.Subscribes),
 	})
 	h.tickFunction(functionProps{
-		name: alertingTick, description: "keyturn: looks again at open incidents, and tells when they are over",
+		name: alertingTick, description: "keyturn: checks open incidents, and notifies when they are resolved",
 		code: h.code(h.stack, deployment.Alerting), seconds: 55, memoryMB: 128, environment: environment,
 		permissions: tick,
 	})
 }
 
-// environment is what the functions have in common, and what the function has besides.
+// environment is what the functions have in common, and what the function has in addition.
 func (h *hub) environment(function string, own map[string]*string) map[string]*string {
 	all := map[string]*string{
 		"KEYTURN_LEDGER":           join("dynamodb://", h.table.TableName(), ""),
@@ -160,8 +167,14 @@ func (h *hub) environment(function string, own map[string]*string) map[string]*s
 	return all
 }
 
-func (h *hub) ledger() permission {
-	return allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query")
+func (h *hub) readLedger() permission {
+	return allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:Query")
+}
+
+// writeLedger lets a function write its own items. Its policy names no other action that writes: one that IAM sees no partition key of,
+// such as PartiQL's, would pass the condition.
+func (h *hub) writeLedger(items []ledger.Items) permission {
+	return allowOn(h.table.TableArn(), "dynamodb:PutItem").when(amazon.LeadingKeys(items))
 }
 
 func (h *hub) due() permission {
@@ -176,7 +189,7 @@ func (h *hub) readKeys() permission {
 	return allow("sts:AssumeRole", each(h.readerAccounts(), h.reader)...)
 }
 
-// outputs are what an operator needs to go on.
+// outputs are what an operator needs next.
 func (h *hub) outputs() {
 	out := func(id, description string, value *string) {
 		awscdk.NewCfnOutput(h.stack, text(id), &awscdk.CfnOutputProps{Description: text(description), Value: value})

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
@@ -11,7 +10,7 @@ import (
 // What is kept when the deployment is removed (table, bucket) has a name of CloudFormation's making, so that it is in nobody's way.
 type names struct{ d deployment.Deployment }
 
-func (n names) of(part string) string { return n.d.Name + "-" + part }
+func (n names) of(part string) string { return n.d.Of(part) }
 
 func (n names) hub() string { return n.of("hub") }
 
@@ -21,40 +20,20 @@ func (n names) busARN() string {
 	return "arn:aws:events:" + n.d.Hub.Region + ":" + n.d.Hub.Account + ":event-bus/" + n.bus()
 }
 
-func roleARN(account, name string) string { return "arn:aws:iam::" + account + ":role/" + name }
-
-// Roles in the hub's account.
+// Functions of the hub.
 const (
-	rotationEvent = "rotation-event"
-	rotationTick  = "rotation-tick"
-	alertingEvent = "alerting-event"
-	alertingTick  = "alerting-tick"
+	rotationEvent = deployment.RotationEvent
+	rotationTick  = deployment.RotationTick
+	alertingEvent = deployment.AlertingEvent
+	alertingTick  = deployment.AlertingTick
 )
 
-func notifyName(c deployment.Channel) string { return "notify-" + c.Name }
+func notifyName(c deployment.Channel) string { return deployment.NotifyFunction(c) }
 
-// readers are the roles in the hub's account that may become readers of keys and policies.
-func (n names) readers() []string {
-	var arns []string
-	for _, name := range []string{rotationTick, alertingEvent, alertingTick} {
-		arns = append(arns, roleARN(n.d.Hub.Account, n.of(name)))
-	}
-	return arns
-}
+func (n names) reader(account string) string   { return n.d.RoleARN(account, "reader") }
+func (n names) repairer(account string) string { return n.d.RoleARN(account, "repair") }
 
-func (n names) reader(account string) string   { return roleARN(account, n.of("reader")) }
-func (n names) repairer(account string) string { return roleARN(account, n.of("repair")) }
-
-// ownRoles are the names of all roles of ours that read keys or policies, or act on keys.
-func (n names) ownRoles() string {
-	roles := []string{"reader", "repair", "heartbeat", rotationEvent, rotationTick, alertingEvent, alertingTick}
-	for i, role := range roles {
-		roles[i] = n.of(role)
-	}
-	return strings.Join(roles, ",")
-}
-
-// repairAccounts are the accounts in which deletions can be undone.
+// repairAccounts are the accounts in which deletions can be canceled.
 func (n names) repairAccounts() (accounts []string) {
 	for _, a := range n.d.Accounts {
 		if len(a.Keys) > 0 {

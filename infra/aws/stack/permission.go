@@ -16,6 +16,8 @@ import (
 type permission struct {
 	actions   []string
 	resources []*string
+	// condition limits it further; nil for none.
+	condition map[string]any
 	// Where the resources hold a wildcard, why they cannot be named one by one.
 	why string
 }
@@ -33,10 +35,15 @@ func (p permission) because(why string) permission {
 	return p
 }
 
+func (p permission) when(condition map[string]any) permission {
+	p.condition = condition
+	return p
+}
+
 // WhyWildcards is the metadata of a role that says, by a statement's first action, why its resources hold a wildcard.
 const WhyWildcards = "WhyWildcards"
 
-// newRole makes a role that may do just this. Nothing is added to it behind our back: what the CDK would grant along with other
+// newRole makes a role that may do just this. Nothing is added to it implicitly: what the CDK would grant along with other
 // constructs is ignored.
 func newRole(scope constructs.Construct, id, name, description string, trusted awsiam.IPrincipal, permissions ...permission) awsiam.IRole {
 	inline, managed := pack(permissions)
@@ -97,6 +104,9 @@ func pack(permissions []permission) (inline []permission, managed [][]permission
 func (p permission) size() int {
 	const around, unknown = 120, 150
 	n := around + len(strings.Join(p.actions, `","`)) + len(p.why)
+	for operator, operands := range p.condition {
+		n += len(operator) + len(fmt.Sprint(operands)) + around
+	}
 	for _, r := range p.resources {
 		if len(*r) > 0 && !strings.Contains(*r, "${Token") {
 			n += len(*r) + len(`"",`)
@@ -127,7 +137,11 @@ func documentOf(permissions []permission) awsiam.PolicyDocument {
 	// Statements stay as they were packed.
 	document := awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{Minimize: jsii.Bool(false)})
 	for _, p := range permissions {
-		document.AddStatements(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{Actions: texts(p.actions...), Resources: &p.resources}))
+		statement := awsiam.PolicyStatementProps{Actions: texts(p.actions...), Resources: &p.resources}
+		if p.condition != nil {
+			statement.Conditions = &p.condition
+		}
+		document.AddStatements(awsiam.NewPolicyStatement(&statement))
 	}
 	return document
 }

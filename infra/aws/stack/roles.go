@@ -11,7 +11,7 @@ import (
 )
 
 // newRoles makes the roles of an account: the one that reads the clusters' keys and roles, some of which can be read from within
-// the account only; if wished, the one that undoes scheduled deletions; and those of clusters for which keys are made.
+// the account only; if wanted, the one that cancels scheduled deletions; and those of clusters for which keys are made.
 func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Account) awscdk.Stack {
 	n := names{d}
 	if !slices.Contains(n.readerAccounts(), a.ID) {
@@ -35,7 +35,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 			allow("iam:GetPolicy iam:GetPolicyVersion", "arn:aws:iam::"+a.ID+":policy/*", "arn:aws:iam::aws:policy/*").
 				because("Which policies will be attached to the clusters' roles is what is to be found out."))
 	}
-	newRole(stack, "Reader", n.of("reader"), "keyturn reads the keys and roles of clusters", sessionsOf(d.Hub.Account, n.readers()), reads...)
+	newRole(stack, "Reader", n.of("reader"), "keyturn reads the keys and roles of clusters", sessionsOf(d.Hub.Account, d.Assuming()), reads...)
 	statement, err := json.Marshal(readerUse(n, a.ID))
 	if err != nil {
 		panic(err) // It is made of strings.
@@ -45,7 +45,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	})
 	if d.Repair && len(keys) > 0 {
 		newRole(stack, "Repair", n.of("repair"), "keyturn cancels scheduled deletions of keys that clusters need",
-			sessionsOf(d.Hub.Account, []string{roleARN(d.Hub.Account, n.of(alertingTick))}),
+			sessionsOf(d.Hub.Account, []string{d.RoleARN(d.Hub.Account, alertingTick)}),
 			allow("kms:CancelKeyDeletion kms:EnableKey", keys...))
 	}
 	for _, k := range d.CMEKKeys {

@@ -34,7 +34,7 @@ func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	if place == d.Hub {
 		s.topic = awssns.Topic_FromTopicArn(s.stack, text("Operations"), text("arn:aws:sns:"+region+":"+a.ID+":"+n.of("operations")))
 	} else {
-		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations, true) // an alarm can only tell a topic of its own Region
+		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations, true) // an alarm can only notify a topic of its own Region
 	}
 	rules := d.Rules(a, region)
 	trail := s.trailCheck(code, rules)
@@ -62,7 +62,7 @@ func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
 	}
 	dead.AddToResourcePolicy(putByRules(dead, nil, s.d.Name))
 	newAlarm(s.stack, s.names, s.topic, notEmpty("forward-dead-letters-"+s.region, dead,
-		"Events could not be forwarded to keyturn's hub. The messages' attribute ERROR_CODE says why; after mending, send them to the queues of the hub by hand or let the next sweep find what they meant."))
+		"Events could not be forwarded to keyturn's hub. The messages' attribute ERROR_CODE says why. Fix that, then send them to the queues of the hub by hand; the next sweep finds the rotations among them."))
 }
 
 // trailCheck makes the deployment fail when no trail records the management events of KMS here.
@@ -94,7 +94,7 @@ func (s *spoke) trailCheck(code Code, rules []pattern.Rule) awscdk.CustomResourc
 	return made
 }
 
-// heartbeat tags a canary key of our own every hour. Alerting must see the CloudTrail record of that, or the hub's alarm tells.
+// heartbeat tags a canary key of our own every hour. Alerting must see the CloudTrail record of that, or the hub raises an alarm.
 func (s *spoke) heartbeat() {
 	key := awskms.NewCfnKey(s.stack, text("Canary"), &awskms.CfnKeyProps{
 		Description: text("keyturn's canary: nothing is encrypted with it; its tag is changed every hour"), EnableKeyRotation: yes(),

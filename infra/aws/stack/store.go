@@ -58,7 +58,7 @@ func newArchive(scope constructs.Construct, a deployment.Archive) awss3.Bucket {
 }
 
 // newSecret makes a secret without a value: nobody but its owner ever knows it. Until it is stored, reading it is an error that
-// an alarm tells.
+// raises an alarm.
 func newSecret(scope constructs.Construct, id, name, description string) awssecretsmanager.CfnSecret {
 	secret := awssecretsmanager.NewCfnSecret(scope, text(id), &awssecretsmanager.CfnSecretProps{
 		Name: text(name), Description: text(description),

@@ -1,0 +1,178 @@
+package alerting
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// A revoked access that is granted again is new, also within the hour in which no sweep notes the document between.
+func TestReview_policyPutBackIsNotTheOneBefore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.noted(string(key), openKeyPolicy)
+		time.Sleep(30 * time.Minute)
+		w.kms.keyPolicy = goodKeyPolicy
+		w.happens(event("revoke", cmek.ChangeKeyPolicy, document(goodKeyPolicy)))
+		time.Sleep(10 * time.Minute)
+		w.kms.keyPolicy = openKeyPolicy
+		before := len(w.told.Alerts())
+		w.happens(event("again", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+		if len(w.told.Alerts()) == before || w.last().Severity != alert.Critical {
+			t.Errorf("a policy with a stranger, put back 10 minutes after it was replaced, alerts with %v", w.last().Headline())
+		}
+	})
+}
+
+// No all-clear is sent for one change while the clusters' access is lost by another.
+func TestReview_noAllClearDuringAnIncident(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.rolePolicies = ""
+		w.kms.keyPolicy = rootOnly
+		w.happens(event("unclear", cmek.ChangeKeyPolicy, document(rootOnly)))
+		time.Sleep(time.Minute)
+		w.kms.trust = brokenTrust
+		w.happens(event("cut", cmek.ChangePrincipalTrust, ofRole(role), document(brokenTrust)))
+		w.kms.rolePolicies = `{"inline":{"x":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}},"attached":{}}`
+		w.ticks(20 * time.Minute)
+		if len(w.open()) == 0 {
+			t.Fatal("no incident is open")
+		}
+		for _, a := range w.told.Alerts() {
+			if a.Resolved {
+				t.Errorf("while %v is open, people are sent %s", w.open(), a.Headline())
+			}
+		}
+	})
+}
+
+// What is found worse by a second judgement is one incident, reported once.
+func TestReview_oneIncidentIsReportedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.rolePolicies = ""
+		for i := range 10 {
+			w.happens(call2(fmt.Sprint("e", i), "AttachRolePolicy"))
+		}
+		w.kms.rolePolicies = `{"inline":{"x":` + denyKMS + `},"attached":{}}`
+		w.ticks(20 * time.Minute)
+		critical := 0
+		for _, a := range w.told.Alerts() {
+			if a.Severity == alert.Critical {
+				critical++
+			}
+		}
+		if critical != 1 {
+			t.Errorf("a role that lost its access is reported as critical %d times, want once", critical)
+		}
+	})
+}
+
+// call2 is a change of the role's permissions whose document the event does not carry.
+func call2(id, name string) cmek.Event {
+	return event(id, cmek.ChangePrincipalPolicy, ofRole(role), func(e *cmek.Event) { e.Source = "aws.iam/AWS API Call via CloudTrail/" + name })
+}
+
+// An incident ends when its clusters surely have access, and not because somebody set a policy that cannot be evaluated.
+func TestResolve_whatCannotBeToldIsNoGoodRead(t *testing.T) {
+	conditional := strings.Replace(goodKeyPolicy, `"Resource":"*"}]}`, `"Resource":"*","Condition":{"StringEquals":{"aws:SourceVpce":"vpce-0a"}}}]}`, 1)
+	conditional = strings.Replace(conditional, rootStatement, admin, 1)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.keyPolicy = denyKeyPolicy
+		w.happens(event("cut", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
+		time.Sleep(time.Minute)
+		w.kms.keyPolicy = conditional
+		w.happens(event("unclear", cmek.ChangeKeyPolicy, document(conditional)))
+		w.ticks(3 * time.Hour)
+		for _, a := range w.told.Alerts() {
+			if a.Resolved {
+				t.Errorf("with a policy that cannot be evaluated, people are sent %s | %s", a.Headline(), a.Impact)
+			}
+		}
+	})
+}
+
+// An incident whose clusters are no more in the inventory does not end with the word that they can use the key.
+func TestResolve_vanishedClusterIsNoGoodRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.keyPolicy = denyKeyPolicy
+		w.happens(event("cut", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
+		w.uses()
+		w.ticks(3 * time.Hour)
+		if a := w.last(); a.Resolved && strings.Contains(a.Headline(), "can be used") {
+			t.Errorf("the policy still denies, the cluster's keys are not known, and people are sent %s", a.Headline())
+		}
+	})
+}
+
+// hangsFor hangs at the documents of one principal until its caller gives up.
+type hangsFor struct {
+	cmek.Policies
+	principal cmek.Principal
+}
+
+func (h hangsFor) RoleTrust(ctx context.Context, p cmek.Principal) (string, error) {
+	if p == h.principal {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return h.Policies.RoleTrust(ctx, p)
+}
+
+// An incident whose documents cannot be read keeps no other waiting, tick after tick.
+func TestTick_hangingReadKeepsNoOtherWaiting(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.keyPolicy = denyKeyPolicy
+		w.happens(event("cut", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
+		w.Policies = hangsFor{w.kms, role}
+		time.Sleep(time.Minute)
+		w.happens(event("off", cmek.ChangeKeyDisabled, of(unused), func(*cmek.Event) { w.cluster2("c-2", unused); w.kms.set(unused, cmek.KeyDisabled) }))
+		w.kms.set(unused, cmek.KeyEnabled)
+		for range 180 {
+			time.Sleep(time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+			_ = w.Tick(ctx)
+			cancel()
+		}
+		resolved := false
+		for _, a := range w.told.Alerts() {
+			resolved = resolved || a.Resolved && a.Key == unused
+		}
+		if !resolved {
+			t.Error("3 hours after the other key was enabled its incident is not resolved: the first one hangs")
+		}
+	})
+}
+
+// cluster2 puts a cluster that uses another key into the inventory.
+func (w *world) cluster2(id string, uri cmek.KeyURI) {
+	w.cluster(id, id, cmek.Enabled)
+	w.t.Helper()
+	if err := w.setKeys(id, as(uri, cmek.Enabled)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// An incident that was stored under the change's former name is polled as the same kind of incident.
+func TestResolve_incidentOfAFormerName(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.rolePolicies = "" // unreadable: it may be what is broken
+		name := alert.IncidentKey(alert.AccessLost, account+"/crdb-cmek")
+		if _, err := w.Ledger.UpdateIncident(t.Context(), name, func(i *ledger.Incident) error {
+			i.Kind, i.Opened, i.NextLook = alert.AccessLost, time.Now(), time.Now()
+			i.Alert = alert.Alert{ID: "a", DedupKey: name, Severity: alert.Critical, Change: "role permissions changed", Summary: "Role crdb-cmek had its permissions changed",
+				Clusters: []alert.AffectedCluster{{ID: "c-1", Name: "orders"}}}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.ticks(3 * time.Hour)
+		if len(w.told.Alerts()) > 0 {
+			t.Errorf("the role's policies cannot be read, and people are sent %s", w.last().Headline())
+		}
+	})
+}

@@ -1,0 +1,30 @@
+package risk
+
+import (
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// KindOf is the kind of a change.
+func KindOf(change cmek.Change) Kind {
+	row, _ := Of(change)
+	return row.Kind
+}
+
+// Adds reports whether a call puts a document where it decides, and does not take one away.
+func Adds(e cmek.Event) bool {
+	for _, verb := range []string{"Attach", "Put", "Create", "Set"} {
+		if strings.HasPrefix(call(e), verb) {
+			return true
+		}
+	}
+	return false
+}
+
+// Dormant reports whether a call made a version of a managed policy that is not the default one, and so is not in force: IAM makes
+// it the default only if the call asks for it (docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicyVersion.html). A call
+// whose parameters CloudTrail left out may have asked for it.
+func Dormant(e cmek.Event) bool {
+	return call(e) == "CreatePolicyVersion" && e.Policy != "" && e.Parameters["omitted"] == "" && e.Parameters["set_as_default"] != "true"
+}

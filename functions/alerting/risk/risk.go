@@ -1,0 +1,370 @@
+// Package risk is the catalog of risky changes: one row for each change holds everything that is specific to it. Nothing outside
+// of this package and of package events names a change; what others must know about one they ask its row.
+//
+// A row has two halves. How a change is rated, and what it is about, is the same on every cloud and stands in catalog.go. What
+// people read and type stands in a table of its own for each cloud, such as aws.go.
+package risk
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Kind is what a change acts on, and so how it is judged and what must be read.
+type Kind string
+
+// The kinds.
+const (
+	// State: the key (or a version, or the key store) cannot be used any more. Restored: it can be used again, as far as the
+	// event goes. Scheduled and Canceled are those of a deletion: a canceled one leaves the key disabled.
+	State     Kind = "state"
+	Restored  Kind = "restored"
+	Scheduled Kind = "deletion scheduled"
+	Canceled  Kind = "deletion canceled"
+	// KeyPolicy, Trust, Permissions (of a principal), Boundary: a document decides. Managed: so it does, for whoever it is
+	// attached to. PrincipalDeleted: there is no document any more.
+	KeyPolicy        Kind = "key policy"
+	Trust            Kind = "trust"
+	Permissions      Kind = "permissions"
+	Boundary         Kind = "boundary"
+	Managed          Kind = "managed policy"
+	PrincipalDeleted Kind = "principal deleted"
+	// Tags of a key: nothing but the heartbeat makes them more than a change of their row.
+	Tags Kind = "tags"
+	// Use of a key, Assumed (of a principal), Refused: either of them was denied to the caller.
+	Use     Kind = "use"
+	Assumed Kind = "assumed"
+	Refused Kind = "refused"
+	// Watch: what keyturn or the account detects and reports by was weakened.
+	Watch Kind = "watch"
+	// Other changes are judged by their row alone.
+	Other Kind = "other"
+)
+
+// Documented reports whether the judgement about a change of the kind depends on policy documents.
+func (k Kind) Documented() bool {
+	switch k {
+	case KeyPolicy, Trust, Permissions, Boundary, Managed, PrincipalDeleted:
+		return true
+	}
+	return false
+}
+
+// SetsDocument reports whether a change of the kind sets one document, whose effect on the clusters decides.
+func (k Kind) SetsDocument() bool {
+	return k == KeyPolicy || k == Trust || k == Permissions || k == Boundary || k == Managed
+}
+
+// Used reports whether the kind is a use of a key or a principal, and not a change.
+func (k Kind) Used() bool { return k == Use || k == Assumed || k == Refused }
+
+// Scope is whom a change can concern.
+type Scope string
+
+// The scopes. Of ScopeAll are changes that may concern clusters which have nothing in the account where they happened.
+const (
+	ScopeKey       Scope = "key"
+	ScopeVersion   Scope = "version"
+	ScopePrincipal Scope = "principal"
+	ScopeAccount   Scope = "account"
+	ScopeAll       Scope = "all"
+)
+
+// Broad reports whether changes of the scope name nothing that a cluster uses: they may concern clusters, which need not be so.
+func (s Scope) Broad() bool { return s == ScopeAccount || s == ScopeAll }
+
+// Row is a change in the catalog: how it is rated if it succeeded and the key is in use.
+type Row struct {
+	Change cmek.Change
+	// Entry is the entry of the catalog of risky changes, as "RK-01".
+	Entry    string
+	Severity alert.Severity
+	Kind     Kind
+	Scope    Scope
+	// Incident is the code of what is broken from then on, shared by all changes that break the same; "" if it has no end that
+	// can be read. Recovery: it may end an incident of that code.
+	Incident string
+	Recovery bool
+	// OwnOnly: only what belongs to keyturn matters, anything else of the kind is no risk to a key.
+	OwnOnly bool
+	// Proven is the severity of a change whose document was proven to cut nobody off and to grant nothing new; "" is Severity.
+	Proven alert.Severity
+
+	// rate adapts the severity to the parameters of the event; nil changes nothing.
+	rate func(Case, alert.Severity) alert.Severity
+}
+
+// Case is an event with what is known about it. The zero values of all but Event mean "not known", or "no".
+type Case struct {
+	Event cmek.Event
+	// Key is the key's state as read; KeyKnown is false if it could not be read. The KMS lags behind events, so a state may raise
+	// a severity and never lowers it.
+	Key      cmek.Key
+	KeyKnown bool
+	// Effect is what the document of a documented change does; nil if it was not judged.
+	Effect *Effect
+	// InUse: clusters are known that use the key or the principal.
+	InUse bool
+	// Own: what was changed belongs to keyturn itself.
+	Own bool
+	// Replica: the key is a replica of a multi-Region key that no cluster names; the clusters name a related one.
+	Replica bool
+	// NoInventory: nobody could be asked which principals are clusters'.
+	NoInventory bool
+	// Keys are the keys that the clusters use as the principal of the event, as far as they are known.
+	Keys []cmek.KeyURI
+}
+
+// Effect is what a change of a policy does to the clusters' principals and to others.
+type Effect struct {
+	// CutsOff: a principal of the clusters can no longer use the key. Exposes: somebody new, or everybody, can.
+	CutsOff, Exposes bool
+	// Words say what changed, one sentence each.
+	Words []string
+	// Previous is the policy before, as JSON text; "" if it is not known.
+	Previous string
+	// Role is a deleted role as the clusters name it, with its path, and Permissions its policies and boundary as they were noted last
+	// (the JSON text that package policy reads); "" if they are not known.
+	Role        cmek.Principal
+	Permissions string
+	// Unclear are the reasons why it cannot be decided whether the clusters keep their access; none if it can.
+	Unclear []string
+	// Same: the document was proven equal to the one before, so nothing changed. LocksOut: nobody can manage the key any more.
+	Same, LocksOut bool
+	// Unattached: no principal of a cluster has the managed policy that was changed.
+	Unattached bool
+	// Dormant: the document is a version of a policy that is not in force.
+	Dormant bool
+	// Stale: the judgement rests on a read of what the event changed, which may not show the change yet.
+	Stale bool
+}
+
+// Keeps reports that all clusters keep their access, for certain.
+func (e Effect) Keeps() bool { return !e.CutsOff && len(e.Unclear) == 0 }
+
+// Of is the row of a change; ok is false if it is not in the catalog, and its severity is then None.
+func Of(change cmek.Change) (row Row, ok bool) {
+	if row, ok = byChange[change]; !ok {
+		row = Row{Change: change, Kind: Other, Scope: ScopeKey, Severity: alert.None}
+	}
+	return row, ok
+}
+
+// Changes lists the changes of the catalog in its order.
+func Changes() []cmek.Change {
+	changes := make([]cmek.Change, len(catalog))
+	for i, r := range catalog {
+		changes[i] = r.Change
+	}
+	return changes
+}
+
+// byChange finds the rows of the catalog.
+var byChange = func() map[cmek.Change]Row {
+	rows := make(map[cmek.Change]Row, len(catalog))
+	for _, r := range catalog {
+		rows[r.Change] = r
+	}
+	return rows
+}()
+
+// Attempted reports whether the event is a change that failed, so that nothing changed. A refused use is none: it fails by its
+// nature.
+func (r Row) Attempted(c Case) bool { return !c.Event.Succeeded() && r.Kind != Refused }
+
+// Rate is the severity for a key in use; None if the event needs no alert whoever uses the key. It reads nothing that the caller
+// of the event can choose in order to lower it.
+func (r Row) Rate(c Case) alert.Severity {
+	switch {
+	case r.Severity == alert.None, r.OwnOnly && !c.Own, c.Event.Failure == cmek.FailureDryRun, ofProvider(c.Event.Key), r.Kind == Use && onlyDescribed(c.Event):
+		return alert.None
+	}
+	s := r.Severity
+	if c.Effect != nil || r.Kind.SetsDocument() && c.Event.Succeeded() {
+		s = r.rateEffect(c.Effect)
+	}
+	if r.rate != nil {
+		s = r.rate(c, s)
+	}
+	if r.Kind == Restored && c.broken() {
+		s = alert.Worse(s, alert.High) // recovery has begun, and is not complete
+	}
+	if c.Own && r.Kind != Refused {
+		s = r.rateOwn(c, s)
+	}
+	if r.mayBeOwn(c) {
+		s = alert.Worse(s, alert.Medium)
+	}
+	// Material is shared by all replicas: whoever uses or may use one of them can read what the clusters wrote.
+	if c.Replica && !r.Kind.Used() && (c.Effect == nil || !c.Effect.Exposes) && s.Above(alert.Medium) {
+		s = alert.Medium
+	}
+	if r.Attempted(c) {
+		s = s.Lowered(2)
+	}
+	return s
+}
+
+// mayBeOwn reports that the change is one of a role which the event does not name, and so may be keyturn's own. What its document did
+// to the clusters' roles says nothing about that.
+func (r Row) mayBeOwn(c Case) bool {
+	return Omitted(c.Event) && c.Event.Identity == "" && (r.Scope == ScopePrincipal || r.Kind == Managed) && !r.Kind.Used()
+}
+
+// Unused is the severity s of the case if nobody uses what it is about.
+func (r Row) Unused(c Case, s alert.Severity) alert.Severity {
+	switch {
+	case r.Everybody(c):
+		return s
+	case r.mayBeOwn(c):
+		return alert.Worse(s.Lowered(2), alert.Medium)
+	}
+	return s.Lowered(2)
+}
+
+// rateEffect rates a document by what it does: critical if it takes from clusters or gives to others, at least high if that cannot
+// be told.
+func (r Row) rateEffect(e *Effect) alert.Severity {
+	switch {
+	case e != nil && (e.Same || e.Unattached || e.Dormant):
+		return alert.Info
+	case e != nil && (e.CutsOff || e.Exposes):
+		return alert.Critical
+	case e == nil || e.LocksOut || len(e.Unclear) > 0:
+		return alert.Worse(r.Severity, alert.High)
+	case r.Proven != "":
+		return r.Proven
+	}
+	return r.Severity
+}
+
+// rateOwn rates a change of something that belongs to keyturn. A deployment of keyturn makes such changes, so it pages nobody. It is
+// never silent: whoever disarms keyturn can do that by a deployment, too.
+func (r Row) rateOwn(c Case, s alert.Severity) alert.Severity {
+	switch {
+	case r.Kind.Used():
+		return s
+	case c.Deployed():
+		return alert.Medium
+	case r.Scope == ScopePrincipal:
+		return alert.High
+	}
+	return s
+}
+
+// Opens is the code of the incident that the case opens; "" if it opens none, whatever its severity.
+func (r Row) Opens(c Case) string {
+	switch {
+	case r.Incident == "", r.Attempted(c), c.Own, c.Replica:
+		return ""
+	case r.Kind == Refused:
+		return c.refusal()
+	case r.Kind.SetsDocument():
+		if c.Effect == nil || !c.Effect.CutsOff {
+			return ""
+		}
+	case r.Kind == Restored:
+		if !c.broken() {
+			return ""
+		}
+	}
+	return r.Incident
+}
+
+// Restores reports whether the case may end an incident of the row's code. It does so only together with good reads.
+func (r Row) Restores(c Case) bool {
+	if !r.Recovery || !c.Event.Succeeded() {
+		return false
+	}
+	return !r.Kind.SetsDocument() || c.Effect != nil && c.Effect.Keeps() && !c.Effect.Exposes && !c.Effect.Dormant
+}
+
+// Everybody reports whether the case may concern any cluster, wherever it happened: it is not lowered for want of users.
+func (r Row) Everybody(c Case) bool { return r.Scope == ScopeAll || c.Own }
+
+// Broad reports whether the case names nothing that a cluster uses.
+func (r Row) Broad(c Case) bool {
+	return r.Scope.Broad() || c.Own || c.Event.Key == "" && c.Event.Identity == ""
+}
+
+// waitsForReplicas reports that a key's waiting period begins only when its last replica is deleted.
+func waitsForReplicas(e cmek.Event) bool {
+	return e.Parameters["key_state"] == "PendingReplicaDeletion"
+}
+
+// longestWait bounds the waiting period of a deletion that is believed, in days. AWS allows 30.
+const longestWait = 366
+
+// Deadline is when a scheduled deletion becomes final: as the KMS says, or by the waiting period that was asked for; zero if neither
+// is known.
+func (r Row) Deadline(c Case) time.Time {
+	if c.KeyKnown && c.Key.State == cmek.KeyDeletionScheduled {
+		return c.Key.DeletionDate
+	}
+	e := c.Event
+	if waitsForReplicas(e) {
+		return time.Time{}
+	}
+	days, err := strconv.Atoi(e.Parameters["pending_window_days"])
+	if r.Kind != Scheduled || !e.Succeeded() || e.Time.IsZero() || err != nil || days <= 0 || days > longestWait {
+		return time.Time{}
+	}
+	return e.Time.AddDate(0, 0, days)
+}
+
+// Runbook is the file with a section for each change that can alert.
+const Runbook = "functions/alerting/RUNBOOK.md"
+
+// Runbook is the section about the change, by the anchor that its heading gets.
+func (r Row) Runbook() string {
+	return Runbook + "#" + strings.NewReplacer(" ", "-", ",", "").Replace(string(r.Change))
+}
+
+// broken reports whether the KMS says clearly that the key cannot be used.
+func (c Case) broken() bool { return c.KeyKnown && c.Key.State.Unusable() }
+
+// OfPrincipal reports that a refusal is one of a principal that was to be assumed, where others are a key's.
+func (c Case) OfPrincipal() bool { return c.Event.Key == "" && c.Event.Identity != "" }
+
+// refusal is the code of what is broken when a cluster's call was refused.
+func (c Case) refusal() string {
+	switch c.Event.Failure {
+	case cmek.FailurePassing, cmek.FailureWrongKey, cmek.FailureRequest, cmek.FailureDryRun:
+		return ""
+	case cmek.FailureUnfit, cmek.FailureMissing:
+		if key := c.Event.Key; key != "" && !key.IsAlias() {
+			return alert.KeyUnusable
+		}
+	}
+	return alert.AccessLost
+}
+
+// Deployed reports whether a deployment made the change, by a service that the provider vouches for.
+func (c Case) Deployed() bool { return c.Event.Parameters["via"] == "cloudformation.amazonaws.com" }
+
+// Concerned is the account that an event is about. One of the organization is recorded in its management account and names
+// another as its target.
+func Concerned(e cmek.Event) string {
+	if target := e.Parameters["target"]; len(target) == 12 && strings.Trim(target, "0123456789") == "" {
+		return target
+	}
+	return e.Account
+}
+
+// call is the name of the provider's operation: the last part of the event's source.
+func call(e cmek.Event) string { return lastSegment(e.Source) }
+
+// ofProvider reports whether a key is one that the provider manages for its own services, which can never be a CMEK
+// (docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-cmk).
+func ofProvider(key cmek.KeyURI) bool {
+	return key.IsAlias() && strings.HasPrefix(key.ID(), "alias/aws/")
+}
+
+// onlyDescribed reports that a call read what the key is, and used it for nothing.
+func onlyDescribed(e cmek.Event) bool { return call(e) == "DescribeKey" }
+
+func lastSegment(s string) string { return s[strings.LastIndex(s, "/")+1:] }

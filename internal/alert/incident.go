@@ -1,0 +1,14 @@
+package alert
+
+// Incident codes: what is broken as long as an incident is open. They are part of dedup keys and of the ledger's items.
+const (
+	KeyUnusable = "key-unusable"
+	AccessLost  = "access-lost"
+)
+
+// ChangeKeyUnusable is the change of rotation's own alert about a key that a sweep found unusable, whatever event did it. Alerting
+// reads it from a cluster's alarms.
+const ChangeKeyUnusable = "key unusable"
+
+// IncidentKey is the dedup key of an incident: what is broken, at which key, principal or key store.
+func IncidentKey(code, subject string) string { return code + "/" + subject }

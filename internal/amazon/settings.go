@@ -1,0 +1,107 @@
+package amazon
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/config"
+)
+
+// Settings are what the functions that follow rotations and guard keys have in common.
+type Settings struct {
+	Ledger config.Location `env:"KEYTURN_LEDGER,required"`
+
+	AlertsTopic     string `env:"KEYTURN_ALERTS_TOPIC,required"`
+	OperationsTopic string `env:"KEYTURN_OPERATIONS_TOPIC,required"`
+
+	APIKeySecret string `env:"KEYTURN_API_KEY_SECRET,required"`
+
+	ReaderRole       string `env:"KEYTURN_READER_ROLE"`
+	ReaderExternalID string `env:"KEYTURN_READER_EXTERNAL_ID"`
+}
+
+// Check returns every setting that makes no sense, each naming its variable and what it should be.
+func (s Settings) Check() (problems []error) {
+	problems = checkScheme("KEYTURN_LEDGER", s.Ledger, "dynamodb", "dynamodb://TABLE")
+	for _, topic := range []struct{ variable, arn string }{
+		{"KEYTURN_ALERTS_TOPIC", s.AlertsTopic}, {"KEYTURN_OPERATIONS_TOPIC", s.OperationsTopic},
+	} {
+		if err := CheckTopic(topic.arn); topic.arn != "" && err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", topic.variable, err))
+		}
+	}
+	return problems
+}
+
+// ArchiveSettings say where evidence is kept.
+type ArchiveSettings struct {
+	Archive config.Location `env:"KEYTURN_ARCHIVE,required"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s ArchiveSettings) Check() []error {
+	return checkScheme("KEYTURN_ARCHIVE", s.Archive, "s3", "s3://BUCKET/PREFIX")
+}
+
+// RepairSettings say whether scheduled deletions are canceled, and as whom.
+type RepairSettings struct {
+	Repair     bool   `env:"KEYTURN_REPAIR"`
+	RepairRole string `env:"KEYTURN_REPAIR_ROLE"`
+}
+
+// Check returns the setting that is missing.
+func (s RepairSettings) Check() (problems []error) {
+	if s.Repair && s.RepairRole == "" {
+		problems = append(problems, errors.New("KEYTURN_REPAIR_ROLE is not set; KEYTURN_REPAIR=true needs the role that may cancel deletions, with {account} for the key's account"))
+	}
+	return problems
+}
+
+// checkScheme refuses a location of another kind. That one is missing, or could not be read, is reported already.
+func checkScheme(variable string, l config.Location, scheme, want string) (problems []error) {
+	if l.Scheme != "" && l.Scheme != scheme {
+		problems = append(problems, fmt.Errorf("%s is %s; want %s", variable, l, want))
+	}
+	return problems
+}
+
+// Load fills the settings as [config.Load] does, and makes the configuration for calls of AWS, each attempt of which is bounded by
+// the timeout. The error names every problem of both.
+func Load(settings any, environ []string, timeout time.Duration) (Config, error) {
+	loading := config.Load(settings, environ)
+	set := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		set[name] = value
+	}
+	aws, err := ConfigFromEnv(func(name string) string { return set[name] }, &http.Client{Timeout: timeout})
+	return aws, errors.Join(loading, err)
+}
+
+// Store returns the ledger's store.
+func (s Settings) Store(c Config) *Store { return NewStore(in(c, s.Ledger.Region), s.Ledger.Name) }
+
+// Store returns the archive.
+func (s ArchiveSettings) Store(c Config) *Archive {
+	return NewArchive(in(c, s.Archive.Region), s.Archive.Name, s.Archive.Prefix)
+}
+
+// Notifier returns the notifier for the topics, which [Settings.Check] has checked.
+func (s Settings) Notifier(c Config) (*Notifier, error) {
+	return NewNotifier(c, Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
+}
+
+// Readers are the roles by which keys and policies are read.
+func (s Settings) Readers() ReaderRoles {
+	return ReaderRoles{anyAccount: {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
+}
+
+func in(c Config, region string) Config {
+	if region != "" {
+		c.Region = region
+	}
+	return c
+}
