@@ -24,7 +24,7 @@ func TestAnAlertNamesTheClustersThePrincipalAndTheWayBack(t *testing.T) {
 		w.want("after a deletion was scheduled", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled for deletion; needed by orders, payments")
 		a := w.last()
 		if a.Principal != ana || len(a.Clusters) != 2 || a.Deadline.IsZero() || len(a.RecoverySteps) != 3 || a.Audience != alert.Owners {
-			t.Errorf("the alert lacks the principal, a cluster, the deadline or a step of the way back:\n%s", a.Text())
+			t.Errorf("the alert lacks the principal, a cluster, the deadline or a recovery step:\n%s", a.Text())
 		}
 		if got := a.Clusters[0].Regions; !slices.Equal(got, []string{"us-east-1"}) {
 			t.Errorf("regions of the first cluster are %v, want us-east-1", got)

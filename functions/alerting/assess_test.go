@@ -91,7 +91,7 @@ var severityTable = []struct {
 	{"RK-17", "another service deletes a rule of our own", cmek.ChangeEventRule, everybodys(critical), nil, ourRule("DeleteRule", "config.amazonaws.com")},
 	{"RK-17", "a deployment puts a rule of our own", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "ENABLED"}, ourRule("PutRule", cloudFormation)},
 	{"RK-17", "a deployment puts a rule of our own that takes read-only calls, too", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}, ourRule("PutRule", cloudFormation)},
-	{"RK-17", "a deployment puts a rule of our own without a word on its state", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("PutRule", cloudFormation)},
+	{"RK-17", "a deployment puts a rule of our own whose state is not given", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("PutRule", cloudFormation)},
 	{"RK-17", "a deployment gives targets to a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("PutTargets", cloudFormation)},
 	{"RK-17", "a deployment puts a rule of our own, but disabled", cmek.ChangeEventRule, everybodys(medium), map[string]string{"state": "DISABLED"}, ourRule("PutRule", cloudFormation)},
 	{"RK-17", "a deployment disables a rule of our own", cmek.ChangeEventRule, everybodys(medium), nil, ourRule("DisableRule", cloudFormation)},
