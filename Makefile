@@ -93,8 +93,8 @@ golden: need-go ## Rewrite the golden files; read the diff before you commit it
 .PHONY: mutate
 mutate: export TESTS = world claims_of_reads upgrade
 mutate: need-go ## Mutation testing of rotation's decisions, the table of risks, the ledger, the policies, the decoder and the client
-	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys
-	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys -- decide outcome transition
+	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys optout
+	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys optout -- decide outcome transition
 	scripts/mutate.sh functions/alerting/risk
 	scripts/mutate.sh internal/ledger
 	scripts/mutate.sh internal/policy
