@@ -91,7 +91,7 @@ golden: need-go ## Rewrite the golden files; read the diff before you commit it
 	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/cost ./infra/aws/stack ./internal/channel -update
 
 .PHONY: mutate
-mutate: export TESTS = world claims_of_reads upgrade
+mutate: export TESTS = world claims_of_reads upgrade failed_move same_work revived optout
 mutate: need-go ## Mutation testing of rotation's decisions, the table of risks, the ledger, the policies, the decoder and the client
 	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys optout
 	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys optout -- decide outcome transition
