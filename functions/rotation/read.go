@@ -133,44 +133,6 @@ func (w *worker) readKeys(ctx context.Context, c *ledger.Cluster, works []ledger
 	return nil
 }
 
-// regionKey is a key of a region.
-type regionKey struct {
-	region string
-	uri    cmek.KeyURI
-}
-
-// keysNeeded lists the keys that a decision about the works needs, in the API's order, so that a run can be repeated. read is the
-// CMEK as read, nil if it was not.
-func keysNeeded(c *ledger.Cluster, works []ledger.Work, read *cmek.ClusterInfo, follows func(cmek.KeyType) bool) (keys []regionKey) {
-	// Of the inventory, too: it decides if the read is older.
-	shown := c.CMEK.RegionInfos
-	if read != nil {
-		shown = append(slices.Clone(read.RegionInfos), shown...)
-	}
-	wanted := map[string]bool{}
-	for _, work := range works {
-		wanted[work.Region] = wanted[work.Region] || work.State != ledger.Requested
-	}
-	for _, info := range shown {
-		if len(works) > 0 && !wanted[info.Region] {
-			continue
-		}
-		uris := map[cmek.KeyURI]bool{}
-		if spec, n := info.Current(); n == 1 {
-			uris[spec.Spec.URI] = follows(spec.Spec.Type)
-		}
-		if spec := failedSpec(c, info); info.Status.Failed() && spec.URI != "" {
-			uris[spec.URI] = follows(spec.Type)
-		}
-		for _, k := range info.KeyInfos {
-			if uris[k.Spec.URI] {
-				keys = append(keys, regionKey{info.Region, k.Spec.URI})
-			}
-		}
-	}
-	return keys
-}
-
 // versionDone is the version of the key that is done in every region of the cluster that uses it. It is zero if there is none,
 // and if any work is open at the cluster: then it matters when the key was rotated.
 func versionDone(c *ledger.Cluster, region string, uri cmek.KeyURI) cmek.KeyVersion {

@@ -107,7 +107,7 @@ func openRequest(works []ledger.Work) bool {
 // whether there is any.
 func release(works []ledger.Work) (any bool) {
 	for i := range works {
-		if w := &works[i]; w.State == ledger.Due && w.Detained && w.Reason == whyInFlight {
+		if w := &works[i]; w.Detained && w.Reason == whyInFlight {
 			w.Detained, any = false, true
 		}
 	}
