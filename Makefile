@@ -5,8 +5,11 @@ SHELL := bash
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LAMBDAS  := $(patsubst functions/%/aws/main.go,%,$(wildcard functions/*/aws/main.go))
-# Flags of every Lambda binary. norpc leaves out what only the go1.x runtime needed; nothing of this machine gets in.
+# Flags of every Lambda binary. norpc leaves out what only the go1.x runtime needed; nothing of this machine gets in. "make build" stamps the version in.
 LAMBDA_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid='
+# Programs get their version from the checkout; VERSION=v1.2.3 sets it where there is none.
+STAMP         := -X github.com/keyturn/keyturn/internal/version.stamp=
+PROGRAM_BUILD := go build -trimpath -buildvcs=auto $(if $(VERSION),-ldflags '$(STAMP)$(VERSION)')
 
 # The CDK's command line, for deployments only; templates are written without it.
 CDK := npx --yes aws-cdk@2.1148.1
@@ -41,14 +44,15 @@ soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simul
 
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
-	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint"
-	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/local/...
+	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
+	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/google/... ./internal/local/...
 
 .PHONY: lint
 lint: need-go ## Lint, with the design's import rules
 	@test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))" || { echo "not gofmt'ed (run make fmt):"; gofmt -l $$(git ls-files -co --exclude-standard '*.go'); exit 1; }
 	go mod tidy -diff
 	$(GOLANGCI) run ./...
+	go run ./scripts/words
 
 .PHONY: fmt
 fmt: need-go ## Format the code
@@ -57,16 +61,27 @@ fmt: need-go ## Format the code
 .PHONY: build
 build: need-go ## Build bin/keyturn and dist/aws/<function>.zip (linux/arm64, reproducible)
 	@mkdir -p bin
-	go build -trimpath -o bin/keyturn ./functions/keyturn
-	@for f in $(LAMBDAS); do \
+	$(PROGRAM_BUILD) -o bin/keyturn ./functions/keyturn
+	@bin/keyturn manual dist
+	@version=$$(bin/keyturn version --short); for f in $(LAMBDAS); do \
 		echo "dist/aws/$$f.zip"; \
-		GOOS=linux GOARCH=arm64 $(LAMBDA_BUILD) -o dist/aws/$$f/bootstrap ./functions/$$f/aws; \
+		GOOS=linux GOARCH=arm64 $(subst -buildid=',-buildid= $(STAMP)'"$$version",$(LAMBDA_BUILD)) -o dist/aws/$$f/bootstrap ./functions/$$f/aws; \
 		go run ./scripts/lambdazip dist/aws/$$f/bootstrap dist/aws/$$f.zip; \
 	done
 
+.PHONY: release
+release: build ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
+	@test -n "$(VERSION)" || { echo "say which: make release VERSION=v1.2.3"; exit 2; }
+	go run ./scripts/release $(VERSION) dist/release
+
 .PHONY: synth
-synth: need-node build ## Write the AWS templates for keyturn.yaml (CONFIG=file) to cdk.out/
-	@go run ./infra/aws -config $(CONFIG) -out cdk.out
+synth: need-go need-node ## Write the AWS templates for keyturn.yaml (CONFIG=file) to cdk.out/
+	@mkdir -p bin
+	@go build -o bin/keyturn ./functions/keyturn
+	@bin/keyturn config check $(CONFIG)
+	@$(MAKE) --no-print-directory build
+	@$(PROGRAM_BUILD) -o bin/synth ./infra/aws
+	@bin/synth -config $(CONFIG) -out cdk.out
 
 .PHONY: deploy
 deploy: synth ## Deploy all stacks to AWS, asking first (STACKS=name for one)
@@ -88,16 +103,18 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/cost ./infra/aws/stack ./internal/channel -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/stack ./internal/channel -update
 
 .PHONY: mutate
 mutate: export TESTS = world claims_of_reads upgrade failed_move same_work revived optout
-mutate: need-go ## Mutation testing of rotation's decisions, the table of risks, the ledger, the policies, the decoder and the client
+mutate: need-go ## Mutation testing of rotation's decisions, alerting's judge, the table of risks, the ledger, the policies, the decoder and the client
 	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys optout
 	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys optout -- decide outcome transition
+	TESTS=judge_property scripts/mutate.sh functions/alerting judge judge_key judge_trust judge_principal noted
 	scripts/mutate.sh functions/alerting/risk
 	scripts/mutate.sh internal/ledger
 	scripts/mutate.sh internal/policy
+	scripts/mutate.sh internal/policy/google
 	scripts/mutate.sh events
 	scripts/mutate.sh internal/cockroachcloud
 

@@ -16,13 +16,15 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// Decode reads one EventBridge event, as a rule delivers it to its target.
+// Decode reads one notice, by its shape: an EventBridge event, as a rule delivers it to its target, or what Google Cloud sends: a log entry,
+// alone or in the body of a Pub/Sub push, what Cloud Asset Inventory publishes, and a CloudEvent around any of these.
 //
 // No events and no error mean that the payload is not for us: a notice that is not in [Table]. Such payloads cost one scan
-// of their bytes.
+// of their bytes. So do the first of the two entries of a long-running operation of Google Cloud, the later parts of an entry that was split,
+// and the greeting of Cloud Asset Inventory.
 //
-// An error means that the payload cannot be understood although it claims to be for us, or that it is not an EventBridge
-// event at all. It names the field and the reason, quotes at most a short piece of the payload, and comes without events.
+// An error means that the payload cannot be understood although it claims to be for us, or that it has none of these shapes.
+// It names the field and the reason, quotes at most a short piece of the payload, and comes without events.
 //
 // Every event has a Source that is the String of its row, and the Change of its row, or the row's Failed if Error is set; Failure
 // is set if and only if Error is. Key is the ARN of one key in one Region; it is an alias ARN if the notice names nothing better,
@@ -32,11 +34,18 @@ import (
 // Time may be zero. A rotation that is reported twice, by KMS and by CloudTrail, gives two events with different IDs for the same
 // Change of the same Key, with the same Version if both notices carry it. KMS's own notices about keys that AWS manages look like
 // those about others. A ReEncrypt from one key to another gives two events, one for each key.
+//
+// On Google Cloud the Key is the name of a key without its version, under the id of its project, or the number if the notice does not have
+// the id. On is the version that was acted on, Version the new primary one. An event about a folder, an organization or a billing account
+// has no Account. One call that changes several things gives an event for each.
 func Decode(payload []byte) ([]cmek.Event, error) {
 	if len(payload) > largest {
 		return nil, fmt.Errorf("not an EventBridge event: %d bytes are more than EventBridge delivers", len(payload))
 	}
-	var head envelope
+	var head struct {
+		envelope
+		googleHead
+	}
 	if err := json.Unmarshal(payload, &head, tolerant); err != nil {
 		if foreign(payload) {
 			return nil, nil
@@ -44,6 +53,10 @@ func Decode(payload []byte) ([]cmek.Event, error) {
 		return nil, explain(err)
 	}
 	if head.Source == "" || head.DetailType == "" {
+		if shape := head.shape(); shape != noGoogle {
+			r, err := decodeGoogle(shape, payload)
+			return r.events, err
+		}
 		return nil, errors.New("not an EventBridge event: source or detail-type is missing")
 	}
 	row, ok := lookup[head.selector()]
@@ -79,12 +92,13 @@ type bulk struct {
 	TLSDetails          passed `json:"tlsDetails"`
 }
 
-// passed is a value of any type that nobody reads.
-type passed struct{ isText bool }
+// passed is a value of any type that nobody reads. isSet is false for null.
+type passed struct{ isSet, isText, isObject bool }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (p *passed) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	p.isText = dec.PeekKind() == jsontext.KindString
+	kind := dec.PeekKind()
+	*p = passed{kind != jsontext.KindNull, kind == jsontext.KindString, kind == jsontext.KindBeginObject}
 	_, err := dec.ReadValue()
 	return err
 }

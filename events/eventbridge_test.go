@@ -57,7 +57,7 @@ func TestEachBadSampleIsRefusedForItsReason(t *testing.T) {
 
 func TestEachRowOfTheTableHasASampleAndEachEventHasARow(t *testing.T) {
 	rows := map[string]Row{}
-	for _, row := range Table() {
+	for _, row := range AWS() {
 		if _, twice := rows[row.String()]; twice {
 			t.Errorf("%s stands in the table twice", row)
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 func FuzzDecode(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.json", "testdata/bad/*.json"} {
+	for _, pattern := range []string{"testdata/*.json", "testdata/bad/*.json", "testdata/google/*.json", "testdata/google/bad/*.json"} {
 		for _, file := range samples(f, pattern) {
 			f.Add(read(f, file))
 		}
@@ -38,7 +38,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzDecodeStream(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.json", "testdata/bad/*.json", "testdata/mixed/*.json", "testdata/pasted/*"} {
+	for _, pattern := range []string{"testdata/*.json", "testdata/bad/*.json", "testdata/mixed/*.json", "testdata/pasted/*", "testdata/google/*.json", "testdata/google/bad/*.json"} {
 		for _, file := range samples(f, pattern) {
 			f.Add(read(f, file))
 		}
@@ -97,7 +97,7 @@ func sound(t *testing.T, e cmek.Event) {
 	if e.Succeeded() != (e.Failure == "") {
 		t.Errorf("error %q is of class %q", e.Error, e.Failure)
 	}
-	if e.Caller != "" && !isAccountID(e.Caller) {
+	if e.Caller != "" && !isAccountID(e.Caller) && !cmek.IsProject(e.Caller) {
 		t.Errorf("caller %q is no account", e.Caller)
 	}
 	if e.Key == "" && e.Identity.IsRole() && e.Identity.Account() != e.Account {

@@ -39,6 +39,7 @@ func (o object) text(name string) string {
 			return strings.Join(list, ",")
 		}
 	}
+	value = value.Clone() // it is made compact in place
 	if value.Compact(tolerant) != nil {
 		return ""
 	}

@@ -27,13 +27,14 @@ type Record struct {
 	// Source tells which notice it is, as [Row.String] writes it, also for notices that are not for us; "" if it cannot be
 	// told.
 	Source string
-	// Event is nil if the record is not for us.
+	// Event is nil if the record is not for us. Why says why a record of a kind that is for us has no event; "" if it is of no such kind.
 	Event *cmek.Event
+	Why   string
 }
 
-// DecodeStream reads records in whatever people keep them in: EventBridge events and bare CloudTrail records, alone, in
-// arrays, one a line, or one after the other; what AWS wraps around them (unwrap.go), in any nesting; rows of CloudTrail Lake
-// and Athena (rows.go); in UTF-8 or UTF-16. One record is held in memory at a time, and none that is larger than 8 MiB, so
+// DecodeStream reads records in whatever people keep them in: EventBridge events, bare CloudTrail records and what Google Cloud sends
+// ([Decode]), alone, in arrays, one a line, or one after the other; what AWS wraps around them (unwrap.go), in any nesting; rows of
+// CloudTrail Lake and Athena (rows.go); in UTF-8 or UTF-16. One record is held in memory at a time, and none that is larger than 8 MiB, so
 // the size of the stream does not matter.
 //
 // The records come in the order of the stream. An error tells that the record it comes with cannot be understood, as for
@@ -238,7 +239,7 @@ func (s *stream) seek() (isMember, isFresh bool, err error) {
 }
 
 // recordNames are the first names of records as AWS writes them.
-var recordNames = []string{`"eventVersion"`, `"version"`, `"messageId"`, `"MessageId"`, `"EventId"`, `"Type"`, `"EventSource"`, `"logStreamName"`}
+var recordNames = []string{`"eventVersion"`, `"version"`, `"messageId"`, `"MessageId"`, `"EventId"`, `"Type"`, `"EventSource"`, `"logStreamName"`, `"insertId"`, `"logName"`}
 
 // beginsRecord reports whether the broken object is likely a record of its own, and no part of another one.
 func (s *stream) beginsRecord() bool {

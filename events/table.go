@@ -127,10 +127,15 @@ var understood = []entry{
 	call("aws.monitoring", "DeleteAlarms", cmek.ChangeAlarm),
 	call("aws.monitoring", "DisableAlarmActions", cmek.ChangeAlarm),
 	call("aws.monitoring", "PutMetricAlarm", cmek.ChangeAlarm),
+	// A composite alarm takes a metric alarm's name, and can suppress others' actions
+	// (docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html).
+	call("aws.monitoring", "PutCompositeAlarm", cmek.ChangeAlarm),
 	call("aws.sns", "DeleteTopic", cmek.ChangeAlertTopic),
 	call("aws.sns", "Unsubscribe", cmek.ChangeAlertTopic),
 	call("aws.sns", "SetTopicAttributes", cmek.ChangeAlertTopic),
 	call("aws.sns", "SetSubscriptionAttributes", cmek.ChangeAlertTopic),
+	call("aws.sns", "AddPermission", cmek.ChangeAlertTopic),
+	call("aws.sns", "RemovePermission", cmek.ChangeAlertTopic),
 	call("aws.scheduler", "DeleteSchedule", cmek.ChangeSchedule),
 	call("aws.scheduler", "UpdateSchedule", cmek.ChangeSchedule),
 	call("aws.scheduler", "DeleteScheduleGroup", cmek.ChangeSchedule),
@@ -143,10 +148,16 @@ var understood = []entry{
 	call("aws.lambda", "UpdateEventSourceMapping20150331", cmek.ChangeFunction),
 	call("aws.secretsmanager", "DeleteSecret", cmek.ChangeSecret),
 	call("aws.secretsmanager", "PutSecretValue", cmek.ChangeSecret),
+	// It can replace the value, and encrypt it with another key.
+	call("aws.secretsmanager", "UpdateSecret", cmek.ChangeSecret),
 	call("aws.sqs", "DeleteQueue", cmek.ChangeQueue),
 	call("aws.sqs", "PurgeQueue", cmek.ChangeQueue),
 	call("aws.sqs", "SetQueueAttributes", cmek.ChangeQueue),
+	call("aws.sqs", "AddPermission", cmek.ChangeQueue),
+	call("aws.sqs", "RemovePermission", cmek.ChangeQueue),
 	call("aws.dynamodb", "DeleteTable", cmek.ChangeTable),
+	// It ends the protection from deletion, deletes the index by which due work is found, or limits the table's throughput.
+	call("aws.dynamodb", "UpdateTable", cmek.ChangeTable),
 }
 
 func kmsNotice(detailType string, change cmek.Change, read reader) entry {

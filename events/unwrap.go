@@ -50,6 +50,7 @@ type item struct {
 	envelope
 	recordHead
 	bulk
+	googleHead
 	ServiceEventDetails passed `json:"serviceEventDetails"`
 	// A row of Athena, whose names are in lower case.
 	RowSource string `json:"eventsource"`
@@ -91,6 +92,8 @@ func (s *stream) record(raw []byte, place Record, l *list, wraps bool) error {
 		return s.row(raw, place)
 	case i.EventSource != "" && i.EventName != "":
 		what, decode = i.recordHead.selector(), entry.decodeRecord
+	case i.shape() != noGoogle:
+		return s.google(i.shape(), raw, place)
 	case l.takesColumn(raw, place):
 		return nil
 	case bytes.Contains(raw, []byte(`"VarCharValue"`)):
@@ -99,6 +102,17 @@ func (s *stream) record(raw []byte, place Record, l *list, wraps bool) error {
 		return s.unwrap(raw, place, wraps)
 	}
 	return s.decode(what, decode, raw, place)
+}
+
+// google reads a record of Google Cloud.
+func (s *stream) google(shape googleShape, raw []byte, place Record) error {
+	r, err := decodeGoogle(shape, raw)
+	if r.what != (selector{}) {
+		place.Source = clip(r.what.String())
+	}
+	place.Why = r.why
+	s.found++
+	return s.emitAll(place, r.events, err)
 }
 
 // decode reads a record of a known shape.
@@ -110,7 +124,12 @@ func (s *stream) decode(what selector, decode func(entry, []byte) ([]cmek.Event,
 		return s.emit(place, nil)
 	}
 	list, err := decode(row, raw)
-	if err != nil {
+	return s.emitAll(place, list, err)
+}
+
+// emitAll reports the events of a record, or that there are none.
+func (s *stream) emitAll(place Record, list []cmek.Event, err error) error {
+	if err != nil || len(list) == 0 {
 		return s.emit(place, err)
 	}
 	for _, event := range list {

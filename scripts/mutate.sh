@@ -3,12 +3,20 @@
 # each survivor, and how many were killed and lived. It fails where no more than 95 % of the covered ones are killed.
 # With FILEs, they are copied beside the module with the tests named after them and those of TESTS, so that each run takes seconds;
 # files after -- are needed to compile and are not mutated. gremlins itself works on copies, too.
+# A package with others beneath it is copied, too: gremlins goes down into them.
 # To gremlins the conditions of a switch's cases are not covered: it does not change them.
 set -euo pipefail
 package=$1
 shift
 target=$package
 mkdir -p .mutate
+if [ $# -eq 0 ] && [ -n "$(find "$package" -mindepth 2 -name '*.go')" ]; then
+	TESTS=
+	for file in "$package"/*.go; do
+		file=$(basename "$file" .go)
+		case $file in *_test) TESTS="$TESTS ${file%_test}" ;; *) set -- "$@" "$file" ;; esac
+	done
+fi
 if [ $# -gt 0 ]; then
 	target=.mutate/$(basename "$package")
 	rm -rf "$target"
@@ -23,6 +31,8 @@ if [ $# -gt 0 ]; then
 		for test in "$package/${file}"_test.go; do [ -e "$test" ] && cp "$test" "$target"; done
 	done
 	for test in ${TESTS:-}; do cp "$package/${test}_test.go" "$target"; done
+	# Tests of the package from outside import the copy.
+	sed -i "s#\"$(go list -m)/$package\"#\"$(go list -m)/$target\"#" "$target"/*_test.go
 	[ -d "$package/testdata" ] && cp -r "$package/testdata" "$target"
 fi
 printf 'unleash:\n  threshold:\n    efficacy: 95\n' >.mutate/gremlins.yaml # gremlins takes the flag for a string, and ignores it

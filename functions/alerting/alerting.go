@@ -23,6 +23,10 @@ import (
 // Subscribes lists the changes that concern alerting: all of the catalog. Infrastructure builds event rules from it.
 var Subscribes = slices.Sorted(slices.Values(risk.Changes()))
 
+// Parallel is how many events one process handles at a time: as many as a batch of its queue has. So no event waits for another one's
+// reads, and a storm of a thousand is out within a minute.
+const Parallel = 10
+
 // Function is alerting with everything it needs. Its methods may be called concurrently.
 type Function struct {
 	Ledger   *ledger.Ledger
@@ -43,8 +47,11 @@ type Function struct {
 // alert could not be sent, or not be recorded, or it could not be decided whether one is due. Repeating an event is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	if f.Settings.heartbeat(e) {
-		f.Log.Info(LogHeartbeat, "account", e.Account, "region", e.Region, "key", e.Key, age(e))
-		return nil
+		used, err := f.used(ctx, e.Key)
+		if !used {
+			f.Log.Info(LogHeartbeat, "account", e.Account, "region", e.Region, "key", e.Key, age(e))
+			return err
+		}
 	}
 	if f.Settings.deniedRead(e) {
 		return nil
@@ -71,6 +78,18 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 }
 
 func kind(e cmek.Event) risk.Kind { return risk.KindOf(e.Change) }
+
+// used reports whether a cluster is known that needs the key. A canary key is no cluster's: what a heartbeat says of one is an event like
+// any other. An error means that it is not known.
+func (f *Function) used(ctx context.Context, key cmek.KeyURI) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	defer cancel()
+	clusters, err := f.Ledger.ByKey(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("find out whether a cluster uses the canary key: %w", err)
+	}
+	return len(clusters) > 0, nil
+}
 
 // ledgerPatience bounds each use of the ledger that an alert waits for, after its facts were gathered.
 const ledgerPatience = 1500 * time.Millisecond
@@ -194,7 +213,7 @@ func record(i *ledger.Incident, e cmek.Event, a Assessment, sent alert.Alert, re
 	if i.Recovered.Before(at) {
 		i.Recovered = time.Time{}
 	}
-	i.Alert, i.Kind, i.Opened, i.Closed = sent, a.Incident, now, now
+	i.Alert, i.Kind, i.On, i.Opened, i.Closed = sent, a.Incident, e.On, now, now
 	i.GoodSince, i.Closing = time.Time{}, ledger.Closing{}
 	if a.Incident == "" {
 		return

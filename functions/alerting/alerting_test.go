@@ -92,7 +92,7 @@ func TestASecondDisableAfterARecoveryAlertsAgain(t *testing.T) {
 	for name, recover := range map[string]func(*world){
 		"resolved":                                     func(w *world) { w.happens(w.isEnabled("e-2")); w.ticks(30 * time.Minute) },
 		"recovered but not resolved yet":               func(w *world) { w.happens(w.isEnabled("e-2")); time.Sleep(time.Second) },
-		"recovered unseen, and read well once":         func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(6 * time.Minute) },
+		"recovered unseen, and healthy in one read":    func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(6 * time.Minute) },
 		"recovered unseen, and resolved after an hour": func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(2 * time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,8 +199,8 @@ var services = []struct {
 	{"topic", func(w *world, o outage) { w.told.outage = o }},
 }
 
-// endangering are events of each kind that must be heard of, whatever is down.
-func endangering(w *world) []cmek.Event {
+// risky are events of each kind that must be reported, whatever is down.
+func risky(w *world) []cmek.Event {
 	w.kms.keyPolicy = denyKeyPolicy
 	return []cmek.Event{
 		w.isDisabled("disabled"),
@@ -224,18 +224,18 @@ func TestNoAlertIsLostWhateverIsDown(t *testing.T) {
 						broken = append(broken, s.name)
 					}
 				}
-				pending := w.deliver(endangering(w))
+				pending := w.deliver(risky(w))
 				for _, s := range services {
 					s.set(w, up)
 				}
 				if left := w.deliver(pending); len(left) > 0 {
 					t.Errorf("%v down: after the outage %d events still fail", broken, len(left))
 				}
-				for _, e := range endangering(w) {
+				for _, e := range risky(w) {
 					if !slices.ContainsFunc(w.told.Alerts(), func(a alert.Alert) bool {
 						return strings.HasSuffix(a.ID, "@"+e.ID) && a.Severity.AtLeast(alert.High)
 					}) {
-						t.Errorf("%v down (%d): nobody heard of %s", broken, o, e.ID)
+						t.Errorf("%v down (%d): nobody was notified of %s", broken, o, e.ID)
 					}
 				}
 			})
@@ -338,7 +338,7 @@ func TestAPolicyIsJudgedAgainstTheOneBeforeEvenAfterTheSweepNotedIt(t *testing.T
 		time.Sleep(time.Hour)
 		w.happens(event("e-1", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
 		if got := w.last(); got.Severity != alert.Critical || !strings.Contains(got.Impact, "999900001111") || !strings.Contains(got.RecoverySteps[0], `"Sid":"CMEK"`) {
-			t.Errorf("the alert does not name the account let in, or the policy before:\n%s", got.Text())
+			t.Errorf("the alert does not name the account admitted, or the policy before:\n%s", got.Text())
 		}
 		note(openKeyPolicy)
 		w.happens(event("e-2", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
@@ -360,7 +360,7 @@ func TestARoleIsWatchedByItsName(t *testing.T) {
 		w.happens(event("e-1", cmek.ChangePrincipalTrust, ofRole("crdb-cmek"), document(brokenTrust)))
 		w.want("after the external id was changed", "[CRITICAL] Role crdb-cmek had its trust policy replaced, which cuts off clusters and grants access to another principal; needed by orders")
 		if !strings.Contains(w.last().RecoverySteps[0], organization) {
-			t.Errorf("the way back does not hold the trust policy before:\n%s", w.last().Text())
+			t.Errorf("the recovery steps do not hold the trust policy before:\n%s", w.last().Text())
 		}
 		if got := w.last().Impact; !strings.Contains(got, "Account 444455556666 can no longer assume the role") || strings.Contains(got, "not known") {
 			t.Errorf("the alert does not say what changed:\n%s", got)

@@ -8,23 +8,6 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// Usage is who needs what an event is about, as far as is known.
-type Usage struct {
-	// Clusters need it: by their current keys or past ones (backups were written under those), or by their principal.
-	Clusters []alert.AffectedCluster
-	// Complete is true if nobody else can need it: a walk over the whole fleet ended within the hour.
-	Complete bool
-}
-
-// InUse reports that somebody needs it. Neither in use nor unused means unknown, which is rated like in use.
-func (u Usage) InUse() bool { return len(u.Clusters) > 0 }
-
-// Unused reports that nobody needs it, for certain.
-func (u Usage) Unused() bool { return len(u.Clusters) == 0 && u.Complete }
-
-// Effect is what a change of a policy does to the clusters' principal and to strangers.
-type Effect = risk.Effect
-
 // Facts are what was read about an event in the time there was.
 type Facts struct {
 	Usage Usage
@@ -41,10 +24,16 @@ type Facts struct {
 	Replica bool
 	// Keys are the keys that the clusters use as the principal of the event.
 	Keys []cmek.KeyURI
+	// Wraps are the versions of the event's key that the clusters' store keys were last re-encrypted under, WrapsKnown is true if they are
+	// known of every region that uses the key.
+	Wraps      []cmek.KeyVersion
+	WrapsKnown bool
 	// ByCluster is true if the principal of the call is that of a cluster that uses the key.
 	ByCluster bool
 	// ByRepair is true if the call was a repair by keyturn itself.
 	ByRepair bool
+	// Hold is the operator's order about the key or one of the clusters, nil if there is none.
+	Hold *cmek.Hold
 	// NoInventory is true if nobody could be asked which principals are clusters'. ByCluster says nothing then.
 	NoInventory bool
 }
@@ -54,13 +43,16 @@ func (f Facts) about(e cmek.Event) risk.Case {
 	return risk.Case{
 		Event: e, Key: f.Key, KeyKnown: f.KeyKnown, Effect: f.Effect, InUse: f.Usage.InUse(),
 		Own: f.Own, Replica: f.Replica, NoInventory: f.NoInventory, Keys: f.Keys,
+		Wraps: f.Wraps, WrapsKnown: f.WrapsKnown,
 	}
 }
 
 // Assessment is the verdict about one event.
 type Assessment struct {
 	// Entry is the entry of the catalog of risky changes, as "RK-01"; "" if the event is none.
-	Entry    string
+	Entry string
+	// Change is that of the event, or what it turns out to be with what is known.
+	Change   cmek.Change
 	Severity alert.Severity
 	// Unused is what the severity would be if nobody used the key, and the severity if that is certain.
 	Unused alert.Severity
@@ -81,9 +73,9 @@ type Assessment struct {
 // Assess judges one event by its row in the catalog. It is pure. A change that is not in the catalog, and a use that is none of
 // ours, is alert.None.
 func Assess(e cmek.Event, f Facts) Assessment {
-	row, _ := risk.Of(e.Change)
 	c := f.about(e)
-	a := Assessment{Entry: row.Entry, Severity: row.Rate(c), Unused: alert.None}
+	row, _ := risk.For(c)
+	a := Assessment{Entry: row.Entry, Change: row.Change, Severity: row.Rate(c), Unused: alert.None}
 	if harmless(e, f) {
 		a.Severity = alert.None
 	}

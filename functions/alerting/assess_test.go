@@ -26,7 +26,7 @@ var (
 	info     = severities{alert.Info, alert.Info, alert.Info, alert.Info, alert.Info, alert.Info}
 )
 
-// everybodys: what endangers all clusters is not lowered because none has anything in that very account.
+// everybodys: what puts all clusters at risk is not lowered because none has anything in that very account.
 func everybodys(s severities) severities {
 	s.unused, s.unusedFailed = s.used, s.usedFailed
 	return s
@@ -137,11 +137,101 @@ var severityTable = []struct {
 	{"RK-20", "organization policies change", cmek.ChangeGuardRails, everybodys(medium), nil, nil},
 	{"RK-20", "an account leaves its organization", cmek.ChangeAccountDetached, high, nil, nil},
 	{"RK-20", "a Region is disabled", cmek.ChangeRegionDisabled, high, nil, nil},
+
+	// Google Cloud. A version is as critical as its key until it is known that only old data needs it.
+	{"RK-01", "the destruction of a version is scheduled", cmek.ChangeVersionScheduled, critical, nil, nil},
+	{"RK-01", "the destruction of the primary version is scheduled", cmek.ChangeVersionScheduled, critical, nil, versions("4", "4", "4")},
+	{"RK-01", "the destruction of an old version is scheduled", cmek.ChangeVersionScheduled, high, nil, versions("3", "4", "4")},
+	{"RK-02", "a version is disabled", cmek.ChangeVersionDisabled, critical, nil, nil},
+	{"RK-02", "the primary version is disabled", cmek.ChangeVersionDisabled, critical, nil, versions("4", "4", "4")},
+	{"RK-02", "the version is disabled that a region was last re-encrypted under", cmek.ChangeVersionDisabled, critical, nil, versions("3", "4", "3", "4")},
+	{"RK-02", "an old version is disabled", cmek.ChangeVersionDisabled, high, nil, versions("3", "4", "4")},
+	{"RK-02", "a version is disabled, and what wraps the store keys is not known", cmek.ChangeVersionDisabled, critical, nil, wrapsUnknown(versions("3", "4", "4"))},
+	{"RK-02", "a version is disabled, and the key's primary version is not known", cmek.ChangeVersionDisabled, critical, nil, versions("3", "", "4")},
+	{"RK-02", "a version is disabled that the event does not name", cmek.ChangeVersionDisabled, critical, nil, versions("", "4", "4")},
+	{"RK-03", "an old version is destroyed", cmek.ChangeVersionDestroyed, high, nil, versions("1", "4", "4")},
+	{"RK-03", "a version is destroyed", cmek.ChangeVersionDestroyed, critical, nil, nil},
+	{"RK-15", "a version is restored, which leaves it disabled", cmek.ChangeVersionRestored, high, nil, nil},
+	{"RK-15", "a version is restored, and its destruction scheduled again", cmek.ChangeVersionRestored, critical, nil, reading("4", cmek.KeyDeletionScheduled)},
+	{"RK-15", "an old version is restored, and its destruction scheduled again", cmek.ChangeVersionRestored, high, nil, andWraps(reading("3", cmek.KeyDeletionScheduled), "4")},
+	{"RK-15", "a version is enabled", cmek.ChangeVersionEnabled, info, nil, nil},
+	{"RK-15", "a version is enabled and reads so, while the primary one is disabled", cmek.ChangeVersionEnabled, info, nil, reading("3", cmek.KeyEnabled)},
+	{"RK-15", "a version is enabled, and still reads as disabled", cmek.ChangeVersionEnabled, high, nil, reading("3", cmek.KeyDisabled)},
+	{"RK-12", "a version is created", cmek.ChangeVersionCreated, info, nil, nil},
+	{"RK-12", "another version becomes the primary one", cmek.ChangeRotated, info, nil, becomes("4", "", "3")},
+	{"RK-14", "a primary version is said to be set back", cmek.ChangePrimarySetBack, high, nil, nil},
+	{"RK-11", "an automatic rotation fails", cmek.ChangeRotationFailed, severities{alert.Medium, alert.Medium, alert.Info, alert.Info, alert.Medium, alert.Medium}, nil, nil},
+	{"RK-11", "an automatic rotation fails, and the primary version is disabled", cmek.ChangeRotationFailed, severities{alert.High, alert.High, alert.Low, alert.Low, alert.High, alert.High}, nil, showing(cmek.KeyDisabled)},
+	{"RK-03", "a key ring is deleted", cmek.ChangeKeyRingDeleted, severities{alert.Critical, alert.Medium, alert.None, alert.None, alert.Critical, alert.Medium}, nil, nil},
+	{"RK-02", "an external key manager changes", cmek.ChangeExternalKeys, severities{alert.High, alert.Low, alert.None, alert.None, alert.High, alert.Low}, nil, nil},
+	{"RK-07", "an inherited policy cuts off", cmek.ChangeInheritedPolicy, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-07", "an inherited policy changes, nobody knows how", cmek.ChangeInheritedPolicy, severities{alert.High, alert.Info, alert.Low, alert.Info, alert.High, alert.Info}, nil, nil},
+	{"RK-07", "an inherited policy changes without effect", cmek.ChangeInheritedPolicy, medium, nil, does(Effect{})},
+	{"RK-07", "a deny policy cuts off", cmek.ChangeDenyPolicy, critical, nil, does(Effect{CutsOff: true})},
+	{"RK-07", "a deny policy changes without effect", cmek.ChangeDenyPolicy, medium, nil, does(Effect{})},
+	{"RK-07", "the reasons for access change, nobody knows with what effect", cmek.ChangeJustifications, high, nil, does(Effect{Unclear: []string{"x"}})},
+	{"RK-10", "a service account is disabled", cmek.ChangePrincipalDisabled, critical, nil, nil},
+	{"RK-10", "a service account is enabled", cmek.ChangePrincipalEnabled, info, nil, nil},
+	{"RK-10", "a service account is undeleted", cmek.ChangePrincipalUndeleted, info, nil, nil},
+	{"RK-10", "a service account of a cluster is created again", cmek.ChangePrincipalCreated, severities{alert.High, alert.Low, alert.None, alert.None, alert.High, alert.Low}, nil, nil},
+	{"RK-17", "audit logs are switched off", cmek.ChangeAuditLogs, everybodys(high), nil, nil},
+	{"RK-17", "somebody else's sink is deleted", cmek.ChangeLogSink, everybodys(high), map[string]string{"sink": "x"}, nil},
+	{"RK-17", "keyturn's own sink is deleted", cmek.ChangeLogSink, everybodys(critical), map[string]string{"sink": "x"}, own},
+	{"RK-17", "keyturn's own feed is deleted", cmek.ChangeLogSink, everybodys(critical), map[string]string{"feed": "x"}, own},
+	{"RK-20", "an API is disabled", cmek.ChangeAPIDisabled, critical, nil, nil},
+	{"RK-20", "an API is enabled", cmek.ChangeAPIEnabled, info, nil, nil},
+	{"RK-20", "billing is disabled", cmek.ChangeBillingDisabled, critical, nil, nil},
+	{"RK-20", "another billing account is assigned", cmek.ChangeBillingAssigned, low, nil, nil},
+	{"RK-20", "a project is shut down", cmek.ChangeProjectShutDown, critical, nil, nil},
+	{"RK-20", "a project is restored", cmek.ChangeProjectRestored, info, nil, nil},
 }
 
-// Entries of the catalog that no event of AWS tells of.
+func primary(number string) cmek.KeyVersion {
+	if number == "" {
+		return cmek.KeyVersion{}
+	}
+	return cmek.KeyVersion{Scheme: cmek.Primary, ID: number}
+}
+
+// versions: the event is about one version, the key's primary one was read, and the others wrap the store keys.
+func versions(on, current string, wraps ...string) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) {
+		e.On, f.Key, f.KeyKnown, f.WrapsKnown = primary(on), cmek.Key{State: cmek.KeyEnabled, Version: primary(current)}, true, true
+		for _, v := range wraps {
+			f.Wraps = append(f.Wraps, primary(v))
+		}
+	}
+}
+
+func wrapsUnknown(given func(*cmek.Event, *Facts)) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) { given(e, f); f.Wraps, f.WrapsKnown = nil, false }
+}
+
+// reading: the event is about a version, which reads as the state.
+func reading(on string, state cmek.KeyState) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) {
+		e.On, f.KeyKnown = primary(on), true
+		f.Key = cmek.Key{State: cmek.KeyDisabled, Version: primary("4"), Versions: []cmek.KeyVersionInfo{{Version: primary(on), State: state}, {Version: primary("4"), State: cmek.KeyDisabled}}}
+	}
+}
+
+func andWraps(given func(*cmek.Event, *Facts), version string) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) {
+		given(e, f)
+		f.Wraps, f.WrapsKnown = []cmek.KeyVersion{primary(version)}, true
+	}
+}
+
+// becomes: the version is the primary one, after another one; the rest wraps the store keys.
+func becomes(now, before string, wraps ...string) func(*cmek.Event, *Facts) {
+	return func(e *cmek.Event, f *Facts) {
+		versions("", now, wraps...)(e, f)
+		e.Version, e.Previous = primary(now), primary(before)
+	}
+}
+
+// Entries of the catalog without an event of a provider.
 var withoutEvent = map[string]string{
-	"RK-07": "Google Cloud IAM", "RK-10": "Google Cloud service accounts", "RK-14": "Google Cloud key versions",
 	"RK-21": "CockroachDB Cloud's audit log, which needs an Organization Admin", "RK-22": "rotation's own alarms",
 }
 
@@ -352,5 +442,20 @@ func TestAHarmlessPolicyIsSaidToKeepTheAccessOfClustersThatAreKnown(t *testing.T
 		if a.Impact != row.want {
 			t.Errorf("with %d clusters known, %+v reads %q, want %q", len(row.usage.Clusters), row.effect, a.Impact, row.want)
 		}
+	}
+}
+
+// A version that is not the default one is not in force, and says so. It becomes the default by a call of its own, which is judged.
+func TestManaged_dormantVersionSaysSo(t *testing.T) {
+	e := cmek.Event{ID: "e", Source: "aws.iam/AWS API Call via CloudTrail/CreatePolicyVersion", Change: cmek.ChangeManagedPolicy, Account: account,
+		Policy: denyKMS, Parameters: map[string]string{"policy_arn": "arn:aws:iam::111122223333:policy/kms"}}
+	effect := Judge(e, Documents{}, []Use{anyUse})
+	a := Assess(e, Facts{Effect: &effect})
+	if a.Severity != alert.Info || a.Incident != "" || a.Recovery || !strings.Contains(a.Impact, "not in force") {
+		t.Errorf("a version that is not the default one: %v %q, recovery %t, %q", a.Severity, a.Incident, a.Recovery, a.Impact)
+	}
+	e.Parameters["omitted"] = "true"
+	if effect := Judge(e, Documents{}, []Use{anyUse}); effect.Dormant {
+		t.Error("a version whose parameters were left out may be the default one")
 	}
 }

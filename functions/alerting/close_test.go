@@ -198,7 +198,7 @@ func TestARoleThatRefusesItsClusterIsOneIncidentWithItsTrustPolicy(t *testing.T)
 		w.happens(event("e-3", cmek.ChangeUseRefused, ofRole(role), failed("AccessDenied"), caller))
 		w.want("after another refusal", "[CRITICAL] Role crdb-cmek had", "[RESOLVED]", "[CRITICAL] Role crdb-cmek could not be assumed by a cluster (AccessDenied); needed by orders")
 		if got := strings.Join(w.last().RecoverySteps, "\n"); !strings.Contains(got, "--role-name crdb-cmek") || strings.Contains(got, "role-name cockroach") {
-			t.Errorf("the way back is not about the role that was to be assumed:\n%s", got)
+			t.Errorf("the recovery steps are not about the role that was to be assumed:\n%s", got)
 		}
 	})
 }

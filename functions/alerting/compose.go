@@ -12,11 +12,11 @@ import (
 
 // compose writes the alert of an assessment. The same event and facts give the same bytes.
 func compose(e cmek.Event, a Assessment, f Facts, dedupKey string, doubts []string) alert.Alert {
-	row, _ := risk.Of(e.Change)
+	row, _ := risk.Of(a.Change)
 	sent := alert.Alert{
-		ID: dedupKey + "@" + e.ID, DedupKey: dedupKey, Audience: alert.Owners, Severity: a.Severity, Change: e.Change,
+		ID: dedupKey + "@" + e.ID, DedupKey: dedupKey, Audience: alert.Owners, Severity: a.Severity, Change: a.Change,
 		Summary: a.Summary, Key: e.Key, Clusters: f.Usage.Clusters, Principal: cmp.Or(e.Principal, string(e.Issuer)), Time: e.Time,
-		Deadline: a.Deadline, RecoverySteps: a.RecoverySteps, Runbook: row.Runbook(),
+		Deadline: a.Deadline, RecoverySteps: a.RecoverySteps, Runbook: row.Runbook(), Hold: f.Hold,
 	}
 	parts := []string{a.Impact}
 	if a.Incident != "" && len(f.Usage.Clusters) > 0 {

@@ -11,13 +11,6 @@ import (
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
-// mostDocuments bounds the keys and the principals whose documents are read for one event. What is beyond it is not judged by
-// its documents, and said to be unclear.
-const mostDocuments = 20
-
-// mostPairs bounds the pairs of a principal and a key, or of a principal and an account that assumes it, that are judged for one event.
-const mostPairs = 2 * mostDocuments
-
 // Uses lists the keys of the clusters with the principals that they are used by: all key infos, whatever their status.
 func Uses(clusters []*ledger.Cluster) (list []Use) {
 	for _, c := range clusters {
@@ -132,8 +125,6 @@ func NotedDocuments(ctx context.Context, l *ledger.Ledger, e cmek.Event, all []U
 	return docs, errors.Join(problems...)
 }
 
-func first[S ~[]E, E any](list S, n int) S { return list[:min(len(list), n)] }
-
 func (d *documents) keyPolicy(ctx context.Context, key cmek.KeyURI) {
 	d.once("policy of "+string(key), func() (func(), error) {
 		text, err := d.f.Policies.KeyPolicy(ctx, key)
@@ -199,15 +190,6 @@ func (n *Noted) setChanges(changes []ledger.PolicyChange, err error) {
 	for _, c := range changes {
 		n.Changes = append(n.Changes, Change(c))
 	}
-}
-
-// digest stands for the meaning of the document that an event set; "" if it carries none that can be understood.
-func digest(e cmek.Event) string {
-	d, err := policy.Parse(e.Policy)
-	if e.Policy == "" || err != nil {
-		return ""
-	}
-	return policy.Digest(d)
 }
 
 // accessible reports whether the clusters of an access incident can use their keys again. What cannot be read is never a good

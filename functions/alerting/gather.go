@@ -27,7 +27,7 @@ func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubt
 		doubts = append(doubts, "which clusters need it (keyturn's ledger did not answer in full)")
 		f.Log.Warn("inventory not read", "event", e.ID, "error", unread)
 	}
-	facts.ByRepair, facts.OwnCaller = f.byRepair(e), f.Settings.ownFunction(caller(e))
+	facts.ByRepair, facts.OwnCaller = f.byRepair(ctx, e), f.Settings.ownFunction(caller(e))
 	// What clusters act as is theirs, whatever the settings say: what cuts them off is judged by that.
 	facts.Own = f.Settings.own(e) && (e.Identity == "" || !facts.Usage.InUse())
 	if harmless(e, facts) {
@@ -40,15 +40,13 @@ func (f *Function) gather(ctx context.Context, e cmek.Event) (facts Facts, doubt
 			return func() { facts.Key, facts.KeyKnown = key, err == nil }, err
 		})
 	}
-	row, _ := risk.Of(e.Change)
-	documented := row.Kind.Documented() && e.Succeeded()
 	docs, all := newDocuments(f, r), Uses(clusters)
-	if documented {
+	if documented(e) {
 		docs.start(ctx, e, all)
 	}
 	facts.Impacts = f.startImpacts(ctx, r, &facts, clusters)
 	doubts = append(doubts, r.finish(ctx)...)
-	if documented {
+	if documented(e) {
 		facts.Effect = Effects(e, docs.Documents, all, facts.Usage)
 	}
 	return facts, doubts, unread
@@ -127,8 +125,16 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 		clusters, err = l.ByRole(ctx, e.Account, string(e.Identity))
 	case e.Account != "":
 		clusters, err = l.ByAccount(ctx, e.Account)
+	case e.Parameters["resource"] != "":
+		clusters, err = l.Clusters(ctx)
+	}
+	if e.Key == "" && e.Identity == "" && e.Parameters["resource"]+e.Parameters["key_ring"] != "" {
+		clusters = slices.DeleteFunc(clusters, func(c *ledger.Cluster) bool {
+			return !slices.ContainsFunc(Uses([]*ledger.Cluster{c}), func(u Use) bool { return isAbout(e, u.Spec) })
+		})
 	}
 	facts.Replica, facts.Keys = isReplica(clusters, e), keysOf(clusters, e)
+	facts.Wraps, facts.WrapsKnown = wraps(clusters, e.Key)
 	if readable(e.Key) && kind(e) == risk.Refused {
 		// The inventory may not list the key yet that a cluster is about to use.
 		others, unread := callers(ctx, l, e, clusters)
@@ -136,20 +142,26 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	}
 	facts.Usage.Clusters, facts.ByCluster = affected(clusters, e), byCluster(clusters, e)
 	if err != nil {
+		facts.WrapsKnown = false
 		return facts, clusters, err
 	}
+	holds, err := l.Holds(ctx)
+	if err != nil {
+		return facts, clusters, err
+	}
+	facts.Hold = alert.HoldOn(e.Key, facts.Usage.Clusters, holds, time.Now())
 	w, err := l.Worker(ctx)
 	if err != nil {
 		return facts, clusters, err
 	}
-	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour
+	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour && !byNumber(e)
 	return facts, clusters, nil
 }
 
 // callers are the clusters whose principal made the call, beside those that are known.
 func callers(ctx context.Context, l *ledger.Ledger, e cmek.Event, known []*ledger.Cluster) ([]*ledger.Cluster, error) {
 	by := caller(e)
-	if !by.IsRole() {
+	if by.Account() == "" {
 		return nil, nil
 	}
 	clusters, err := l.ByRole(ctx, by.Account(), string(by))
@@ -171,6 +183,33 @@ func WithoutInventory(e cmek.Event) Facts {
 		Usage: Usage{Clusters: []alert.AffectedCluster{{Name: name}}}, NoInventory: true,
 		ByCluster: kind(e) == risk.Refused && !ownAccount,
 	}
+}
+
+// byNumber reports whether an event names a project of Google Cloud by its number alone. Clusters may name it by its id, so that none of
+// them seems to be concerned.
+func byNumber(e cmek.Event) bool {
+	return risk.OnGoogle(e) && e.Account != "" && strings.Trim(e.Account, "0123456789") == ""
+}
+
+// wraps are the versions of a key that the store keys of the regions which use it now are wrapped by, as far as is on record. known is
+// false if one of a region is not, or if a re-encryption may be under way there.
+func wraps(clusters []*ledger.Cluster, key cmek.KeyURI) (versions []cmek.KeyVersion, known bool) {
+	known = readable(key)
+	for _, c := range clusters {
+		for _, info := range c.CMEK.RegionInfos {
+			if !slices.ContainsFunc(info.KeyInfos, func(k cmek.KeyInfo) bool { return inUse(k.Status) && k.Spec.URI.SameKey(key) }) {
+				continue
+			}
+			done, ok := c.DoneIn(info.Region)
+			if ok && done.Key.SameKey(key) && !done.Version.IsZero() {
+				versions = append(versions, done.Version)
+			} else {
+				known = false
+			}
+			known = known && !slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Region == info.Region && w.State == ledger.Requested })
+		}
+	}
+	return unique(versions), known
 }
 
 // keysOf are the keys that the clusters use as the principal of the event.
@@ -220,13 +259,20 @@ func affected(clusters []*ledger.Cluster, e cmek.Event) (list []alert.AffectedCl
 	return list
 }
 
-// isAbout reports whether an event is about what a key spec names: the key (any replica of it), the principal, or the account.
+// isAbout reports whether an event is about what a key spec names: the key (any replica of it), the principal, the key ring, or the
+// account.
 func isAbout(e cmek.Event, spec cmek.KeySpec) bool {
 	switch {
 	case readable(e.Key):
 		return spec.URI.SameKey(e.Key) || kind(e) == risk.Refused && spec.AuthPrincipal.Same(caller(e))
 	case e.Identity != "":
 		return concerns(e, spec.AuthPrincipal)
+	}
+	if ring := e.Parameters["key_ring"]; ring != "" {
+		return strings.HasPrefix(spec.URI.Canonical(), ring+"/")
+	}
+	if e.Account == "" { // a folder or an organization of Google Cloud: nobody knows which projects are below it
+		return e.Parameters["resource"] != "" && spec.Type == cmek.GCPCloudKMS
 	}
 	return spec.URI.Account() == e.Account || spec.AuthPrincipal.Account() == e.Account
 }
@@ -237,6 +283,10 @@ func byCluster(clusters []*ledger.Cluster, e cmek.Event) bool {
 	assumes := e.Key == "" && e.Identity != ""
 	for _, c := range clusters {
 		if assumes && c.Cluster.AccountID != "" && c.Cluster.AccountID == e.Caller {
+			return true
+		}
+		// A provider may leave out who was refused, which may be anybody.
+		if assumes && !e.Succeeded() && e.Principal == "" && e.Issuer == "" && e.Caller == "" {
 			return true
 		}
 		for _, use := range Uses([]*ledger.Cluster{c}) {

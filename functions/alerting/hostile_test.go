@@ -1,8 +1,10 @@
 package alerting
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,7 +60,7 @@ func TestHostile_ownRoleNames(t *testing.T) {
 		failure              cmek.Failure
 		silent               bool
 	}{
-		{"our reader is denied a look", "arn:aws:iam::111122223333:role/keyturn-reader", "DescribeKey", cmek.FailureDenied, true},
+		{"our reader is denied a read", "arn:aws:iam::111122223333:role/keyturn-reader", "DescribeKey", cmek.FailureDenied, true},
 		{"our reader decrypts", "arn:aws:iam::111122223333:role/keyturn-reader", "Decrypt", "", false},
 		{"a stranger's keyturn-reader decrypts", "arn:aws:iam::999900001111:role/keyturn-reader", "Decrypt", "", false},
 		{"a role in a path named like ours decrypts", "arn:aws:iam::999900001111:role/keyturn-reader/x", "Decrypt", "", false},
@@ -79,11 +81,15 @@ func TestHostile_ownRoleNames(t *testing.T) {
 
 func TestHostile_heartbeat(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/keyturn-heartbeat"
+		w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/keyturn-heartbeat-{region}"
 		e := cmek.Event{Change: cmek.ChangeKeyTags, Key: key, Account: account, Parameters: map[string]string{"tags": `[{"tagKey":"keyturn-heartbeat"}]`}}
+		of := func(name string) cmek.Principal {
+			return cmek.Principal("arn:aws:iam::111122223333:role/keyturn-heartbeat" + name)
+		}
+		beats := of("-" + key.Location())
 		for issuer, want := range map[cmek.Principal]bool{
-			"arn:aws:iam::111122223333:role/keyturn-heartbeat": true, "arn:aws:iam::999900001111:role/keyturn-heartbeat": false,
-			"arn:aws:iam::111122223333:role/keyturn-heartbeat2": false, "": false,
+			beats: true, "arn:aws:iam::999900001111:role/" + cmek.Principal(beats.Name()): false, beats + "2": false, of("-sa-east-1"): false,
+			of("-{region}"): false, of(""): false, "": false,
 		} {
 			if e.Issuer = issuer; w.Settings.heartbeat(e) != want {
 				t.Errorf("a tag set by %q is a heartbeat: %t, want %t", issuer, !want, want)
@@ -226,6 +232,103 @@ func TestHostile_repairOfAKeyDisabledOnPurpose(t *testing.T) {
 			if got := w.kms.state[key]; got != want {
 				t.Errorf("%s: the key is %s, want %s; %v; last: %s", tc.name, got, want, w.repair.calls, w.last().Headline())
 			}
+		})
+	}
+}
+
+// hostileKeyPolicy is a key policy within AWS's limit of 32 KB whose statements allow many actions that no catalog knows.
+func hostileKeyPolicy(statements, actions int) string {
+	var list []string
+	for s := range statements {
+		var names []string
+		for a := range actions {
+			names = append(names, fmt.Sprintf(`"kms:%x%x*"`, s, a))
+		}
+		list = append(list, fmt.Sprintf(`{"Effect":"Allow","Principal":{"AWS":"%012d"},"Action":[%s],"Resource":"*"}`, s, strings.Join(names, ",")))
+	}
+	return `{"Version":"2012-10-17","Statement":[` + rootStatement + "," + strings.Join(list, ",") + `]}`
+}
+
+// processorTime is what the test has used of the processor: a busy machine changes it little.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// The judgement of whatever AWS takes as a policy leaves time to publish the alert.
+func TestJudge_laboriousPolicy(t *testing.T) {
+	for _, shape := range [][2]int{{1, 2_000}, {250, 2}} {
+		policy := hostileKeyPolicy(shape[0], shape[1])
+		if len(policy) > 32<<10 {
+			t.Fatalf("%v: %d bytes", shape, len(policy))
+		}
+		var uses []Use
+		docs := Documents{Permissions: map[cmek.Principal]Document{}, NotedKeyPolicies: map[cmek.KeyURI]Noted{key: {Text: strings.Replace(policy, "Root", "Other", 1), Since: time.Unix(0, 0)}}}
+		for i := range 40 {
+			p := cmek.Principal(fmt.Sprint(role, i))
+			uses = append(uses, Use{ClusterID: "c", CloudAccount: crlAccount, Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: p}})
+			docs.Permissions[p] = Document{Text: noPolicies, Read: true}
+		}
+		e := cmek.Event{ID: "e", Source: "aws.kms/AWS API Call via CloudTrail/PutKeyPolicy", Change: cmek.ChangeKeyPolicy, Key: key, Account: account, Time: time.Unix(1_000_000, 0), Policy: strings.Replace(policy, `"kms:00*"`, `"kms:zz*"`, 1)}
+		began := processorTime(t)
+		Judge(e, docs, uses)
+		if took := processorTime(t) - began; took > time.Second {
+			t.Errorf("a policy of %d statements with %d actions takes %s to judge for 40 principals", shape[0], shape[1], took)
+		}
+	}
+}
+
+// Whatever a call may carry can be recorded with the alert: else the alert is sent with each delivery.
+func TestRecord_largestPolicyFits(t *testing.T) {
+	noise := func(n int, from string) string { // hardly compresses
+		var b strings.Builder
+		x := uint64(1)
+		for b.Len() < n {
+			x = x*6364136223846793005 + 1442695040888963407
+			b.WriteByte(from[int(x>>33)%len(from)])
+		}
+		return b.String()
+	}
+	const text = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	for name, policy := range map[string]string{
+		"32 KB of names":        strings.Replace(denyKeyPolicy, "Stop", noise(31_000, text), 1),
+		"100 KB of white space": strings.Replace(denyKeyPolicy, `"Statement"`, noise(100_000, " \t\n\r")+`"Statement"`, 1),
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.kms.keyPolicy, w.kms.rolePolicies = policy, ""
+			e := event("e1", cmek.ChangeKeyPolicy, document(policy))
+			if err := w.Event(t.Context(), e); err != nil && !errors.Is(err, ledger.ErrTooLarge) {
+				t.Fatal(err)
+			} else if err != nil {
+				t.Errorf("%s: alerts %d, then %v", name, len(w.told.Alerts()), err)
+			}
+		})
+	}
+}
+
+// Who uses the key's material by a replica, or grants it to strangers there, has the material: the severity does not depend on the Region
+// that somebody chooses.
+func TestReplica_sharesTheMaterial(t *testing.T) {
+	open := strings.ReplaceAll(openKeyPolicy, "CMEK", "X")
+	for name, e := range map[string]func() cmek.Event{
+		"a stranger decrypts by a replica": func() cmek.Event {
+			return event("e1", cmek.ChangeUse, of(mrkWest), by("arn:aws:iam::999900001111:role/x"), func(e *cmek.Event) { e.Source = "aws.kms/AWS API Call via CloudTrail/Decrypt" })
+		},
+		"a replica's policy lets a stranger decrypt": func() cmek.Event { return event("e1", cmek.ChangeKeyPolicy, of(mrkWest), document(open)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.uses(as(mrkEast, cmek.Enabled))
+				w.kms.set(mrkWest, cmek.KeyEnabled)
+				w.happens(e())
+				if a := w.last(); !a.Severity.AtLeast(alert.High) {
+					t.Errorf("%s: %s", name, a.Headline())
+				}
+			})
 		})
 	}
 }

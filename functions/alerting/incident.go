@@ -72,7 +72,7 @@ func dedupKey(e cmek.Event, a Assessment) string {
 	switch {
 	case a.Grouped:
 		return "deployment/" + e.Account + "/" + e.Region + "/" + by + "/" + happened(e).UTC().Truncate(30*time.Minute).Format(time.RFC3339)
-	case !e.Succeeded() && kind(e) != risk.Refused:
+	case !e.Succeeded() && kind(e) != risk.Refused && kind(e) != risk.Failed:
 		return string(e.Change) + "/" + subject(e) + "/attempts of " + by + "/" + day
 	case kind(e).Used():
 		return string(e.Change) + "/" + subject(e) + "/" + by + "/" + day
@@ -82,29 +82,34 @@ func dedupKey(e cmek.Event, a Assessment) string {
 	if a.Severity.AtLeast(alert.High) {
 		window = happened(e).UTC().Format("2006-01-02T15")
 	}
-	return string(e.Change) + "/" + subject(e) + "/" + by + "/" + window
+	return string(a.Change) + "/" + subject(e) + "/" + by + "/" + window
 }
 
-// subject is what an event is about: the key, the principal, the key store, or else the account.
+// subject is what an event is about: the key or the version of it, the principal, the key store, or else the account or what of it.
 func subject(e cmek.Event) string {
 	principal := e.Identity
 	if kind(e) == risk.Refused {
 		principal = refused(e)
 	}
 	store := e.Parameters["custom_key_store_id"]
+	row, _ := risk.Of(e.Change)
 	switch {
+	case e.Key != "" && row.Scope == risk.ScopeVersion && !e.On.IsZero():
+		return string(e.Key) + "/cryptoKeyVersions/" + e.On.ID // each version has a state, and so an incident, of its own
 	case e.Key != "":
 		return string(e.Key)
 	case principal != "":
 		return cmp.Or(principal.Account(), e.Account) + "/" + lastSegment(principal.Name())
 	case kind(e) == risk.Managed:
-		return cmp.Or(e.Parameters["policy_arn"], e.Account)
+		return cmp.Or(e.Parameters["policy_arn"], e.Parameters["role"], e.Account)
 	case store != "":
 		return e.Account + "/" + store
 	case len(risk.Resources(e)) > 0:
 		return e.Account + "/" + strings.Join(risk.Resources(e), ",")
+	case row.Part != "":
+		return strings.TrimSuffix(cmp.Or(e.Account, e.Parameters["resource"])+"/"+row.Part+"/"+e.Parameters["api"], "/")
 	}
-	return e.Account
+	return cmp.Or(e.Parameters["key_ring"], e.Parameters["resource"], e.Account)
 }
 
 // refused is the principal that a refusal is about: the one that was to be assumed, or else the caller's own, which a key refused.

@@ -95,11 +95,17 @@ func loss(e Effect) int {
 	return 0
 }
 
-const worlds = 4_000
+// worlds is how many scenes a property is tried on, fewer where a run must be short, as in mutation testing.
+func worlds() uint64 {
+	if testing.Short() {
+		return 200
+	}
+	return 4_000
+}
 
 // TestJudge_unreadDocument: taking away what was read makes a loss unclear at most, and never turns one into an all-clear.
 func TestJudge_unreadDocument(t *testing.T) {
-	for seed := range uint64(worlds) {
+	for seed := range worlds() {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s, _ := newScene(r)
 		with := Judge(s.event, s.docs, []Use{anyUse})
@@ -123,7 +129,7 @@ func TestJudge_unreadDocument(t *testing.T) {
 
 // TestJudge_removedAllow: without an Allow the clusters never have more access than with it.
 func TestJudge_removedAllow(t *testing.T) {
-	for seed := range uint64(worlds) {
+	for seed := range worlds() {
 		r := rand.New(rand.NewPCG(seed, 2))
 		s, policies := newScene(r)
 		if s.event.Change != cmek.ChangeKeyPolicy {
@@ -144,7 +150,7 @@ func TestJudge_removedAllow(t *testing.T) {
 
 // TestJudge_sameDocument: a document proven equal to the one before changes nothing, however it is written.
 func TestJudge_sameDocument(t *testing.T) {
-	for seed := range uint64(worlds / 10) {
+	for seed := range worlds() / 10 {
 		r := rand.New(rand.NewPCG(seed, 3))
 		policies := many(r, keyStatement)
 		shuffled := slices.Clone(policies)
@@ -171,7 +177,7 @@ func TestJudge_sameDocument(t *testing.T) {
 
 // TestJudge_nobodyIsNeverFine: without a use to try there is no all-clear.
 func TestJudge_nobodyIsNeverFine(t *testing.T) {
-	for seed := range uint64(worlds / 10) {
+	for seed := range worlds() / 10 {
 		r := rand.New(rand.NewPCG(seed, 4))
 		s, _ := newScene(r)
 		s.docs.NotedKeyPolicies = nil

@@ -17,15 +17,9 @@ import (
 // What keeps clusters from their keys, and what only looks like it: each row goes from the provider's record to the alert.
 
 const (
-	nextKey    = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/99999999-12ab-34cd-56ef-1234567890ab")
-	mrkEast    = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab")
-	mrkWest    = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab")
-	admin      = `{"Sid":"Admin","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/security-admin"},"Action":"kms:*","Resource":"*"}`
-	adminOnly  = `{"Version":"2012-10-17","Statement":[` + admin + `]}`
-	rootOnly   = `{"Version":"2012-10-17","Statement":[` + rootStatement + `]}`
-	denyKMS    = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
-	allowS3    = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`
-	noPolicies = `{"inline":{},"attached":{}}`
+	nextKey = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/99999999-12ab-34cd-56ef-1234567890ab")
+	mrkEast = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab")
+	mrkWest = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab")
 )
 
 // leftOut is what CloudTrail writes in place of request parameters of more than 100 KB.
@@ -306,6 +300,40 @@ func TestLockout(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				tc.test(t, w)
 			})
+		})
+	}
+}
+
+// A trust policy that the cluster's account can meet with no external id at all cuts it off, also where the id is not configured.
+func TestTrust_certainDenialNeedsNoExternalID(t *testing.T) {
+	for name, trust := range map[string]string{
+		"a service only":        `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
+		"its own account only":  `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`,
+		"another account":       strings.Replace(goodTrust, crlAccount, "777788889999", 1),
+		"SAML, by the account":  strings.Replace(goodTrust, "sts:AssumeRole", "sts:AssumeRoleWithSAML", 1),
+		"a Deny of the account": strings.Replace(goodTrust, `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:*"},`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.Settings.OrganizationID = ""
+				w.kms.trust = trust
+				w.happens(event("e1", cmek.ChangePrincipalTrust, ofRole(role), document(trust)))
+				w.wantCut()
+			})
+		})
+	}
+}
+
+// A version of a managed policy that is not the default one changes nothing.
+func TestManaged_versionThatIsNotTheDefault(t *testing.T) {
+	const arn = "arn:aws:iam::111122223333:policy/kms"
+	for _, isDefault := range []bool{true, false} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.kms.rolePolicies = `{"inline":{},"attached":{"` + arn + `":` + allowS3 + `}}`
+			w.happens(call(t, "iam", "CreatePolicyVersion", map[string]any{"policyArn": arn, "policyDocument": denyKMS, "setAsDefault": isDefault}, ""))
+			if got := len(w.open()) > 0; got != isDefault {
+				t.Errorf("a version that denies, default %t: an incident is open: %t; %s", isDefault, got, w.last().Headline())
+			}
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -209,6 +210,27 @@ func TestARefusedReadThatNoClusterMadeCausesNoReadOfTheKey(t *testing.T) {
 		w.want("after a cluster was denied a read", "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster (AccessDenied)")
 		if w.kms.reads == 0 {
 			t.Error("a cluster was refused, and nobody looked at the key")
+		}
+	})
+}
+
+// Events that come in the wrong order are judged again with each other.
+func TestNoted_eventsOutOfOrder(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.noted(string(key), openKeyPolicy)
+		time.Sleep(30 * time.Minute)
+		revoked := time.Now()
+		time.Sleep(time.Minute)
+		w.kms.keyPolicy = openKeyPolicy
+		w.happens(event("again", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+		w.happens(event("revoke", cmek.ChangeKeyPolicy, document(goodKeyPolicy), at(revoked)))
+		w.ticks(20 * time.Minute)
+		critical := false
+		for _, a := range w.told.Alerts() {
+			critical = critical || a.Severity == alert.Critical
+		}
+		if !critical {
+			t.Errorf("a grant whose revocation was delivered later is never reported as critical: last %s", w.last().Headline())
 		}
 	})
 }

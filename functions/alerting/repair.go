@@ -156,20 +156,33 @@ func (f *Function) forgetRepair(ctx context.Context, done *ledger.Incident) erro
 // afterRepair is what is left to do once the key can be used again.
 var afterRepair = []string{"Find out who scheduled the deletion, and why.", risk.CheckClusters}
 
-// byRepair reports whether the event is the record of a repair, made or tried, by keyturn itself.
-func (f *Function) byRepair(e cmek.Event) bool {
+// byRepair reports whether the event is the record of a repair, made or tried, by keyturn itself: its role made the call while the
+// ledger says that a repair of the key was begun. What cannot be read is no repair: somebody may have taken the role over.
+func (f *Function) byRepair(ctx context.Context, e cmek.Event) bool {
 	kind := kind(e)
-	return f.RepairRole != "" && (kind == risk.Canceled || kind == risk.Restored) && caller(e).Same(inAccount(f.RepairRole, e.Key.Account()))
+	if f.RepairRole == "" || kind != risk.Canceled && kind != risk.Restored || !caller(e).Same(inAccount(f.RepairRole, e.Key.Account())) {
+		return false
+	}
+	row, _ := risk.Of(e.Change)
+	i, err := f.incident(ctx, alert.IncidentKey(row.Incident, subject(e)))
+	if err != nil {
+		f.Log.Warn("repair not read", "event", e.ID, "key", e.Key, "error", err)
+		return false
+	}
+	return !i.Repaired.IsZero() && e.Time.Sub(i.Repaired).Abs() <= repairSpan
 }
+
+// repairSpan is how long before or after a repair was begun its calls are recorded: they follow at once, and clocks differ.
+const repairSpan = 5 * time.Minute
 
 // handsOff says why a key in use must not be changed at all, or "".
 func (f *Function) handsOff(ctx context.Context, e cmek.Event) (string, error) {
-	declared, err := f.Ledger.Declared(ctx, e.Key)
+	if h, held, err := f.Ledger.HoldOnKey(ctx, e.Key, time.Now()); err != nil || held {
+		return onHold(h), err
+	}
+	holds, err := f.Ledger.Holds(ctx)
 	if err != nil {
 		return "", err
-	}
-	if declared.Active() {
-		return "an incident is declared on it since " + declared.Since.UTC().Format(time.RFC3339), nil
 	}
 	clusters, err := f.Ledger.ByKey(ctx, e.Key)
 	if err != nil {
@@ -177,6 +190,9 @@ func (f *Function) handsOff(ctx context.Context, e cmek.Event) (string, error) {
 	}
 	used := false
 	for _, c := range clusters {
+		if h, held := holds.Find(c.ID, "", time.Now()); held {
+			return onHold(h), nil
+		}
 		if revoked(c.CMEK) {
 			return "the CMEK of cluster " + named(c) + " is being revoked, or was", nil
 		}
@@ -186,6 +202,11 @@ func (f *Function) handsOff(ctx context.Context, e cmek.Event) (string, error) {
 		return "no cluster uses it any more", nil
 	}
 	return "", nil
+}
+
+// onHold says that the hold stands.
+func onHold(h cmek.Hold) string {
+	return fmt.Sprintf("%s is on hold until %s: %s", h.Subject(), h.Until.UTC().Format(time.RFC3339), h.Reason)
 }
 
 // leftDisabled says why the key is not enabled, or "" if the sweep saw it enabled before its deletion was scheduled, and nothing

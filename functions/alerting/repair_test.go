@@ -83,11 +83,8 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 		{"the CMEK of cluster orders is being revoked", func(t *testing.T, w *world) {
 			edit(t, w, func(c *ledger.Cluster) { c.CMEK.Status = cmek.Revoked })
 		}},
-		{"an incident is declared on it since 2000-01-01T00:00:00Z", func(t *testing.T, w *world) {
-			if err := w.Ledger.Declare(t.Context(), key, ledger.Declaration{Since: time.Now(), By: "ana", Reason: "suspected leak"}); err != nil {
-				t.Fatal(err)
-			}
-		}},
+		{"key " + string(key) + " is on hold until 2000-01-02T00:00:00Z: suspected leak", func(t *testing.T, w *world) { hold(t, w, cmek.Hold{Key: key}) }},
+		{"cluster orders is on hold until 2000-01-02T00:00:00Z: suspected leak", func(t *testing.T, w *world) { hold(t, w, cmek.Hold{ClusterID: "c-1", Cluster: "orders"}) }},
 		{"it canceled a deletion of the key or tried to at 2000-01-01T00:05:00Z", func(t *testing.T, w *world) {
 			w.happens(w.isScheduled("e-0"))
 			w.ticks(6 * time.Minute)
@@ -105,7 +102,31 @@ func TestRepairKeepsItsHandsOff(t *testing.T) {
 			}
 			got := w.last()
 			if !strings.HasPrefix(got.Summary, "keyturn does not change key "+key.ID()+": "+row.why) || len(got.RecoverySteps) != 3 {
-				t.Errorf("the last thing told is\n%s\nwant the reason %q and the way back", got.Text(), row.why)
+				t.Errorf("the last thing told is\n%s\nwant the reason %q and the recovery steps", got.Text(), row.why)
+			}
+		})
+	}
+}
+
+func hold(t *testing.T, w *world, h cmek.Hold) {
+	t.Helper()
+	h.Since, h.Until, h.Reason = time.Now(), time.Now().Add(24*time.Hour), "suspected leak"
+	if _, err := w.Ledger.Hold(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An alert about what is on hold says so, and is sent all the same.
+func TestAlert_onHold_isLinkedToIt(t *testing.T) {
+	for of, h := range map[string]cmek.Hold{
+		"its key": {Key: key}, "its cluster": {ClusterID: "c-1"}, "another key": {Key: "arn:aws:kms:us-east-1:111122223333:key/other"}, "another cluster": {ClusterID: "c-9"},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			hold(t, w, h)
+			w.happens(w.isScheduled("e-1"))
+			got, linked := w.last(), strings.HasPrefix(of, "its ")
+			if got.Severity != alert.Critical || (got.Hold != nil) != linked || strings.Contains(got.Text(), "On hold:   keyturn sends no PUT and repairs nothing until 2000-01-02T00:00:00Z: suspected leak") != linked {
+				t.Errorf("with %s on hold the alert reads\n%s", of, got.Text())
 			}
 		})
 	}
@@ -250,4 +271,84 @@ func TestARepairThatCouldNotBeToldIsToldWhenTheTopicIsBackAndNotMadeAgain(t *tes
 			t.Errorf("the repair is told %d times, want once", told)
 		}
 	})
+}
+
+// A key whose state nobody could read is not enabled: the absence of a read is no sign.
+func TestRepair_unreadKeyIsNotEnabled(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Repairer = w.repair
+		time.Sleep(72 * time.Hour) // the key was disabled meanwhile; neither the event nor a read came
+		w.swept()                  // a sweep is complete without keys that it may not read
+		w.kms.set(key, cmek.KeyDisabled)
+		w.kms.outage = down
+		w.happens(event("s", cmek.ChangeDeletionScheduled, with("pending_window_days", "7")))
+		for range 20 {
+			time.Sleep(time.Minute)
+			_ = w.Tick(t.Context())
+		}
+		if w.kms.state[key] == cmek.KeyEnabled {
+			t.Errorf("a key that nobody read for 3 days was enabled: %v; %s", w.repair.calls, w.last().Headline())
+		}
+	})
+}
+
+// A call by the repair's role is the repair's only while one of that key is on record: somebody may have taken the role over.
+func TestRepair_onlyACallOnRecordIsItsOwn(t *testing.T) {
+	const reported = "Key 1234abcd-12ab-34cd-56ef-1234567890ab is no longer scheduled for deletion"
+	after := func(d time.Duration) func(*cmek.Event, time.Time) {
+		return func(e *cmek.Event, begun time.Time) { e.Time = begun.Add(d) }
+	}
+	for _, tc := range []struct {
+		name   string
+		edit   func(*cmek.Event, time.Time)
+		silent bool
+	}{
+		{"at once", after(0), true},
+		{"5 minutes later", after(5 * time.Minute), true},
+		{"more than 5 minutes later", after(5*time.Minute + time.Second), false},
+		{"by a clock that is behind", after(-5 * time.Minute), true},
+		{"before the repair", after(-5*time.Minute - time.Second), false},
+		{"at no known time", func(e *cmek.Event, _ time.Time) { e.Time = time.Time{} }, false},
+		{"on another key", func(e *cmek.Event, _ time.Time) { e.Key = unused }, false},
+		{"by another role", func(e *cmek.Event, _ time.Time) { by(role)(e) }, false},
+		{"by that role of another account", func(e *cmek.Event, _ time.Time) { by("arn:aws:iam::999900001111:role/keyturn-repair")(e) }, false},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			w.RepairRole = repairRole
+			w.kms.set(unused, cmek.KeyDisabled)
+			w.happens(w.isScheduled("e-1"))
+			for len(w.repair.calls) == 0 {
+				w.ticks(time.Minute)
+			}
+			w.kms.set(key, cmek.KeyDisabled)
+			e := event("own", cmek.ChangeDeletionCanceled, byRepairRole)
+			tc.edit(&e, time.Now())
+			log := w.logged()
+			before := len(w.told.Alerts())
+			w.happens(e)
+			silent := len(w.told.Alerts()) == before && len(log("recovery noted")) == 0
+			if silent != tc.silent {
+				t.Errorf("a deletion canceled by the repair's role, %s: silent is %t, want %t", tc.name, silent, tc.silent)
+			}
+		})
+	}
+	for name, given := range map[string]func(*world){
+		"no repair was ever begun": func(*world) {},
+		"the ledger is down":       func(w *world) { w.store.outage = down },
+		"a hold kept it from being begun": func(w *world) {
+			w.happens(w.isScheduled("e-1"))
+			hold(w.t, w, cmek.Hold{Key: key})
+			w.ticks(6 * time.Minute)
+		},
+	} {
+		inRepair(t, func(t *testing.T, w *world) {
+			w.RepairRole = repairRole
+			given(w)
+			w.kms.set(key, cmek.KeyDisabled)
+			_ = w.Event(t.Context(), event("own", cmek.ChangeDeletionCanceled, byRepairRole))
+			if len(w.told.Alerts()) == 0 || !strings.Contains(w.last().Headline(), reported) {
+				t.Errorf("a deletion canceled by the repair's role is not reported although %s", name)
+			}
+		})
+	}
 }

@@ -19,6 +19,10 @@ func needsReview(e cmek.Event, facts Facts) bool {
 	return e.Succeeded() && facts.Effect != nil && (facts.Effect.Stale || len(facts.Effect.Unclear) > 0) && !facts.Usage.Unused()
 }
 
+// largestReviewed is the size of the documents that are kept for a review, in bytes. A policy of Google Cloud can be larger than an item of
+// the ledger.
+const largestReviewed = 200_000
+
 // planReview records that an event is judged once more, in an item of its own. of is the dedup key under which people were notified
 // of it; "" if they were not.
 func (f *Function) planReview(ctx context.Context, e cmek.Event, a Assessment, facts Facts, of string) error {
@@ -30,6 +34,9 @@ func (f *Function) planReview(ctx context.Context, e cmek.Event, a Assessment, f
 			return ledger.ErrUnchanged // planned before
 		}
 		i.Add(e.ID)
+		if len(e.Policy)+len(e.Delta) > largestReviewed {
+			e.Policy, e.Delta = "", "" // what is in force by then is read
+		}
 		i.Review = &ledger.Review{Event: e, Due: time.Now().Add(f.Settings.ReviewAfter), Severity: a.Severity, Of: of}
 		i.NextLook = i.Review.Due
 		return nil

@@ -176,3 +176,68 @@ func TestResolve_incidentOfAFormerName(t *testing.T) {
 		}
 	})
 }
+
+// An alert about a change that was undone meanwhile is not sent by a second judgement.
+func TestReview_ofAChangeThatWasUndone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kms.rolePolicies = ""
+		w.kms.keyPolicy = rootOnly
+		w.happens(event("unclear", cmek.ChangeKeyPolicy, document(rootOnly)))
+		time.Sleep(time.Minute)
+		w.kms.keyPolicy = goodKeyPolicy
+		w.happens(event("undone", cmek.ChangeKeyPolicy, document(goodKeyPolicy)))
+		w.kms.rolePolicies = noPolicies
+		w.ticks(30 * time.Minute)
+		for _, a := range w.told.Alerts() {
+			if a.Severity == alert.Critical {
+				t.Errorf("the key policy allows the clusters' role since 4 minutes, and people are sent %s", a.Headline())
+			}
+		}
+	})
+}
+
+// A second judgement that fails to publish is made again, and one whose record fails is not sent for ever.
+func TestReview_failures(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.happens(call2("e1", "AttachRolePolicy"))
+		w.kms.rolePolicies = `{"inline":{"x":` + denyKMS + `},"attached":{}}`
+		time.Sleep(6 * time.Minute)
+		w.told.outage = down
+		for range 3 {
+			_ = w.Tick(t.Context())
+			time.Sleep(time.Minute)
+		}
+		w.told.outage, w.store.readOnly = up, true
+		for range 3 {
+			_ = w.Tick(t.Context())
+			time.Sleep(time.Minute)
+		}
+		w.store.readOnly = false
+		w.ticks(30 * time.Minute)
+		ids := map[string]int{}
+		for _, a := range w.told.Alerts() {
+			ids[a.ID]++
+		}
+		if len(ids) != 2 || w.last().Severity != alert.Critical || len(w.open()) != 1 {
+			t.Errorf("after failures of the second judgement: %v; last %s; open %v", ids, w.last().Headline(), w.open())
+		}
+	})
+}
+
+// A policy that is saved twice between two sweeps grants nothing new.
+func TestNoted_savedTwiceIsNoGain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.noted(string(key), openKeyPolicy)
+		w.kms.keyPolicy = openKeyPolicy
+		for _, id := range []string{"e1", "e2"} {
+			time.Sleep(15 * time.Minute)
+			w.happens(event(id, cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+		}
+		w.ticks(20 * time.Minute)
+		for _, a := range w.told.Alerts() {
+			if a.Severity.Above(alert.Medium) {
+				t.Errorf("the same policy again: %s", a.Headline())
+			}
+		}
+	})
+}

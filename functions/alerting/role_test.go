@@ -56,3 +56,33 @@ func TestACallByARoleWithoutItsPathIsTheClusters(t *testing.T) {
 		}
 	}
 }
+
+// The recovery steps of a deleted role make the role that the clusters assume, with its path and its own policies.
+func TestRecovery_ofADeletedRole(t *testing.T) {
+	const withPath = "arn:aws:iam::111122223333:role/teams/db/crdb-cmek"
+	inWorld(t, func(t *testing.T, w *world) {
+		if err := w.setKeys("c-1", cmek.KeyInfo{Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: withPath}, Status: cmek.Enabled}); err != nil {
+			t.Fatal(err)
+		}
+		w.noted(ledger.RolePolicies(withPath), `{"inline":{"use":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}},"attached":{}}`)
+		w.happens(event("e1", cmek.ChangePrincipalDeleted, ofRole(role)))
+		steps := strings.Join(w.last().RecoverySteps, "\n")
+		for _, want := range []string{"--path /teams/db/", "put-role-policy"} {
+			if !strings.Contains(steps, want) {
+				t.Errorf("the steps lack %q:\n%s", want, steps)
+			}
+		}
+	})
+}
+
+// A cluster's principal that a key refuses is reported, also if the inventory does not know that key yet.
+func TestRefused_onAKeyThatIsNotListed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		e := event("e1", cmek.ChangeUseRefused, of(unused), by(role), failed("AccessDeniedException"))
+		e.Source = "aws.kms/AWS API Call via CloudTrail/Decrypt"
+		w.happens(e)
+		if len(w.told.Alerts()) == 0 {
+			t.Error("the principal of cluster orders was refused a key that the inventory does not list, and nobody was notified")
+		}
+	})
+}

@@ -27,8 +27,8 @@ type Settings struct {
 	// about: a denied DescribeKey of theirs raises no alert, and changes of theirs do. Those without {account} are the functions', which
 	// assume the others.
 	OwnRoles string `env:"KEYTURN_OWN_ROLES"`
-	// HeartbeatRole is the ARN of the role, with {account} for a key's account, that changes a tag of a canary key every hour, to
-	// show that events arrive.
+	// HeartbeatRole is the ARN of the role, with {account} and {region} for those of a key, that changes a tag of a canary key every
+	// hour, to show that events arrive.
 	HeartbeatRole string `env:"KEYTURN_HEARTBEAT_ROLE"`
 	// OwnResources are the exact names of what the deployment consists of, as a list for [cmek.ExpandNames]: rules, functions, alarms,
 	// topics, schedules, the event bus, secrets, queues, and the table. Whoever changes one of them is reported.
@@ -67,12 +67,12 @@ func (s Settings) Check() (problems []error) {
 		bad("KEYTURN_REPAIR_AFTER is %s; want a duration of at most %s, such as 5m", s.RepairAfter, mostRepairAfter)
 	}
 	for _, role := range s.ownRoles("111122223333") {
-		if !role.IsRole() {
-			bad("KEYTURN_OWN_ROLES has %q; want the ARN of a role, such as arn:aws:iam::{account}:role/keyturn-reader", role)
+		if role.Account() == "" {
+			bad("KEYTURN_OWN_ROLES has %q; want the ARN of a role, such as arn:aws:iam::{account}:role/keyturn-reader, or the e-mail address of a service account", role)
 		}
 	}
-	if s.HeartbeatRole != "" && !inAccount(s.HeartbeatRole, "111122223333").IsRole() {
-		bad("KEYTURN_HEARTBEAT_ROLE is %q; want the ARN of a role, such as arn:aws:iam::{account}:role/keyturn-heartbeat", s.HeartbeatRole)
+	if s.HeartbeatRole != "" && inAccount(strings.ReplaceAll(s.HeartbeatRole, regionMark, "us-east-1"), "111122223333").Account() == "" {
+		bad("KEYTURN_HEARTBEAT_ROLE is %q; want the ARN of a role, such as arn:aws:iam::{account}:role/keyturn-heartbeat-{region}, or the e-mail address of a service account", s.HeartbeatRole)
 	}
 	return problems
 }
@@ -85,8 +85,11 @@ func inAccount(role, account string) cmek.Principal {
 	return cmek.Principal(strings.ReplaceAll(strings.TrimSpace(role), accountMark, account))
 }
 
-// accountMark stands for an account in the settings.
-const accountMark = "{account}"
+// accountMark and regionMark stand for an account and a Region in the settings.
+const (
+	accountMark = "{account}"
+	regionMark  = "{region}"
+)
 
 // ownRoles are keyturn's own roles, as deployed in the account.
 func (s Settings) ownRoles(account string) (roles []cmek.Principal) {
@@ -105,7 +108,7 @@ func (s Settings) ownRole(p cmek.Principal, account string) bool {
 // ownFunction reports whether the principal is the role of one of keyturn's functions.
 func (s Settings) ownFunction(p cmek.Principal) bool {
 	const nowhere = "" // makes no role of an ARN that is for any account
-	return p.IsRole() && s.ownRole(p, nowhere)
+	return p.Account() != "" && s.ownRole(p, nowhere)
 }
 
 // deniedRead reports whether the event is a denied DescribeKey by keyturn itself. Nothing else that keyturn's roles do with a key
@@ -120,7 +123,7 @@ func (s Settings) deniedRead(e cmek.Event) bool {
 // any name.
 func (s Settings) own(e cmek.Event) bool {
 	if role := e.Identity; role != "" {
-		if !role.IsRole() {
+		if role.Account() == "" {
 			role = cmek.Principal("arn:aws:iam::" + e.Account + ":role/" + role.Name())
 		}
 		return s.ownRole(role, e.Account)
@@ -132,24 +135,24 @@ func (s Settings) own(e cmek.Event) bool {
 // heartbeatTag is the tag that the heartbeat changes.
 const heartbeatTag = "keyturn-heartbeat"
 
-// heartbeat reports whether the event is the hourly sign of life: the heartbeat's role has set its tag. All else that the role
+// heartbeat reports whether the event is the hourly sign of life: the heartbeat's role has set its tag, and nothing else. All else that the role
 // does, and a tag that anybody else sets, is an event like any other.
 func (s Settings) heartbeat(e cmek.Event) bool {
 	row, _ := risk.Of(e.Change)
-	if row.Kind != risk.Tags || !e.Succeeded() || !caller(e).Same(inAccount(s.HeartbeatRole, e.Key.Account())) {
+	role := strings.ReplaceAll(s.HeartbeatRole, regionMark, e.Key.Location())
+	if row.Kind != risk.Tags || !e.Succeeded() || !caller(e).Same(inAccount(role, e.Key.Account())) {
 		return false
 	}
-	// As CloudTrail records TagResource.
+	// As Google Cloud writes labels, or as CloudTrail records TagResource.
+	var labels map[string]string
+	if json.Unmarshal([]byte(e.Parameters["tags"]), &labels) == nil {
+		return labels[heartbeatTag] != ""
+	}
 	var tags []struct {
 		Key string `json:"tagKey"`
 	}
 	if json.Unmarshal([]byte(e.Parameters["tags"]), &tags) != nil {
 		return false
 	}
-	for _, tag := range tags {
-		if tag.Key == heartbeatTag {
-			return true
-		}
-	}
-	return false
+	return len(tags) == 1 && tags[0].Key == heartbeatTag
 }

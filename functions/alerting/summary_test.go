@@ -83,3 +83,12 @@ func TestAKeyPolicySetPastTheLockoutCheckIsSaidToBe(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesCountClustersThatAreNotListed(t *testing.T) {
+	listed := []alert.AffectedCluster{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}, {Name: "e"}}
+	for count, want := range map[int]string{5: "a, b, c and 2 more clusters", 5000: "a, b, c and 4997 more clusters"} {
+		if got := someNames(listed, count); got != want {
+			t.Errorf("of %d clusters the names are %q, want %q", count, got, want)
+		}
+	}
+}

@@ -165,6 +165,9 @@ func recovered(i *ledger.Incident) string {
 	switch {
 	case i.Kind == alert.KeyUnusable && i.Alert.Key != "":
 		what = "Key " + i.Alert.Key.ID() + " can be used again"
+		if !i.On.IsZero() {
+			what = "Version " + i.On.ID + " of key " + i.Alert.Key.ID() + " can be used again"
+		}
 	case i.Kind == alert.AccessLost && i.Alert.Key != "":
 		what = "Key " + i.Alert.Key.ID() + " can be used by its clusters again"
 	default:
@@ -195,6 +198,10 @@ func (f *Function) healthy(ctx context.Context, i *ledger.Incident) (bool, error
 		return f.accessible(ctx, i)
 	case readable(i.Alert.Key):
 		key, err := f.KMS.Key(ctx, i.Alert.Key)
+		if !i.On.IsZero() {
+			version, _ := key.VersionInfo(i.On) // one that is not shown is not healthy
+			return err == nil && version.State.Usable(), err
+		}
 		return key.State.Usable(), err
 	}
 	return !i.Recovered.IsZero(), nil

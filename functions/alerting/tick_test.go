@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 func TestARecoveryAndTwoGoodReadsResolveOnceWithTheSameDedupKey(t *testing.T) {
@@ -159,7 +161,7 @@ func TestLostAccessIsWellAgainOnlyWhenThePoliciesSaySo(t *testing.T) {
 	for _, row := range []struct {
 		lost     string
 		breaks   func(*world) cmek.Event
-		mends    func(*world) cmek.Event
+		fixes    func(*world) cmek.Event
 		readable bool // whether reads show that it is still lost
 	}{
 		{
@@ -226,10 +228,10 @@ func TestLostAccessIsWellAgainOnlyWhenThePoliciesSaySo(t *testing.T) {
 				if got := w.open(); len(got) != 1 {
 					t.Fatalf("access was lost %s, and the open incidents are %v", row.lost, got)
 				}
-				w.happens(row.mends(w))
+				w.happens(row.fixes(w))
 				w.ticks(20 * time.Minute)
 				if got := w.open(); len(got) != 0 || !w.last().Resolved {
-					t.Errorf("access was lost %s and is mended; open incidents are %v, and the last thing told is %s", row.lost, got, w.last().Headline())
+					t.Errorf("access was lost %s and is fixed; open incidents are %v, and the last thing told is %s", row.lost, got, w.last().Headline())
 				}
 			})
 		})
@@ -275,4 +277,12 @@ func TestAnIdleTickIsOneQuery(t *testing.T) {
 			t.Errorf("a tick without a ledger returns %v, want its error", err)
 		}
 	})
+}
+
+func TestIncidentWithAShortenedListIsNotReadAsRecovered(t *testing.T) {
+	i := &ledger.Incident{Kind: alert.AccessLost, Alert: alert.Alert{Clusters: []alert.AffectedCluster{{ID: "c-1"}}, ClusterCount: 5000}}
+	// The listed cluster is never read: that all of them recovered could not be known from it.
+	if recovered, err := (&Function{}).accessible(t.Context(), i); recovered || err != nil {
+		t.Errorf("without an event an incident of 5000 clusters, 1 of them listed, reads as recovered: %t, error %v", recovered, err)
+	}
 }

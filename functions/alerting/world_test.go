@@ -18,22 +18,7 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-const (
-	key          = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
-	unused       = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/ffffffff-12ab-34cd-56ef-1234567890ab")
-	account      = "111122223333"
-	role         = "arn:aws:iam::111122223333:role/crdb-cmek"
-	crlAccount   = "444455556666"
-	organization = "3b1f7a52-6d0c-4e8b-9f21-5c7a90d4e613"
-	ana          = "arn:aws:iam::111122223333:user/ana"
-
-	goodKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"CMEK","Effect":"Allow","Principal":{"AWS":"` + role + `"},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
-	rootStatement = `{"Sid":"Root","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}`
-	denyKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"Stop","Effect":"Deny","Principal":{"AWS":"` + role + `"},"Action":"kms:Decrypt","Resource":"*"}]}`
-	openKeyPolicy = `{"Version":"2012-10-17","Statement":[` + rootStatement + `,{"Sid":"CMEK","Effect":"Allow","Principal":{"AWS":["` + role + `","arn:aws:iam::999900001111:root"]},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
-	goodTrust     = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"` + organization + `"}}}]}`
-	brokenTrust   = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"something else"}}}]}`
-)
+const ana = "arn:aws:iam::111122223333:user/ana"
 
 var errDown = errors.New("the service is down")
 

@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) closeAlertCommand() *cobra.Command {
-	closing := ledger.Closing{By: operator()}
+	var closing ledger.Closing
 	c := &cobra.Command{
 		Use:   "close ID --reason TEXT",
 		Short: "End an open incident that nothing else ends",
@@ -27,10 +27,11 @@ alerts again.`,
 		Example: `  keyturn alerts close 5d41402abc --reason "cluster restored under a new key, INC-7"
   keyturn alerts close key-unusable/arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e --reason "test key"`,
 		Args: func(c *cobra.Command, args []string) error {
-			for _, text := range []*string{&closing.Reason, &closing.By} {
-				if *text = strings.TrimSpace(printable(*text)); *text == "" || len(*text) > mostReason {
-					return fmt.Errorf("say why with --reason (and who with --by), in at most %d bytes", mostReason)
-				}
+			if err := trimBy(c, &closing.By); err != nil {
+				return err
+			}
+			if closing.Reason = strings.TrimSpace(printable(closing.Reason)); closing.Reason == "" || len(closing.Reason) > mostReason {
+				return fmt.Errorf("say why with --reason (and who with --by), in at most %d bytes", mostReason)
 			}
 			return cobra.ExactArgs(1)(c, args)
 		},
@@ -42,8 +43,8 @@ alerts again.`,
 			})
 		},
 	}
-	c.Flags().StringVar(&closing.Reason, "reason", "", "`why`; everybody who heard of the alert reads it")
-	c.Flags().StringVar(&closing.By, "by", closing.By, "`who` closes it")
+	c.Flags().StringVar(&closing.Reason, "reason", "", "`why`; everybody who was notified reads it")
+	c.Flags().StringVar(&closing.By, "by", "", "`who` closes it (default USER@HOST)")
 	p.ledgerFlag(c)
 	return c
 }
@@ -52,11 +53,14 @@ alerts again.`,
 const mostReason = 1000
 
 func (p *program) closeAlert(ctx context.Context, l *ledger.Ledger, wanted string, closing ledger.Closing) error {
-	dedupKey, err := findIncident(ctx, l, wanted)
+	found, open, err := findIncident(ctx, l, wanted)
 	if err != nil {
 		return err
 	}
-	i, closed, err := l.CloseIncident(ctx, dedupKey, closing)
+	if open && found.byRotation {
+		return fmt.Errorf("rotation ends incident %s by itself, once what it is about is over; \"keyturn alerts %[1]s\" has the recovery steps", found.ID)
+	}
+	i, closed, err := l.CloseIncident(ctx, found.Incident, closing)
 	if err != nil {
 		return err
 	}
@@ -71,12 +75,12 @@ func (p *program) closeAlert(ctx context.Context, l *ledger.Ledger, wanted strin
 	return nil
 }
 
-// findIncident finds the dedup key of an incident by its short id, by its dedup key, which may be that of one that has ended,
-// or by the beginning of either that fits one open incident only.
-func findIncident(ctx context.Context, l *ledger.Ledger, wanted string) (dedupKey string, err error) {
+// findIncident finds an incident by its short id, by its dedup key, which may be that of one of alerting's that has ended, or by the
+// beginning of either that fits one open incident only. It reports whether the incident is open.
+func findIncident(ctx context.Context, l *ledger.Ledger, wanted string) (one openIncident, open bool, err error) {
 	incidents, err := openIncidents(ctx, l)
 	if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
-		return "", err
+		return openIncident{}, false, err
 	}
 	fits := func(fit func(name string) bool) (found []openIncident) {
 		return slices.DeleteFunc(slices.Clone(incidents), func(i openIncident) bool { return !fit(i.ID) && !fit(i.Incident) })
@@ -84,21 +88,21 @@ func findIncident(ctx context.Context, l *ledger.Ledger, wanted string) (dedupKe
 	found := fits(func(name string) bool { return name == wanted })
 	if len(found) == 0 {
 		if ended, err := l.Incident(ctx, wanted); err == nil && !ended.Opened.IsZero() {
-			return wanted, nil
+			return shown(ended), false, nil
 		}
 		found = fits(func(name string) bool { return wanted != "" && strings.HasPrefix(name, wanted) })
 	}
 	switch len(found) {
 	case 1:
-		return found[0].Incident, nil
+		return found[0], true, nil
 	case 0:
-		return "", errors.Join(fmt.Errorf("no open incident is called %q; \"keyturn alerts\" lists them, and one that is not there has ended", wanted), err)
+		return openIncident{}, false, errors.Join(fmt.Errorf("no open incident is called %q; \"keyturn alerts\" lists them, and one that is not there has ended", wanted), err)
 	}
 	ids := make([]string, len(found))
 	for i, incident := range found {
 		ids[i] = incident.ID
 	}
-	return "", fmt.Errorf("%d open incidents begin with %q: %s", len(found), wanted, strings.Join(ids, ", "))
+	return openIncident{}, false, fmt.Errorf("%d open incidents begin with %q: %s", len(found), wanted, strings.Join(ids, ", "))
 }
 
 // completeIncident offers the ids of the open incidents, with what they are about, for the one argument.

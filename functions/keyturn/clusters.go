@@ -22,6 +22,8 @@ const (
 	stageDropped   = "dropped"
 	stageUpToDate  = "up to date"
 	stageNotShown  = "not shown"
+	stageOnHold    = "on hold"
+	stageAtRisk    = "at risk"
 )
 
 // stage is where a piece of open work stands: its state, or what was last seen of its request.
@@ -51,11 +53,11 @@ func whats(needs []need) (found []string) {
 	return found
 }
 
-// rotationRunbook is where rotation's runbook has a section for each alarm.
+// rotationRunbook is where rotation's runbook has a section for each alert.
 const rotationRunbook = "functions/rotation/README.md"
 
-// urgent lists what needs attention: blocked, failed and stuck work, and open alarms that page somebody.
-func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
+// urgent lists the work that needs attention: what is blocked, failed or stuck, and clusters that are not shown.
+func urgent(clusters []*ledger.Cluster) []need {
 	var found []need
 	for _, c := range clusters {
 		for _, w := range c.Work {
@@ -71,13 +73,11 @@ func urgent(clusters []*ledger.Cluster, worker *ledger.Worker) []need {
 				add("is stuck", "#rotation-stuck")
 			}
 		}
-		reported := paging(c.Alarms)
-		if len(reported) == 0 && !c.Unread.IsZero() { // its alert comes when a sweep could have said that it is deleted
-			reported = []need{{fmt.Sprintf("Cluster %s: %s", name(c), c.Unread.Why), rotationRunbook + "#cluster-not-shown"}}
+		if len(paging(c.Alarms)) == 0 && !c.Unread.IsZero() { // its alert comes when a sweep could have said that it is deleted
+			found = append(found, need{fmt.Sprintf("Cluster %s: %s", name(c), c.Unread.Why), rotationRunbook + "#cluster-not-shown"})
 		}
-		found = append(found, reported...)
 	}
-	return append(found, paging(worker.Alarms)...)
+	return found
 }
 
 func paging(alarms []ledger.Alarm) []need {
@@ -116,6 +116,11 @@ func findCluster(clusters []*ledger.Cluster, wanted string) (*ledger.Cluster, er
 		return nil, fmt.Errorf("the ledger knows no cluster %q; \"keyturn status\" lists those it knows", wanted)
 	}
 	return nil, fmt.Errorf("%d clusters are named %q; use one of their ids", len(named), wanted)
+}
+
+// completeClusters offers them for any number of arguments.
+func (p *program) completeClusters(c *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return p.completeCluster(c, nil, begun)
 }
 
 // completeCluster offers the names and ids of the ledger's clusters for the one argument. A ledger that cannot be read

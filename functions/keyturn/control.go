@@ -25,7 +25,7 @@ func (p *program) pauseCommand() *cobra.Command {
 The order is read before each PUT. What was sent already goes on and is watched to its end; events
 still open work, and the alerts still come.`,
 		Example: `  keyturn pause --reason "change freeze until Monday"
-  keyturn pause --ledger dynamodb://keyturn?region=us-east-1`,
+  keyturn pause --deployment keyturn`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.withLedger(c.Context(), func(ctx context.Context, l *ledger.Ledger) error {

@@ -15,8 +15,8 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// endangered is the key that somebody schedules for deletion.
-var endangered = demoKeys[0].uri
+// atRisk is the key that somebody schedules for deletion.
+var atRisk = demoKeys[0].uri
 
 // demoAlerting are the settings of the cloud at a faster pace.
 func demoAlerting() alerting.Settings {
@@ -28,10 +28,10 @@ func demoAlerting() alerting.Settings {
 
 func (d *demo) scheduleDeletion(ctx context.Context) error {
 	const days = 7
-	d.say("   aws kms schedule-key-deletion --pending-window-in-days %d --key-id %s", days, shortKey(endangered))
-	_, err := d.kms.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: id(endangered), PendingWindowInDays: aws.Int32(days)}, inRegionOf(endangered))
+	d.say("   aws kms schedule-key-deletion --pending-window-in-days %d --key-id %s", days, shortKey(atRisk))
+	_, err := d.kms.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: id(atRisk), PendingWindowInDays: aws.Int32(days)}, inRegionOf(atRisk))
 	if err != nil {
-		return fmt.Errorf("schedule deletion of key %s: %w", endangered, err)
+		return fmt.Errorf("schedule deletion of key %s: %w", atRisk, err)
 	}
 	sent := len(d.alerts.alerts)
 	took, err := d.deliverToAlerting(ctx, cmek.ChangeDeletionScheduled)
@@ -49,9 +49,9 @@ func (d *demo) scheduleDeletion(ctx context.Context) error {
 }
 
 func (d *demo) cancelDeletion(ctx context.Context) error {
-	d.say("   aws kms cancel-key-deletion --key-id %s", shortKey(endangered))
-	if _, err := d.kms.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: id(endangered)}, inRegionOf(endangered)); err != nil {
-		return fmt.Errorf("cancel deletion of key %s: %w", endangered, err)
+	d.say("   aws kms cancel-key-deletion --key-id %s", shortKey(atRisk))
+	if _, err := d.kms.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: id(atRisk)}, inRegionOf(atRisk)); err != nil {
+		return fmt.Errorf("cancel deletion of key %s: %w", atRisk, err)
 	}
 	sent := len(d.alerts.alerts)
 	if _, err := d.deliverToAlerting(ctx, cmek.ChangeDeletionCanceled); err != nil {
@@ -75,9 +75,9 @@ func (d *demo) cancelDeletion(ctx context.Context) error {
 }
 
 func (d *demo) enableKey(ctx context.Context) error {
-	d.say("   aws kms enable-key --key-id %s", shortKey(endangered))
-	if _, err := d.kms.EnableKey(ctx, &kms.EnableKeyInput{KeyId: id(endangered)}, inRegionOf(endangered)); err != nil {
-		return fmt.Errorf("enable key %s: %w", endangered, err)
+	d.say("   aws kms enable-key --key-id %s", shortKey(atRisk))
+	if _, err := d.kms.EnableKey(ctx, &kms.EnableKeyInput{KeyId: id(atRisk)}, inRegionOf(atRisk)); err != nil {
+		return fmt.Errorf("enable key %s: %w", atRisk, err)
 	}
 	if _, err := d.deliverToAlerting(ctx, cmek.ChangeKeyEnabled); err != nil {
 		return err

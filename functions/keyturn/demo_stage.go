@@ -43,8 +43,8 @@ var demoKeys = []struct {
 	{"arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906", "multi-Region: ledger-eu (2 regions), ledger-us"},
 }
 
-// demoSeed is the simulator's sample company with more clusters on the two keys, and a faster clock.
-func demoSeed() simulator.Seed {
+// companySeed is the simulator's sample company with more clusters on two of its keys: the world of demo and simulate.
+func companySeed() simulator.Seed {
 	seed := simulator.DefaultSeed()
 	add := func(id, name string, region simulator.RegionSeed) {
 		seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{
@@ -58,6 +58,12 @@ func demoSeed() simulator.Seed {
 		Name: "us-east-1", AuthPrincipal: "arn:aws:iam::111122223333:role/ledger-cmek",
 		Key: "arn:aws:kms:us-east-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906",
 	})
+	return seed
+}
+
+// demoSeed is the company with a faster clock.
+func demoSeed() simulator.Seed {
+	seed := companySeed()
 	seed.Switches = map[string]string{
 		simulator.RotationDuration: "1s",
 		simulator.KMSRotationTime:  "500ms",
@@ -111,17 +117,7 @@ func (p *program) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 
 // wire builds the functions as their entry points in the cloud do, over what stands on this machine.
 func (d *demo) wire(store ledger.Store) error {
-	environment := map[string]string{
-		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": sampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": sampleSecretAccessKey,
-		"AWS_ENDPOINT_URL_KMS": d.url,
-	}
-	aws, err := amazon.ConfigFromEnv(func(name string) string { return environment[name] }, &http.Client{Timeout: 5 * time.Second})
-	if err != nil {
-		return err
-	}
-	cloud, err := cockroachcloud.New(cockroachcloud.Options{
-		Server: d.url, APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey), Rate: cockroachcloud.UserRate,
-	})
+	aws, cloud, err := simulatedClients(d.url, simulator.SampleAPIKey, cockroachcloud.UserRate)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // display shows progress while it happens. What is written to it (alerts, log lines) does not get mixed up with that.
@@ -22,7 +24,7 @@ func (p *program) newDisplay() display {
 	case p.json:
 		return &jsonLines{out: p.out, err: p.err}
 	case p.live:
-		return &board{out: p.out, c: palette(p.color())}
+		return &board{out: p.out, c: palette(p.color()), width: p.width}
 	}
 	return &lines{out: p.out, began: time.Now()}
 }
@@ -69,9 +71,11 @@ func (l *lines) show(all, moved []*track) {
 // board paints one line for each track over the one before. Once all tracks have ended it stays as it is, and what comes
 // next goes below.
 type board struct {
-	mu    sync.Mutex
-	out   io.Writer
-	c     palette
+	mu  sync.Mutex
+	out io.Writer
+	c   palette
+	// width is the terminal's, 0 if it is not known.
+	width int
 	drawn []string
 	// left are the tracks of boards that ended.
 	left map[*track]bool
@@ -155,7 +159,10 @@ func (b *board) row(t *track, widths columnWidths) string {
 	}
 	row := fmt.Sprintf("    %-*s  %-*s  %s", widths.cluster, t.Cluster, widths.region, printable(t.Region), strings.Join(stages, b.c.dim(" → ")))
 	if t.Note != "" {
-		row += "  " + b.c.dim(t.Note)
+		row += "  " + b.c.dim(printable(t.Note))
+	}
+	if b.width > 0 { // the last column stays free: some terminals wrap there
+		row = text.Snip(row, b.width-1, "…")
 	}
 	return row
 }

@@ -39,7 +39,7 @@ func TestProgressKeepsTheWayOfAPieceOfWork(t *testing.T) {
 		want, note string
 	}{
 		{"a follow-through", []*ledger.Cluster{due, requested, rotating, done}, "due requested ROTATING ENABLED done", "updated_at moved"},
-		{"a look that came late", []*ledger.Cluster{due, rotating, done}, "due requested ROTATING ENABLED done", "updated_at moved"},
+		{"a poll that came late", []*ledger.Cluster{due, rotating, done}, "due requested ROTATING ENABLED done", "updated_at moved"},
 		{"a block that ends", []*ledger.Cluster{due, blocked, due}, "due blocked due", "the new version settles"},
 		{"dropped work", []*ledger.Cluster{due, dropped}, "due dropped", "the region is gone"},
 		{"looks that show nothing new", []*ledger.Cluster{due, due, due}, "due", "the new version settles"},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,12 +23,15 @@ func (p *program) explainCommand() *cobra.Command {
 		Long: `Say what provider events mean for a cluster: what changed, the severity if a cluster needs the key and if
 none does, who did it and when, the impact, and the recovery steps.
 
-The input is EventBridge events and CloudTrail records in any form that people keep them in: alone, in an
-array, or one a line (NDJSON), CloudTrail log files (gzip, too), and what these print or deliver:
+The input is EventBridge events, CloudTrail records and log entries of Google Cloud in any form that people keep
+them in: alone, in an array, or one a line (NDJSON), CloudTrail log files (gzip, too), and what these print or
+deliver:
   aws cloudtrail lookup-events (with any --query, or through jq), get-query-results (CloudTrail Lake)
   aws athena get-query-results, rows of Athena as JSON
   aws logs filter-log-events, get-log-events, tail; decoded CloudWatch Logs subscriptions
   SQS and SNS messages, Lambda batches, destinations of failed Lambda invocations
+  gcloud logging read --format=json, gcloud pubsub subscriptions pull --format=json, Pub/Sub pushes, Cloud Asset
+  Inventory feeds
 Standard input is read if no file is named.
 
 No cloud is asked. Without a ledger (--ledger or KEYTURN_LEDGER), the key is assumed to be in use, and the
@@ -42,6 +44,7 @@ that concern no key. What cannot be understood is reported on standard error wit
 record after it, and makes the exit code 1.`,
 		Example: `  keyturn explain event.json
   aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventSource,AttributeValue=kms.amazonaws.com | keyturn explain
+  gcloud logging read 'protoPayload.serviceName="cloudkms.googleapis.com"' --format=json | keyturn explain
   keyturn explain trail/*.json.gz -o json | jq 'select(.severity == "critical")'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -74,14 +77,14 @@ type explanation struct {
 	RecoverySteps []string `json:"recovery_steps"`
 
 	// The rest is for people. Clusters are those that the ledger knows, nil without a ledger.
-	summary, impact, source, role, failure, amends string
-	clusters                                       []string
+	summary, impact, source, version, role, failure, amends string
+	clusters                                                []string
 }
 
 // explain explains the records of files one after the other, so that the size of the files does not matter.
 func (p *program) explain(ctx context.Context, files []string) (err error) {
 	var j judge
-	if p.namesLedger() {
+	if p.lookup("KEYTURN_LEDGER") != "" || p.namesDeployment() {
 		w, err := p.wire(ctx, needs{ledger: true}, p.err)
 		if err != nil {
 			return err
@@ -133,17 +136,6 @@ func (p *program) explain(ctx context.Context, files []string) (err error) {
 		tell(p.err, "There is no record in the input.\n")
 	}
 	return errors.Join(unread...)
-}
-
-// namesLedger reports whether a flag or the environment names a ledger.
-func (p *program) namesLedger() bool {
-	value := ""
-	for _, pair := range p.environ {
-		if name, v, _ := strings.Cut(pair, "="); name == "KEYTURN_LEDGER" {
-			value = strings.TrimSpace(v)
-		}
-	}
-	return value != ""
 }
 
 // openRecords opens a file, "-" for standard input, and unpacks it if it is packed as CloudTrail packs its log files.

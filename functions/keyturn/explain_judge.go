@@ -29,10 +29,15 @@ const noChange cmek.Change = "none"
 // explain says what a record means. An error is the ledger's.
 func (j judge) explain(ctx context.Context, r events.Record) (explanation, error) {
 	if r.Event == nil {
-		return explanation{
+		x := explanation{
 			Change: noChange, Severity: alert.None, SeverityUnused: alert.None, Succeeded: true, RecoverySteps: []string{},
 			Reason: cmp.Or(r.Source, "this notice") + " concerns no key, and nothing that access to one depends on", source: r.Source,
-		}, nil
+		}
+		if r.Why != "" {
+			x.source += ": " + r.Why
+			x.Reason = x.source
+		}
+		return x, nil
 	}
 	e := *r.Event
 	facts, err := j.gather(ctx, e)
@@ -42,7 +47,7 @@ func (j judge) explain(ctx context.Context, r events.Record) (explanation, error
 	a := alerting.Assess(e, facts)
 	x := explanation{
 		Change: e.Change, Severity: a.Severity, SeverityUnused: a.Unused, Key: e.Key, Principal: cmp.Or(e.Principal, string(e.Issuer)),
-		Succeeded: e.Succeeded(), RecoverySteps: []string{}, source: e.Source, role: string(e.Identity), failure: e.Error, amends: e.Amends,
+		Succeeded: e.Succeeded(), RecoverySteps: []string{}, source: e.Source, version: cmp.Or(e.On.ID, e.Version.ID), role: string(e.Identity), failure: e.Error, amends: e.Amends,
 		summary: "No alert: " + string(e.Change),
 	}
 	if !e.Time.IsZero() {
@@ -52,9 +57,9 @@ func (j judge) explain(ctx context.Context, r events.Record) (explanation, error
 		x.clusters = named(facts.Usage.Clusters)
 	}
 	if a.Severity != alert.None {
-		row, _ := risk.Of(e.Change)
-		x.summary, x.impact = a.Summary, j.impact(row, a)
-		if e.Succeeded() || row.Kind == risk.Refused { // else nothing changed
+		row, _ := risk.Of(a.Change)
+		x.Change, x.summary, x.impact = a.Change, a.Summary, j.impact(row, a)
+		if e.Succeeded() || row.Kind == risk.Refused || row.Kind == risk.Failed { // else nothing changed
 			x.RecoverySteps = append(x.RecoverySteps, a.RecoverySteps...)
 		}
 	}

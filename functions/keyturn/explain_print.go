@@ -97,7 +97,14 @@ func (t *explainerText) facts(x explanation) {
 	fact("change", string(x.Change))
 	fact("source", x.source)
 	fact("key", string(x.Key))
-	fact("role", x.role)
+	if strings.HasPrefix(string(x.Key), "projects/") { // elsewhere a version is a long id that nobody types
+		fact("version", x.version)
+	}
+	if strings.Contains(x.role, "@") {
+		fact("account", x.role)
+	} else {
+		fact("role", x.role)
+	}
 	fact("who", x.Principal)
 	fact("when", x.Time)
 	if !x.Succeeded {

@@ -24,7 +24,13 @@ func explainText(ctx context.Context, text string, args ...string) outcome {
 
 func eventSamples(t testing.TB) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("../../events/testdata/*.json")
+	return samplesOf(t, "../../events/testdata/*.json")
+}
+
+// samplesOf are the samples of the decoder that match, by their names.
+func samplesOf(t testing.TB, pattern string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are %d samples, error %v", len(files), err)
 	}
@@ -94,7 +100,7 @@ func TestExplainRatesWhatItReads(t *testing.T) {
 		{"cloudtrail-disablekey-denied", alert.Medium, alert.Info, "Nothing changed: the call failed with AccessDenied."},
 		{"cloudtrail-cancelkeydeletion", alert.High, alert.Low, "still disabled"},
 		{"cloudtrail-putkeypolicy", alert.High, alert.Low, "is unknown: no principal of a cluster is known that could be tried"},
-		{"cloudtrail-putrolepolicy", alert.Critical, alert.Medium, "may not kms:Decrypt: statement 1 of an identity policy denies it."},
+		{"cloudtrail-putrolepolicy", alert.Critical, alert.Medium, "may not call kms:Decrypt: statement 1 of an identity policy denies it."},
 		{"cloudtrail-updateassumerolepolicy", alert.High, alert.Low, "is unknown: the account that the clusters run in is not known."},
 		{"cloudtrail-decrypt-denied", alert.Critical, alert.Medium, "If the principal is not a cluster's, there is no impact"},
 		{"kms-cmk-rotation-automatic", alert.Info, alert.Info, "was rotated"},
@@ -136,18 +142,18 @@ func TestExplainJudgesANewPolicyByItself(t *testing.T) {
 	}{
 		{"a key policy for nobody cuts everybody off", withPolicy("PutKeyPolicy", "policy",
 			`{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:PutKeyPolicy","Resource":"*"}`),
-			nil, alert.Critical, "Nobody may kms:Encrypt"},
+			nil, alert.Critical, "Nobody may call kms:Encrypt"},
 		{"a key policy for everybody exposes the key", withPolicy("PutKeyPolicy", "policy", `{"Effect":"Allow","Principal":"*",`+use),
-			nil, alert.Critical, "Everybody may kms:Encrypt"},
+			nil, alert.Critical, "Everybody may call kms:Encrypt"},
 		{"a key policy for some role of the account may or may not be right", withPolicy("PutKeyPolicy", "policy",
 			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), nil, alert.High, "is unknown"},
 		{"the ledger knows that it is the wrong role", withPolicy("PutKeyPolicy", "policy",
 			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},`+use), ledger, alert.Critical,
-			"arn:aws:iam::111122223333:role/payments-cmek may not kms:Encrypt"},
+			"arn:aws:iam::111122223333:role/payments-cmek may not call kms:Encrypt"},
 		{"a key policy that cannot be parsed cannot be judged", withPolicy("PutKeyPolicy", "policy", `7`), nil, alert.High, "cannot be understood"},
 		{"a trust policy for nobody cuts everybody off", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
 			`{"Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), nil, alert.Critical, "No other account may assume the role"},
-		{"a trust policy without an external id lets others in", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
+		{"a trust policy without an external id admits others", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
 			`{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"sts:AssumeRole"}`), nil, alert.Critical, "without an external id"},
 		{"the ledger knows that it is a stranger's account", withPolicy("UpdateAssumeRolePolicy", "policyDocument",
 			`{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x"}}}`),

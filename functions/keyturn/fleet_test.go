@@ -39,13 +39,14 @@ func TestClustersOfAnotherInstallationAreCountedAndLeftAlone(t *testing.T) {
 	if len(s.Clusters) != 1 || s.Sweep.Others != 1 || s.NotShown != 0 {
 		t.Errorf("status has %d clusters, %d of another installation, %d not shown; want 1, 1 and 0", len(s.Clusters), s.Sweep.Others, s.NotShown)
 	}
-	for _, args := range [][]string{{"plan"}, {"plan", "gcp1"}, {"plan", "--mode", "follow"}} {
+	for _, args := range [][]string{{"plan", "--fresh"}, {"plan", "gcp1"}, {"plan", "--mode", "follow", "--fresh"}} {
 		wantText(t, "the plan", b.succeed(t, args...), "gcp1", "another installation's", "1 cluster of another installation")
 	}
-	report := decodeJSON[planReport](t, b.succeed(t, "plan", "-o", "json"))
+	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--fresh", "-o", "json"))
 	if report.Others != 1 || len(report.Clusters) != 2 {
 		t.Errorf("the plan has %d clusters, %d of them another installation's; want 2 and 1", len(report.Clusters), report.Others)
 	}
+	wantText(t, "the plan from the inventory", b.succeed(t, "plan"), "1 cluster of another installation")
 	for _, put := range b.PUTs() {
 		t.Errorf("a PUT was sent to %s", put.Cluster)
 	}
@@ -70,7 +71,7 @@ func TestAClusterThatIsNotShownIsVisibleInStatusAndPlan(t *testing.T) {
 			if err := tc.hide(b); err != nil {
 				t.Fatal(err)
 			}
-			plan := b.keyturn(t, "plan")
+			plan := b.keyturn(t, "plan", "--fresh")
 			plan.wantCode(t, exitNeedsPerson, "plan")
 			wantText(t, "the plan", plan.out, "not shown", tc.why)
 

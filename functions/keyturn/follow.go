@@ -27,8 +27,8 @@ its tick to end. Ctrl-C ends after the step that is under way; what is open stay
 follow or the function's next tick goes on.
 
 A file ledger serves simulators on loopback only: two ledgers must never drive one fleet.`,
-		Example: `  keyturn follow --mode follow --ledger dynamodb://keyturn?region=us-east-1
-  KEYTURN_SETTLE=10s KEYTURN_CONFIRM=5s keyturn follow --mode follow   # against "keyturn simulate"`,
+		Example: `  keyturn follow --mode follow --deployment keyturn
+  KEYTURN_SETTLE=10s KEYTURN_CONFIRM=5s keyturn follow --mode follow`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.follow(c.Context())
@@ -59,7 +59,7 @@ func (p *program) follow(ctx context.Context) (err error) {
 	tell(display, "Reading the fleet at %s …\n", w.settings.server())
 	r := &runner{function: w.Function, display: display, tickEvery: time.Second, lookEvery: 200 * time.Millisecond}
 	if w.settings.Ledger.Scheme != "file" {
-		r.lookEvery = 3 * time.Second // each look reads the whole ledger
+		r.lookEvery = 3 * time.Second // each poll reads the whole ledger
 	}
 	e := &ending{began: began, display: display}
 	v, err := r.until(ctx, e.reached)
@@ -84,7 +84,7 @@ func (w *wiring) sayWhatIsSent(ctx context.Context, display display) error {
 	if slices.ContainsFunc(known, hasSent) {
 		return nil
 	}
-	preview, err := w.Plan(ctx)
+	preview, err := w.Plan(ctx, rotation.Planning{Fresh: true})
 	if ctx.Err() != nil {
 		return errors.New("interrupted while the fleet was read; nothing was sent")
 	}
@@ -190,7 +190,7 @@ func (e *ending) reached(v view) bool {
 	if openWork(v.clusters) == 0 {
 		return undelivered(v.clusters) == 0
 	}
-	return allBlocked(v.clusters) || v.pause.Active() && !requested(v.clusters)
+	return allBlocked(v) || v.pause.Active() && !requested(v.clusters)
 }
 
 // concludeFollow says how it ended.
@@ -202,7 +202,12 @@ func (p *program) concludeFollow(display display, v view, followed int) error {
 	case v.pause.Active():
 		tell(display, "%s of work open, and following is paused %s.\n", count(open, "piece"), describePause(v.pause, time.Now()))
 	}
-	needs := urgent(v.clusters, v.worker)
+	printHolds(display, v.holds.Standing(time.Now()), time.Now())
+	needs := urgent(v.clusters)
+	for _, c := range v.clusters {
+		needs = append(needs, paging(c.Alarms)...)
+	}
+	needs = append(needs, paging(v.worker.Alarms)...)
 	printUrgent(display, palette(p.color()), needs)
 	switch {
 	case sweep.Complete.Before(sweep.Ended) && v.problem == nil:
@@ -240,15 +245,18 @@ func requested(clusters []*ledger.Cluster) bool {
 	return false
 }
 
-// allBlocked reports whether time alone brings none of the open work on: it is blocked, waits behind the failure of another cluster
-// of its key, or belongs to a cluster that is not shown.
-func allBlocked(clusters []*ledger.Cluster) bool {
-	for _, c := range clusters {
+// allBlocked reports whether none of the open work goes on soon by itself: it is blocked or on hold, waits behind the failure of another
+// cluster of its key, or belongs to a cluster that is not shown.
+func allBlocked(v view) bool {
+	now := time.Now()
+	for _, c := range v.clusters {
 		for _, w := range c.Work {
-			if w.State != ledger.Blocked && c.Unread.IsZero() && !rotation.Stopped(clusters, c, w, time.Now()) {
+			_, held := v.holds.Find(c.ID, w.Key, now)
+			waits := w.State == ledger.Blocked || held && w.State == ledger.Due
+			if !waits && c.Unread.IsZero() && !rotation.Stopped(v.clusters, c, w, now) {
 				return false
 			}
 		}
 	}
-	return openWork(clusters) > 0
+	return openWork(v.clusters) > 0
 }

@@ -108,7 +108,7 @@ func TestFollowRefusesALocalLedgerForAServerBeyondLoopback(t *testing.T) {
 	for _, server := range []string{"https://cockroachlabs.cloud", "https://127.0.0.1.example.com", "https://10.0.0.1"} {
 		o := b.keyturn(t, "follow", "--mode", "follow", "--server", server)
 		o.wantCode(t, exitUsage, "follow", "--server", server)
-		wantText(t, "the error", o.err, server, "on this machine only", "another ledger may drive that fleet", "--ledger dynamodb://")
+		wantText(t, "the error", o.err, server, "on this machine only", "another ledger may drive that fleet", "--deployment NAME")
 	}
 }
 
@@ -256,7 +256,7 @@ func TestOpenWorkIsBlockedWhenAllOfItNeedsAttention(t *testing.T) {
 		{"the one retry of failed work is not", fleet(work(ledger.Due, 1)), false},
 		{"a request under way is not", fleet(work(ledger.Blocked, 2), work(ledger.Requested, 0)), false},
 	} {
-		if got := allBlocked(tc.fleet); got != tc.want {
+		if got := allBlocked(view{clusters: tc.fleet}); got != tc.want {
 			t.Errorf("%s: blocked is %t, want %t", tc.sentence, got, tc.want)
 		}
 	}

@@ -29,6 +29,8 @@ type bench struct {
 	url     string
 	folder  string
 	environ []string
+	// dir is where a keyturn.yaml is searched for; "" for nowhere.
+	dir string
 }
 
 // newBench is the simulator's sample company at a pace for tests. The settings are name=value of its switches.
@@ -82,7 +84,7 @@ func (b *bench) keyturn(t *testing.T, args ...string) outcome {
 
 func (b *bench) keyturnWith(ctx context.Context, input string, args ...string) outcome {
 	var out, errs buffer
-	p := &program{in: strings.NewReader(input), out: &out, err: &errs, environ: append([]string(nil), b.environ...)}
+	p := &program{in: strings.NewReader(input), out: &out, err: &errs, dir: b.dir, environ: append([]string(nil), b.environ...)}
 	return outcome{p.run(ctx, args), out.String(), errs.String()}
 }
 

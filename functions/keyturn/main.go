@@ -9,12 +9,21 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	p := &program{name: calledAs(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), live: isTerminal(os.Stdout)}
+	p := &program{name: calledAs(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		p.live = os.Getenv("TERM") != "dumb"
+		if p.width, _, _ = term.GetSize(int(os.Stdout.Fd())); p.width <= 0 {
+			p.width = 80
+		}
+	}
+	p.dir, _ = os.Getwd() // without one there is no file in reach
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
@@ -24,9 +33,4 @@ func calledAs(arg0 string) string {
 		return arg0
 	}
 	return "keyturn"
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }

@@ -11,9 +11,6 @@ import (
 	"unicode"
 	"unicode/utf16"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
-
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -53,7 +50,7 @@ func (c palette) state(s string) string {
 		return c.dim(s)
 	case s == stageDone, s == stageUpToDate, status == cmek.Enabled:
 		return c.green(s)
-	case s == stageBlocked, s == stageStuck, s == stageNotShown, status.Failed(), status.HandsOff():
+	case s == stageBlocked, s == stageStuck, s == stageNotShown, s == stageAtRisk, status.Failed(), status.HandsOff():
 		return c.red(s)
 	}
 	return c.yellow(s)
@@ -61,6 +58,14 @@ func (c palette) state(s string) string {
 
 // printJSON writes v with indentation.
 func printJSON(out io.Writer, v any) error { return writeJSON(out, v, "  ") }
+
+// printJSON writes v with indentation, and under --watch in one line.
+func (p *program) printJSON(v any) error {
+	if p.watch > 0 {
+		return writeJSON(p.out, v, "")
+	}
+	return printJSON(p.out, v)
+}
 
 // writeJSON writes v and a line feed. Characters that control or reorder a terminal are written as escapes.
 func writeJSON(out io.Writer, v any, indent string) error {
@@ -96,25 +101,6 @@ func writeJSON(out io.Writer, v any, indent string) error {
 // isHidden reports whether a character of JSON, which holds control characters within its strings as escapes only, does not
 // print.
 func isHidden(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
-
-// newTable is a table without borders, for people and for awk.
-func newTable(header ...any) table.Writer {
-	t := table.NewWriter()
-	style := table.StyleDefault
-	style.Options = table.OptionsNoBordersAndSeparators
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "   "
-	style.Format.Header = text.FormatUpper
-	t.SetStyle(style)
-	t.AppendHeader(table.Row(header))
-	return t
-}
-
-// printTable writes the table without blanks at the ends of its lines.
-func printTable(out io.Writer, t table.Writer) {
-	for line := range strings.Lines(t.Render()) {
-		tell(out, "%s\n", strings.TrimRight(line, " \n"))
-	}
-}
 
 // when is a time as people count it: "4m ago", "in 15s", "just now"; "–" for the zero time.
 func when(at, now time.Time) string {

@@ -1,38 +1,55 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 func (p *program) planCommand() *cobra.Command {
+	var f planFilter
+	var fresh, detailed bool
 	c := &cobra.Command{
-		Use:   "plan [CLUSTER]",
+		Use:   "plan [CLUSTER…]",
 		Short: "Say what following would do, and why; send nothing",
 		Long: `Say what following would do, and why: for each region, up to date, waiting, blocked, or due for a PUT,
-and then which PUTs would leave in which order, past settle times. The Cloud API and the KMS are read
-again; nothing is written and no PUT is sent.
+and then which PUTs would leave in which order, past settle times. Nothing is written and no PUT is sent.
 
 The plan is made by the function that follows, and heeds the ledger (what is done, what is open, which
-cluster goes first). Without --ledger it judges by what it reads now alone.`,
+cluster goes first). Clusters are as the last complete sweep read them, if that was within three sweeps,
+and its age is shown; --fresh reads every cluster again, at the request rate, and shows rows as they
+come. Without a ledger all is read. Keys are read in any case. Ctrl-C ends the reading and shows the plan
+for what was read.
+
+It exits with 3 if something needs attention or could not be read; with --detailed-exitcode, with 5 if
+nothing does and a PUT is due.`,
 		Example: `  keyturn plan
-  keyturn plan orders --ledger dynamodb://keyturn?region=us-east-1
+  keyturn plan orders payments --fresh
+  keyturn plan --only due,held --label env=prod
   keyturn plan --mode follow -o json | jq '.sends[]'`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: p.completeCluster,
+		ValidArgsFunction: p.completeClusters,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.plan(c.Context(), args)
+			f.clusters = append(f.clusters, args...)
+			return p.plan(c.Context(), f, fresh, detailed)
 		},
 	}
+	f.flags(c)
+	c.Flags().BoolVar(&fresh, "fresh", false, "read every cluster again")
+	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 5 if a PUT is due")
 	p.ledgerFlag(c)
 	p.serverFlag(c)
 	p.variable(c, "mode", "KEYTURN_MODE", "`observe` or follow: the mode to plan for")
@@ -40,44 +57,110 @@ cluster goes first). Without --ledger it judges by what it reads now alone.`,
 	return c
 }
 
-func (p *program) plan(ctx context.Context, args []string) (err error) {
+func (p *program) plan(ctx context.Context, f planFilter, fresh, detailed bool) (err error) {
 	w, err := p.wire(ctx, needs{reads: true}, p.err)
 	if err != nil {
 		return err
 	}
 	defer w.closeInto(&err)
-	var ids []string
-	if len(args) > 0 {
-		id, err := w.clusterID(ctx, args[0])
+	request := rotation.Planning{Fresh: fresh}
+	for _, wanted := range f.clusters {
+		id, err := w.clusterID(ctx, wanted)
 		if err != nil {
 			return err
 		}
-		ids = []string{id}
+		request.Clusters = append(request.Clusters, id)
 	}
-	preview, err := w.Plan(ctx, ids...)
-	if err != nil {
-		return err
+	table := p.newPlanTable(f)
+	request.Seen = p.progressOf(ctx, table)
+	preview, unlisted := w.Plan(ctx, request)
+	if unlisted != nil && preview.Read == 0 {
+		return unlisted
 	}
-	pause, err := w.Ledger.Paused(ctx)
-	if err != nil {
-		return err
-	}
-	report := reportOf(preview, w.settings, pause)
+	report := reportOf(preview, w.settings, f)
 	if p.json {
-		err = printJSON(p.out, report)
+		if err := printJSON(p.out, report); err != nil {
+			return err
+		}
 	} else {
-		p.printPlan(report)
+		p.printPlan(report, table)
 	}
-	var problems []error
-	for _, plan := range preview.Clusters {
-		problems = append(problems, plan.Err)
-	}
-	err = errors.Join(append(problems, err)...)
-	if err == nil && len(report.NeedsPerson) > 0 {
+	switch {
+	case unlisted != nil:
+		return fmt.Errorf("the plan is about the %s read: %w", count(report.Read, "cluster"), unlisted)
+	case report.Partial:
+		return fmt.Errorf("interrupted: %d of %s were read, and the plan is about these", report.Read, count(report.Of, "cluster"))
+	case report.nothingRead():
+		return fmt.Errorf("no cluster could be read: %s", strings.Join(report.NeedsPerson, "; "))
+	case len(report.NeedsPerson) > 0:
 		return errNeedsPerson
+	case detailed && report.due():
+		return errDue
 	}
-	return err
+	return nil
 }
+
+// planFilter is what a plan is shown of.
+type planFilter struct {
+	// clusters are names or ids, keys any form that a key is known by, labels NAME=VALUE.
+	clusters, keys, regions, labels []string
+	only                            []string
+}
+
+// What --only selects.
+const (
+	onlyDue        = "due"
+	onlyHeld       = "held"
+	onlyBlocked    = "blocked"
+	onlyUnreadable = "unreadable"
+)
+
+func (f *planFilter) flags(c *cobra.Command) {
+	c.Flags().StringSliceVar(&f.clusters, "cluster", nil, "only this cluster, by `name` or id")
+	c.Flags().StringSliceVar(&f.keys, "key", nil, "only what uses this key, by `ARN`, id or short id")
+	c.Flags().StringSliceVar(&f.regions, "region", nil, "only this `region` of the clusters")
+	c.Flags().Func("label", "only clusters with this `NAME=VALUE`", func(value string) error {
+		if name, _, found := strings.Cut(value, "="); name == "" || !found {
+			return errors.New("want NAME=VALUE")
+		}
+		f.labels = append(f.labels, value)
+		return nil
+	})
+	choices := []string{onlyDue, onlyHeld, onlyBlocked, onlyUnreadable}
+	c.Flags().Func("only", "only what is `due`, held, blocked or unreadable; several with commas", func(value string) error {
+		for only := range strings.SplitSeq(value, ",") {
+			if !slices.Contains(choices, only) {
+				return errors.New("want due, held, blocked or unreadable")
+			}
+			f.only = append(f.only, only)
+		}
+		return nil
+	})
+	// The flag exists: it was just added.
+	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// cluster reports whether anything of the cluster may be shown.
+func (f planFilter) cluster(c *ledger.Cluster, facts cmek.Cluster) bool {
+	return !slices.ContainsFunc(f.labels, func(label string) bool {
+		name, value, _ := strings.Cut(label, "=")
+		return cmp.Or(c.Cluster.Labels[name], facts.Labels[name]) != value
+	})
+}
+
+// region reports whether a region may be shown.
+func (f planFilter) region(region string, key cmek.KeyURI) bool {
+	return (len(f.regions) == 0 || slices.Contains(f.regions, region)) &&
+		(len(f.keys) == 0 || slices.ContainsFunc(f.keys, func(wanted string) bool {
+			return wanted == string(key) || wanted == key.ID() || wanted == shortKey(key)
+		}))
+}
+
+// kind reports whether what is of that kind, one of the words of --only or "", may be shown.
+func (f planFilter) kind(of string) bool { return len(f.only) == 0 || slices.Contains(f.only, of) }
+
+// byRegion reports whether only some regions of clusters are shown.
+func (f planFilter) byRegion() bool { return len(f.regions)+len(f.keys) > 0 }
 
 // clusterIDForm is what the Cloud API's cluster ids look like.
 var clusterIDForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -118,16 +201,38 @@ func (w *wiring) clusterID(ctx context.Context, wanted string) (string, error) {
 type planReport struct {
 	Mode  rotation.Mode `json:"mode"`
 	Pause *ledger.Pause `json:"pause,omitempty"`
+	Holds cmek.Holds    `json:"holds,omitempty"`
+	// ReadAt is when the sweep ended that read the clusters; absent if the plan read them itself.
+	ReadAt time.Time `json:"clusters_read_at,omitzero"`
+	// Read clusters of Of were read; fewer if the plan was interrupted, which Partial says.
+	Read    int  `json:"clusters_read"`
+	Of      int  `json:"clusters_known"`
+	Partial bool `json:"partial"`
 	// PUTs is the number of PUTs that would be sent, now and after settle times; Sends are the regions that they would carry, in
 	// order.
 	PUTs     int           `json:"puts"`
 	Sends    []sendPlan    `json:"sends"`
 	Clusters []clusterPlan `json:"clusters"`
 	// Others counts the clusters whose keys another installation follows.
-	Others      int      `json:"another_installations,omitempty"`
+	Others int `json:"another_installations,omitempty"`
+	// NeedsPerson says, a line each, what needs attention: each cause once.
 	NeedsPerson []string `json:"needs_person,omitempty"`
+	// RecoverySteps are what to do about keys that cannot be read or used.
+	RecoverySteps []string `json:"recovery_steps,omitempty"`
 
 	needs []need
+}
+
+// due reports whether a PUT would be sent, or would in the mode that follows.
+func (r planReport) due() bool {
+	return r.PUTs > 0 || slices.ContainsFunc(r.Clusters, func(c clusterPlan) bool {
+		return slices.ContainsFunc(c.Regions, func(v regionPlan) bool { return v.kind() == onlyDue })
+	})
+}
+
+// nothingRead reports whether there are clusters and none of them could be read.
+func (r planReport) nothingRead() bool {
+	return len(r.Clusters) > 0 && !slices.ContainsFunc(r.Clusters, func(c clusterPlan) bool { return c.Error == "" })
 }
 
 // sendPlan is one region of a PUT that would be sent. PUTs are numbered in the order in which they would leave.
@@ -162,6 +267,9 @@ type regionPlan struct {
 	Why     string          `json:"why"`
 	// Until is when follow-through would poll again; zero for when a sweep or an event says so.
 	Until time.Time `json:"until,omitzero"`
+
+	// unread: the region's key could not be read.
+	unread bool
 }
 
 // words are the acts as an operator would put them.
@@ -175,54 +283,158 @@ var words = map[rotation.Act]string{
 	rotation.Fail:     "note as failed",
 }
 
-func reportOf(preview rotation.Preview, s settings, pause ledger.Pause) planReport {
-	report := planReport{Mode: s.Rotation.Mode, Clusters: []clusterPlan{}, Sends: []sendPlan{}}
-	if pause.Active() {
-		report.Pause = &pause
+// kind is the word of --only for the region's state, or "".
+func (r regionPlan) kind() string {
+	switch {
+	case r.unread:
+		return onlyUnreadable
+	case strings.HasPrefix(r.Why, rotation.OnHold):
+		return onlyHeld
+	case r.Act == string(rotation.Block) || r.Act == words[rotation.Fail]:
+		return onlyBlocked
+	case r.Act == words[rotation.Open] || r.Act == words[rotation.Send] || r.Act == words[rotation.Announce]:
+		return onlyDue
 	}
+	return ""
+}
+
+// kind is the word of --only for a cluster of which no region is shown, or "".
+func (c clusterPlan) kind() string {
+	if c.Error != "" || c.NotShown != nil {
+		return onlyUnreadable
+	}
+	return ""
+}
+
+// clusterPlanOf is what is shown of a cluster, and false if that is nothing.
+func clusterPlanOf(p rotation.ClusterPlan, f planFilter) (c clusterPlan, shown bool) {
+	c = clusterPlan{ID: p.Item.ID, Name: cmp.Or(p.Item.Cluster.Name, p.Facts.Cluster.Name), Regions: []regionPlan{}, Others: p.Others}
+	if !f.cluster(p.Item, p.Facts.Cluster) {
+		return c, false
+	}
+	if p.Err != nil {
+		c.Error = oneLine(p.Err)
+	}
+	if !p.Item.Unread.IsZero() {
+		c.NotShown = &p.Item.Unread
+	}
+	for _, v := range p.Plan.Verdicts {
+		act, ok := words[v.Act]
+		switch {
+		case v.Act == rotation.Wait && v.Until.IsZero():
+			act = "nothing for now"
+		case !ok:
+			act = string(v.Act)
+		}
+		fact, read := p.Facts.Keys[v.Spec.URI]
+		r := regionPlan{v.Region, v.Spec.URI, v.Version, act, v.Why, v.Until, read && fact.Err != nil}
+		if f.region(r.Region, r.Key) && f.kind(r.kind()) {
+			c.Regions = append(c.Regions, r)
+		}
+	}
+	return c, len(c.Regions) > 0 || !f.byRegion() && f.kind(c.kind())
+}
+
+func reportOf(preview rotation.Preview, s settings, f planFilter) planReport {
+	report := planReport{
+		Mode: s.Rotation.Mode, Clusters: []clusterPlan{}, Sends: []sendPlan{}, Holds: preview.Holds.Standing(time.Now()), ReadAt: preview.Swept,
+		Read: preview.Read, Of: preview.Of, Partial: preview.Read < preview.Of, Others: preview.Others,
+	}
+	if preview.Pause.Active() {
+		report.Pause = &preview.Pause
+	}
+	var unread causes
 	for _, p := range preview.Clusters {
-		c := clusterPlan{ID: p.Item.ID, Name: p.Item.Cluster.Name, Regions: []regionPlan{}}
-		if c.Name == "" {
-			c.Name = p.Facts.Cluster.Name
-		}
-		if p.Err != nil {
-			c.Error = oneLine(p.Err)
-		}
-		if p.Others {
-			c.Others = true
-			report.Others++
-		}
-		if !p.Item.Unread.IsZero() {
-			c.NotShown = &p.Item.Unread
-		}
-		for _, v := range p.Plan.Verdicts {
-			act, ok := words[v.Act]
-			switch {
-			case v.Act == rotation.Wait && v.Until.IsZero():
-				act = "nothing for now"
-			case !ok:
-				act = string(v.Act)
-			}
-			c.Regions = append(c.Regions, regionPlan{v.Region, v.Spec.URI, v.Version, act, v.Why, v.Until})
+		c, shown := clusterPlanOf(p, f)
+		if !shown {
+			continue
 		}
 		report.Clusters = append(report.Clusters, c)
 		report.needs = append(report.needs, urgentInPlan(p)...)
+		if p.Err != nil {
+			unread.add(cmp.Or(c.Name, c.ID), strings.ReplaceAll(c.Error, c.ID, "CLUSTER"))
+		}
+	}
+	for _, cause := range unread {
+		report.needs = append(report.needs, need{cause.String(), rotationRunbook + "#cluster-unreadable"})
+	}
+	for _, trouble := range preview.Troubles {
+		report.needs = append(report.needs, need{fmt.Sprintf("%s (%s)", trouble.Summary, count(trouble.AffectedCount(), "cluster")), trouble.Runbook})
+		report.RecoverySteps = append(report.RecoverySteps, trouble.RecoverySteps...)
+	}
+	for _, unread := range preview.Unread {
+		report.needs = append(report.needs, need{unread.String(), rotationRunbook + "#key-unreadable"})
+		report.RecoverySteps = append(report.RecoverySteps, s.toRead(unread)...)
 	}
 	for _, send := range preview.Sends {
-		report.PUTs = max(report.PUTs, send.Rank)
-		report.Sends = append(report.Sends, sendPlan{send.Rank, send.Cluster.ID, send.Cluster.Cluster.Name, send.Region, send.Spec.URI, send.Version, send.Why})
+		if f.cluster(send.Cluster, cmek.Cluster{}) && f.region(send.Region, send.Spec.URI) {
+			report.PUTs = max(report.PUTs, send.Rank)
+			report.Sends = append(report.Sends, sendPlan{send.Rank, send.Cluster.ID, send.Cluster.Cluster.Name, send.Region, send.Spec.URI, send.Version, send.Why})
+		}
 	}
 	report.NeedsPerson = whats(report.needs)
 	return report
 }
 
-// urgentInPlan lists what needs attention: work that is or would be blocked or failed, keys that a cluster needs and
-// cannot use, and open alarms that page somebody.
+// toRead is what to do about keys that could not be read.
+func (s settings) toRead(u rotation.UnreadKeys) []string {
+	if !u.Denied || u.Keys[0].Type() != cmek.AWSKMS {
+		return nil
+	}
+	account := u.Keys[0].Account()
+	role := strings.ReplaceAll(s.ReaderRole, "{account}", account)
+	said := "Let " + role + " read them"
+	if role == "" {
+		role, said = "ROLE_ARN", "Let your role read them (\"aws sts get-caller-identity\" names its session)"
+	}
+	statement, err := json.Marshal(amazon.ReaderStatement(account, role))
+	if err != nil {
+		panic(err) // it is made of strings
+	}
+	var keys []string
+	for _, key := range u.Keys {
+		keys = append(keys, string(key))
+	}
+	return []string{fmt.Sprintf("%s. The statement to add to the policy of %s: %s", said, few(keys), statement)}
+}
+
+// causes groups what could not be read by why.
+type causes []cause
+
+type cause struct {
+	why   string
+	names []string
+}
+
+func (all *causes) add(name, why string) {
+	i := slices.IndexFunc(*all, func(c cause) bool { return c.why == why })
+	if i < 0 {
+		i = len(*all)
+		*all = append(*all, cause{why: why})
+	}
+	(*all)[i].names = append((*all)[i].names, name)
+}
+
+func (c cause) String() string {
+	return fmt.Sprintf("%s could not be read (%s): %s", count(len(c.names), "cluster"), few(c.names), c.why)
+}
+
+// few are the first of the names, and the number of the others.
+func few(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// urgentInPlan lists what needs attention: work that is or would be blocked or failed, and open incidents that page somebody. Keys
+// are not among it: what is wrong with one concerns all its clusters.
 func urgentInPlan(p rotation.ClusterPlan) []need {
 	var found []need
 	for _, v := range p.Plan.Verdicts {
 		fact := p.Facts.Keys[v.Spec.URI]
-		if v.Act == rotation.Block || v.Act == rotation.Fail || fact.Err == nil && fact.Key.State.Unusable() {
+		if (v.Act == rotation.Block || v.Act == rotation.Fail) && fact.Err == nil && !fact.Key.State.Unusable() {
 			found = append(found, need{fmt.Sprintf("%s %s: %s", name(p.Item), v.Region, v.Why), rotationRunbook})
 		}
 	}
@@ -233,42 +445,109 @@ func urgentInPlan(p rotation.ClusterPlan) []need {
 	return append(found, alarms...)
 }
 
-func (p *program) printPlan(r planReport) {
-	now, c := time.Now(), palette(p.color())
-	t := newTable("cluster", "region", "key", "current version", "what to do", "why")
-	for _, cluster := range r.Clusters {
-		name := printable(cluster.Name)
-		if cluster.Error != "" {
-			t.AppendRow([]any{name, "", "", "", c.red("unreadable"), printable(cluster.Error)})
-			continue
+// planTable shows clusters as they are read, and at the end those that were not shown as they are then.
+type planTable struct {
+	p      *program
+	filter planFilter
+	sheet  *sheet
+	// shown holds the rows of each cluster that is shown already, by its id.
+	shown map[string][][]any
+}
+
+func (p *program) newPlanTable(f planFilter) *planTable {
+	return &planTable{p: p, filter: f, shown: map[string][][]any{}, sheet: p.newSheet(
+		column{name: "cluster", atLeast: 16}, column{name: "region", atLeast: 12}, column{name: "key", atLeast: 13, wide: true},
+		column{name: "current version", atLeast: 22, wide: true}, column{name: "what to do", atLeast: 18}, column{name: "why"})}
+}
+
+// show adds the cluster's rows, unless they are shown already. It reports whether there were any to add.
+func (t *planTable) show(c clusterPlan, now time.Time) bool {
+	rows := t.p.planRows(c, now)
+	if before, ok := t.shown[c.ID]; ok && reflect.DeepEqual(before, rows) {
+		return false
+	}
+	t.shown[c.ID] = rows
+	for i, row := range rows {
+		name := any("")
+		if i == 0 {
+			name = cmp.Or(printable(c.Name), printable(c.ID))
 		}
-		if cluster.Others {
-			t.AppendRow([]any{name, "–", "–", "–", "nothing", "another installation's: its keys are in another cloud's KMS"})
-			continue
+		t.sheet.add(append([]any{name}, row...)...)
+	}
+	return len(rows) > 0
+}
+
+// planRows are the rows of a cluster without its name.
+func (p *program) planRows(cluster clusterPlan, now time.Time) (rows [][]any) {
+	c := palette(p.color())
+	whole := func(act, why string) [][]any { return [][]any{{"–", "–", "–", act, why}} }
+	switch u := cluster.NotShown; {
+	case cluster.Error != "":
+		return whole(c.red("unreadable"), printable(cluster.Error))
+	case cluster.Others:
+		return whole("nothing", "another installation's: its keys are in another cloud's KMS")
+	case u != nil:
+		return whole(c.red(stageNotShown), fmt.Sprintf("%s, since %s", printable(u.Why), when(u.Since, now)))
+	case len(cluster.Regions) == 0:
+		return whole("nothing", "the cluster has no CMEK")
+	}
+	for _, region := range cluster.Regions {
+		why := printable(region.Why)
+		if region.Until.After(now.Add(time.Second)) {
+			why += ", next poll " + when(region.Until, now)
 		}
-		if u := cluster.NotShown; u != nil {
-			t.AppendRow([]any{name, "–", "–", "–", c.red(stageNotShown), fmt.Sprintf("%s, since %s", printable(u.Why), when(u.Since, now))})
-			continue
-		}
-		if len(cluster.Regions) == 0 {
-			t.AppendRow([]any{name, "–", "–", "–", "nothing", "the cluster has no CMEK"})
-		}
-		for i, region := range cluster.Regions {
-			if i > 0 {
-				name = ""
+		rows = append(rows, []any{printable(region.Region), shortKey(region.Key), printable(region.Version.Short()), p.colorAct(region.Act), why})
+	}
+	return rows
+}
+
+// progressOf shows the clusters as they are read, with the rate and the time left.
+func (p *program) progressOf(ctx context.Context, t *planTable) func(rotation.ClusterPlan, int, int) {
+	began := time.Now()
+	var told time.Time
+	return func(plan rotation.ClusterPlan, read, of int) {
+		now := time.Now()
+		if !p.json && (plan.Err != nil || plan.Others || plan.Item.CMEK.HasKeys()) {
+			if c, shown := clusterPlanOf(plan, t.filter); shown && t.show(c, now) {
+				t.sheet.flush()
 			}
-			why := printable(region.Why)
-			if region.Until.After(now.Add(time.Second)) {
-				why += ", next poll " + when(region.Until, now)
-			}
-			t.AppendRow([]any{name, region.Region, shortKey(region.Key), region.Version.Short(), p.colorAct(region.Act), why})
+		}
+		const every = 10 * time.Second
+		if took := now.Sub(began); !p.quiet && read < of && took >= every && now.Sub(told) >= every && ctx.Err() == nil {
+			told = now
+			left := time.Duration(float64(took) / float64(read) * float64(of-read))
+			tell(p.err, "%d of %s read, %.1f/s, about %s left\n", read, count(of, "cluster"), float64(read)/took.Seconds(), roughly(left))
 		}
 	}
-	printTable(p.out, t)
+}
+
+func (p *program) printPlan(r planReport, t *planTable) {
+	now, c := time.Now(), palette(p.color())
+	streamed := len(t.shown) > 0
+	var changed []clusterPlan
+	for _, cluster := range r.Clusters {
+		if before, ok := t.shown[cluster.ID]; !ok || !reflect.DeepEqual(before, p.planRows(cluster, now)) {
+			changed = append(changed, cluster)
+		}
+	}
+	if streamed && len(changed) > 0 {
+		tell(p.out, "\nOtherwise, now that all clusters of their keys are read:\n")
+	}
+	for _, cluster := range changed {
+		t.show(cluster, now)
+	}
+	t.sheet.flush()
 	tell(p.out, "\n")
+	if !r.ReadAt.IsZero() {
+		tell(p.out, "The clusters are as the sweep read them that ended %s (--fresh reads them again); the keys were read now.\n", when(r.ReadAt, now))
+	}
+	if r.Partial {
+		tell(p.out, "%s\n", c.yellow(fmt.Sprintf("Partial: %d of %s were read.", r.Read, count(r.Of, "cluster"))))
+	}
 	if r.Others > 0 {
 		tell(p.out, "%s of another installation: nothing is read or sent there.\n", count(r.Others, "cluster"))
 	}
+	printHolds(p.out, r.Holds, now)
 	switch {
 	case r.Pause != nil:
 		tell(p.out, "Paused %s. No PUT would be sent.\n", describePause(*r.Pause, now))
@@ -277,17 +556,27 @@ func (p *program) printPlan(r planReport) {
 	case r.PUTs == 0:
 		tell(p.out, "No PUT would be sent. Nothing was sent or written.\n")
 	default:
-		tell(p.out, "%s would be sent, in this order:\n", count(r.PUTs, "PUT"))
-		for _, s := range r.Sends {
-			why := ""
-			if s.WaitsFor != "" {
-				why = "   (now: " + printable(s.WaitsFor) + ")"
-			}
-			tell(p.out, "%3d. %s %s, key %s, version %s%s\n", s.PUT, printable(s.Name), s.Region, shortKey(s.Key), s.Version.Short(), why)
-		}
-		tell(p.out, "Nothing was sent or written.\n")
+		p.printSends(r)
 	}
 	printUrgent(p.out, c, r.needs)
+	if len(r.RecoverySteps) > 0 {
+		tell(p.out, "%s\n", c.bold("Recovery steps:"))
+	}
+	for i, step := range r.RecoverySteps {
+		tell(p.out, "%3d. %s\n", i+1, printable(step))
+	}
+}
+
+func (p *program) printSends(r planReport) {
+	tell(p.out, "%s would be sent, in this order:\n", count(r.PUTs, "PUT"))
+	for _, s := range r.Sends {
+		why := ""
+		if s.WaitsFor != "" {
+			why = "   (now: " + printable(s.WaitsFor) + ")"
+		}
+		tell(p.out, "%3d. %s %s, key %s, version %s%s\n", s.PUT, printable(s.Name), s.Region, shortKey(s.Key), s.Version.Short(), why)
+	}
+	tell(p.out, "Nothing was sent or written.\n")
 }
 
 func (p *program) colorAct(act string) string {

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 func TestPlanOfAFleetThatNoLedgerKnowsSendsNothing(t *testing.T) {
@@ -149,7 +152,7 @@ func TestPlanNeedsAPersonWhenAKeyCannotBeUsed(t *testing.T) {
 	b.kms(t, "DisableKey", ordersKey)
 	o := b.keyturn(t, "plan")
 	o.wantCode(t, exitNeedsPerson, "plan")
-	wantText(t, "the plan", o.out, "Needs attention:", "orders us-east-1: the key is disabled")
+	wantText(t, "the plan", o.out, "Needs attention:", "f002 in us-east-1 is disabled (1 cluster)", "Recovery steps:", "aws kms enable-key")
 	if strings.Contains(o.err, "keyturn:") {
 		t.Errorf("standard error repeats what the plan says: %s", o.err)
 	}
@@ -176,4 +179,114 @@ func TestPlanWithoutAWSCredentialsSaysHowToGiveThem(t *testing.T) {
 	o := b.keyturn(t, "plan")
 	o.wantCode(t, exitUsage, "plan")
 	wantText(t, "the error", o.err, "AWS gives no credentials", "AWS_PROFILE")
+}
+
+// A reader that the KMS denies is the likeliest first mistake: nothing is called fine, and the statement to add is printed.
+func TestPlan_keysDenied_needsAttentionOnce(t *testing.T) {
+	b := newBench(t)
+	for _, key := range []string{paymentsKey, ordersKey} {
+		if err := b.DenyKMS(key, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := b.keyturn(t, "plan")
+	o.wantCode(t, exitNeedsPerson, "plan")
+	wantText(t, "the plan", o.out, "2 keys of account 111122223333 could not be read", "The statement to add to the policy of "+paymentsKey+", "+ordersKey+`: {"Action":["kms:DescribeKey","kms:GetKeyPolicy"`, "ROLE_ARN")
+	if n := strings.Count(o.out, "could not be read"); n != 1 {
+		t.Errorf("the cause is named %d times, want once:\n%s", n, o.out)
+	}
+	steps := settings{ReaderRole: "arn:aws:iam::{account}:role/keyturn-reader"}.toRead(rotation.UnreadKeys{Keys: []cmek.KeyURI{paymentsKey}, Denied: true})
+	if len(steps) != 1 || !strings.Contains(steps[0], `{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/keyturn-reader"}`) {
+		t.Errorf("the recovery steps are %q, want the statement with the reader role", steps)
+	}
+	if only := decodeJSON[planReport](t, b.keyturn(t, "plan", "--only", "unreadable", "-o", "json").out); len(only.Clusters) != 3 {
+		t.Errorf("unreadable are %+v, want the three clusters of the two keys", only.Clusters)
+	}
+}
+
+// A cause that many clusters share is printed once, with their number.
+func TestPlan_clustersDenied_areOneCause(t *testing.T) {
+	b := newBench(t)
+	b.mayOnlyList()
+	o := b.keyturn(t, "plan")
+	o.wantCode(t, exitFailed, "plan")
+	if n := strings.Count(o.err, "403"); n != 1 {
+		t.Errorf("403 is printed %d times, want once: %s", n, o.err)
+	}
+	wantText(t, "the error", o.err, "could not be read (", " more): ", "check the roles")
+}
+
+func TestPlan_detailedExitcode_saysWhatIsDue(t *testing.T) {
+	b := newBench(t).swept(t)
+	b.succeed(t, "plan", "--detailed-exitcode")
+	b.keyturnWith(t.Context(), b.rotate(t, ordersKey)[0], "replay", "-").wantCode(t, exitFine)
+	for _, args := range [][]string{{"plan", "--detailed-exitcode"}, {"plan", "--detailed-exitcode", "--mode", "follow"}, {"plan", "orders", "--detailed-exitcode"}} {
+		b.keyturn(t, args...).wantCode(t, exitDue, args...)
+	}
+	b.succeed(t, "plan")
+	b.succeed(t, "plan", "payments", "--detailed-exitcode")
+	if err := b.DenyKMS(paymentsKey, true); err != nil {
+		t.Fatal(err)
+	}
+	b.keyturn(t, "plan", "--detailed-exitcode").wantCode(t, exitNeedsPerson, "plan")
+}
+
+func TestPlan_filters(t *testing.T) {
+	b := newBench(t).swept(t)
+	b.keyturnWith(t.Context(), b.rotate(t, ordersKey)[0], "replay", "-").wantCode(t, exitFine)
+	b.succeed(t, "hold", "payments", "--reason", "freeze")
+	shown := func(args ...string) string {
+		t.Helper()
+		report := decodeJSON[planReport](t, b.succeed(t, append([]string{"plan", "--mode", "follow", "-o", "json"}, args...)...))
+		var all []string
+		for _, c := range report.Clusters {
+			for _, r := range c.Regions {
+				all = append(all, c.Name+" "+r.Region)
+			}
+		}
+		return strings.Join(all, ", ") + " | " + sendsOf(report)
+	}
+	const sent = "1 orders us-east-1 ()"
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"orders", "--region", "us-east-1"}, "orders us-east-1 | " + sent},
+		{[]string{"--cluster", "orders", "--region", "us-west-2"}, "orders us-west-2 | "},
+		{[]string{"--key", ordersKey}, "orders us-east-1 | " + sent},
+		{[]string{"--key", "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"}, "checkout us-east-1, payments us-east-1 | "},
+		{[]string{"--only", "due"}, "orders us-east-1 | " + sent},
+		{[]string{"--only", "held"}, " | " + sent},
+		{[]string{"--only", "due,held", "--region", "eu-west-1"}, " | "},
+		{[]string{"--label", "env=nowhere"}, " | "},
+	} {
+		if got := shown(row.args...); got != row.want {
+			t.Errorf("plan %s shows %q, want %q", strings.Join(row.args, " "), got, row.want)
+		}
+	}
+	for _, args := range [][]string{{"--only", "bad"}, {"--label", "env"}, {"--label", "=x"}} {
+		b.keyturn(t, append([]string{"plan"}, args...)...).wantCode(t, exitUsage, args...)
+	}
+}
+
+// After a sweep the plan rests on what it read, and says so; --fresh reads again, with rows as they come.
+func TestPlan_saysHowOldItsReadsAre(t *testing.T) {
+	b := newBench(t).swept(t)
+	asked := func() (n int) {
+		for _, r := range b.Requests() {
+			if strings.HasPrefix(r.Path, "/api/") {
+				n++
+			}
+		}
+		return n
+	}
+	before := asked()
+	wantText(t, "the plan", b.succeed(t, "plan"), "as the sweep read them that ended", "--fresh reads them again")
+	if n := asked() - before; n != 0 {
+		t.Errorf("a plan from the inventory sent %d requests to the Cloud API, want none", n)
+	}
+	out := b.succeed(t, "plan", "--fresh")
+	if strings.Contains(out, "as the sweep") || strings.Count(out, "CLUSTER ") != 1 || strings.Contains(out, "Otherwise") {
+		t.Errorf("the fresh plan reads\n%s", out)
+	}
 }

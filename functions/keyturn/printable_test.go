@@ -70,8 +70,8 @@ func TestNothingOfATamperedLedgerReachesTheTerminalAsItIs(t *testing.T) {
 	b := &bench{environ: []string{"KEYTURN_LEDGER=file:" + path}}
 	for _, args := range [][]string{
 		{"status"}, {"status", "c1" + hostile}, {"status", "c1"}, {"alerts"}, {"alerts", "key-unusable/x" + hostile}, {"alerts", "key"}, {"alerts", "nobody" + hostile},
-		{"alerts", "close", "key-unusable/x" + hostile, "--reason", "r"}, {"incident", "open", "arn:aws:kms:us-east-1:111122223333:key/abc" + hostile},
-		{"__complete", "status", ""}, {"__complete", "status", "c"}, {"__complete", "alerts", ""}, {"__complete", "incident", "open", ""},
+		{"alerts", "close", "key-unusable/x" + hostile, "--reason", "r"}, {"hold", "c1" + hostile, "--reason", "r" + hostile}, {"hold"}, {"release", "n" + hostile}, {"release", "x" + hostile},
+		{"__complete", "status", ""}, {"__complete", "status", "c"}, {"__complete", "alerts", ""}, {"__complete", "hold", ""}, {"__complete", "release", ""},
 		{"explain", "missing" + hostile}, {"forget", "c1" + hostile, "--reason", "r"}, {"retry", "c1" + hostile},
 	} {
 		for _, form := range [][]string{nil, {"-o", "json"}} {
@@ -134,7 +134,10 @@ func tamper(t *testing.T, l *ledger.Ledger) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Declare(ctx, key, ledger.Declaration{By: "b" + hostile, Reason: "r" + hostile, Since: now}); err != nil {
+	if _, err := l.Hold(ctx, cmek.Hold{Key: key, By: "b" + hostile, Reason: "r" + hostile, Since: now, Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Hold(ctx, cmek.Hold{ClusterID: "c2" + hostile, Cluster: "n" + hostile, Reason: "r" + hostile, Since: now, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // commandVariable, in the environment, makes the test binary the program itself.
-const commandVariable = "KEYTURN_TEST_COMMAND"
+const commandVariable = "TEST_COMMAND_OF_KEYTURN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(commandVariable) != "" {

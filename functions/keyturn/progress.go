@@ -46,10 +46,10 @@ func (t *track) reach(stage string) {
 	}
 }
 
-// progress makes tracks out of what the ledger shows from one look to the next.
+// progress makes tracks out of what the ledger shows from one poll to the next.
 type progress struct{ tracks []*track }
 
-// observe takes a look at the ledger and returns the tracks that moved, ordered like tracks: by key, cluster and region.
+// observe takes what a poll of the ledger shows and returns the tracks that moved, ordered like tracks: by key, cluster and region.
 func (p *progress) observe(clusters []*ledger.Cluster, now time.Time) (moved []*track) {
 	for _, c := range clusters {
 		for _, w := range c.Work {

@@ -4,23 +4,32 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
-// Exit codes.
+// Exit codes; the help text lists them for all commands.
 const (
 	exitFine = iota
 	exitFailed
 	exitUsage
 	exitNeedsPerson
+	exitRefused
+	exitDue
 )
 
-// errNeedsPerson ends a command that worked, but found what needs attention. The command has said what.
-var errNeedsPerson = errors.New("something needs attention")
+// What ends a command that worked, with an exit code of its own. The command has said what it found.
+var (
+	errNeedsPerson = errors.New("something needs attention")
+	errDue         = errors.New("a re-encryption is due")
+)
 
 // program is one run of the command line.
 type program struct {
@@ -30,24 +39,44 @@ type program struct {
 	out, err io.Writer
 	// environ is the environment, NAME=value; flags are appended to it, and the last entry of a name counts.
 	environ []string
+	// flagged are the flags that set variables, by those.
+	flagged map[string]string
+	// dir is the working directory, from which keyturn.yaml is searched for; "" for no search.
+	dir string
+	// deployment is what --deployment names.
+	deployment string
+	// found is what the deployment publishes, once it was found, and foundBy what named it.
+	found   *deployment.Published
+	foundBy string
 	// live is true if out is a terminal that can be painted over.
 	live bool
 
-	// json is true after --output json.
-	json bool
+	// width is the number of columns of the terminal; 0 if out is none.
+	width int
+
+	// json is true after --output json, wide after --output wide.
+	json, wide bool
+	// quiet leaves out progress; watch is the pause between two reads, 0 for one read.
+	quiet bool
+	watch time.Duration
 	// began is true once flags and arguments were accepted: what fails before that is wrong usage.
 	began bool
 }
 
 const about = `keyturn re-encrypts the store keys of CockroachDB Cloud clusters when their KMS keys rotate, and says at
-once when somebody endangers a key that they need.
+once when a key that they need is at risk.
 
 CockroachDB Cloud does not re-encrypt by itself: somebody has to send a PUT with the unchanged key,
 cluster by cluster. "keyturn demo" shows how keyturn does it, on this machine and with no cloud
 account. "keyturn plan" says what it would do to your clusters, and sends nothing. "keyturn explain"
 says what an event of your cloud means for them.
 
+A deployment on AWS is named by --deployment, by KEYTURN_DEPLOYMENT, or by a keyturn.yaml in this directory or above it:
+its hub says where ledger, archive and topics are. Flags and the environment override what it says;
+"keyturn config show" prints each setting with its origin.
+
 Environment (flags override it):
+  KEYTURN_DEPLOYMENT   name of the deployment on AWS to work on
   COCKROACH_API_KEY    secret of an API key whose service account has Cluster Operator
   COCKROACH_SERVER     base URL of the Cloud API (https://cockroachlabs.cloud)
   KEYTURN_LEDGER       file:PATH or dynamodb://TABLE?region=REGION
@@ -61,7 +90,10 @@ Exit codes:
   0  fine
   1  failed
   2  wrong usage or configuration; nothing was done
-  3  something needs attention: blocked, failed or stuck work, or an open alert of severity high or critical`
+  3  something needs attention: blocked, failed or stuck work, what cannot be read, or an open incident of
+     severity high or critical
+  4  a check before the first request refused it, and nothing was sent
+  5  nothing needs attention, and a re-encryption is due (only with --detailed-exitcode)`
 
 // run executes the command line and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
@@ -77,6 +109,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitFine
 	case errors.Is(err, errNeedsPerson):
 		return exitNeedsPerson
+	case errors.Is(err, errDue):
+		return exitDue
 	case errors.As(err, &wrong):
 		tell(p.err, "keyturn: %s\n", printableLines(err.Error()))
 		return exitUsage
@@ -110,6 +144,16 @@ func (p *program) command() *cobra.Command {
 			p.began = true
 		},
 	}
+	root.Version = version.Read().String()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "show no progress")
+	root.PersistentFlags().Func("deployment", "the deployment on AWS to work on, by `name` ("+deploymentVariable+", or a keyturn.yaml in reach)", func(name string) error {
+		if strings.TrimSpace(name) == "" {
+			return errors.New("the value is empty")
+		}
+		p.deployment = name
+		return nil
+	})
 	root.AddGroup(
 		&cobra.Group{ID: "try", Title: "Try it on this machine:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
@@ -123,8 +167,8 @@ func (p *program) command() *cobra.Command {
 	}
 	add("try", p.demoCommand(), p.simulateCommand())
 	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand())
-	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.retryCommand(), p.forgetCommand(), p.incidentCommand())
-	root.AddCommand(p.versionCommand())
+	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
+	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())
 	return root
 }
 
@@ -134,18 +178,30 @@ func (p *program) variable(c *cobra.Command, flag, variable, usage string) {
 		if strings.TrimSpace(value) == "" {
 			return errors.New("the value is empty")
 		}
-		p.environ = append(p.environ, variable+"="+value)
+		p.set(flag, variable, value)
 		return nil
 	})
+}
+
+// set gives a variable the value of a flag.
+func (p *program) set(flag, variable, value string) {
+	p.environ = append(p.environ, variable+"="+value)
+	if p.flagged == nil {
+		p.flagged = map[string]string{}
+	}
+	p.flagged[variable] = "--" + flag
 }
 
 func (p *program) ledgerFlag(c *cobra.Command) {
 	c.Flags().Func("ledger", "the ledger: `file:PATH` or dynamodb://TABLE?region=REGION (KEYTURN_LEDGER)", func(value string) error {
 		l, err := config.ParseLocation(value)
+		if err != nil && strings.Contains(value, "?") {
+			return err
+		}
 		if err != nil || l.Scheme != "file" && l.Scheme != "dynamodb" {
 			return errors.New("not a ledger; want file:PATH or dynamodb://TABLE?region=REGION")
 		}
-		p.environ = append(p.environ, "KEYTURN_LEDGER="+value)
+		p.set("ledger", "KEYTURN_LEDGER", value)
 		return nil
 	})
 }
@@ -156,13 +212,14 @@ func (p *program) serverFlag(c *cobra.Command) {
 
 // outputFlag adds --output to a command that prints data.
 func (p *program) outputFlag(c *cobra.Command) {
-	c.Flags().FuncP("output", "o", "`table` or json", func(value string) error {
-		if value != "table" && value != "json" {
-			return errors.New("want table or json")
+	forms := []cobra.Completion{"table", "wide", "json"}
+	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json", func(value string) error {
+		if !slices.Contains(forms, value) {
+			return errors.New("want table, wide or json")
 		}
-		p.json = value == "json"
+		p.json, p.wide = value == "json", value == "wide"
 		return nil
 	})
 	// The flag exists: it was just added.
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }

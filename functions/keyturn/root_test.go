@@ -102,8 +102,8 @@ func TestTheShellCompletesCommandsAndClusters(t *testing.T) {
 func TestVersionNamesGoAndThePlatform(t *testing.T) {
 	b := newBench(t)
 	wantText(t, "the version", b.succeed(t, "version"), "keyturn ", "go1.")
-	v := decodeJSON[buildVersion](t, b.succeed(t, "version", "-o", "json"))
-	if v.Go == "" || v.Platform == "" || v.Version == "" {
+	v := decodeJSON[versions](t, b.succeed(t, "version", "-o", "json"))
+	if v.Go == "" || v.Platform == "" || v.Version.Version == "" {
 		t.Errorf("version is %+v; want every field but the commit", v)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -14,7 +15,7 @@ type runner struct {
 	function *rotation.Function
 	display  display
 	progress progress
-	// tickEvery and lookEvery are the pauses between two ticks, and between two looks at the ledger.
+	// tickEvery and lookEvery are the pauses between two ticks, and between two polls of the ledger.
 	tickEvery, lookEvery time.Duration
 }
 
@@ -22,11 +23,12 @@ type runner struct {
 // tick is waited for, so that no request is cut off and the lease goes back.
 const tickTime = 20 * time.Second
 
-// view is one look at the ledger.
+// view is what one poll of the ledger shows.
 type view struct {
 	clusters []*ledger.Cluster
 	worker   *ledger.Worker
 	pause    ledger.Pause
+	holds    cmek.Holds
 	// problem is the last error that a tick returned; failures counts ticks that failed in a row.
 	problem  error
 	failures int
@@ -42,7 +44,7 @@ func (v *view) ended(err error) {
 	v.failures++
 }
 
-// until runs until finished says so or ctx ends, and returns the last look. After ctx it returns ctx's error.
+// until runs until finished says so or ctx ends, and returns the last view. After ctx it returns ctx's error.
 func (r *runner) until(ctx context.Context, finished func(view) bool) (view, error) {
 	var v view
 	if err := r.look(ctx, &v); err != nil {
@@ -93,7 +95,7 @@ func (r *runner) tick(ctx context.Context, stop <-chan struct{}, ended chan<- er
 	}
 }
 
-// drain waits for the running tick and takes a last look.
+// drain waits for the running tick and polls a last time.
 func (r *runner) drain(ctx context.Context, stop chan struct{}, ended <-chan error, v *view) error {
 	close(stop)
 	for err := range ended {
@@ -113,6 +115,9 @@ func (r *runner) look(ctx context.Context, v *view) (err error) {
 		return err
 	}
 	if v.pause, err = r.function.Ledger.Paused(ctx); err != nil {
+		return err
+	}
+	if v.holds, err = r.function.Ledger.Holds(ctx); err != nil {
 		return err
 	}
 	moved := r.progress.observe(v.clusters, time.Now())

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
 )
@@ -44,7 +48,7 @@ type needs struct {
 	ledger bool
 	// reads: it asks the Cloud API and the KMS.
 	reads bool
-	// puts: it sends PUTs, keeps evidence and tells people. It reads too, and a ledger that is named may be new.
+	// puts: it sends PUTs, keeps evidence and notifies people. It reads too, and a ledger that is named may be new.
 	puts bool
 }
 
@@ -72,7 +76,7 @@ func loadSettings(environ []string, n needs) (settings, error) {
 	if n.puts {
 		s.RequestRate = workingRate
 	}
-	if err := config.Load(&s, environ); err != nil {
+	if err := errors.Join(unknownVariables(environ), config.Load(&s, environ)); err != nil {
 		return s, &configurationError{err}
 	}
 	s.Rotation.Loopback = cockroachcloud.IsLoopback(s.Server)
@@ -90,7 +94,7 @@ func (s *settings) Check() (problems []error) {
 		}
 	}
 	needsLedger := s.needs.ledger || s.needs.puts
-	bad(needsLedger && s.Ledger.Scheme == "", "KEYTURN_LEDGER is not set; want file:PATH or dynamodb://TABLE?region=REGION (or use --ledger)")
+	bad(needsLedger && s.Ledger.Scheme == "", "KEYTURN_LEDGER is not set; want file:PATH or dynamodb://TABLE?region=REGION (or use --ledger, or name a deployment with --deployment)")
 	bad(s.Ledger.Scheme != "" && s.Ledger.Scheme != "file" && s.Ledger.Scheme != "dynamodb",
 		"KEYTURN_LEDGER is %s; want file:PATH or dynamodb://TABLE?region=REGION", s.Ledger)
 	bad(s.Archive.Scheme != "" && s.Archive.Scheme != "file" && s.Archive.Scheme != "s3",
@@ -126,8 +130,8 @@ func (s *settings) checkPuts() (problems []error) {
 	// Two ledgers must never drive one fleet.
 	if s.Ledger.Scheme == "file" && !cockroachcloud.IsLoopback(s.Server) {
 		problems = append(problems, fmt.Errorf("the ledger %s is on this machine only, "+
-			"but PUTs would go to %s: another ledger may drive that fleet; name the shared ledger (--ledger "+
-			"dynamodb://TABLE?region=REGION), or a simulator on loopback (--server)", s.Ledger, s.server()))
+			"but PUTs would go to %s: another ledger may drive that fleet; name the deployment (--deployment NAME) "+
+			"or its ledger (--ledger \"dynamodb://TABLE?region=REGION\"), or a simulator on loopback (--server)", s.Ledger, s.server()))
 	}
 	if s.Ledger.Scheme != "dynamodb" {
 		return problems
@@ -145,6 +149,34 @@ func (s *settings) checkPuts() (problems []error) {
 		}
 	}
 	return problems
+}
+
+// variables are the names of all that this program or a function of keyturn's reads: what is set for functions may be in the
+// environment of a command, too.
+func variables() []string {
+	names := slices.Concat(config.Variables(&settings{}), config.Variables(&alerting.Settings{}), config.Variables(&notify.Settings{}),
+		deployment.Variables(), []string{deploymentVariable})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// unknownVariables reports variables that nothing reads: a misspelled setting would be ignored silently.
+func unknownVariables(environ []string) error {
+	var problems []error
+	known, seen := variables(), map[string]bool{}
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "KEYTURN_") || slices.Contains(known, name) || seen[name] {
+			continue
+		}
+		seen[name] = true
+		fix := "unset it"
+		if near := config.Near(name, known); near != "" {
+			fix = "did you mean " + near + "?"
+		}
+		problems = append(problems, fmt.Errorf("%s is no setting of keyturn: %s", printable(name), fix))
+	}
+	return errors.Join(problems...)
 }
 
 func (s *settings) server() string {

@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -27,10 +29,12 @@ type simulateOptions struct {
 	listSwitches bool
 	requestLog   string
 	events       string
+	functions    bool
+	mode         rotation.Mode
 }
 
 func (p *program) simulateCommand() *cobra.Command {
-	var o simulateOptions
+	o := simulateOptions{mode: rotation.Follow}
 	c := &cobra.Command{
 		Use:   "simulate",
 		Short: "Serve a simulated CockroachDB Cloud API and AWS KMS on this machine",
@@ -38,11 +42,15 @@ func (p *program) simulateCommand() *cobra.Command {
 the environment that points keyturn, the AWS CLI and the Cloud API's own tools at it.
 
 What the vendors document is always on; what they leave open is a switch (--list-switches), so that
-everything can be tried with each answer. The world begins as a seed file describes it, or as a small
-company on AWS. Under /_simulator/ a world shows its requests, its PUTs and the truth about its store keys.`,
+everything can be tried with each answer. The world begins as a seed file describes it, or as the small
+company of "keyturn demo". The address itself shows a page: what is simulated, the switches, the requests.
+
+With --functions keyturn's functions run against it in the same process (rotation, alerting and notify, with
+a ledger of their own), so that every command can be tried on what they do: status, plan, alerts, hold,
+retry, replay. What would go to Slack is printed.`,
 		Example: `  keyturn simulate
+  keyturn simulate --functions --listen 127.0.0.1:8321
   keyturn simulate --rotation-time 30s --switch busy-reply=409 --request-log requests.ndjson
-  keyturn simulate --events - | while read -r event; do echo "$event" | keyturn replay -; done
   keyturn simulate --list-switches`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -58,6 +66,8 @@ company on AWS. Under /_simulator/ a world shows its requests, its PUTs and the 
 	flags.BoolVar(&o.listSwitches, "list-switches", false, "list all switches with their settings, and end")
 	flags.StringVar(&o.requestLog, "request-log", "", "`file` for the requests as NDJSON, without headers and bodies")
 	flags.StringVar(&o.events, "events", "", "`file` for the events that AWS would send, as NDJSON; - for standard output")
+	flags.BoolVar(&o.functions, "functions", false, "run rotation, alerting and notify against it, too")
+	flags.Func("mode", "`observe` or follow: the mode of rotation with --functions (default follow)", func(value string) error { return o.mode.UnmarshalText([]byte(value)) })
 	p.outputFlag(c)
 	return c
 }
@@ -84,26 +94,51 @@ func (p *program) simulate(ctx context.Context, o simulateOptions) error {
 	if !address.IP.IsLoopback() {
 		return &configurationError{fmt.Errorf("--listen is %q; the simulator has no real authentication and serves loopback addresses only, such as 127.0.0.1:8080", o.listen)}
 	}
-	requests, events, done, err := p.openJournals(o)
-	if err != nil {
-		return err
-	}
 	listener, err := net.ListenTCP("tcp", address)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen: %w", err), done())
+		return fmt.Errorf("listen: %w", err)
+	}
+	requests, events, done, err := p.openJournals(o) // only now: the logs of another one on the same port are not for us to empty
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	guide := p.out
 	if o.events == "-" {
 		guide = p.err
 	}
-	printGuide(guide, "http://"+listener.Addr().String(), listener.Addr().(*net.TCPAddr).Port, seed)
+	url := "http://" + listener.Addr().String()
+	dir, err := filepath.Abs(filepath.Join(".keyturn", fmt.Sprintf("simulate-%d", listener.Addr().(*net.TCPAddr).Port)))
+	if err != nil {
+		return errors.Join(err, listener.Close(), done())
+	}
 	j := &journal{world: world, requests: requests, events: events}
-	return errors.Join(serve(ctx, listener, world.Handler(), j.write), done())
+	if !o.functions {
+		printGuide(guide, url, dir, seed, o)
+		return errors.Join(serve(ctx, listener, world.Handler(), j.write), done())
+	}
+	if apiKeyOf(seed) == "" {
+		return errors.Join(&configurationError{errNoAPIKey}, listener.Close(), done())
+	}
+	i, err := p.install(ctx, world, url, dir, o.mode, apiKeyOf(seed), guide)
+	if err != nil {
+		return errors.Join(err, listener.Close(), done())
+	}
+	printGuide(guide, url, dir, seed, o)
+	// The functions end before the world does: a request of theirs must not be cut off.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- i.run(ctx)
+		stopServing()
+	}()
+	err = serve(serving, listener, i.handler(), j.write)
+	return errors.Join(err, <-ended, done())
 }
 
 func loadSeed(file string) (simulator.Seed, error) {
 	if file == "" {
-		return simulator.DefaultSeed(), nil
+		return companySeed(), nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -175,26 +210,34 @@ func (p *program) openJournals(o simulateOptions) (requests, events io.Writer, d
 }
 
 // printGuide prints what to paste into a shell. All secrets in it are samples.
-func printGuide(out io.Writer, url string, port int, seed simulator.Seed) {
-	apiKey := ""
-	if len(seed.APIKeys) > 0 {
-		apiKey = seed.APIKeys[0].Secret
+func printGuide(out io.Writer, url, dir string, seed simulator.Seed, o simulateOptions) {
+	also, mode, acts := "", "", "#   keyturn follow --mode follow\n"
+	if o.functions {
+		acts, mode = "#   keyturn alerts\n", fmt.Sprintf("KEYTURN_MODE=%s ", o.mode)
+		also = fmt.Sprintf("# keyturn's functions run against it, in mode %s; what they send to Slack is printed here.\n", o.mode)
 	}
 	tell(out, `# A simulated CockroachDB Cloud API and AWS KMS answer at %[1]s until Ctrl-C:
-# %[2]s, %[3]s. Paste this into another shell:
+# %[2]s, %[3]s; that address shows a page, too.
+%[14]s# Paste this into another shell:
 export COCKROACH_SERVER=%[1]s
 export COCKROACH_API_KEY=%[4]s
 export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
-export KEYTURN_LEDGER=file:.keyturn/simulate-%[7]d/ledger.db
-export KEYTURN_SETTLE=10s KEYTURN_CONFIRM=5s KEYTURN_POLL=1s
+export KEYTURN_LEDGER='file:%[7]s'
+export %[10]sKEYTURN_SETTLE=%[11]s KEYTURN_CONFIRM=%[12]s KEYTURN_POLL=%[13]s KEYTURN_SWEEP_EVERY=%[15]s
 # Then, for example:
 #   keyturn plan
 #   aws kms rotate-key-on-demand --key-id %[8]s
-#   keyturn follow --mode follow
-#   keyturn status
-`, url, count(len(seed.Clusters), "cluster"), count(len(seed.Keys), "key"), apiKey, sampleAccessKeyID, sampleSecretAccessKey, port, firstKey(seed))
+%[9]s#   keyturn status
+`, url, count(len(seed.Clusters), "cluster"), count(len(seed.Keys), "key"), apiKeyOf(seed), sampleAccessKeyID, sampleSecretAccessKey,
+		filepath.Join(dir, ledgerFile), firstKey(seed), acts, mode, simulatedSettle, simulatedConfirm, pace, also, simulatedSweep)
 }
+
+// The pace of what follows against a simulated world.
+const (
+	simulatedSettle  = 10 * time.Second
+	simulatedConfirm = 5 * time.Second
+)
 
 // Sample credentials, as in AWS' own documentation (docs.aws.amazon.com/IAM/latest/UserGuide/security-creds.html).
 const (

@@ -29,7 +29,7 @@ func TestSimulateServesAWorldUntilItIsInterrupted(t *testing.T) {
 	}()
 	url := awaitServer(t, &out)
 	wantText(t, "the guide", out.String(), "export COCKROACH_API_KEY="+simulator.SampleAPIKey, "export AWS_ENDPOINT_URL_KMS="+url,
-		"AWS_REGION=us-east-1", "export KEYTURN_LEDGER=file:", "keyturn follow --mode follow")
+		"AWS_REGION=us-east-1", "export KEYTURN_LEDGER='file:/", "keyturn follow --mode follow")
 
 	if status := get(t, url+"/api/v1/clusters/7c1d9e20-3a4b-4c5d-8e6f-000000000006/cmek"); status != http.StatusNotFound {
 		t.Errorf("the CMEK of a cluster without one answers %d; the switch asked for 404", status)
@@ -115,5 +115,50 @@ func TestSimulateListsItsSwitches(t *testing.T) {
 	switches := decodeJSON[[]simulator.Switch](t, b.succeed(t, "simulate", "--list-switches", "-o", "json"))
 	if len(switches) < 20 {
 		t.Errorf("%d switches are listed, want all", len(switches))
+	}
+}
+
+// With --functions a rotation is followed through and a key at risk is reported, while other commands use the same ledger.
+func TestSimulateFunctions_followsAndAlerts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var out, errs buffer
+	p := &program{in: strings.NewReader(""), out: &out, err: &errs}
+	ended := make(chan int)
+	go func() { ended <- p.run(ctx, []string{"simulate", "--functions", "--rotation-time", "1s"}) }()
+	url := awaitServer(t, &out)
+	dir, err := filepath.Glob(filepath.Join(".keyturn", "simulate-*", "ledger.db"))
+	if err != nil || len(dir) != 1 {
+		t.Fatalf("the ledgers are %v, %v; want one", dir, err)
+	}
+	ledger, err := filepath.Abs(dir[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{environ: []string{"COCKROACH_SERVER=" + url, "COCKROACH_API_KEY=" + simulator.SampleAPIKey, "KEYTURN_LEDGER=file:" + ledger}}
+	await := func(what string, happened func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !happened(); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s did not happen within a minute:\n%s%s", what, out.String(), errs.String())
+			}
+		}
+	}
+	await("a sweep", func() bool { return strings.Contains(b.keyturn(t, "status").out, "complete") })
+	post := func(path, body string) {
+		t.Helper()
+		response, err := http.Post(url+path, "application/json", strings.NewReader(body))
+		if err != nil || response.StatusCode != http.StatusNoContent {
+			t.Fatalf("%s answers %v, %v", path, response, err)
+		}
+		response.Body.Close()
+	}
+	post("/_simulator/rotate", `{"key":"`+ordersKey+`"}`)
+	await("the re-encryption", func() bool { return strings.Contains(out.String(), "Cluster orders: the store key is re-encrypted") })
+	wantText(t, "the status", b.keyturn(t, "status", "orders").out, "re-encrypted")
+	interrupt()
+	if code := <-ended; code != exitFine || errs.String() != "" {
+		t.Errorf("simulate ended with %d, and wrote %s", code, errs.String())
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,25 +16,26 @@ import (
 func (p *program) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [CLUSTER]",
-		Short: "Show what the ledger knows: regions, open work, alarms, the last sweep",
+		Short: "Show what the ledger knows: regions, open work, incidents, the last sweep",
 		Long: `Show what the ledger knows: for each region the key version its store key is encrypted under,
-open work and what it waits for, open alarms and incidents, whether following is paused, and the last
-sweep.
+open work and what it waits for, open incidents, what is paused or on hold, and the last sweep and the
+next one. A region's line shows the worst of it: "at risk" where an incident is open about its key.
 
 Only the ledger is read, so the answer is as old as the last poll; "keyturn plan" reads afresh. Clusters
 whose keys another installation follows are not in the ledger; the sweep counts them. With the name or id
-of a cluster, all about that one, and each alarm and incident with its recovery steps and runbook.`,
+of a cluster, all about that one, and each incident with its recovery steps and runbook.`,
 		Example: `  keyturn status --ledger file:.keyturn/demo/ledger.db
   keyturn status orders
   keyturn status -o json | jq '.clusters[].regions[] | select(.work)'`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.completeCluster,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.status(c.Context(), args)
+			return p.watched(c.Context(), func(ctx context.Context) error { return p.status(ctx, args) })
 		},
 	}
 	p.ledgerFlag(c)
 	p.outputFlag(c)
+	p.watchFlag(c)
 	return c
 }
 
@@ -49,7 +51,7 @@ func (p *program) status(ctx context.Context, args []string) (err error) {
 	}
 	switch {
 	case p.json:
-		err = printJSON(p.out, s)
+		err = p.printJSON(s)
 	case len(args) > 0:
 		p.printCluster(s.Clusters[0])
 		p.printOpen(s)
@@ -70,20 +72,20 @@ type status struct {
 	// Sweep is the walk under way or the last one; Worker holds the lease now, "" if nobody does.
 	Sweep ledger.Sweep `json:"sweep"`
 	// NotShown counts the clusters that the Cloud API no longer shows.
-	NotShown int            `json:"not_shown,omitempty"`
-	Worker   string         `json:"worker,omitempty"`
-	Alarms   []ledger.Alarm `json:"alarms,omitempty"`
-	// OpenIncidents counts what "keyturn alerts" lists; of one cluster, what concerns it.
-	OpenIncidents int             `json:"open_incidents"`
-	Clusters      []clusterStatus `json:"clusters"`
+	NotShown int    `json:"not_shown,omitempty"`
+	Worker   string `json:"worker,omitempty"`
+	// NextSweep is when the next sweep is due; zero before the first one.
+	NextSweep time.Time `json:"next_sweep,omitzero"`
+	// Incidents are what "keyturn alerts" lists; of one cluster, what concerns it.
+	Incidents []openIncident  `json:"incidents"`
+	Clusters  []clusterStatus `json:"clusters"`
 	// NeedsPerson says, a line each, what needs attention.
 	NeedsPerson []string `json:"needs_person,omitempty"`
-	// Declared are the keys that people are at work on.
-	Declared []declaredKey `json:"declared,omitempty"`
+	// Holds are the holds that stand.
+	Holds cmek.Holds `json:"holds,omitempty"`
 
-	// The rest is for people: what NeedsPerson says with its runbooks, and the incidents that OpenIncidents counts.
-	needs     []need
-	incidents []openIncident
+	// needs are what NeedsPerson says, with the runbooks.
+	needs []need
 }
 
 type clusterStatus struct {
@@ -95,7 +97,6 @@ type clusterStatus struct {
 	// NotShown is since when and why the Cloud API no longer shows the cluster or its CMEK; nil if it does.
 	NotShown *ledger.Unread   `json:"not_shown,omitempty"`
 	Regions  []regionStatus   `json:"regions"`
-	Alarms   []ledger.Alarm   `json:"alarms,omitempty"`
 	Dropped  []ledger.Dropped `json:"dropped,omitempty"`
 	// EvidenceRecords counts the records in the cluster's chain.
 	EvidenceRecords int `json:"evidence_records"`
@@ -114,6 +115,31 @@ type regionStatus struct {
 	// Work is nil if nothing is open; Stage is then where it stands, in one word.
 	Work  *ledger.Work `json:"work,omitempty"`
 	Stage string       `json:"stage,omitempty"`
+	// Incident is the id of the worst incident about the region's key or the region, "" if there is none; Hold is the hold that
+	// keeps keyturn away.
+	Incident string     `json:"incident,omitempty"`
+	Hold     *cmek.Hold `json:"hold,omitempty"`
+
+	risk *openIncident
+}
+
+// sweepOverdue is how long no sweep may have ended before what the ledger knows is called out of date: three sweeps.
+const sweepOverdue = 45 * time.Minute
+
+// withRisks adds to each region what is worse than what its last re-encryption says. The incidents are in the order of their urgency.
+func (s clusterStatus) withRisks(incidents []openIncident, holds cmek.Holds) clusterStatus {
+	for i := range s.Regions {
+		r := &s.Regions[i]
+		for _, incident := range incidents {
+			if r.Incident == "" && incident.pages() && incident.about(s.ID, *r) {
+				r.Incident, r.risk = incident.ID, &incident
+			}
+		}
+		if h, held := holds.Find(s.ID, r.Key, time.Now()); held {
+			r.Hold = &h
+		}
+	}
+	return s
 }
 
 func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
@@ -141,17 +167,27 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 		clusters = []*ledger.Cluster{c}
 		incidents = slices.DeleteFunc(incidents, func(i openIncident) bool { return !i.concerns(c.ID) })
 	}
-	declared, err := declaredKeys(ctx, w.Ledger, clusters, incidents)
+	holds, err := w.Ledger.Holds(ctx)
 	if err != nil {
 		return status{}, err
+	}
+	now := time.Now()
+	if holds = holds.Standing(now); len(args) > 0 {
+		holds = slices.DeleteFunc(holds, func(h cmek.Hold) bool {
+			return h.ClusterID != clusters[0].ID && !slices.ContainsFunc(keysOf(clusters), h.Key.SameKey)
+		})
 	}
 	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int {
 		return cmp.Or(cmp.Compare(a.Cluster.Name, b.Cluster.Name), cmp.Compare(a.ID, b.ID))
 	})
 	s := status{
-		Ledger: w.settings.Ledger.String(), Sweep: worker.Sweep, Alarms: worker.Alarms,
-		Clusters: []clusterStatus{}, needs: urgent(clusters, worker), OpenIncidents: len(incidents),
-		Declared: declared, incidents: incidents,
+		Ledger: w.settings.Ledger.String(), Sweep: worker.Sweep, Clusters: []clusterStatus{}, needs: urgent(clusters), Incidents: incidents, Holds: holds,
+	}
+	if !worker.Sweep.Began.IsZero() {
+		s.NextSweep = worker.Sweep.Began.Add(w.settings.Rotation.SweepEvery)
+		if since := now.Sub(cmp.Or(worker.Sweep.Ended, worker.Sweep.Began)); since > sweepOverdue {
+			s.needs = append(s.needs, need{fmt.Sprintf("No sweep has ended for %s: what is shown may be out of date", since.Round(time.Minute)), rotationRunbook + "#sweep-incomplete"})
+		}
 	}
 	for _, i := range incidents {
 		if i.pages() {
@@ -162,11 +198,11 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 	if pause.Active() {
 		s.Pause = &pause
 	}
-	if time.Now().Before(worker.Until) {
+	if now.Before(worker.Until) {
 		s.Worker = worker.Holder
 	}
 	for _, c := range clusters {
-		s.Clusters = append(s.Clusters, statusOf(c))
+		s.Clusters = append(s.Clusters, statusOf(c).withRisks(incidents, holds))
 		if !c.Unread.IsZero() {
 			s.NotShown++
 		}
@@ -177,7 +213,7 @@ func readStatus(ctx context.Context, w *wiring, args []string) (status, error) {
 func statusOf(c *ledger.Cluster) clusterStatus {
 	s := clusterStatus{
 		ID: c.ID, Name: c.Cluster.Name, State: c.Cluster.State, SeenAt: c.SeenAt, NextLook: c.NextLook,
-		Regions: []regionStatus{}, Alarms: c.Alarms, Dropped: c.Dropped, EvidenceRecords: c.Chain.Count, Undelivered: len(c.Messages),
+		Regions: []regionStatus{}, Dropped: c.Dropped, EvidenceRecords: c.Chain.Count, Undelivered: len(c.Messages),
 	}
 	if !c.Unread.IsZero() {
 		s.NotShown = &c.Unread

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -17,40 +15,45 @@ import (
 func (p *program) printStatus(s status) {
 	now, c := time.Now(), palette(p.color())
 	tell(p.out, "Ledger   %s\n", printable(s.Ledger))
-	tell(p.out, "Sweep    %s\n", describeSweep(s.Sweep, s.NotShown, now))
+	next := ""
+	if !s.NextSweep.IsZero() && !s.Sweep.Running() {
+		next = "; next one " + nextPoll(s.NextSweep, now)
+	}
+	tell(p.out, "Sweep    %s%s\n", describeSweep(s.Sweep, s.NotShown, now), next)
 	if s.Worker != "" {
 		tell(p.out, "Worker   %s\n", printable(s.Worker))
 	}
 	if s.Pause != nil {
 		tell(p.out, "Paused   %s\n", c.yellow(describePause(*s.Pause, now)))
 	}
-	if s.OpenIncidents > 0 {
-		tell(p.out, "Alerts   %s (\"keyturn alerts\")\n", c.red(count(s.OpenIncidents, "open incident")))
+	if n := len(s.Incidents); n > 0 {
+		tell(p.out, "Alerts   %s (\"keyturn alerts\")\n", c.red(count(n, "open incident")))
 	}
-	printDeclared(p.out, s.Declared, now)
+	printHolds(p.out, s.Holds, now)
 	tell(p.out, "\n")
 	if len(s.Clusters) == 0 {
 		tell(p.out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
+		printUrgent(p.out, c, s.needs)
 		return
 	}
-	t := newTable("cluster", "region", "key", "state", "key version", "last done", "waits for")
+	t := p.newSheet(column{name: "cluster"}, column{name: "region"}, column{name: "key", wide: true}, column{name: "state"}, column{name: "key version", wide: true}, column{name: "last done"}, column{name: "why"})
 	for _, cluster := range s.Clusters {
 		if len(cluster.Regions) == 0 {
-			t.AppendRow(table.Row{printable(cluster.Name), "–", "–", "no CMEK", "–", "–", ""})
+			t.add(printable(cluster.Name), "–", "–", "no CMEK", "–", "–", "")
 		}
 		for i, r := range cluster.Regions {
 			name := ""
 			if i == 0 {
 				name = printable(cluster.Name)
 			}
-			t.AppendRow(p.statusRow(name, cluster, r, now))
+			t.add(p.statusRow(name, cluster, r, now)...)
 		}
 	}
-	printTable(p.out, t)
+	t.flush()
 	printUrgent(p.out, c, s.needs)
 }
 
-func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) table.Row {
+func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) []any {
 	state, version, done, waits := string(r.Status), "–", "–", ""
 	if r.Done != nil {
 		version, done = printable(r.Done.Version.Short()), when(r.Done.At, now)
@@ -64,11 +67,17 @@ func (p *program) statusRow(name string, cluster clusterStatus, r regionStatus, 
 	case r.Done != nil && r.Status == cmek.Enabled:
 		state = stageUpToDate
 	}
+	if r.Hold != nil && (r.Work == nil || r.Work.State != ledger.Requested) {
+		state, waits = stageOnHold, "ends "+when(r.Hold.Until, now)+": "+printable(r.Hold.Reason)
+	}
+	if r.risk != nil {
+		state, waits = stageAtRisk, fmt.Sprintf("%s %s (keyturn alerts %s)", printable(strings.ToUpper(string(r.risk.Severity))), printable(r.risk.Alert.Summary), r.Incident)
+	}
 	if u := cluster.NotShown; u != nil {
 		// What was last read may be out of date; that it is no longer shown matters more.
 		state, waits = stageNotShown, fmt.Sprintf("%s, since %s", printable(u.Why), when(u.Since, now))
 	}
-	return table.Row{name, printable(r.Region), shortKey(r.Key), palette(p.color()).state(printable(state)), version, done, waits}
+	return []any{name, printable(r.Region), shortKey(r.Key), palette(p.color()).state(printable(state)), version, done, waits}
 }
 
 func nextPoll(at, now time.Time) string {
@@ -153,28 +162,18 @@ func (p *program) printCluster(s clusterStatus) {
 	for _, d := range s.Dropped {
 		tell(p.out, "  %s   %s   %s: %s\n", when(d.At, now), printable(d.Region), printable(d.Version.Short()), printable(d.Reason))
 	}
-	p.printAlarms("Alarm", s.Alarms, now)
 }
 
-// printOpen writes what is open beside the cluster's own items: the alarms about keyturn itself, the incidents that concern the
-// cluster, and the keys of it that people are at work on.
+// printOpen writes the incidents that concern the cluster, recovery steps and runbook included, and what of it is on hold.
 func (p *program) printOpen(s status) {
 	now, c := time.Now(), palette(p.color())
-	p.printAlarms("Alarm about keyturn itself,", s.Alarms, now)
-	for _, i := range s.incidents {
+	for _, i := range s.Incidents {
 		tell(p.out, "\n%s %s, %s since %s\n%s", c.bold("Incident"), i.ID, i.state(), when(i.Since, now), indent(i.Alert.Text()))
 	}
-	if len(s.Declared) > 0 {
+	if len(s.Holds) > 0 {
 		tell(p.out, "\n")
 	}
-	printDeclared(p.out, s.Declared, now)
-}
-
-// printAlarms writes each alarm in full, recovery steps and runbook included.
-func (p *program) printAlarms(title string, alarms []ledger.Alarm, now time.Time) {
-	for _, a := range alarms {
-		tell(p.out, "\n%s since %s\n%s", palette(p.color()).bold(title), when(a.Since, now), indent(a.Alert.Text()))
-	}
+	printHolds(p.out, s.Holds, now)
 }
 
 func (p *program) printRegion(r regionStatus, now time.Time) {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/local"
 )
 
 func TestStatusShowsTheLedgerOnly(t *testing.T) {
@@ -49,45 +51,115 @@ func TestStatusOfAnUnknownClusterOrLedgerSaysWhatToDo(t *testing.T) {
 	wantText(t, "the error", o.err, `knows no cluster "nobody"`)
 }
 
-// ring opens an alarm of rotation about the cluster.
+// ring reports a condition of rotation about the cluster.
 func (b *bench) ring(t *testing.T, clusterID string, a alert.Alert) {
 	t.Helper()
-	p := &program{environ: b.environ}
-	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
-		_, err := l.UpdateCluster(ctx, clusterID, func(c *ledger.Cluster) error {
-			c.Alarms = append(c.Alarms, ledger.Alarm{Key: a.DedupKey, Since: time.Now().Add(-3 * time.Hour), Alert: a})
-			return nil
-		})
-		return err
+	b.change(t, clusterID, func(c *ledger.Cluster) {
+		c.Alarms = append(c.Alarms, ledger.Alarm{Key: a.DedupKey, Since: time.Now().Add(-3 * time.Hour), Alert: a})
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
-func TestAnAlarmOfRotationIsShownWithItsWayBackAndItsOwnRunbook(t *testing.T) {
+// What rotation and what alerting reported is one list, with one id for each incident.
+func TestIncidents_ofRotationAndAlerting_areOneList(t *testing.T) {
 	b := newBench(t).swept(t)
-	alarm := alert.Alert{
-		DedupKey: "key-unusable/payments", Severity: alert.Critical, Summary: "The key of payments cannot be used", Key: paymentsKey,
-		RecoverySteps: []string{"aws kms enable-key"}, Runbook: "functions/rotation/README.md#key-unusable",
+	const payments = "7c1d9e20-3a4b-4c5d-8e6f-000000000001"
+	ofRotation := alert.Alert{
+		DedupKey: "rotate-failed/payments", Severity: alert.Critical, Summary: "The rotation of payments failed",
+		RecoverySteps: []string{"keyturn retry"}, Runbook: "functions/rotation/README.md#rotation-failed",
+		Clusters: []alert.AffectedCluster{{ID: payments, Name: "payments", Regions: []string{"us-east-1"}}},
 	}
-	b.ring(t, "7c1d9e20-3a4b-4c5d-8e6f-000000000001", alarm)
-	wantText(t, "the list of incidents", b.succeed(t, "alerts"), "No incident of alerting is open; rotation has 1 alarm: \"keyturn status\".")
+	b.ring(t, payments, ofRotation)
+	id := ledger.IncidentID(ofRotation.DedupKey)
+	o := b.keyturn(t, "alerts")
+	o.wantCode(t, exitNeedsPerson, "alerts")
+	wantText(t, "the list", o.out, id+"   critical", "The rotation of payments failed")
+	o = b.keyturn(t, "alerts", id[:6])
+	o.wantCode(t, exitNeedsPerson, "alerts", id)
+	wantText(t, "the alert", o.out, ofRotation.Text(), "Incident "+id+" is open, since 3h ago")
+	o = b.keyturn(t, "alerts", "close", id, "--reason", "r")
+	o.wantCode(t, exitFailed, "alerts", "close", id)
+	wantText(t, "the error", o.err, "rotation ends incident "+id+" by itself")
 
 	_, critical := sampleIncidents()
 	critical.Alert.Runbook = "functions/alerting/RUNBOOK.md#key-disabled"
 	b.open(t, critical)
-	o := b.keyturn(t, "alerts")
-	o.wantCode(t, exitNeedsPerson, "alerts")
-	wantText(t, "the list of incidents", o.out, critical.ID(), "Beside these, rotation has 1 alarm")
+	both := ofRotation // the sweep found what the event had reported
+	both.DedupKey, both.Summary = critical.DedupKey, "found by the sweep"
+	b.ring(t, payments, both)
+	if all := decodeJSON[[]openIncident](t, b.keyturn(t, "alerts", "-o", "json").out); len(all) != 2 {
+		t.Errorf("the incidents are %+v, want two", all)
+	}
 
 	o = b.keyturn(t, "status")
 	o.wantCode(t, exitNeedsPerson, "status")
-	wantText(t, "the table", o.out, "  "+alarm.Headline(), "Runbook: "+alarm.Runbook+"\n", "Runbook: "+critical.Alert.Runbook+"\n")
+	wantText(t, "the table", o.out, "2 open incidents", "at risk", "CRITICAL The rotation of payments failed (keyturn alerts "+id+")",
+		"  "+ofRotation.Headline(), "Runbook: "+ofRotation.Runbook+"\n", "Runbook: "+critical.Alert.Runbook+"\n")
 	o = b.keyturn(t, "status", "payments")
 	o.wantCode(t, exitNeedsPerson, "status", "payments")
-	wantText(t, "the details", o.out, "Alarm since 3h ago", indent(alarm.Text()), "Incident "+critical.ID()+", recovering since 2h ago", indent(critical.Alert.Text()))
-	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "Alarm") || strings.Contains(out, "Incident") {
+	wantText(t, "the details", o.out, "Incident "+id+", open since 3h ago", indent(ofRotation.Text()), "Incident "+critical.ID()+", recovering since 2h ago", indent(critical.Alert.Text()))
+	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "Incident") || strings.Contains(out, "at risk") {
 		t.Errorf("the details of a cluster show what is another one's:\n%s", out)
 	}
+}
+
+// A region is not up to date as long as its key is in danger, and an incident is shown although no cluster is known.
+func TestStatus_showsTheWorst(t *testing.T) {
+	b := newBench(t).swept(t)
+	_, critical := sampleIncidents()
+	critical.Recovered = time.Time{}
+	b.open(t, critical)
+	o := b.keyturn(t, "status")
+	o.wantCode(t, exitNeedsPerson, "status")
+	for line := range strings.Lines(o.out) {
+		if strings.Contains(line, "0a5d1c2e…f001") && !strings.Contains(line, "at risk") {
+			t.Errorf("a region of a disabled key reads %q, want it at risk", line)
+		}
+		if strings.Contains(line, "0a5d1c2e…f002") && strings.Contains(line, "at risk") {
+			t.Errorf("a region of another key reads %q", line)
+		}
+	}
+	wantText(t, "the sweep", o.out, "complete; next one in 1")
+
+}
+
+// What has not been read for long is not called complete.
+func TestStatus_sweepIsOld_needsAttention(t *testing.T) {
+	b := newBench(t).swept(t)
+	for age, code := range map[time.Duration]int{44 * time.Minute: exitFine, 46 * time.Minute: exitNeedsPerson} {
+		p := &program{environ: b.environ}
+		err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+			w, err := l.Worker(ctx)
+			if err != nil {
+				return err
+			}
+			at := time.Now().Add(-age)
+			w.Sweep.Began, w.Sweep.Ended, w.Sweep.Complete = at, at, at
+			return l.SaveWorker(ctx, w, at)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.keyturn(t, "status")
+		o.wantCode(t, code, "status")
+		if code != exitFine {
+			wantText(t, "the status", o.out, "No sweep has ended for 46m", "next one due")
+		}
+	}
+}
+
+func TestStatus_noClusterKnown_showsIncidents(t *testing.T) {
+	b := newBench(t)
+	b.environ = append(b.environ, "KEYTURN_LEDGER=file:"+filepath.Join(t.TempDir(), "ledger.db"))
+	store, err := local.OpenStore(t.Context(), strings.TrimPrefix(b.environ[len(b.environ)-1], "KEYTURN_LEDGER=file:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, critical := sampleIncidents()
+	b.open(t, critical)
+	o := b.keyturn(t, "status")
+	o.wantCode(t, exitNeedsPerson, "status")
+	wantText(t, "the status", o.out, "1 open incident", "knows no cluster yet", critical.Alert.Key.ID()[:4], "Needs attention:")
 }

@@ -10,10 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"time"
-
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
@@ -35,6 +31,9 @@ type wiring struct {
 
 // wire builds what a command needs from the environment. messages receives the log, and alerts if the command puts.
 func (p *program) wire(ctx context.Context, n needs, messages io.Writer) (*wiring, error) {
+	if err := p.useDeployment(ctx); err != nil {
+		return nil, err
+	}
 	s, err := loadSettings(p.environ, n)
 	if err != nil {
 		return nil, err
@@ -87,18 +86,14 @@ func (s *settings) aws(ctx context.Context) (amazon.Config, error) {
 	if !reads && s.Ledger.Scheme != "dynamodb" {
 		return amazon.Config{}, nil
 	}
-	// The SDK's own client, because it honors AWS_CA_BUNDLE.
-	client := awshttp.NewBuildableClient().WithTimeout(10 * time.Second)
-	aws, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(client), awsconfig.WithRetryMaxAttempts(4))
-	if err != nil {
-		return aws, &configurationError{fmt.Errorf("read AWS profile: %w", err)}
+	aws, err := loadAWS(ctx, "")
+	var wrong *configurationError
+	if err != nil && !errors.As(err, &wrong) {
+		return aws, err
 	}
 	var problems []error
-	within, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if _, err := aws.Credentials.Retrieve(within); err != nil {
-		problems = append(problems, errors.New("AWS gives no credentials; "+
-			"set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (\"aws sts get-caller-identity\" checks them)"))
+	if wrong != nil {
+		problems = append(problems, wrong.problems)
 	}
 	if aws.Region == "" &&
 		(s.Ledger.Scheme == "dynamodb" && s.Ledger.Region == "" || s.needs.puts && s.Archive.Scheme == "s3" && s.Archive.Region == "") {

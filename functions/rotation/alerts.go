@@ -28,10 +28,13 @@ const (
 	changeClusterUnshown    cmek.Change = "cluster not shown"
 	changeForgotten         cmek.Change = "cluster forgotten"
 	changeOptOut            cmek.Change = "opt-out changed"
+	changeHold              cmek.Change = "on hold"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
 	changeSweepIncomplete   cmek.Change = "sweep incomplete"
 	changeUndelivered       cmek.Change = "messages undelivered"
+	changeSubscribersLost   cmek.Change = "subscribers lost"
+	changeSubscribersUnread cmek.Change = "subscribers unread"
 )
 
 func runbook(change cmek.Change) string {
@@ -117,7 +120,7 @@ func transitions(open []ledger.Alarm, conditions []alert.Alert, unjudged func(ke
 // news reports whether an open alarm has become another one: more or less urgent, due at another time, or, where the summary
 // names a state and not a server's words, in another state.
 func news(reported, now alert.Alert) bool {
-	state := now.Change == changeKeyUnusable || now.Change == changeBlocked
+	state := now.Change == changeKeyUnusable || now.Change == changeBlocked || now.Change == changeSubscribersLost
 	was, _, _ := strings.Cut(reported.Summary, `: "`) // without what the server says of it
 	is, _, _ := strings.Cut(now.Summary, `: "`)
 	more := now.Change == changeAPIKeyRefused && len(now.Clusters) >= 2*max(1, len(reported.Clusters))
@@ -144,6 +147,10 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", named(item), reason),
 			"The store key stays encrypted under the older key version.",
 			"keyturn status "+item.ID)
+	}
+	for i := range c.found {
+		a := &c.found[i]
+		a.Hold = alert.HoldOn(a.Key, a.Clusters, f.Holds, now)
 	}
 	return c.found
 }

@@ -34,6 +34,8 @@ type Facts struct {
 	Keys map[cmek.KeyURI]KeyFact
 	// Paused is the operator's order to send nothing.
 	Paused ledger.Pause
+	// Holds are the operator's orders to leave keys or clusters alone.
+	Holds cmek.Holds
 	// Fleet holds, by a key's canonical URI, the ledger items of all clusters that name the key, this one included. It is needed
 	// for the keys of work that may be sent.
 	Fleet Fleet
@@ -86,6 +88,9 @@ type Verdict struct {
 
 // whyKeyIs begins the reason of work that is blocked by its key's state.
 const whyKeyIs = "the key is "
+
+// OnHold begins the reason of work that an operator's hold keeps waiting.
+const OnHold = "on hold"
 
 const whyLost = "two requests left no trace"
 
@@ -383,6 +388,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	}
 	settled := seen.Add(d.settings.settle(key))
 	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
+	hold, held := d.Holds.Find(d.item.ID, v.Spec.URI, d.now)
 	switch again := w.Since.Add(d.settings.confirm()); {
 	case known && done.Version == key.Version && w.Version.IsZero() && w.Trigger.Kind == "event" && d.now.Before(again):
 		v.Version = cmek.KeyVersion{} // the work's is not known yet
@@ -401,6 +407,8 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Block, "status %s, and not by keyturn's request%s", info.Status, quoted(info, v.Spec.URI)).until(later)
 	case d.inFlight():
 		return own(soon, whyInFlight)
+	case held:
+		return own(earlier(soon, hold.Until), OnHold+" until %s: %s", hold.Until.UTC().Format(time.RFC3339), hold.Reason)
 	case key.RotationRunning:
 		return own(soon, "the KMS is still rotating the key")
 	case d.now.Before(settled):

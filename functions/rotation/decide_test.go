@@ -463,7 +463,7 @@ func TestDecide_random_putsOnlyWhatItMay(t *testing.T) {
 		add(keyState(s))
 	}
 	add(state("CREATING"), state(cmek.StateLocked), operation(cmek.CMEKOperationRunning), operation(cmek.CMEKOperationFailed), operation("CRDB_SCALE_RUNNING"),
-		optedOut, deleted, unshown, regionUnshown, olderRead, cmekUnread, clusterUnread, twoSpecs, movedAt, observing, paused, keysUnread,
+		optedOut, deleted, unshown, regionUnshown, olderRead, cmekUnread, clusterUnread, twoSpecs, movedAt, observing, paused, keysUnread, heldCluster, held(cmek.Hold{Key: eastKey}),
 		keyUnread(cmek.ErrDenied), keyUnread(errOutage), neverDone, version(v3), version(cmek.KeyVersion{}), rotated(time.Minute),
 		history(v1, v2), kms(func(k *cmek.Key) { k.RotationRunning = true }), updatedAtMoves, with(member("a", waiting)), with(member("z", flying)), with(member("a", followed(v2))))
 	ofWork := []func(*ledger.Work){
@@ -519,6 +519,8 @@ func mayNot(w *world, put cmek.RegionSpec) string {
 		return "it is gone, unread or unshown"
 	case w.settings.Mode != Follow, f.Paused.Active(), f.Cluster.Labels["keyturn"] == "off":
 		return "an operator forbids it"
+	case slices.ContainsFunc(f.Holds, func(h cmek.Hold) bool { return h.ClusterID == w.item.ID || h.Key == put.KeySpec.URI }):
+		return "it is on hold"
 	case f.CMEK.Status.HandsOff(), info.Status.HandsOff():
 		return "its status is hands-off"
 	case f.ClusterRead && f.Cluster.Busy() != "":

@@ -92,6 +92,28 @@ func (w *worker) reportDenied(ctx context.Context) error {
 	return w.saveAndDeliver(ctx)
 }
 
+// reportHolds reports to operations which holds began, end soon or have ended since the last time.
+func (w *worker) reportHolds(ctx context.Context) error {
+	holds, err := w.Ledger.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	conditions := holdConditions(holds, now)
+	before := len(w.lease.Messages)
+	for i := range w.lease.Alarms {
+		a := &w.lease.Alarms[i]
+		if stands := slices.ContainsFunc(conditions, func(c alert.Alert) bool { return c.DedupKey == a.Key }); aboutHold(a.Key) && !stands {
+			a.Alert.Summary = holdEnded(a.Alert, holds)
+		}
+	}
+	w.lease.Alarms = transitions(w.lease.Alarms, conditions, func(key string) bool { return !aboutHold(key) }, now, &w.lease.Outbox)
+	if len(w.lease.Messages) == before {
+		return nil
+	}
+	return w.saveAndDeliver(ctx)
+}
+
 // saveAndDeliver saves the worker's record, then sends its messages. What is not on record is not sent: it would be reported
 // again as something new.
 func (w *worker) saveAndDeliver(ctx context.Context) error {

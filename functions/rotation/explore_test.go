@@ -225,7 +225,7 @@ func (m *model) each(v variant, do func(name string, apply func(*model))) {
 			continue
 		}
 		m.eachOf(v, n, do)
-		do(fmt.Sprintf("worker %d dies", n), func(m *model) { m.die(n) })
+		do(fmt.Sprintf("worker %d is killed", n), func(m *model) { m.die(n) })
 	}
 	for i, p := range m.orphans {
 		if _, refused := m.refuses(v, p); !refused {

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -51,5 +52,51 @@ func TestKeysNeeded_ofAFailedMove(t *testing.T) {
 	got := keysNeeded(w.item, nil, nil, func(cmek.KeyType) bool { return true })
 	if len(got) != 1 || got[0] != (regionKey{east, newKey}) {
 		t.Errorf("a failed move needs keys %v, want %s only", got, newKey)
+	}
+}
+
+// Which spec is a failed region's own, if several are left.
+func TestFailedSpec(t *testing.T) {
+	infos := []cmek.KeyInfo{keyInfo(eastKey, cmek.EnableFailed, after), keyInfo(newKey, cmek.EnableFailed, after)}
+	region := cmek.RegionInfo{Region: east, Status: cmek.RotateFailed, KeyInfos: infos}
+	of := func(region string, key cmek.KeyURI) ledger.Work { return ledger.Work{Region: region, Key: key} }
+	for _, r := range []struct {
+		sentence string
+		work     []ledger.Work
+		done     cmek.KeyURI
+		status   cmek.Status
+		want     cmek.KeyURI
+	}{
+		{"that of its work", []ledger.Work{of(east, newKey)}, eastKey, "", newKey},
+		{"not that of another region's work", []ledger.Work{of(west, newKey)}, eastKey, "", eastKey},
+		{"not that of work whose key is not shown", []ledger.Work{of(east, westKey)}, eastKey, "", eastKey},
+		{"not that of another region's work, though its own comes later", []ledger.Work{of(west, eastKey), of(east, newKey)}, "", "", newKey},
+		{"not that of a past key", []ledger.Work{of(east, newKey)}, eastKey, cmek.Disabled, eastKey},
+		{"none, if nothing tells", nil, "", "", ""},
+	} {
+		info := region
+		info.KeyInfos = slices.Clone(infos)
+		if r.status != "" {
+			info.KeyInfos[1].Status = r.status
+		}
+		item := &ledger.Cluster{ID: "c", Work: r.work}
+		if r.done != "" {
+			item.SetDone(ledger.Done{Region: east, Key: r.done, Version: v1})
+		}
+		info.Status = cmek.EnableFailed
+		if got := failedSpec(item, info); got.URI != r.want {
+			t.Errorf("%s: the spec is %q, want %q", r.sentence, got.URI, r.want)
+		}
+	}
+	only := cmek.RegionInfo{Region: east, Status: cmek.RotateFailed, KeyInfos: []cmek.KeyInfo{keyInfo(eastKey, cmek.Disabled, longAgo), keyInfo(newKey, cmek.EnableFailed, after)}}
+	for status, want := range map[cmek.Status]cmek.KeyURI{cmek.RotateFailed: newKey, cmek.EnableFailed: ""} {
+		only.Status = status
+		if got := failedSpec(&ledger.Cluster{ID: "c"}, only); got.URI != want {
+			t.Errorf("with %s the only spec left is %q, want %q", status, got.URI, want)
+		}
+	}
+	only.KeyInfos[0].Status = cmek.EnableFailed
+	if got := failedSpec(&ledger.Cluster{ID: "c"}, cmek.RegionInfo{Region: east, Status: cmek.RotateFailed, KeyInfos: only.KeyInfos}); got.URI != "" {
+		t.Errorf("of two that are left the spec is %q, want none", got.URI)
 	}
 }

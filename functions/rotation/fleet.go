@@ -138,7 +138,7 @@ func principals(c *ledger.Cluster) (list []string) {
 	return list
 }
 
-// lastProbe is when a PUT was last refused, if the key was refused for a canary before the one whose turn it is; zero otherwise.
+// lastProbe is when a PUT was last refused, if the key was refused for a canary before the one that is next; zero otherwise.
 // The first PUT of a new canary does not wait for it.
 func lastProbe(waiting []place, self string, now time.Time) (last time.Time) {
 	tired, fresh := 0, false

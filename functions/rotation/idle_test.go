@@ -42,10 +42,10 @@ func TestASweepAsksForTheRotationsOfAKeyOnlyIfItsVersionIsNotDone(t *testing.T) 
 			}
 		}
 		full := map[string]int{"DescribeKey": 1, "ListKeyRotations": 1, "GetKeyRotationStatus": 1}
-		sweep("at first sight", full)
+		sweep("on first discovery", full)
 		sweep("with nothing to do", map[string]int{"DescribeKey": 1})
 
-		// One cluster has not seen the last rotation: it needs all, the two others share one look.
+		// One cluster has not seen the last rotation: it needs all, the two others share one read.
 		_, err = f.Ledger.UpdateCluster(t.Context(), seed.Clusters[1].ID, func(c *ledger.Cluster) error {
 			c.Done[0].Version = cmek.MaterialVersion("older")
 			return nil

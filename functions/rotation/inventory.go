@@ -26,6 +26,7 @@ type Reads struct {
 	CMEK           *cmek.ClusterInfo
 	Keys           map[cmek.KeyURI]KeyFact
 	Paused         ledger.Pause
+	Holds          cmek.Holds
 	Fleet          Fleet
 	UpdatedAtMoves bool
 }
@@ -41,7 +42,7 @@ const (
 // only a region that two reads show neither in the cluster nor in its CMEK.
 func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	before := fingerprint(item)
-	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
+	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Holds: r.Holds, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
 	if r.Cluster != nil {
 		reportOptOut(item, *r.Cluster, now)
 		item.Cluster, f.ClusterRead = *r.Cluster, true

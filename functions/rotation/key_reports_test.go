@@ -16,7 +16,8 @@ func twoAccounts(n int) (seed simulator.Seed, first, second cmek.KeyURI) {
 	seed = sharedKey(n)
 	first = seed.Clusters[0].Regions[0].Key
 	second = "arn:aws:kms:us-east-1:999988887777:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f0ff"
-	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: second, AgeDays: 500})
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: second, AgeDays: 500,
+		Policy: `{"Statement":{"Effect":"Allow","Principal":{"AWS":["999988887777","111122223333"]},"Action":"kms:*","Resource":"*"}}`})
 	for i := range seed.Clusters {
 		r := seed.Clusters[i].Regions[0]
 		if i%2 == 1 {
@@ -74,12 +75,12 @@ func TestKeyReports_oneCauseIsOneAlert(t *testing.T) {
 				r.restore(world, owner)
 				minutes(f, 60)
 				if begun, ended = reported(f, r.change); len(begun) != r.alerts || len(ended) != r.alerts {
-					t.Errorf("%s, work open: %t: an hour after it is over there were %d alerts and %d ends, want %d of each", r.sentence, working, len(begun), len(ended), r.alerts)
+					t.Errorf("%s, work open: %t: an hour after its end there were %d alerts and %d ends, want %d of each", r.sentence, working, len(begun), len(ended), r.alerts)
 				}
 				if working {
 					minutes(f, 180)
 					if n := behind(world); n > 0 {
-						t.Errorf("%s: %d store keys are behind four hours after it is over", r.sentence, n)
+						t.Errorf("%s: %d store keys are behind four hours after its end", r.sentence, n)
 					}
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
@@ -70,7 +71,7 @@ func TestMixedFleet_clustersOfAnotherInstallationAreCountedOnly(t *testing.T) {
 			if n := openIncidents(f); n > 0 || behind(world) > 0 {
 				t.Errorf("provider shown: %t: %d incidents are open and %d store keys behind, want none", shown, n, behind(world))
 			}
-			preview, err := f.Plan(t.Context())
+			preview, err := f.Plan(t.Context(), rotation.Planning{Fresh: true})
 			must(t, err)
 			for _, c := range preview.Clusters {
 				if c.Others != (c.Item.ID == googleCluster) || c.Err != nil {

@@ -140,6 +140,9 @@ func TestTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
 		if len(lines) != 1 || lines[0]["oldest_open_seconds"].(float64) < 3*3600 {
 			t.Errorf("the sweep ended with %v, want the age of the work that its first tick saw", lines)
 		}
+		if lines[0]["msg"] != rotation.LogSweepEnded || lines[0][rotation.LogOldestOpen] == nil || lines[0]["error"] != nil {
+			t.Errorf("a walk that came to its end is logged as %v, want no error", lines[0])
+		}
 
 		// What has ended since does not count in the next one.
 		if _, err := f.Ledger.UpdateCluster(t.Context(), list[0].ID, func(c *ledger.Cluster) error { c.Work = nil; return nil }); err != nil {
@@ -185,6 +188,11 @@ func TestAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
 		lines := sweeps(t, &log)
 		if len(lines) < 3 || lines[len(lines)-1]["oldest_open_seconds"].(float64) < 4.5*3600 {
 			t.Errorf("in an hour without an answer sweeps ended with %v, want at least 3, and the age of the work that was open before", lines)
+		}
+		for _, line := range lines {
+			if line["error"] == nil {
+				t.Errorf("a walk that was given up is logged as %v, want its error: it is no sign of life", line)
+			}
 		}
 	})
 }

@@ -61,7 +61,7 @@ func minutes(f *rotation.Function, n int) {
 	}
 }
 
-// told lists the changes that operations heard of.
+// told lists the changes that operations were notified of.
 func told(f *rotation.Function) (changes []string) {
 	for _, a := range f.Notifier.(*cmektest.Notifier).Alerts() {
 		if a.Audience == alert.Operations && !a.Resolved {
@@ -85,7 +85,7 @@ func TestAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
 		f.KMS = brokenKMS{}
 		minutes(f, 60)
 		if changes := told(f); !contains(changes, "key unreadable") || !contains(changes, "malformed") {
-			t.Errorf("an hour without a KMS told operations %q, want that keys cannot be read, and why", changes)
+			t.Errorf("an hour without a KMS notified operations of %q, want that keys cannot be read, and why", changes)
 		}
 	})
 }

@@ -189,7 +189,7 @@ func trace(r ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) string {
 // refused reports whether the request was answered with a refusal.
 func refused(r *ledger.Request) bool { return r.Answer != nil && r.Answer.Outcome == cmek.Refused }
 
-// needsCluster reports whether a look at the item's open requests may come to an end, for which the cluster must be read, too.
+// needsCluster reports whether a poll of the item's open requests may come to an end, for which the cluster must be read, too.
 func needsCluster(item *ledger.Cluster, moves bool, now time.Time, s Settings) bool {
 	return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
 		r := w.Request

@@ -3,20 +3,49 @@ package rotation
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
+
+// Planning says what to plan for, and upon which reads.
+type Planning struct {
+	// Clusters are ids; none means the whole fleet.
+	Clusters []string
+	// Fresh: every cluster is read again. Otherwise the inventory of the last complete sweep is used, if it is not older than three
+	// sweeps; keys are read in any case.
+	Fresh bool
+	// Seen, if not nil, is called for each cluster of the Cloud API once it was read, in the order of the list: with what would be done
+	// about it as far as is known then, and how many of how many are read.
+	Seen func(c ClusterPlan, read, of int)
+}
 
 // Preview is what follow-through would do: about each cluster now, and which PUTs it would send from now on.
 type Preview struct {
 	Clusters []ClusterPlan
 	// Sends lists the PUTs in the order in which they would leave, if each succeeds and nothing else happens.
 	Sends []PlannedSend
+	// Swept is when the sweep ended whose inventory was used; zero if every cluster was read.
+	Swept time.Time
+	// Others counts the clusters of another installation; those that a sweep found are not among Clusters.
+	Others int
+	// Read clusters of Of were read before the plan was interrupted; both are the same if it was not.
+	Read, Of int
+	// Troubles are the keys that cannot be used, as a sweep would report them; Unread those that could not be read, by cause.
+	Troubles []alert.Alert
+	Unread   []UnreadKeys
+	// Holds are the operators' holds, those that ended among them.
+	Holds cmek.Holds
+	Pause ledger.Pause
 }
 
 // ClusterPlan is what a tick would do about one cluster now, with what it was decided upon.
@@ -44,82 +73,243 @@ type PlannedSend struct {
 	Why string
 }
 
-// Plan says what follow-through would do about the clusters, or about all clusters of the fleet if none is named. It reads
-// the Cloud API and the KMS afresh, writes nothing and sends no PUT. It decides as the tick does, with the same function, and
-// carries the decisions forward past settle times.
+// inventoryFresh is how old the last complete sweep may be for a plan to rest on it: three sweeps.
+const inventoryFresh = 3
+
+// Plan says what follow-through would do about the clusters. It writes nothing and sends no PUT. It decides as the tick does, with
+// the same function, and carries the decisions forward past settle times.
 //
-// The plans are in the order of the ids, or in that of the Cloud API's list. The error means that the list of clusters or the
-// ledger could not be read; what could not be read of one cluster is in its own Err.
-func (f *Function) Plan(ctx context.Context, clusterIDs ...string) (Preview, error) {
+// The plans are in the order of the ids, or in that of the Cloud API's list. If ctx ends, the plan is about what was read until then.
+// The error means that the list of clusters or the ledger could not be read; what could not be read of one cluster is in its own Err.
+func (f *Function) Plan(ctx context.Context, of Planning) (Preview, error) {
 	lease, err := f.Ledger.Worker(ctx)
 	if err != nil {
 		return Preview{}, err
 	}
-	w := f.worker(lease, time.Time{})
-	paused, err := f.Ledger.Paused(ctx)
+	s := &stage{worker: f.worker(lease, time.Time{}), named: of.Clusters}
+	if err := s.readOrders(ctx, &s.orders); err != nil {
+		return Preview{}, err
+	}
+	known, err := f.Ledger.Clusters(ctx)
 	if err != nil {
 		return Preview{}, err
 	}
-	fleet, err := w.wholeFleet(ctx)
-	if err != nil {
-		return Preview{}, err
+	p := Preview{Holds: s.orders.Holds, Pause: s.orders.Paused}
+	if age := time.Since(lease.Sweep.Complete); !of.Fresh && age < inventoryFresh*s.Settings.SweepEvery {
+		p.Swept, p.Others = lease.Sweep.Complete, lease.Sweep.Others
 	}
-	for _, id := range clusterIDs {
-		if !slices.ContainsFunc(fleet, func(c cmek.Cluster) bool { return c.ID == id }) {
-			fleet = append(fleet, cmek.Cluster{ID: id})
+	fleet := s.listed(ctx, known)
+	if !p.Swept.IsZero() {
+		fleet = inventory(known)
+	}
+	for _, item := range known { // what a decision about a cluster sees of the others until they are read
+		s.meets(item)
+	}
+	p.Of = len(known)
+	var problem error
+	for c, err := range s.readAll(ctx, withNamed(fleet, of.Clusters)) {
+		if ctx.Err() != nil {
+			break
+		}
+		if problem = err; err != nil {
+			break
+		}
+		s.clusters, s.reads = append(s.clusters, c.plan), append(s.reads, c.reads)
+		if c.plan.Others && p.Swept.IsZero() {
+			p.Others++
+		}
+		p.Read = len(s.clusters)
+		p.Of = max(p.Of, c.listed)
+		if of.Seen != nil && p.Swept.IsZero() {
+			of.Seen(s.provisional(c.plan, c.reads), p.Read, p.Of)
 		}
 	}
-	// The clusters that share a key with one that is named are read, too: the order among them decides.
-	s := &stage{worker: w, paused: paused, named: clusterIDs}
-	for _, cluster := range fleet {
-		p, err := s.read(ctx, cluster)
-		if err := ctx.Err(); err != nil {
-			return Preview{}, fmt.Errorf("plan cluster %s: %w", cluster.ID, err)
-		}
-		p.Err = err
-		s.clusters = append(s.clusters, p)
+	if s.walked && p.Read == s.listedClusters {
+		p.Of = p.Read
+	} else {
+		p.Of = max(p.Of, p.Read+1)
 	}
-	return s.play(time.Now()), nil
+	played := s.play(time.Now())
+	p.Clusters, p.Sends = played.Clusters, played.Sends
+	return p, errors.Join(problem, s.troubles(&p))
 }
 
-// wholeFleet lists the clusters that can have a CMEK, then those that only the ledger knows, by their ids alone.
-func (w *worker) wholeFleet(ctx context.Context) ([]cmek.Cluster, error) {
-	fleet, err := w.listClusters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	known, err := w.Ledger.Clusters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	listed := map[string]bool{}
-	for _, c := range fleet {
-		listed[c.ID] = true
-	}
-	for _, item := range known {
-		if !listed[item.ID] {
-			fleet = append(fleet, cmek.Cluster{ID: item.ID})
-		}
-	}
-	return slices.DeleteFunc(fleet, func(c cmek.Cluster) bool {
-		return withoutCMEK(c.Plan) || c.State == cmek.StateDeleted
-	}), nil
+// seenCluster is a cluster that is planned for: as a list or the last sweep showed it, or by its id alone.
+type seenCluster struct {
+	cmek.Cluster
+	// item is the cluster's ledger item if the plan rests on the inventory in it.
+	item *ledger.Cluster
 }
 
-func (w *worker) listClusters(ctx context.Context) (all []cmek.Cluster, err error) {
-	page := ""
-	for range mostPages {
-		clusters, next, err := w.Cloud.ClusterPage(ctx, page)
-		if err != nil {
-			return nil, fmt.Errorf("list clusters: %w", err)
+// inventory are the clusters as the ledger knows them.
+func inventory(known []*ledger.Cluster) iter.Seq2[seenCluster, error] {
+	return func(yield func(seenCluster, error) bool) {
+		for _, item := range known {
+			if !yield(seenCluster{item.Cluster, item}, nil) {
+				return
+			}
 		}
-		all = append(all, clusters...)
-		if next == "" {
-			return all, nil
-		}
-		page = next
 	}
-	return nil, fmt.Errorf("list clusters: no end after %d pages", mostPages)
+}
+
+// withNamed adds to the fleet the clusters of these ids that it lacks.
+func withNamed(fleet iter.Seq2[seenCluster, error], ids []string) iter.Seq2[seenCluster, error] {
+	return func(yield func(seenCluster, error) bool) {
+		missing := slices.Clone(ids)
+		for c, err := range fleet {
+			missing = slices.DeleteFunc(missing, func(id string) bool { return id == c.ID })
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+		for _, id := range missing {
+			if !yield(seenCluster{Cluster: cmek.Cluster{ID: id}}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// plannedCluster is a cluster with what was read of it, and how many were listed by then.
+type plannedCluster struct {
+	plan   ClusterPlan
+	reads  Reads
+	listed int
+}
+
+// readAll reads the clusters, some at a time, and yields them in their order. An error is one of the list, and the last.
+func (s *stage) readAll(ctx context.Context, fleet iter.Seq2[seenCluster, error]) iter.Seq2[plannedCluster, error] {
+	type result struct {
+		plannedCluster
+		err error
+	}
+	return func(yield func(plannedCluster, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var group sync.WaitGroup
+		defer group.Wait()
+		defer cancel()
+		ahead := make(chan chan result, s.Settings.Concurrency)
+		group.Go(func() {
+			defer close(ahead)
+			listed := 0
+			for c, err := range fleet {
+				listed++
+				done := make(chan result, 1)
+				select {
+				case ahead <- done:
+				case <-ctx.Done():
+					return
+				}
+				if err != nil {
+					done <- result{err: err}
+					return
+				}
+				group.Go(func() {
+					r := Reads{At: time.Now(), Paused: s.orders.Paused, Holds: s.orders.Holds, UpdatedAtMoves: s.updatedAtMoves()}
+					p, err := s.read(ctx, c, &r)
+					p.Err = err
+					done <- result{plannedCluster{p, r, listed}, nil}
+				})
+			}
+			s.walked, s.listedClusters = true, listed
+		})
+		for next := range ahead {
+			if found := <-next; !yield(found.plannedCluster, found.err) {
+				return
+			}
+		}
+	}
+}
+
+// provisional decides about a cluster by itself, on a copy, before all clusters of its keys were read.
+func (s *stage) provisional(c ClusterPlan, r Reads) ClusterPlan {
+	if c.Err != nil || c.Others {
+		return c
+	}
+	var item ledger.Cluster
+	data, err := json.Marshal(c.Item)
+	if err = errors.Join(err, json.Unmarshal(data, &item)); err != nil {
+		c.Err = err
+		return c
+	}
+	now := time.Now()
+	c.Item, r.Fleet = &item, s.fleets
+	c.Facts = absorb(c.Item, r, now)
+	c.Plan = Decide(c.Facts, c.Item, now, s.Settings)
+	return c
+}
+
+// UnreadKeys are keys of one account that could not be read for the same reason.
+type UnreadKeys struct {
+	Keys []cmek.KeyURI
+	// Why is the KMS's answer for the first of them; Denied says that it is about permissions.
+	Why    string
+	Denied bool
+}
+
+func (u UnreadKeys) String() string {
+	if len(u.Keys) == 1 {
+		return fmt.Sprintf("key %s could not be read: %s", u.Keys[0], u.Why)
+	}
+	return fmt.Sprintf("%d keys of account %s could not be read: %s", len(u.Keys), u.Keys[0].Account(), u.Why)
+}
+
+// troubles fills in what is wrong with keys.
+func (s *stage) troubles(p *Preview) (err error) {
+	read, unread := map[cmek.KeyURI]KeyFact{}, map[cmek.KeyURI]error{}
+	for _, r := range s.reads {
+		for key, fact := range r.Keys {
+			if fact.Err != nil {
+				unread[key] = fact.Err
+			} else {
+				read[key] = fact
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(unread)) {
+		if _, known := read[key]; known {
+			continue // another cluster's read succeeded
+		}
+		denied := errors.Is(unread[key], cmek.ErrDenied)
+		i := slices.IndexFunc(p.Unread, func(u UnreadKeys) bool { return u.Denied == denied && u.Keys[0].Account() == key.Account() })
+		if i < 0 {
+			i, p.Unread = len(p.Unread), append(p.Unread, UnreadKeys{Why: unread[key].Error(), Denied: denied})
+		}
+		p.Unread[i].Keys = append(p.Unread[i].Keys, key)
+	}
+	s.gather()
+	p.Troubles, err = keyConditions(troubles(nil, read, time.Now()), func(key cmek.KeyURI) ([]*ledger.Cluster, error) { return s.fleets[key.Canonical()], nil })
+	return err
+}
+
+// listed lists the clusters that can have a CMEK, page by page, then those that only the ledger knows, by their ids alone.
+func (w *worker) listed(ctx context.Context, known []*ledger.Cluster) iter.Seq2[seenCluster, error] {
+	return func(yield func(seenCluster, error) bool) {
+		shown := map[string]bool{}
+		page := ""
+		for n := 0; n == 0 || page != ""; n++ {
+			clusters, next, err := w.Cloud.ClusterPage(ctx, page)
+			if n == mostPages && err == nil {
+				err = fmt.Errorf("no end after %d pages", mostPages)
+			}
+			if err != nil {
+				yield(seenCluster{}, fmt.Errorf("list clusters: %w", err))
+				return
+			}
+			for _, c := range clusters {
+				shown[c.ID] = true
+				if !withoutCMEK(c.Plan) && c.State != cmek.StateDeleted && !yield(seenCluster{Cluster: c}, nil) {
+					return
+				}
+			}
+			page = next
+		}
+		for _, item := range known {
+			if !shown[item.ID] && !yield(seenCluster{Cluster: cmek.Cluster{ID: item.ID}}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // mostPages bounds a walk over the Cloud API's list; at the smallest page size there is, no fleet has as many.
@@ -128,10 +318,14 @@ const mostPages = 10_000
 // stage is a fleet in memory on which follow-through is played forward.
 type stage struct {
 	*worker
-	paused   ledger.Pause
+	// orders are what operators ordered: only Paused and Holds are read.
+	orders   Reads
 	named    []string
 	clusters []ClusterPlan
-	reads    []Reads
+	// walked: the list was read to its end, and has listedClusters.
+	walked         bool
+	listedClusters int
+	reads          []Reads
 	// polled marks the clusters that were polled on the stage; ends is when each cluster's open request is taken to be done, zero
 	// for none; waited is what each region waits for first, by
 	// cluster id and region.
@@ -140,19 +334,29 @@ type stage struct {
 	waited map[string]string
 }
 
-// read reads everything about one cluster, and decides about it as a sweep does.
-func (s *stage) read(ctx context.Context, cluster cmek.Cluster) (ClusterPlan, error) {
-	s.reads = append(s.reads, Reads{At: time.Now(), Paused: s.paused, UpdatedAtMoves: s.lease.UpdatedAtMoves})
-	r := &s.reads[len(s.reads)-1]
-	item, err := s.Ledger.Cluster(ctx, cluster.ID)
-	if err != nil {
-		return ClusterPlan{Item: &ledger.Cluster{ID: cluster.ID, Cluster: cluster}}, err
+// read reads everything about one cluster that the last sweep did not.
+func (s *stage) read(ctx context.Context, cluster seenCluster, r *Reads) (ClusterPlan, error) {
+	item := cluster.item
+	if item == nil {
+		var err error
+		if item, err = s.Ledger.Cluster(ctx, cluster.ID); err != nil {
+			return ClusterPlan{Item: &ledger.Cluster{ID: cluster.ID, Cluster: cluster.Cluster}}, err
+		}
 	}
 	p := ClusterPlan{Item: item}
-	if cluster.State != "" {
-		r.Cluster = &cluster
-	} else if err := s.readCluster(ctx, cluster.ID, r); err != nil {
-		return p, err
+	switch {
+	case cluster.item != nil:
+		known := item.CMEK
+		r.At, r.Cluster, r.CMEK = item.SeenAt, &cluster.Cluster, &known
+		if !item.Unread.IsZero() { // it was not shown: what is known of it is older
+			r.Hidden, r.Cluster, r.CMEK = true, nil, nil
+		}
+	case cluster.State != "":
+		r.Cluster = &cluster.Cluster
+	default:
+		if err := s.readCluster(ctx, cluster.ID, r); err != nil {
+			return p, err
+		}
 	}
 	if r.Cluster != nil {
 		item.Cluster = *r.Cluster
@@ -164,8 +368,10 @@ func (s *stage) read(ctx context.Context, cluster cmek.Cluster) (ClusterPlan, er
 		if item.SeenAt.IsZero() {
 			return p, fmt.Errorf("read cluster %s: %w", cluster.ID, cmek.ErrNotFound)
 		}
-	} else if err := s.readCMEK(ctx, item, r); err != nil {
-		return p, err
+	} else if r.CMEK == nil {
+		if err := s.readCMEK(ctx, item, r); err != nil {
+			return p, err
+		}
 	}
 	if r.CMEK != nil && r.Cluster != nil {
 		if p.Others = !s.owns(*r.Cluster, *r.CMEK); p.Others {
@@ -185,8 +391,7 @@ func (s *stage) read(ctx context.Context, cluster cmek.Cluster) (ClusterPlan, er
 }
 
 // play decides about every cluster, then goes on in time.
-func (s *stage) play(now time.Time) Preview {
-	var p Preview
+func (s *stage) play(now time.Time) (p Preview) {
 	for i := range s.clusters {
 		c := &s.clusters[i]
 		if c.Err != nil || c.Others {
@@ -220,13 +425,20 @@ func (s *stage) play(now time.Time) Preview {
 func (s *stage) gather() {
 	clear(s.fleets)
 	for _, c := range s.clusters {
-		seen := map[string]bool{}
-		for _, info := range c.Item.CMEK.RegionInfos {
-			for _, k := range info.KeyInfos {
-				if key := k.Spec.URI.Canonical(); !seen[key] && !c.Others {
-					seen[key] = true
-					s.fleets[key] = append(s.fleets[key], c.Item)
-				}
+		if !c.Others {
+			s.meets(c.Item)
+		}
+	}
+}
+
+// meets adds an item to the fleets of its keys.
+func (s *stage) meets(item *ledger.Cluster) {
+	seen := map[string]bool{}
+	for _, info := range item.CMEK.RegionInfos {
+		for _, k := range info.KeyInfos {
+			if key := k.Spec.URI.Canonical(); !seen[key] {
+				seen[key] = true
+				s.fleets[key] = append(s.fleets[key], item)
 			}
 		}
 	}
@@ -310,7 +522,7 @@ func (s *stage) moves(i int) bool {
 		return false
 	}
 	return !s.ends[i].IsZero() || !s.polled[i] && len(c.Item.Work) > 0 || slices.ContainsFunc(c.Item.Work, func(w ledger.Work) bool {
-		return w.State == ledger.Due && !w.Detained && s.Settings.Mode == Follow && !s.paused.Active()
+		return w.State == ledger.Due && !w.Detained && s.Settings.Mode == Follow && !s.orders.Paused.Active()
 	})
 }
 

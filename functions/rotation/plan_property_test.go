@@ -284,7 +284,7 @@ func (w *planWorld) run() {
 		w.minutes(w.rand.IntN(10))
 	}
 	before := len(w.world.PUTs())
-	preview, err := w.f.Plan(context.Background())
+	preview, err := w.f.Plan(context.Background(), rotation.Planning{Fresh: w.n%2 == 0})
 	if err != nil {
 		w.t.Fatalf("world %d: plan: %v", w.n, err)
 	}

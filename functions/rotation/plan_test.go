@@ -67,11 +67,22 @@ func TestPlan_listsThePUTsInOrder(t *testing.T) {
 
 func TestPlan_paused_sendsNothing(t *testing.T) {
 	s := staged(following(), behind("a", waiting))
-	s.paused = ledger.Pause{Since: ago(time.Minute), By: "ana"}
-	s.reads[0].Paused = s.paused
+	s.orders.Paused = ledger.Pause{Since: ago(time.Minute), By: "ana"}
+	s.reads[0].Paused = s.orders.Paused
 	p := s.play(noon)
 	if len(p.Sends) > 0 || !strings.Contains(p.Clusters[0].Plan.Verdicts[0].Why, "paused") {
 		t.Errorf("under a pause the plan lists %q and decides %+v", sends(p), p.Clusters[0].Plan.Verdicts)
+	}
+}
+
+func TestPlan_onHold_sendsTheOthers(t *testing.T) {
+	s := staged(following(), behind("a", waiting), behind("b", waiting))
+	for i := range s.reads {
+		s.reads[i].Holds = cmek.Holds{{ClusterID: "id-of-a", Since: noon, Until: in(5 * time.Hour), Reason: "CHG-7"}}
+	}
+	p := s.play(noon)
+	if got := sends(p); !slices.Equal(got, []string{"1 b"}) || !strings.Contains(p.Clusters[0].Plan.Verdicts[0].Why, "CHG-7") {
+		t.Errorf("with a on hold the plan lists %q and decides %+v", got, p.Clusters[0].Plan.Verdicts)
 	}
 }
 

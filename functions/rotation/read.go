@@ -17,7 +17,7 @@ import (
 func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
 	r := Reads{At: time.Now(), UpdatedAtMoves: w.updatedAtMoves()}
 	var err error
-	if r.Paused, err = w.Ledger.Paused(ctx); err != nil {
+	if err = w.readOrders(ctx, &r); err != nil {
 		return r, err
 	}
 	needCluster, needCMEK := needed(c, r.UpdatedAtMoves, r.At, w.Settings)
@@ -77,8 +77,16 @@ func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec
 	if err := ctx.Err(); err != nil {
 		return r, fmt.Errorf("read keys: %w", err)
 	}
-	r.Paused, err = w.Ledger.Paused(ctx)
-	return r, err
+	return r, w.readOrders(ctx, &r)
+}
+
+// readOrders reads what operators ordered. An order that cannot be read stops a PUT.
+func (w *worker) readOrders(ctx context.Context, r *Reads) (err error) {
+	if r.Paused, err = w.Ledger.Paused(ctx); err != nil {
+		return err
+	}
+	r.Holds, err = w.Ledger.Holds(ctx)
+	return err
 }
 
 // free reports whether the cluster, as read, may be sent a PUT.

@@ -35,8 +35,10 @@ type Function struct {
 	// Policies is nil if policies are not to be kept.
 	Policies cmek.Policies
 	Notifier alert.Notifier
-	Settings Settings
-	Log      *slog.Logger
+	// Subscribers is nil if it is not to be checked whom the messages reach.
+	Subscribers Subscribers
+	Settings    Settings
+	Log         *slog.Logger
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.
 	Holder string
 

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -31,6 +32,10 @@ type Settings struct {
 	// Grace is how long an accepted PUT that left no trace is watched before it counts as done without evidence, and how
 	// long a PUT with an unknown outcome is watched before it is sent once more.
 	Grace time.Duration `env:"KEYTURN_GRACE"`
+	// AlertsSubscribers and OperationsSubscribers list the subscriptions that the topics for the two audiences must have, each as
+	// PROTOCOL:ENDPOINT and separated by commas: those that are not confirmed or gone are reported. Empty: none is read.
+	AlertsSubscribers     string `env:"KEYTURN_ALERTS_SUBSCRIBERS"`
+	OperationsSubscribers string `env:"KEYTURN_OPERATIONS_SUBSCRIBERS"`
 	// Loopback: the Cloud API is a simulator on this machine, so that the shortest safe times need not be kept.
 	Loopback bool
 }
@@ -87,7 +92,7 @@ func (m *Mode) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is neither %s nor %s", text, Observe, Follow)
 }
 
-// DefaultSettings observe and do no harm.
+// DefaultSettings observe: nothing is sent.
 func DefaultSettings() Settings {
 	return Settings{
 		Mode:        Observe,
@@ -116,6 +121,12 @@ func (s Settings) Check() []error {
 	bad(s.SweepEvery > 0 && s.SweepEvery <= time.Hour, "KEYTURN_SWEEP_EVERY is %s; want a duration above 0s and at most 1h, such as 15m", s.SweepEvery)
 	bad(s.Concurrency >= 1 && s.Concurrency <= 64, "KEYTURN_CONCURRENCY is %d; want 1 to 64 clusters at a time", s.Concurrency)
 	bad(s.Poll > 0, "KEYTURN_POLL is %s; want a duration above 0s, such as 15s", s.Poll)
+	for _, list := range []struct{ variable, value string }{{"KEYTURN_ALERTS_SUBSCRIBERS", s.AlertsSubscribers}, {"KEYTURN_OPERATIONS_SUBSCRIBERS", s.OperationsSubscribers}} {
+		for entry := range strings.SplitSeq(list.value, ",") {
+			protocol, endpoint, _ := strings.Cut(entry, ":")
+			bad(list.value == "" || protocol != "" && endpoint != "", "%s has %q; want PROTOCOL:ENDPOINT, such as email:oncall@example.com", list.variable, entry)
+		}
+	}
 	bad(s.Grace > 0, "KEYTURN_GRACE is %s; want a duration above 0s, such as 10m", s.Grace)
 	return problems
 }

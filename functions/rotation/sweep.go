@@ -12,6 +12,13 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
+// The line of the log that ends a walk, and its field with the age of the oldest open work, in seconds. Alarms are made of them. A walk
+// that was given up has the field "error" as well.
+const (
+	LogSweepEnded = "sweep ended"
+	LogOldestOpen = "oldest_open_seconds"
+)
+
 // pageAttempts is how often a page of clusters is tried before the walk is given up until the next one is due. A page's name
 // may have gone stale.
 const pageAttempts = 3
@@ -53,8 +60,8 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 			if s.Failed == s.Unread {
 				s.Complete = s.Ended
 			}
-			w.Log.Info("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "unread", s.Unread, "others", s.Others, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
-				"oldest_open_seconds", openSeconds(*s))
+			w.Log.Info(LogSweepEnded, "clusters", s.Clusters, "failed", s.Failed, "unread", s.Unread, "others", s.Others, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
+				LogOldestOpen, openSeconds(*s))
 		}
 	}
 	var conditions []alert.Alert
@@ -74,9 +81,9 @@ func (w *worker) pageFailed(ctx context.Context, cause error) error {
 	if s.PageFailures >= pageAttempts {
 		// Not complete: the next walk begins at the first page.
 		s.Ended, s.Page, s.Skip, s.PageFailures = now, "", 0, 0
-		// What was open at the last look is open still, as far as anybody knows: its age must not go unsaid in an outage.
+		// What was open at the last poll is open still, as far as anybody knows: its age must not go unsaid in an outage.
 		s.OldestOpen = earlier(s.OldestOpen, s.WasOpen)
-		w.Log.Warn("sweep ended", "clusters", s.Clusters, "failed", s.Failed, "oldest_open_seconds", openSeconds(*s), "error", cause)
+		w.Log.Warn(LogSweepEnded, "clusters", s.Clusters, "failed", s.Failed, LogOldestOpen, openSeconds(*s), "error", cause)
 	}
 	var conditions []alert.Alert
 	switch {

@@ -259,7 +259,7 @@ func TestVisibility_listOfClusters(t *testing.T) {
 			lists.body = ""
 			minutes(f, 40)
 			if s := sweepOf(t, f); s.Complete.Before(time.Now().Add(-30*time.Minute)) || openIncidents(f) > 0 {
-				t.Errorf("a list %s: once it is over the last complete sweep ended at %s, and %d incidents are open", r.what, clock(s.Complete), openIncidents(f))
+				t.Errorf("a list %s: once it has ended the last complete sweep ended at %s, and %d incidents are open", r.what, clock(s.Complete), openIncidents(f))
 			}
 		})
 	}

@@ -46,7 +46,7 @@ const (
 
 // run does due work first, then a page of the sweep, in turn.
 func (w *worker) run(ctx context.Context) error {
-	problems := []error{w.deliverOwn(ctx)}
+	problems := []error{w.deliverOwn(ctx), w.reportHolds(ctx), w.checkSubscribers(ctx)}
 	failures := 0
 	var undecodable error // each query finds the same ones
 	for w.timeLeft(ctx) && failures < outage {
@@ -124,7 +124,7 @@ func (w *worker) saveLease(ctx context.Context) error {
 	if w.lease.Sweep.Running() {
 		next = time.Now()
 	}
-	err := w.Ledger.SaveWorker(ctx, w.lease, next)
+	err := w.Ledger.SaveWorker(ctx, w.lease, w.nextSubscribers(next))
 	if errors.Is(err, ledger.ErrConflict) {
 		w.lease, w.until = nil, time.Time{}
 		return fmt.Errorf("the worker's lease was lost: %w", err)

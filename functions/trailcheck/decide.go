@@ -67,7 +67,7 @@ func judge(region string, trail Trail) Record {
 	writes, unwritten := selected(trail, "false")
 	reads, _ := selected(trail, "true")
 	record.Writes, record.Reads = min(covers, logging, writes), min(covers, logging, reads)
-	// What is certain comes first: it is what has to be mended.
+	// What is certain comes first: it is what has to be fixed.
 	for _, part := range []struct {
 		answer Answer
 		why    string

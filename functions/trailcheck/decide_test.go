@@ -149,7 +149,7 @@ func TestARefusalReadsWell(t *testing.T) {
 			t.SelectorsUnread = "CloudTrailARNInvalidException: AccountID in ARN is wrong"
 		}),
 	}
-	want := `No trail is known to record KMS write management events in eu-west-1, so keyturn would not hear of rotated, ` +
+	want := `No trail is known to record KMS write management events in eu-west-1, so keyturn would not be notified of rotated, ` +
 		`disabled or deleted keys. Seen: trail "main": its logging is off; organization trail "everything": cannot tell, its event ` +
 		`selectors cannot be read (CloudTrailARNInvalidException: AccountID in ARN is wrong). Fix: a trail with logging on that ` +
 		`covers this Region, includes read and write management events, and does not exclude kms.amazonaws.com. If an ` +

@@ -47,7 +47,7 @@ func recorded(region string, records []Record, reads Answer) string {
 // onTrust is the answer where the owner's word stands in for what cannot be told.
 func onTrust(region string, records []Record, unread string) string {
 	return list("Passed on the owner's word alone (Assert is true): no trail can be seen to record KMS management events in "+
-		region+". ", seen(records, unread), "; ", ". If no organization trail does, keyturn hears of no rotated, disabled or deleted key.")
+		region+". ", seen(records, unread), "; ", ". If no organization trail does, keyturn is notified of no rotated, disabled or deleted key.")
 }
 
 // refused is the answer of a deployment that must not go on.
@@ -60,7 +60,7 @@ func refused(region string, records []Record, unread string, asserted bool, writ
 		end += wayOut
 	}
 	return list("No trail is known to record KMS write management events in "+region+
-		", so keyturn would not hear of rotated, disabled or deleted keys. ", seen(records, unread), "; ", end+runbook)
+		", so keyturn would not be notified of rotated, disabled or deleted keys. ", seen(records, unread), "; ", end+runbook)
 }
 
 // seen is one phrase for each trail, or why there is none.

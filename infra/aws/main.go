@@ -14,6 +14,7 @@ import (
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/stack"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 func main() {
@@ -32,6 +33,7 @@ func synthesize(file, dist, out string) error {
 	if err != nil {
 		return err
 	}
+	d.Version = version.Read().Version
 	for _, function := range []string{deployment.Rotation, deployment.Alerting, deployment.Notify, deployment.TrailCheck} {
 		if _, err := os.Stat(archive(dist, function)); err != nil {
 			return fmt.Errorf("find code of %s: %w; make build makes it", function, err)

@@ -56,8 +56,23 @@ type Alert struct {
 	// Time is when it happened, Deadline by when it must be fixed; either may be zero.
 	Time     time.Time `json:"time,omitzero"`
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Hold is the operator's order that leaves the key or a cluster alone, if there is one.
+	Hold *cmek.Hold `json:"hold,omitempty"`
 	// Runbook is where to read on: a path in the repository with an anchor.
 	Runbook string `json:"runbook,omitempty"`
+}
+
+// HoldOn is the hold that stands at now on the key or else on one of the clusters, and nil if there is none.
+func HoldOn(key cmek.KeyURI, clusters []AffectedCluster, holds cmek.Holds, now time.Time) *cmek.Hold {
+	if h, ok := holds.Find("", key, now); ok {
+		return &h
+	}
+	for _, c := range clusters {
+		if h, ok := holds.Find(c.ID, "", now); ok {
+			return &h
+		}
+	}
+	return nil
 }
 
 // Notifier sends alerts to people. Delivering an alert twice is harmless: its ID and DedupKey stay the same. It is the one port
@@ -86,7 +101,7 @@ func (a *Alert) UnmarshalJSON(data []byte) error {
 	old := struct {
 		*plain
 		Consequence string   `json:"consequence"`
-		WayBack     []string `json:"way_back"`
+		Steps       []string `json:"way_back"`
 	}{plain: (*plain)(a)}
 	if err := json.Unmarshal(data, &old); err != nil {
 		return err
@@ -95,7 +110,7 @@ func (a *Alert) UnmarshalJSON(data []byte) error {
 		a.Impact = old.Consequence
 	}
 	if a.RecoverySteps == nil {
-		a.RecoverySteps = old.WayBack
+		a.RecoverySteps = old.Steps
 	}
 	return nil
 }
@@ -105,13 +120,13 @@ func (c *AffectedCluster) UnmarshalJSON(data []byte) error {
 	type plain AffectedCluster
 	old := struct {
 		*plain
-		Harm string `json:"harm"`
+		Before string `json:"harm"`
 	}{plain: (*plain)(c)}
 	if err := json.Unmarshal(data, &old); err != nil {
 		return err
 	}
 	if c.Impact == "" {
-		c.Impact = old.Harm
+		c.Impact = old.Before
 	}
 	return nil
 }

@@ -67,6 +67,11 @@ func (a Alert) cut(most int) Alert {
 		a.Impact = fmt.Sprintf("%s (%d bytes more: %s.)", impact, len(a.Impact)-len(impact), wholeText)
 	}
 	a.Summary, a.Principal, a.Runbook = shorten(a.Summary, short), shorten(a.Principal, short), shorten(a.Runbook, short)
+	if a.Hold != nil {
+		hold := *a.Hold
+		hold.By, hold.Reason, hold.Cluster = shorten(hold.By, short), shorten(hold.Reason, short), shorten(hold.Cluster, short)
+		a.Hold = &hold
+	}
 	a.RecoverySteps = cutSteps(a.RecoverySteps, most/32, most/8)
 	a.Clusters = slices.Clone(a.Clusters)
 	for i, c := range a.Clusters {

@@ -4,6 +4,8 @@ package alert
 const (
 	KeyUnusable = "key-unusable"
 	AccessLost  = "access-lost"
+	// OnHold is an operator's hold, which is nothing that is broken.
+	OnHold = "hold"
 )
 
 // ChangeKeyUnusable is the change of rotation's own alert about a key that a sweep found unusable, whatever event did it. Alerting

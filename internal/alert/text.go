@@ -35,6 +35,7 @@ func (a Alert) Text() string {
 	fact("Deadline", timestamp(a.Deadline))
 	fact("Key", string(a.Key))
 	fact("Principal", a.Principal)
+	fact("On hold", a.HoldText())
 	if a.AffectedCount() > 0 {
 		fmt.Fprintf(&b, "\nClusters (%d):\n", a.AffectedCount())
 	}
@@ -59,6 +60,18 @@ func (a Alert) Text() string {
 		b.WriteString("\nRunbook: " + printable(a.Runbook) + "\n")
 	}
 	return b.String()
+}
+
+// HoldText says what the operator's hold means for what the alert is about, in one sentence; "" if there is none.
+func (a Alert) HoldText() string {
+	if a.Hold == nil {
+		return ""
+	}
+	by := ""
+	if a.Hold.By != "" {
+		by = ", by " + a.Hold.By
+	}
+	return fmt.Sprintf("keyturn sends no PUT and repairs nothing until %s%s: %s", timestamp(a.Hold.Until), by, a.Hold.Reason)
 }
 
 // ClusterLines are the listed clusters for people to read (see [Alert.AffectedCount] for those that are not), each on a line: its

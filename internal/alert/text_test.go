@@ -93,7 +93,7 @@ func TestAlertTextCannotBeForgedByTheValuesInIt(t *testing.T) {
 	}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "  1. rm") {
-			t.Errorf("a value reads like a step of the way back: %q", line)
+			t.Errorf("a value reads like a recovery step: %q", line)
 		}
 	}
 	if got := strings.Count(text, harmless); got != 10 {

@@ -38,6 +38,9 @@ func explain(err error, doing string) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// Explain is how all errors of AWS calls are wrapped: with what was tried, and with [cmek.ErrDenied] where that is the reason.
+func Explain(err error, doing string) error { return explain(err, doing) }
+
 // sleep waits, or returns the context's error if that ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

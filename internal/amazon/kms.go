@@ -26,8 +26,22 @@ type KMS struct {
 	byAccount map[string]*kms.Client
 }
 
-// ReaderRole is a role that keyturn assumes to read the keys of an account. It needs kms:DescribeKey,
-// kms:GetKeyRotationStatus and kms:ListKeyRotations on them, and nothing else.
+// KeyReads are the actions that keyturn reads a key with.
+func KeyReads() []string {
+	return []string{"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListKeyRotations"}
+}
+
+// ReaderStatement is the statement of a key's policy that lets a role of the key's account read the key. The role is named by a
+// condition, because a policy may not name a principal that does not exist.
+func ReaderStatement(account, roleARN string) map[string]any {
+	return map[string]any{
+		"Sid": "keyturn-reader", "Effect": "Allow", "Resource": "*", "Action": KeyReads(),
+		"Principal": map[string]any{"AWS": "arn:aws:iam::" + account + ":root"},
+		"Condition": map[string]any{"ArnEquals": map[string]any{"aws:PrincipalArn": roleARN}},
+	}
+}
+
+// ReaderRole is a role that keyturn assumes to read the keys of an account. It needs [KeyReads] on them, and nothing else.
 type ReaderRole struct {
 	// ARN may hold "{account}" in place of the account's id. Empty means that no role is assumed.
 	ARN string

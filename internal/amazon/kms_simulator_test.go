@@ -50,7 +50,8 @@ func newSimulatedKMS(t *testing.T) simulatedKMS {
 		AWSAccount:   ownKey.Account(),
 		Keys: []simulator.KeySeed{
 			{URI: ownKey, AgeDays: 500, Material: first},
-			{URI: foreignKey, AgeDays: 500, Material: first},
+			{URI: foreignKey, AgeDays: 500, Material: first,
+				Policy: `{"Statement":{"Effect":"Allow","Principal":{"AWS":["444455556666","111122223333"]},"Action":"kms:*","Resource":"*"}}`},
 			{URI: relatedKey, AgeDays: 500, Material: first, Replicas: []string{replicaKey.Location()}},
 		},
 	})

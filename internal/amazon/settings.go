@@ -36,6 +36,16 @@ func (s Settings) Check() (problems []error) {
 	return problems
 }
 
+// LedgerSettings say where the ledger is, for a function that can do without.
+type LedgerSettings struct {
+	Ledger config.Location `env:"KEYTURN_LEDGER"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s LedgerSettings) Check() []error {
+	return checkScheme("KEYTURN_LEDGER", s.Ledger, "dynamodb", "dynamodb://TABLE")
+}
+
 // ArchiveSettings say where evidence is kept.
 type ArchiveSettings struct {
 	Archive config.Location `env:"KEYTURN_ARCHIVE,required"`
@@ -84,6 +94,11 @@ func Load(settings any, environ []string, timeout time.Duration) (Config, error)
 // Store returns the ledger's store.
 func (s Settings) Store(c Config) *Store { return NewStore(in(c, s.Ledger.Region), s.Ledger.Name) }
 
+// Store returns the ledger's store.
+func (s LedgerSettings) Store(c Config) *Store {
+	return NewStore(in(c, s.Ledger.Region), s.Ledger.Name)
+}
+
 // Store returns the archive.
 func (s ArchiveSettings) Store(c Config) *Archive {
 	return NewArchive(in(c, s.Archive.Region), s.Archive.Name, s.Archive.Prefix)
@@ -92,6 +107,11 @@ func (s ArchiveSettings) Store(c Config) *Archive {
 // Notifier returns the notifier for the topics, which [Settings.Check] has checked.
 func (s Settings) Notifier(c Config) (*Notifier, error) {
 	return NewNotifier(c, Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
+}
+
+// Subscribers reads whom the topics reach.
+func (s Settings) Subscribers(c Config) *Subscribers {
+	return NewSubscribers(c, Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
 }
 
 // Readers are the roles by which keys and policies are read.

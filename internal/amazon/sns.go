@@ -15,11 +15,9 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 )
 
-// Limits of Publish (docs.aws.amazon.com/sns/latest/api/API_Publish.html): a message with its attributes, and the
-// characters of a subject. The same number of bytes is what a queue takes of the whole envelope in which a topic sends the message
-// on. The attributes of an alert, and the rest of the envelope, stay below the room left for them.
+// Limits of Publish (docs.aws.amazon.com/sns/latest/api/API_Publish.html): the characters of a subject. The attributes of an alert
+// stay below the room that [alert.MostMessage] leaves for them.
 const (
-	mostMessageBytes = 256<<10 - 4<<10
 	mostSubjectChars = 100
 	mostAttribute    = 200
 )
@@ -61,13 +59,10 @@ func CheckTopic(topic string) error {
 	return nil
 }
 
-// Notify publishes the alert to its audience's topic. The message is the alert's text, an empty line, and on the last
-// line the alert's JSON: people read the beginning, [ParseMessage] the end.
-//
-// An alert that would make the message too large for SNS or for a queue behind it is cut short, and says so; see [alert.Alert.Fit].
+// Notify publishes the alert's message to its audience's topic; see [alert.Alert.Message].
 func (n *Notifier) Notify(ctx context.Context, a alert.Alert) error {
 	doing := "publish alert " + a.ID
-	message, err := compose(a)
+	message, err := a.Message()
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -101,40 +96,14 @@ func inRegionOf(topic string) func(*sns.Options) {
 	return func(o *sns.Options) { o.Region = parsed.Region }
 }
 
-// compose is the message of an alert, shortened if it must be: whatever the alert holds, its message fits.
-func compose(a alert.Alert) (string, error) {
-	var problem error
-	fitting := a.Fit(mostMessageBytes, func(a alert.Alert) int {
-		message, err := render(a)
-		problem = errors.Join(problem, err)
-		return enveloped(message)
-	})
-	if problem != nil {
-		return "", fmt.Errorf("encode: %w", problem)
-	}
-	return render(fitting)
-}
-
-// render is the alert's text, an empty line, and its JSON.
-func render(a alert.Alert) (string, error) {
-	data, err := a.JSON()
-	return a.Text() + "\n" + string(data), err
-}
-
-// enveloped is the size of the message as a string of JSON, which is how a queue gets it from a topic. Other bytes than these are not
-// escaped in a message.
-func enveloped(message string) int {
-	return len(message) + strings.Count(message, `"`) + strings.Count(message, `\`) + strings.Count(message, "\n")
-}
-
-// ParseMessage reads the alert from the last line of a message that a [Notifier] published.
+// ParseMessage reads the alert of a message that a [Notifier] published, or makes one of EventBridge's event that a CloudWatch alarm
+// changed its state.
 func ParseMessage(message string) (alert.Alert, error) {
-	last := message[strings.LastIndexByte(message, '\n')+1:]
-	var a alert.Alert
-	if err := json.Unmarshal([]byte(last), &a); err != nil {
-		return alert.Alert{}, fmt.Errorf("parse alert on the last line of the message: %w", err)
+	var kind struct{ Source string }
+	if json.Unmarshal([]byte(message), &kind) == nil && kind.Source == AlarmSource {
+		return parseAlarm(message)
 	}
-	return a, nil
+	return alert.ParseMessage(message)
 }
 
 // subject makes a headline fit for SNS: ASCII without control characters, at most 100.

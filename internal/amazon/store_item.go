@@ -46,6 +46,9 @@ type attributes = map[string]types.AttributeValue
 
 func partition(kind, name string) string { return kind + "#" + name }
 
+// Partition is the partition key of a record.
+func Partition(kind, id string) string { return partition(kind, id) }
+
 // edgePartition is the partition of a key's edges.
 func edgePartition(kind, key string) string {
 	name := partition(kind, key)

@@ -1,6 +1,6 @@
 // Package channel delivers alerts to people and programs: Slack, PagerDuty, and any receiver of signed webhooks.
 //
-// Each channel sends one request for an alert and never repeats it; whoever calls has a queue that delivers again. An
+// Each channel sends one request for an alert, or for several, and never repeats it; whoever calls has a queue that delivers again. An
 // error is a [*Refused] if the channel answered. No error contains a channel's secret, its URL or what was sent.
 package channel
 
@@ -55,6 +55,15 @@ func (e *Refused) Permanent() bool {
 	return e.Status < http.StatusInternalServerError
 }
 
+// OfContent reports whether the channel refused what was sent, and not who sent it or when: something else may be accepted.
+func (e *Refused) OfContent() bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
 // CheckURL reports whether the text can be a channel's URL: https, or plain http to a loopback host (which a client allows
 // only within its [Reach]), without user and password. The error does not quote it: such a URL is often a secret.
 func CheckURL(text string) error {
@@ -88,11 +97,11 @@ type request struct {
 	explain func(body []byte) string
 }
 
-// Bounds on what is believed of an answer.
-const (
-	mostAnswer   = 4 << 10
-	longestPause = 5 * time.Minute
-)
+// LongestPause is the longest pause that a channel can ask for.
+const LongestPause = 5 * time.Minute
+
+// mostAnswer is how many bytes of an answer are read.
+const mostAnswer = 4 << 10
 
 // send posts the request once.
 func (r request) send(ctx context.Context, client *http.Client) error {
@@ -138,7 +147,7 @@ func retryAfter(resp *http.Response) (wait time.Duration) {
 	if resp.StatusCode == http.StatusTooManyRequests {
 		wait = max(wait, time.Second)
 	}
-	return min(max(wait, 0), longestPause)
+	return min(max(wait, 0), LongestPause)
 }
 
 // redacted is an error whose text hides what must not be read; its cause is still there to be matched.

@@ -32,11 +32,14 @@ type PagerDuty struct {
 
 // Send enqueues the event of the alert. PagerDuty has accepted it when Send returns nil.
 func (p PagerDuty) Send(ctx context.Context, a alert.Alert) error {
+	return p.enqueue(ctx, p.event(a))
+}
+
+func (p PagerDuty) enqueue(ctx context.Context, event pagerduty.V2Event) error {
 	key, err := p.RoutingKey(ctx)
 	if err != nil {
 		return err
 	}
-	event := p.event(a)
 	event.RoutingKey = key
 	body, err := json.Marshal(event)
 	if err != nil {

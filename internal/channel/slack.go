@@ -21,11 +21,15 @@ type Slack struct {
 
 // Send posts the alert as a message. It is in the Slack channel when Send returns nil; with an error it may be there too.
 func (s Slack) Send(ctx context.Context, a alert.Alert) error {
+	return s.post(ctx, s.message(a))
+}
+
+func (s Slack) post(ctx context.Context, m slackMessage) error {
 	url, err := s.URL(ctx)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(s.message(a))
+	body, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode Slack message: %w", err)
 	}

@@ -88,6 +88,7 @@ func facts(a alert.Alert) (fields []slackText) {
 		{"Deadline", timestamp(a.Deadline)},
 		{"Key", string(a.Key)},
 		{"Principal", a.Principal},
+		{"On hold", a.HoldText()},
 	} {
 		if value := line(fact.value); value != "" {
 			title := "*" + fact.name + "*\n"
@@ -147,10 +148,19 @@ func code(steps []string) (sections []slackBlock) {
 // footer says where to read on, and what to search for in logs and the other channels.
 func (s Slack) footer(a alert.Alert) string {
 	parts := []string{mrkdwn(line(string(a.Change)), 200), mrkdwn(line(a.DedupKey), 500)}
-	if url := entities.Replace(runbookURL(s.Runbooks, a.Runbook)); url != "" && len(url) < 1000 {
-		parts = append([]string{"<" + url + "|Runbook>"}, parts...)
+	if link := s.runbookLink(a.Runbook); link != "" {
+		parts = append([]string{link}, parts...)
 	}
 	return strings.Join(parts, " · ")
+}
+
+// runbookLink is the link to a runbook; "" if there is none that Slack would take.
+func (s Slack) runbookLink(runbook string) string {
+	url := entities.Replace(runbookURL(s.Runbooks, runbook))
+	if url == "" || len(url) >= 1000 {
+		return ""
+	}
+	return "<" + url + "|Runbook>"
 }
 
 // entities are the three characters with which a text could become a link or call a whole channel

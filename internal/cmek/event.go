@@ -48,11 +48,40 @@ const (
 	ChangeKeyCreated           Change = "key created"
 	ChangeKeyDescription       Change = "key description changed"
 
+	// Clouds on which versions have states of their own, and the key has none. [Event.On] is the version. A restored version is
+	// disabled. That a primary was set back is never in an event: a rotation turns out to be one by what is known of its versions.
+	ChangeVersionCreated   Change = "key version created"
+	ChangeVersionEnabled   Change = "key version enabled"
+	ChangeVersionDisabled  Change = "key version disabled"
+	ChangeVersionScheduled Change = "key version destruction scheduled"
+	ChangeVersionDestroyed Change = "key version destroyed"
+	ChangeVersionRestored  Change = "key version restored"
+	ChangePrimarySetBack   Change = "primary version set back"
+	ChangeRotationFailed   Change = "automatic rotation failed"
+	ChangeKeyRingDeleted   Change = "key ring deleted"
+
+	// Who may use the key, by what is not the key's own.
+	ChangeInheritedPolicy    Change = "inherited policy changed"
+	ChangeDenyPolicy         Change = "deny policy changed"
+	ChangeJustifications     Change = "key access justifications policy changed"
+	ChangeExternalKeys       Change = "external key manager or HSM instance changed"
+	ChangePrincipalDisabled  Change = "principal disabled"
+	ChangePrincipalEnabled   Change = "principal enabled"
+	ChangePrincipalUndeleted Change = "principal undeleted"
+	ChangePrincipalCreated   Change = "principal created"
+	ChangeAPIDisabled        Change = "API disabled"
+	ChangeAPIEnabled         Change = "API enabled"
+	ChangeBillingDisabled    Change = "billing disabled"
+	ChangeBillingAssigned    Change = "billing account assigned"
+	ChangeProjectShutDown    Change = "project shut down"
+	ChangeProjectRestored    Change = "project restored"
+
 	// Use of the key, and what watches over all this.
 	ChangeUseRefused       Change = "use refused"
 	ChangeUse              Change = "used by another principal"
 	ChangePrincipalAssumed Change = "principal assumed"
 	ChangeLogSink          Change = "log sink stopped or changed"
+	ChangeAuditLogs        Change = "audit logs reduced"
 	ChangeEventRule        Change = "event rule changed"
 	ChangeEventBus         Change = "event bus changed or deleted"
 	ChangeAlarm            Change = "alarm changed, deleted or silenced"
@@ -116,13 +145,15 @@ type Event struct {
 	Identity Principal `json:"identity,omitempty"`
 	// On is the key version that was acted on, where versions have states of their own; zero for the key as a whole.
 	On KeyVersion `json:"on,omitzero"`
-	// Policy is the policy document that the call set, as JSON text.
+	// Policy is the policy document that the call set, as JSON text. Delta is what the provider says that the call changed in it, as
+	// JSON text (on Google Cloud the policyDelta of an audit log entry).
 	Policy string `json:"policy,omitempty"`
+	Delta  string `json:"delta,omitempty"`
 	// Parameters are further facts of the call that a decision or a person needs, as text: how bad it is
 	// ("pending_window_days", "key_state", "rotation_period_days", "expiration_model", "bypass_policy_lockout_safety_check",
 	// "policy_arn", "set_as_default", "state", "tags"), what it is about ("custom_key_store_id", "alias", "policy_name", "target", "trail",
-	// "rule", "event_bus", "alarm", "topic", "subscription", "schedule", "schedule_group", "function", "secret", "queue", "table"
-	// and others),
+	// "rule", "event_bus", "alarm", "topic", "subscription", "schedule", "schedule_group", "function", "secret", "queue", "table",
+	// "resource" (the project, folder or organization that a policy stands at), "key_ring", "role", "api", "sink" and others),
 	// and which service of the provider made the call for somebody ("via"). "omitted" is "true" if the provider left the
 	// parameters of the call out because they are too large: the name of the role and the document are missing then.
 	Parameters map[string]string `json:"parameters,omitempty"`

@@ -3,6 +3,7 @@ package cmek
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -47,6 +48,17 @@ func RotatedOnVersion(at time.Time) KeyVersion {
 
 // IsZero reports whether the version is not known.
 func (v KeyVersion) IsZero() bool { return v == KeyVersion{} }
+
+// Before reports whether the version is for certain an older one than the other. Cloud KMS numbers the versions of a key in the order of
+// their creation (cloud.google.com/kms/docs/resource-hierarchy); versions of other schemes have no order of their own.
+func (v KeyVersion) Before(other KeyVersion) bool {
+	if v.Scheme != Primary || other.Scheme != Primary {
+		return false
+	}
+	a, errA := strconv.ParseUint(v.ID, 10, 64)
+	b, errB := strconv.ParseUint(other.ID, 10, 64)
+	return errA == nil && errB == nil && a < b
+}
 
 // String is "scheme:id", or "" for the unknown version; [ParseKeyVersion] reads it back.
 func (v KeyVersion) String() string {
@@ -111,7 +123,7 @@ const (
 func (s KeyState) Usable() bool { return s == KeyEnabled }
 
 // Unusable reports whether the KMS says clearly that the key cannot be used. Transient and unknown states are neither
-// usable nor unusable: they call for another look, not for an alarm.
+// usable nor unusable: they call for another read, not for an alert.
 func (s KeyState) Unusable() bool {
 	switch s {
 	case KeyDisabled, KeyDeletionScheduled, KeyPendingImport, KeyUnavailable, KeyDestroyed, KeyNotFound:

@@ -125,3 +125,20 @@ func TestAKeyKnowsItsHistory(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyVersionBefore_onlyNumbersOfCloudKMSHaveAnOrder(t *testing.T) {
+	primary := func(id string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: id} }
+	for _, r := range []struct {
+		a, b cmek.KeyVersion
+		want bool
+	}{
+		{primary("3"), primary("4"), true}, {primary("9"), primary("10"), true},
+		{primary("4"), primary("3"), false}, {primary("4"), primary("4"), false}, {primary(""), primary("4"), false}, {primary("x"), primary("4"), false},
+		{cmek.KeyVersion{}, primary("4"), false}, {primary("4"), cmek.KeyVersion{}, false}, {cmek.MaterialVersion("3"), cmek.MaterialVersion("4"), false},
+		{cmek.MaterialVersion("3"), primary("4"), false},
+	} {
+		if got := r.a.Before(r.b); got != r.want {
+			t.Errorf("%q is before %q: %t, want %t", r.a, r.b, got, r.want)
+		}
+	}
+}

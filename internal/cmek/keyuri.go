@@ -216,20 +216,62 @@ const cryptoKeyService = "//cloudkms.googleapis.com/"
 
 // parseCryptoKey returns the CryptoKey's resource name without service prefix and without version.
 func parseCryptoKey(s string) (string, error) {
+	key, _, err := ParseCryptoKeyName(s)
+	return string(key), err
+}
+
+// ParseCryptoKeyName reads the resource name of a CryptoKey, or of one of its versions, of Cloud KMS. The key comes without service
+// prefix and without version; the version is zero if the name has none. The project is an id or a number, as it was written.
+//
+// Names are strict, because they end up in commands and requests: cloud.google.com/kms/docs/resource-hierarchy and
+// cloud.google.com/resource-manager/docs/creating-managing-projects say which characters they can have.
+func ParseCryptoKeyName(s string) (KeyURI, KeyVersion, error) {
 	parts := strings.Split(strings.TrimPrefix(s, cryptoKeyService), "/")
-	if len(parts) == 10 && parts[8] == "cryptoKeyVersions" && parts[9] != "" {
-		parts = parts[:8]
+	var version KeyVersion
+	if len(parts) == 10 && parts[8] == "cryptoKeyVersions" {
+		if !consistsOf(parts[9], 19, digits) {
+			return "", KeyVersion{}, fmt.Errorf("version %q is not a number", clip(parts[9]))
+		}
+		version, parts = KeyVersion{Primary, parts[9]}, parts[:8]
 	}
-	want := []string{"projects", "", "locations", "", "keyRings", "", "cryptoKeys", ""}
-	if len(parts) != len(want) {
-		return "", fmt.Errorf("not of the form projects/P/locations/L/keyRings/R/cryptoKeys/K")
+	if len(parts) != 8 || parts[0] != "projects" || parts[2] != "locations" || parts[4] != "keyRings" || parts[6] != "cryptoKeys" {
+		return "", KeyVersion{}, fmt.Errorf("not of the form projects/P/locations/L/keyRings/R/cryptoKeys/K")
 	}
-	for i, w := range want {
-		if (w != "" && parts[i] != w) || parts[i] == "" {
-			return "", fmt.Errorf("not of the form projects/P/locations/L/keyRings/R/cryptoKeys/K")
+	const location = lower + digits + "-"
+	const name = lower + upper + digits + "_-"
+	for _, part := range []struct {
+		what string
+		ok   bool
+	}{
+		{"project", IsProject(parts[1])}, {"location", consistsOf(parts[3], 63, location)},
+		{"key ring", consistsOf(parts[5], 63, name)}, {"key", consistsOf(parts[7], 63, name)},
+	} {
+		if !part.ok {
+			return "", KeyVersion{}, fmt.Errorf("not of the form projects/P/locations/L/keyRings/R/cryptoKeys/K: the %s cannot have that name", part.what)
 		}
 	}
-	return strings.Join(parts, "/"), nil
+	return KeyURI(strings.Join(parts, "/")), version, nil
+}
+
+// IsProject reports whether s can name a project of Google Cloud: an id, which may be within a domain ("example.com:project"), or a
+// number.
+func IsProject(s string) bool {
+	domain, id, scoped := strings.Cut(s, ":")
+	if !scoped {
+		return consistsOf(s, 63, lower+digits+"-") && s[0] != '-'
+	}
+	return consistsOf(domain, 253, lower+digits+".-") && domain[0] != '-' && IsProject(id) && !strings.Contains(id, ":")
+}
+
+const (
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits = "0123456789"
+)
+
+// consistsOf reports whether s has from 1 to most characters, all of them in the set.
+func consistsOf(s string, most int, set string) bool {
+	return s != "" && len(s) <= most && strings.Trim(s, set) == ""
 }
 
 func parseVaultKey(s string) (string, error) {

@@ -207,3 +207,33 @@ func TestAWSManagedKeysHaveAReservedAlias(t *testing.T) {
 		}
 	}
 }
+
+// A name of Cloud KMS ends up in commands and requests, so what no name can be is refused.
+func TestParseCryptoKeyName(t *testing.T) {
+	const ring = "/locations/us/keyRings/r/cryptoKeys/"
+	long := strings.Repeat("k", 63)
+	for name, want := range map[string]struct{ key, version string }{
+		"projects/acme-1" + ring + "k":                                          {"projects/acme-1" + ring + "k", ""},
+		"projects/123456789012" + ring + "k/cryptoKeyVersions/12":               {"projects/123456789012" + ring + "k", "primary:12"},
+		"projects/example.com:acme" + ring + "K_1-x":                            {"projects/example.com:acme" + ring + "K_1-x", ""},
+		"//cloudkms.googleapis.com/projects/p" + ring + long:                    {"projects/p" + ring + long, ""},
+		"//cloudkms.googleapis.com/projects/p" + ring + "k/cryptoKeyVersions/1": {"projects/p" + ring + "k", "primary:1"},
+	} {
+		key, version, err := cmek.ParseCryptoKeyName(name)
+		if err != nil || string(key) != want.key || version.String() != want.version {
+			t.Errorf("%s reads as %q, version %q, error %v; want %q and %q", name, key, version, err, want.key, want.version)
+		}
+	}
+	for _, name := range []string{
+		"", "projects/p;x" + ring + "k", "projects/$(rm)" + ring + "k", "projects/p" + ring + "$(rm)", "projects/p" + ring + "k\n", "projects/p" + ring + "k ",
+		"projects/p" + ring + "k/cryptoKeyVersions/", "projects/p" + ring + "k/cryptoKeyVersions/abc", "projects/p" + ring + "k/cryptoKeyVersions/1/x",
+		"projects/p" + ring + "k/cryptoKeyVersions/12345678901234567890", "projects/-p" + ring + "k", "projects/P" + ring + "k", "projects/a:b:c" + ring + "k",
+		"projects/:p" + ring + "k", "projects/example.com:" + ring + "k", "projects/p" + ring + long + "k", "projects/p/locations/u s/keyRings/r/cryptoKeys/k",
+		"projects/p/locations/us/keyRings/`x`/cryptoKeys/k", "projects/../locations/us/keyRings/r/cryptoKeys/k", "projects/p/locations/us/keyRings/../cryptoKeys/k",
+		"folders/1/locations/us/keyRings/r/cryptoKeys/k", "projects/p/locations/us/keyRings/r", "projects/ü" + ring + "k",
+	} {
+		if key, _, err := cmek.ParseCryptoKeyName(name); err == nil || key != "" {
+			t.Errorf("%q reads as %q, error %v; want an error alone", name, key, err)
+		}
+	}
+}

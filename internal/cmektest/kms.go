@@ -187,7 +187,8 @@ func disagreements(condition KeyCondition, key cmek.Key) []string {
 func historyProblems(key cmek.Key) []string {
 	var p problems
 	for i, v := range key.Versions {
-		p.must(!v.Version.IsZero() && v.Version.Scheme == key.Version.Scheme, "every version shown is known, by the scheme of the current one")
+		p.must(!v.Version.IsZero(), "every version shown is known")
+		p.must(key.Version.IsZero() || v.Version.Scheme == key.Version.Scheme, "every version shown is known by the scheme of the current one")
 		p.must(key.Position(v.Version) == i, "no version is shown twice")
 		p.must(v.State != "" && v.State != cmek.KeyNotFound, "every version shown has a state")
 		p.must(v.DeletionDate.IsZero() || v.State == cmek.KeyDeletionScheduled, "only a scheduled deletion has a date")

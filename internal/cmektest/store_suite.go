@@ -30,7 +30,7 @@ func StoreConforms(t *testing.T, open func(t *testing.T) ledger.Store) {
 		{"kinds are separate", kindsAreSeparate},
 		{"due returns the oldest records up to the limit", dueOldestFirst},
 		{"due includes its boundary and compares milliseconds", dueBoundary},
-		{"a record is due at its latest next look only", dueMoves},
+		{"a record is due at its latest poll time only", dueMoves},
 		{"a record is found by the keys it names now", byKeyMoves},
 		{"a key finds its own records and those only", byKeyExact},
 		{"many records are found by one key, ordered by id", byKeyMany},

@@ -19,10 +19,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // Defaults of [Options].
@@ -171,9 +172,5 @@ func isLoopback(host string) bool {
 }
 
 func defaultUserAgent() string {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	return "keyturn/" + version + " (+https://github.com/keyturn/keyturn)"
+	return "keyturn/" + strings.Trim(version.Read().Version, "()") + " (+https://github.com/keyturn/keyturn)"
 }

@@ -78,6 +78,15 @@ func variables(t reflect.Type) map[string]variable {
 	return found
 }
 
+// Variables are the names of the variables that [Load] reads for the struct that settings points to, in alphabetical order.
+func Variables(settings any) (names []string) {
+	for _, v := range variables(reflect.TypeOf(settings).Elem()) {
+		names = append(names, v.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func explain(problem error, fields map[string]variable, set map[string]string) error {
 	var missing env.VarIsNotSetError
 	var unparsed env.ParseError
@@ -140,4 +149,34 @@ func checks(v reflect.Value) (problems []error) {
 		}
 	}
 	return problems
+}
+
+// Description is a variable with what its field holds.
+type Description struct {
+	Name string
+	// Value is "" for a zero value.
+	Value string
+	// Secret says that the value must not be shown.
+	Secret bool
+}
+
+// Describe returns the variables of a struct as [Load] filled it, in alphabetical order.
+func Describe(settings any) (all []Description) {
+	describe(reflect.ValueOf(settings).Elem(), &all)
+	slices.SortFunc(all, func(a, b Description) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func describe(v reflect.Value, all *[]Description) {
+	for field, value := range v.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+		switch {
+		case name != "" && value.IsZero():
+			*all = append(*all, Description{Name: name, Secret: secret(name)})
+		case name != "":
+			*all = append(*all, Description{name, fmt.Sprint(value.Interface()), secret(name)})
+		case field.Type.Kind() == reflect.Struct && field.IsExported():
+			describe(value, all)
+		}
+	}
 }

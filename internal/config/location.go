@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +34,10 @@ func ParseLocation(s string) (Location, error) {
 	if err != nil || u.Host == "" {
 		return Location{}, wrong
 	}
-	l := Location{Scheme: u.Scheme, Name: u.Host, Prefix: strings.Trim(u.Path, "/"), Region: u.Query().Get("region")}
+	l := Location{Scheme: u.Scheme, Name: u.Host, Prefix: strings.Trim(u.Path, "/")}
+	if l.Region, err = parseParameters(u); err != nil {
+		return Location{}, fmt.Errorf("%q %w", s, err)
+	}
 	switch {
 	case l.Scheme == "s3":
 		if l.Prefix != "" {
@@ -42,6 +47,27 @@ func ParseLocation(s string) (Location, error) {
 		return Location{}, wrong
 	}
 	return l, nil
+}
+
+// parseParameters returns the Region, the only parameter that there is.
+func parseParameters(u *url.URL) (region string, err error) {
+	given, err := url.ParseQuery(u.RawQuery)
+	if err != nil || u.Fragment != "" || u.User != nil {
+		return "", errors.New("is not a location; want nothing after it but ?region=REGION")
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch values := given[name]; {
+		case name != "region" && Near(name, []string{"region"}) != "":
+			return "", fmt.Errorf("has the parameter %q, which is unknown: did you mean region?", name)
+		case name != "region":
+			return "", fmt.Errorf("has the parameter %q, which is unknown; want ?region=REGION or nothing", name)
+		case len(values) > 1 || values[0] == "":
+			return "", errors.New("names no Region, or several; want ?region=REGION")
+		default:
+			region = values[0]
+		}
+	}
+	return region, nil
 }
 
 // UnmarshalText reads a location.

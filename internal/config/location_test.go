@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/config"
@@ -23,9 +24,19 @@ func TestParseLocation(t *testing.T) {
 			t.Errorf("%q written back as %q reads as %+v, %v", text, got, again, err)
 		}
 	}
-	for _, text := range []string{"", "keyturn", "dynamodb://", "dynamodb://table/sub", "file:", "gs://bucket", "https://example.com"} {
+	for _, text := range []string{"", "keyturn", "dynamodb://", "dynamodb://table/sub", "file:", "gs://bucket", "https://example.com",
+		"dynamodb://table?regoin=us-east-1", "dynamodb://table?region=", "dynamodb://table?region=a&region=b", "dynamodb://table?region=us-east-1&x=y",
+		"s3://bucket/a?region=us-east-1#b", "dynamodb://me@table", "s3://bucket?REGION=us-east-1", "dynamodb://table?%zz", "dynamodb://table?us-east-1",
+	} {
 		if got, err := config.ParseLocation(text); err == nil {
 			t.Errorf("ParseLocation(%q) = %+v; want an error", text, got)
 		}
+	}
+}
+
+func TestAnUnknownParameterOfALocationNamesTheNearOne(t *testing.T) {
+	_, err := config.ParseLocation("dynamodb://keyturn?regoin=us-east-1")
+	if err == nil || !strings.Contains(err.Error(), `the parameter "regoin"`) || !strings.Contains(err.Error(), "did you mean region?") {
+		t.Errorf("the error is %v, want one that names regoin and region", err)
 	}
 }

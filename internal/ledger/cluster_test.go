@@ -30,7 +30,7 @@ func TestWaitUntilBringsTheNextLookForwardOnly(t *testing.T) {
 	} {
 		c.WaitUntil(r.at)
 		if !c.NextLook.Equal(r.want) {
-			t.Errorf("after WaitUntil(%s) the next look is at %s, want %s", r.at, c.NextLook, r.want)
+			t.Errorf("after WaitUntil(%s) the next poll is at %s, want %s", r.at, c.NextLook, r.want)
 		}
 	}
 }

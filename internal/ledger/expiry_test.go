@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -35,7 +36,7 @@ func TestOnlyHappeningsAreForgottenAfter30Days(t *testing.T) {
 		if err := l.NotePolicy(t.Context(), "role", "{}", ledger.NotedPolicy{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Declare(t.Context(), key, ledger.Declaration{Since: noon}); err != nil {
+		if _, err := l.Hold(t.Context(), cmek.Hold{Key: key, Since: noon, Until: noon.Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		lease(t, l, "a")
@@ -46,7 +47,7 @@ func TestOnlyHappeningsAreForgottenAfter30Days(t *testing.T) {
 		}{
 			{"alerting", "incident#happening", true}, {"alerting", "incident#well", true},
 			{"alerting", "incident#happening that became an incident", false}, {"alerting", "incident#open", false}, {"alerting", "incident#ended", false},
-			{"rotation", "cluster#c-1", false}, {"rotation", "worker", false}, {"control", "policy#role", false}, {"control", "declared#" + key.Canonical(), false},
+			{"rotation", "cluster#c-1", false}, {"rotation", "worker", false}, {"control", "policy#role", false}, {"control", "holds", false},
 		} {
 			r, err := store.Get(t.Context(), row.kind, row.id)
 			want := time.Time{}
@@ -67,7 +68,7 @@ func TestOnlyHappeningsAreForgottenAfter30Days(t *testing.T) {
 		}
 		change("happening", happens)
 		if i, err := l.Incident(t.Context(), "happening"); err != nil || !i.Notified("e-1") {
-			t.Errorf("told once more, the happening has the events %v, %v; want it known again", i.Events, err)
+			t.Errorf("reported a second time, the happening has the events %v, %v; want it known again", i.Events, err)
 		}
 	})
 }

@@ -17,7 +17,6 @@ import (
 const (
 	kindAlerting   = "alerting"
 	incidentPrefix = "incident#"
-	declaredPrefix = "declared#"
 )
 
 // Incident is one risk that people were notified of: the alert, the events that belong to it, and how far it is from its end. One
@@ -28,6 +27,8 @@ type Incident struct {
 	Alert    alert.Alert `json:"alert"`
 	// Kind is the incident code: what is broken, and so what must be read to know that it has recovered; "" for a happening.
 	Kind string `json:"kind,omitempty"`
+	// On is the version of the alert's key that is broken, where versions have states of their own; zero for the key as a whole.
+	On cmek.KeyVersion `json:"on,omitzero"`
 	// Events are the ids of the newest events that people were notified of under this key. Repeats counts the others, of which no
 	// alert was sent because it would have said the same.
 	Events  []string  `json:"events,omitempty"`
@@ -76,8 +77,11 @@ type Closing struct {
 func (c Closing) Asked() bool { return !c.At.IsZero() }
 
 // ID is a short name for people, made from the dedup key.
-func (i *Incident) ID() string {
-	sum := sha256.Sum256([]byte(i.DedupKey))
+func (i *Incident) ID() string { return IncidentID(i.DedupKey) }
+
+// IncidentID is a short name, for people, of the incident with that dedup key.
+func IncidentID(dedupKey string) string {
+	sum := sha256.Sum256([]byte(dedupKey))
 	return hex.EncodeToString(sum[:5])
 }
 
@@ -189,30 +193,4 @@ func (l *Ledger) DueIncidents(ctx context.Context, now time.Time, limit int) ([]
 func (l *Ledger) OpenIncidents(ctx context.Context) ([]*Incident, error) {
 	due, err := l.DueIncidents(ctx, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 10_000)
 	return slices.DeleteFunc(due, func(i *Incident) bool { return !i.Open() }), err
-}
-
-// Declaration is an operator's word that people are at work on a key; automation then leaves it alone.
-type Declaration struct {
-	Since  time.Time `json:"since,omitzero"`
-	By     string    `json:"by,omitempty"`
-	Reason string    `json:"reason,omitempty"`
-}
-
-// Active reports whether the declaration stands.
-func (d Declaration) Active() bool { return !d.Since.IsZero() }
-
-// Declared reads the operator's word about a key.
-func (l *Ledger) Declared(ctx context.Context, key cmek.KeyURI) (Declaration, error) {
-	var d Declaration
-	r, err := l.store.Get(ctx, kindControl, declaredPrefix+key.Canonical())
-	if err != nil {
-		return d, fmt.Errorf("read declaration about %s: %w", key, err)
-	}
-	err = decode(r, &d)
-	return d, err
-}
-
-// Declare gives the operator's word about a key, or takes it back with the zero Declaration.
-func (l *Ledger) Declare(ctx context.Context, key cmek.KeyURI, d Declaration) error {
-	return l.setControl(ctx, declaredPrefix+key.Canonical(), d)
 }

@@ -145,24 +145,6 @@ func TestUpdateIncidentKnowsItsOwnWriteWhenTheAnswerIsLost(t *testing.T) {
 	}
 }
 
-func TestADeclarationHoldsForAKeyUntilItIsTakenBack(t *testing.T) {
-	l := newLedger(cmektest.NewStore(), 1)
-	if err := l.Declare(t.Context(), mrkEast, ledger.Declaration{Since: noon, By: "ana", Reason: "suspected leak"}); err != nil {
-		t.Fatal(err)
-	}
-	for uri, want := range map[cmek.KeyURI]bool{mrkEast: true, mrkWest: true, key: false} {
-		if d, err := l.Declared(t.Context(), uri); err != nil || d.Active() != want {
-			t.Errorf("on %s an incident is declared: %t (error %v), want %t", uri, d.Active(), err, want)
-		}
-	}
-	if err := l.Declare(t.Context(), mrkWest, ledger.Declaration{}); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := l.Declared(t.Context(), mrkEast); err != nil || d.Active() {
-		t.Errorf("after it was taken back the declaration reads %+v, %v", d, err)
-	}
-}
-
 func TestClustersAreFoundByRoleAndAccount(t *testing.T) {
 	l := newLedger(cmektest.NewStore(), 1)
 	update(t, l, "c-1", func(c *ledger.Cluster) {

@@ -250,11 +250,11 @@ func TestMessagesMakeAClusterDue(t *testing.T) {
 		message     bool
 		want        int // hours from noon to when the cluster is due
 	}{
-		{"a cluster without messages is due at its next look", in(time.Hour), time.Time{}, false, 1},
+		{"a cluster without messages is due at its next poll", in(time.Hour), time.Time{}, false, 1},
 		{"a message makes it due at once", in(time.Hour), time.Time{}, true, 0},
 		{"a message makes it due even if nobody must look", time.Time{}, time.Time{}, true, 0},
 		{"a failed delivery waits for its retry", in(5 * time.Hour), in(2 * time.Hour), true, 2},
-		{"a look before the retry is not delayed", in(time.Hour), in(2 * time.Hour), true, 1},
+		{"a poll before the retry is not delayed", in(time.Hour), in(2 * time.Hour), true, 1},
 		{"a retry without a message is nothing to wait for", time.Time{}, in(2 * time.Hour), false, never},
 	} {
 		l := newLedger(cmektest.NewStore(), 1)

@@ -22,7 +22,7 @@ type Outbox struct {
 // atOnce is a due time before all others: a message that was never tried goes first.
 var atOnce = time.Unix(1, 0).UTC()
 
-// dueAt is the earlier of the next look and the next delivery.
+// dueAt is the earlier of the next poll and the next delivery.
 func (o Outbox) dueAt(look time.Time) time.Time {
 	if len(o.Messages) == 0 {
 		return look
@@ -88,11 +88,20 @@ func encode(v any) ([]byte, error) {
 	return data, nil
 }
 
+// encodeItem encodes an item in the form that [decode] reads.
+func encodeItem(item any) ([]byte, error) {
+	data, err := encode(item)
+	if err != nil {
+		return nil, err
+	}
+	return stamped(data), nil
+}
+
 func decode(r Record, v any) error {
 	if r.Version == 0 {
 		return nil
 	}
-	read := json.Unmarshal
+	read := unmarshal
 	if bytes.HasPrefix(r.Data, gzipMagic) {
 		read = unpack
 	}
@@ -100,4 +109,12 @@ func decode(r Record, v any) error {
 		return fmt.Errorf("%w %s/%s: %w", ErrUndecodable, r.Kind, r.ID, err)
 	}
 	return nil
+}
+
+// unmarshal decodes an item that is not packed.
+func unmarshal(data []byte, item any) error {
+	if err := checkFormat(data); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, item)
 }

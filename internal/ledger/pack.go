@@ -51,7 +51,7 @@ func pack(item any) ([]byte, error) {
 		}
 	}
 	var err error
-	if packed.Item, err = encode(item); err != nil {
+	if packed.Item, err = encodeItem(item); err != nil {
 		return nil, err
 	}
 	data, err := encode(packed)
@@ -71,7 +71,7 @@ func unpack(data []byte, item any) error {
 	if err := json.Unmarshal(data, &packed); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(packed.Item, item); err != nil {
+	if err := unmarshal(packed.Item, item); err != nil {
 		return err
 	}
 	for _, e := range packed.Evidence {

@@ -43,7 +43,7 @@ type summary func()
 // fit encodes the record's data from the item, and summarizes the item as far as it must.
 func fit(r *Record, item any, steps []summary, parts func() []part) error {
 	for next := 0; ; next++ {
-		data, err := encode(item)
+		data, err := encodeItem(item)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (w *Worker) fit(r *Record) error {
 	return fit(r, w, steps, func() []part { return append(w.parts(), partOf("alarms", w.Alarms)) })
 }
 
-// fit encodes the incident's item into the record. Which clusters it lists decides when it is over, so names and impact go first.
+// fit encodes the incident's item into the record. Which clusters it lists decides when it has ended, so names and impact go first.
 func (i *Incident) fit(r *Record) error {
 	return fit(r, i, []summary{
 		func() {

@@ -25,6 +25,8 @@ type Worker struct {
 	// UpdatedAtMoves is true once an accepted PUT was seen to move its key's updated_at: then a PUT that leaves no trace did not
 	// take effect.
 	UpdatedAtMoves bool `json:"updated_at_moves,omitempty"`
+	// SubscribersRead is when it was last read whom the messages reach, or when that failed.
+	SubscribersRead time.Time `json:"subscribers_read,omitzero"`
 	Outbox
 
 	record Record

@@ -23,8 +23,12 @@ type Role struct {
 	// only then is the lack of an Allow an answer.
 	Policies []Document
 	AllRead  bool
+	// Attached are the ARNs of the managed policies among them.
+	Attached []string
 	// Boundary is the role's permissions boundary, nil if it has none or nothing is known of one.
 	Boundary *Document
+	// BoundaryARN is the ARN of the managed policy that is the boundary.
+	BoundaryARN string
 	// BoundaryUnread: the role has a boundary that could not be read; nothing is sure to be allowed then.
 	BoundaryUnread bool
 }
@@ -62,8 +66,8 @@ func (a Access) With(d Decision) (actions []string) {
 
 // Sentences list, for each kind of answer other than "allowed", the actions and the reason.
 func (a Access) Sentences() []string {
-	sentences := a.describe("%s may not %s: %s", a.With(Denied))
-	return append(sentences, a.describe("it is unclear whether %s may %s: %s", a.With(CannotTell))...)
+	sentences := a.describe("%s may not call %s: %s", a.With(Denied))
+	return append(sentences, a.describe("it is unclear whether %s may call %s: %s", a.With(CannotTell))...)
 }
 
 // KeyAccess decides which of [KeyActions] the role may call on the key, given by its ARN in the Region of the key policy.
@@ -248,12 +252,11 @@ func (u keyUse) applies(s Statement, where, verb string) answer {
 
 // finds decides whether a statement with the effect, in a document that has no principals, is about the call.
 func (u keyUse) finds(d Document, effect Effect, where string) answer {
-	verb := map[Effect]string{Allow: "allows", Deny: "denies"}[effect]
 	result := answer{no, where + " does not name it"}
 	for _, s := range d.Statements {
 		// Reasons are written for what decides only: a role's policies may have thousands of statements.
 		if s.Effect == effect && min(s.covers(u.action, u.on), s.holds(u.known)) > result.is {
-			result = u.applies(s, where, verb)
+			result = u.applies(s, where, verbs[effect])
 		}
 	}
 	return result

@@ -128,7 +128,7 @@ func TestKeyAccess(t *testing.T) {
 			keyPolicy: []string{grant}, boundary: text(allow("", "", `"*"`), deny("", "", `"kms:*"`)), want: policy.Denied, why: "of the permissions boundary denies it"},
 		{name: "a Deny with a condition that depends on the call may or may not hold",
 			keyPolicy: []string{grant, deny("vpc", `"*"`, `"kms:*"`, when("StringNotEquals", "aws:SourceVpce", "vpce-1"))}, want: policy.CannotTell,
-			why: `statement "vpc" (Deny) applies only if aws:SourceVpce StringNotEquals vpce-1`},
+			why: `statement "vpc" denies it only if aws:SourceVpce StringNotEquals vpce-1`},
 		{name: "a Deny without TLS never holds: KMS takes no such call",
 			keyPolicy: []string{grant, deny("", `"*"`, `"kms:*"`, when("Bool", "aws:SecureTransport", "false"))}, want: policy.Allowed},
 		{name: "a Deny of other accounts spares the role",
@@ -150,7 +150,7 @@ func TestKeyAccess(t *testing.T) {
 			keyPolicy: []string{allow("", `{"AWS":"*"}`, `"kms:*"`, when("StringEquals", "kms:CallerAccount", account))}, want: policy.Allowed},
 		{name: "everybody in another account does not",
 			keyPolicy: []string{allow("other", `{"AWS":"*"}`, `"kms:*"`, when("StringEquals", "kms:CallerAccount", stranger))}, want: policy.Denied,
-			why: `statement "other" (Allow) applies only if kms:CallerAccount StringEquals 999988887777`},
+			why: `statement "other" allows it only if kms:CallerAccount StringEquals 999988887777`},
 		{name: "a condition on the role's ARN is met",
 			keyPolicy: []string{allow("", `"*"`, `"kms:*"`, when("ArnLike", "AWS:principalarn", "arn:aws:iam::*:role/*-cmek"))}, want: policy.Allowed},
 		{name: "a wildcard in an ARN does not reach across a colon",
@@ -176,7 +176,22 @@ func TestKeyAccess(t *testing.T) {
 		{name: "whether a boundary limits a grant to everybody is not documented",
 			keyPolicy: []string{allow("", `"*"`, `"kms:*"`)}, boundary: text(allow("", "", `"s3:*"`)), want: policy.CannotTell},
 
+		// The reason is that of the statement that decides, or comes nearest: the first of equals.
+		{name: "the nearest statement is the reason, whatever follows",
+			keyPolicy: []string{allow("near", aws(role), `"kms:*"`, when("StringEquals", "kms:CallerAccount", stranger)), allow("far", aws(role), `"s3:*"`)},
+			want:      policy.Denied, why: `statement "near" allows it only if kms:CallerAccount StringEquals ` + stranger},
+		{name: "what may allow it is the reason, whatever comes near",
+			keyPolicy: []string{allow("vpc", aws(role), published, when("StringEquals", "aws:SourceVpc", "vpc-1")), allow("near", aws(role), `"kms:*"`, when("StringEquals", "kms:CallerAccount", stranger))},
+			want:      policy.CannotTell, why: `statement "vpc" allows it only if aws:SourceVpc StringEquals vpc-1`},
+		{name: "the first Deny is the reason", keyPolicy: []string{grant}, identity: []string{text(deny("one", "", `"kms:*"`), deny("two", "", `"kms:*"`))},
+			want: policy.Denied, why: `statement "one" of an identity policy denies it`},
+		{name: "the first condition is the reason",
+			keyPolicy: []string{allow("cmek", aws(role), published, `"Condition":{"StringEquals":{"aws:SourceVpc":"vpc-1","aws:SourceVpce":"vpce-1"}}`)},
+			want:      policy.CannotTell, why: `statement "cmek" allows it only if aws:SourceVpc StringEquals vpc-1`},
+
 		// What cannot be read.
+		{name: "a role ARN cut short", keyPolicy: []string{grant}, role: "arn:aws", want: policy.CannotTell, why: "is not a role ARN"},
+		{name: "what only looks like a role ARN", keyPolicy: []string{grant}, role: "urn:aws:iam::" + account + ":role/payments-cmek", want: policy.CannotTell, why: "is not a role ARN"},
 		{name: "something that is no role ARN", keyPolicy: []string{grant}, role: "payments-cmek", want: policy.CannotTell, why: "is not a role ARN"},
 		{name: "a key of another cloud", key: "projects/p/locations/l/keyRings/r/cryptoKeys/k", keyPolicy: []string{grant}, want: policy.CannotTell, why: "is not an AWS KMS key ARN"},
 	} {
@@ -230,8 +245,8 @@ func TestKeyAccessTellsActionsApart(t *testing.T) {
 		t.Errorf("allowed are %v", got)
 	}
 	expectSentences(t, access.Sentences(),
-		role+" may not kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext: no statement of the key policy allows it",
-		"it is unclear whether "+role+` may kms:ReEncrypt*: statement "vpc" (Allow) applies only if aws:SourceVpc StringEquals vpc-1`)
+		role+" may not call kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext: no statement of the key policy allows it",
+		"it is unclear whether "+role+` may call kms:ReEncrypt*: statement "vpc" allows it only if aws:SourceVpc StringEquals vpc-1`)
 }
 
 func TestZeroValuesCannotTell(t *testing.T) {

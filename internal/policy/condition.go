@@ -52,7 +52,7 @@ func (s Statement) meets(known facts) answer {
 	result := answer{yes, ""}
 	for _, c := range s.Conditions {
 		if is := c.holds(known); is < result.is {
-			result = answer{is, fmt.Sprintf("%s (%s) applies only if %s", s.label(), s.Effect, c)}
+			result = answer{is, fmt.Sprintf("%s %s it only if %s", s.label(), verbs[s.Effect], c)}
 		}
 	}
 	return result

@@ -8,6 +8,9 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
+// Unmanageable is how the sentence ends that says that a key policy has no [Managers] any more.
+const Unmanageable = "nobody can manage the key any more"
+
 // DiffKeyPolicy describes what a new key policy means: for the clusters' roles first, then for everybody else, then
 // for whoever has to repair it. It is empty if the change means nothing for access.
 func DiffKeyPolicy(before, after Document, key cmek.KeyURI, roles ...Role) []string {
@@ -23,11 +26,10 @@ func DiffKeyPolicy(before, after Document, key cmek.KeyURI, roles ...Role) []str
 	sentences = append(sentences, diffGrants(withoutUse(KeyGrants(before, key), names), withoutUse(KeyGrants(after, key), names))...)
 	sentences = append(sentences, newlyDeleted(before, after)...)
 	if len(Managers(before, key)) > 0 && len(Managers(after, key)) == 0 {
-		const consequence = "nobody can manage the key any more"
 		if removed := removedManager(before, after, key); removed != "" {
-			return append(sentences, removed+" removed: "+consequence)
+			return append(sentences, removed+" removed: "+Unmanageable)
 		}
-		return append(sentences, consequence)
+		return append(sentences, Unmanageable)
 	}
 	return sentences
 }
@@ -40,11 +42,11 @@ func DiffAccess(before, after Access) []string {
 		})
 	}
 	sentences := after.describe("%s lost %s: %s", turned(Denied, Allowed))
-	sentences = append(sentences, after.describe("%s certainly may not %s: %s", turned(Denied, CannotTell))...)
+	sentences = append(sentences, after.describe("%s certainly may not call %s: %s", turned(Denied, CannotTell))...)
 	sentences = append(sentences, after.describe("%s may have lost %s: %s", turned(CannotTell, Allowed))...)
 	sentences = append(sentences, after.describe("%s may have gained %s: %s", turned(CannotTell, Denied))...)
 	sentences = append(sentences, after.describe("%s gained %s: %s", turned(Allowed, Denied))...)
-	return append(sentences, after.describe("%s certainly may %s: %s", turned(Allowed, CannotTell))...)
+	return append(sentences, after.describe("%s certainly may call %s: %s", turned(Allowed, CannotTell))...)
 }
 
 // DiffTrust describes what a new trust policy means: for the cluster's account first, then for all others.

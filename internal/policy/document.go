@@ -29,6 +29,9 @@ const (
 	Deny  Effect = "Deny"
 )
 
+// verbs are what statements do, in a sentence.
+var verbs = map[Effect]string{Allow: "allows", Deny: "denies"}
+
 // Statement is one statement of a policy. Of each pair X and NotX at most one is set; NotX is everything except.
 type Statement struct {
 	// Index counts from 1, as a person would.

@@ -142,3 +142,23 @@ func TestDeletedPrincipalsAreListedOnce(t *testing.T) {
 	d := doc(t, allow("", aws("AROAEXAMPLEEXAMPLE123", role), `"kms:*"`), deny("", aws("AROAEXAMPLEEXAMPLE123", "AIDAEXAMPLEEXAMPLE123"), `"kms:*"`))
 	expectSentences(t, d.Deleted(), "AROAEXAMPLEEXAMPLE123", "AIDAEXAMPLEEXAMPLE123")
 }
+
+func TestParse_sizes(t *testing.T) {
+	fill := func(size int, with string) string {
+		text := `{"Statement":[{"Sid":"","Effect":"Allow","Action":"*"}]}`
+		at, before := strings.Index(text, `"Effect"`), size-len(text)
+		if with != " " {
+			at = strings.Index(text, `","Effect"`)
+		}
+		return text[:at] + strings.Repeat(with, before) + text[at:]
+	}
+	for _, tc := range []struct {
+		size int
+		with string
+		ok   bool
+	}{{64 << 10, "x", true}, {64<<10 + 1, "x", false}, {64<<10 + 1, " ", true}, {512 << 10, " ", true}, {512<<10 + 1, " ", false}} {
+		if _, err := policy.Parse(fill(tc.size, tc.with)); (err == nil) != tc.ok {
+			t.Errorf("a document of %d bytes filled with %q: %v", tc.size, tc.with, err)
+		}
+	}
+}

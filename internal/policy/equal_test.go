@@ -60,7 +60,7 @@ func TestEqual_tellsMeaningFromSpelling(t *testing.T) {
 
 // However a document is spelled, it stays equal; and documents that decide differently are never equal.
 func TestEqual_keepsMeaning(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range seeds(3000) {
 		g := generator{rand.New(rand.NewPCG(seed, 4))}
 		statements := g.statements()
 		before, spelled := doc(t, statements...), parse(t, g.spelled(text(statements...)))

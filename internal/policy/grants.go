@@ -221,10 +221,7 @@ func (c *collection) add(p Principal, actions []string) {
 	}
 	g := c.grants[p][string(c.key)]
 	if g == nil {
-		g = &Grant{Principal: p}
-		if len(c.pending) > 0 {
-			g.Conditions = slices.Clone(c.pending)
-		}
+		g = &Grant{Principal: p, Conditions: slices.Clone(c.pending)}
 		c.grants[p][string(c.key)] = g
 		c.list = append(c.list, g)
 	}

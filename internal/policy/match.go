@@ -50,9 +50,6 @@ func (s Statement) coversTarget(on target) truth {
 // at is the document with the resources of each statement replaced by whether they include the target. A document may name
 // thousands of resources, and is asked about many actions.
 func (d Document) at(on target) Document {
-	if on == (target{}) {
-		return d
-	}
 	d.Statements = slices.Clone(d.Statements)
 	for i, s := range d.Statements {
 		resources := map[truth][]string{maybe: {"${unknown}"}, yes: {"*"}}[s.coversTarget(on)]

@@ -5,6 +5,7 @@
 //
 // It is pure, and it never guesses: what depends on something that is not in the documents is [CannotTell]. Answers are
 // about the documents given. Service and resource control policies, KMS grants and session policies are not among them.
+// Package google, below it, answers the same question about Google Cloud.
 package policy
 
 // Decision is the answer to "may it?".

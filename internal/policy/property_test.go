@@ -9,6 +9,14 @@ import (
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
+// seeds is how many random documents a property is tried on: a twentieth of n where a run must be short, as in mutation testing.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 20
+	}
+	return n
+}
+
 // generator makes random statements out of the parts that matter to a decision.
 type generator struct{ *rand.Rand }
 
@@ -61,7 +69,7 @@ func worth(d policy.Decision) int {
 }
 
 func TestDenyNeverGivesAccessAndAllowNeverTakesIt(t *testing.T) {
-	for seed := range uint64(4000) {
+	for seed := range seeds(4000) {
 		g := generator{rand.New(rand.NewPCG(seed, 0))}
 		before := situation{keyPolicy: g.statements(), identity: g.statements(), trust: g.statements()}
 		if g.IntN(3) == 0 {
@@ -88,7 +96,7 @@ func TestDenyNeverGivesAccessAndAllowNeverTakesIt(t *testing.T) {
 
 // A grant to the role is what its access by name comes from, and no grant means no access.
 func TestGrantsAndAccessAgree(t *testing.T) {
-	for seed := range uint64(4000) {
+	for seed := range seeds(4000) {
 		g := generator{rand.New(rand.NewPCG(seed, 1))}
 		d := doc(t, g.statements()...)
 		access := policy.KeyAccess(d, key, policy.Role{ARN: role, AllRead: true})
@@ -107,7 +115,7 @@ func TestGrantsAndAccessAgree(t *testing.T) {
 
 // A statement about another service changes a document and nobody's access.
 func TestDiffOfWhatChangesNothingIsEmpty(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range seeds(1000) {
 		g := generator{rand.New(rand.NewPCG(seed, 2))}
 		statements := g.statements()
 		before, after := doc(t, statements...), doc(t, append(statements, allow("", aws(stranger), `"s3:*"`))...)

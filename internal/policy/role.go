@@ -30,12 +30,13 @@ func ParseRole(arn, text string) (Role, error) {
 			role.Policies = append(role.Policies, document)
 		}
 	}
+	role.Attached = slices.Sorted(maps.Keys(written.Attached))
 	for name, value := range written.Boundary {
 		document, err := Parse(string(value))
 		if err != nil {
 			return Role{}, fmt.Errorf("boundary %q of role %s: %w", name, arn, err)
 		}
-		role.Boundary = &document
+		role.Boundary, role.BoundaryARN = &document, name
 	}
 	return role, nil
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,10 @@ func TestParseRoleReadsEveryPolicyOfARole(t *testing.T) {
 		if got := policy.KeyAccess(keyPolicy, key, role).Decision(); got != want {
 			t.Errorf("%s: the role is %s, want %s", text, got, want)
 		}
+	}
+	role, err := policy.ParseRole(arn, `{"inline":{"cut":`+deny+`},"attached":{"arn:b":`+other+`,"arn:a":`+other+`},"boundary":{"arn:c":`+other+`}}`)
+	if want := []string{"arn:a", "arn:b"}; err != nil || !slices.Equal(role.Attached, want) || role.BoundaryARN != "arn:c" {
+		t.Errorf("the attached policies are %v, the boundary %s (%v), want %v and arn:c", role.Attached, role.BoundaryARN, err, want)
 	}
 	if _, err := policy.ParseRole(arn, `{"inline":{"bad":{"Statement":7}}}`); err == nil || !strings.Contains(err.Error(), "bad") {
 		t.Errorf("a policy that cannot be read gave %v, want an error that names it", err)

@@ -247,8 +247,7 @@ func (s Statement) names(account Principal) answer {
 	case is == maybe:
 		return answer{maybe, s.label() + " of the trust policy names single principals of the account, which may or may not be the cluster's"}
 	}
-	verb := map[Effect]string{Allow: "allows", Deny: "denies"}[s.Effect]
-	return answer{is, s.label() + " of the trust policy " + verb + " it"}
+	return answer{is, s.label() + " of the trust policy " + verbs[s.Effect] + " it"}
 }
 
 // externalIDs are the values that the policy's conditions compare external ids with.
@@ -256,7 +255,7 @@ func (d Document) externalIDs() []string {
 	var ids []string
 	for _, s := range d.Statements {
 		for _, c := range s.Conditions {
-			if strings.EqualFold(c.Key, externalID) && !strings.HasPrefix(c.Operator, "Null") {
+			if strings.EqualFold(c.Key, externalID) {
 				ids = append(ids, c.Values...)
 			}
 		}

@@ -31,7 +31,7 @@ func TestRoleTrust(t *testing.T) {
 		{name: "the wrong account", trust: []string{allow("", aws(stranger), assume, when("StringEquals", "sts:ExternalId", org))}, want: policy.Denied,
 			sentences: []string{"no statement of the trust policy names the account", "account " + stranger + " may assume the role if sts:ExternalId StringEquals " + org}},
 		{name: "the wrong external id", trust: []string{allow("", aws(cluster), assume, when("StringEquals", "sts:ExternalId", "x"))}, want: policy.Denied,
-			sentences: []string{"statement 1 (Allow) applies only if sts:ExternalId StringEquals x", `may assume the role with the external id "x"`}},
+			sentences: []string{"statement 1 allows it only if sts:ExternalId StringEquals x", `may assume the role with the external id "x"`}},
 		{name: "another action", trust: []string{allow("", aws(cluster), `"sts:TagSession"`, when("StringEquals", "sts:ExternalId", org))}, want: policy.Denied,
 			sentences: []string{"statement 1 is not about sts:AssumeRole"}},
 		{name: "no condition at all", trust: []string{allow("", aws(cluster), assume)}, want: policy.Allowed,
@@ -67,7 +67,7 @@ func TestRoleTrust(t *testing.T) {
 			sentences: []string{"account " + stranger + " may assume the role", admin + " may assume the role"}},
 		{name: "a service and a provider as well",
 			trust: []string{guarded, allow("", `{"Service":"ec2.amazonaws.com","Federated":"accounts.google.com"}`, `"sts:*"`)}, want: policy.Allowed,
-			sentences: []string{"service ec2.amazonaws.com may sts:AssumeRole, sts:AssumeRoleWithSAML", "federated provider accounts.google.com may"}},
+			sentences: []string{"service ec2.amazonaws.com may call sts:AssumeRole, sts:AssumeRoleWithSAML", "federated provider accounts.google.com may"}},
 		{name: "one role of the account may or may not be the cluster's",
 			trust: []string{allow("one", aws("arn:aws:iam::"+cluster+":role/crdb"), assume, when("StringEquals", "sts:ExternalId", org))}, want: policy.CannotTell,
 			sentences: []string{"it is unclear whether account " + cluster + " may assume the role"}},
@@ -219,5 +219,39 @@ func TestRoleTrust_namesWhatIsOpenToEverybody(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A gap that was there before is no news; another one is, also one that is only certain now.
+func TestDiffTrust_gaps(t *testing.T) {
+	with := func(ids ...string) policy.Document {
+		return doc(t, allow("", aws(cluster), assume, `"Condition":{"StringEquals":{"sts:ExternalId":["`+strings.Join(append(ids, org), `","`)+`"]}}`))
+	}
+	open := func(extra ...string) policy.Document { return doc(t, allow("", aws(cluster), assume, extra...)) }
+	vpc := when("StringEquals", "aws:SourceVpc", "vpc-1")
+	now, gone := "ExternalId condition removed or weakened: account "+cluster+" may now assume the role ", "account "+cluster+" may no longer assume the role "
+	for name, tc := range map[string]struct {
+		before, after policy.Document
+		want          []string
+		not           []string
+	}{
+		"another id is taken, too":       {with(), with("x"), []string{now + `with the external id "x"`}, nil},
+		"another id in place of one":     {with("x"), with("y"), []string{now + `with the external id "y"`, gone + `with the external id "x"`}, nil},
+		"the other id is refused again":  {with("x"), with(), []string{gone + `with the external id "x"`}, []string{"weakened"}},
+		"what was perhaps is for sure":   {open(vpc), open(), []string{now + "without an external id"}, []string{"no longer assume"}},
+		"what was for sure is perhaps":   {open(), open(vpc), nil, []string{"weakened", "no longer assume the role without"}},
+		"what was and is stays unspoken": {with("x"), with("x", "y"), []string{now + `with the external id "y"`}, []string{`"x"`}},
+	} {
+		got := strings.Join(policy.DiffTrust(tc.before, tc.after, cluster, org), ". ")
+		for _, want := range tc.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: %q lacks %q", name, got, want)
+			}
+		}
+		for _, not := range tc.not {
+			if strings.Contains(got, not) {
+				t.Errorf("%s: %q has %q", name, got, not)
+			}
+		}
 	}
 }

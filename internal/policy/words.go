@@ -8,7 +8,7 @@ import (
 
 // with is the grant as a sentence with the verb given.
 func (g Grant) with(verb string) string {
-	sentence := fmt.Sprintf("%s %s %s", g.Principal, verb, inWords(g.Actions))
+	sentence := fmt.Sprintf("%s %s %s", g.Principal, verb, doing(g.Actions))
 	if len(g.Conditions) > 0 {
 		sentence += " if " + listed(g.Conditions, " and ")
 	}
@@ -33,14 +33,19 @@ func (a Access) describe(pattern string, actions []string) []string {
 	return sentences
 }
 
+// doing is what somebody does who takes the actions, as it follows "may".
+func doing(actions []string) string {
+	if slices.Equal(actions, []string{assumeRole}) {
+		return "assume the role"
+	}
+	return "call " + inWords(actions)
+}
+
 // inWords lists actions as somebody would write them into a policy: "kms:*" for all, a wildcard for a family, what a
 // cluster needs first, and a long rest only counted.
 func inWords(actions []string) string {
-	if len(actions) >= len(keyCatalog) && isSubset(keyCatalog, actions) {
+	if isSubset(keyCatalog, actions) {
 		return "kms:*"
-	}
-	if slices.Equal(actions, []string{assumeRole}) {
-		return "assume the role"
 	}
 	rest := slices.Clone(actions)
 	var words []string

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -16,14 +17,12 @@ type awsKMS struct {
 	account       string
 	byARN         map[string]*awsKey
 	byRegionAndID map[string]*awsKey
-	aliases       []awsAlias
-}
-
-type awsAlias struct {
-	name string
-	key  *awsKey
-	// created is also when the alias was last pointed at a key.
-	created time.Time
+	aliases       []*awsAlias
+	// callers are those that the seed knows, by access key id.
+	callers map[string]kmsCaller
+	// importTokens are those given out, wrappingKeys the RSA keys behind them by size.
+	importTokens map[string]importToken
+	wrappingKeys map[int]*rsa.PrivateKey
 }
 
 // Key states of docs.aws.amazon.com/kms/latest/developerguide/key-state.html.
@@ -31,6 +30,7 @@ const (
 	stateCreating               = "Creating"
 	stateEnabled                = "Enabled"
 	stateDisabled               = "Disabled"
+	statePendingImport          = "PendingImport"
 	statePendingDeletion        = "PendingDeletion"
 	statePendingReplicaDeletion = "PendingReplicaDeletion"
 )
@@ -56,20 +56,30 @@ type awsKey struct {
 	// deletionDate is set in PendingDeletion only, deletionWindow (days) also in PendingReplicaDeletion.
 	deletionDate   time.Time
 	deletionWindow int
+	grants         []*grant
+	// imported are the key materials that the key has at the moment, by id; nil unless the origin is EXTERNAL. lastUse is nil
+	// until the key is used.
+	imported map[string]*importedMaterial
+	lastUse  *keyUse
 	// denied refuses every API call with AccessDeniedException.
 	denied bool
-	// admitted holds what judged, the policy, was found to say of principals.
-	judged   string
-	admitted map[string]bool
+	// decisions are the answers of judged, the policy at that time.
+	judged    string
+	decisions map[permission]bool
 }
 
 // lineage is what related multi-Region keys share; a single-Region key has one to itself.
 type lineage struct {
 	multiRegion bool
 	origin      string
+	// generations are the key materials in the order of their rotations. A key of origin EXTERNAL has none at first.
 	generations []generation
-	primary     *awsKey
-	replicas    []*awsKey
+	// pending is the id of imported material that awaits a rotation, "" if there is none.
+	pending string
+	// descriptions are those of imported materials.
+	descriptions map[string]string
+	primary      *awsKey
+	replicas     []*awsKey
 
 	rotationOn   bool
 	periodDays   int
@@ -91,11 +101,36 @@ type generation struct {
 	encryptsFrom time.Time
 }
 
+// shiftClock moves what is to come, as the world's clock moves.
+func (a *awsKMS) shiftClock(by time.Duration) {
+	for _, k := range a.byARN {
+		l := k.lineage
+		if k != l.primary {
+			continue
+		}
+		if l.rotationOn {
+			l.nextRotation = l.nextRotation.Add(by)
+		}
+		for i := range l.generations {
+			l.generations[i].encryptsFrom = l.generations[i].encryptsFrom.Add(by)
+		}
+	}
+	for text, token := range a.importTokens {
+		token.validTo = token.validTo.Add(by)
+		a.importTokens[text] = token
+	}
+}
+
 // keys are the primary and the replicas.
 func (l *lineage) keys() []*awsKey { return append([]*awsKey{l.primary}, l.replicas...) }
 
-// current is the newest material, which the API shows.
-func (l *lineage) current() generation { return l.generations[len(l.generations)-1] }
+// current is the newest material, which the API shows; the zero generation if none was ever imported.
+func (l *lineage) current() generation {
+	if len(l.generations) == 0 {
+		return generation{}
+	}
+	return l.generations[len(l.generations)-1]
+}
 
 // encryptsWith is the id of the material that encryption uses. "The previous key material stays in use until the new one
 // is available throughout KMS": docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html.
@@ -138,10 +173,13 @@ func (w *World) seedAWSKey(seed KeySeed, principals []string, now time.Time) {
 		}
 		w.addAWSKey(k)
 		if seed.Alias != "" {
-			w.aws.aliases = append(w.aws.aliases, awsAlias{"alias/" + strings.TrimPrefix(seed.Alias, "alias/"), k, k.created})
+			w.aws.aliases = append(w.aws.aliases, &awsAlias{"alias/" + strings.TrimPrefix(seed.Alias, "alias/"), k, k.created, k.created})
 		}
 	}
 	l.seedGenerations(seed, now)
+	for _, g := range l.generations {
+		l.importEverywhere(g.id)
+	}
 	if seed.RotationPeriodDays > 0 {
 		// The schedule counts from when rotation was enabled, here with the key; dates already past were kept.
 		period := time.Duration(seed.RotationPeriodDays) * 24 * time.Hour
@@ -182,6 +220,9 @@ func replicaURIs(seed KeySeed) (uris []cmek.KeyURI) {
 	}
 	return uris
 }
+
+// partition is that of the key's ARN.
+func (k *awsKey) partition() string { return strings.SplitN(k.arn, ":", 3)[1] }
 
 func (w *World) addAWSKey(k *awsKey) {
 	w.aws.byARN[k.arn] = k

@@ -2,127 +2,139 @@ package simulator
 
 import (
 	"encoding/json"
-	"path"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/policy"
 )
 
-// cockroachPolicy is the key policy of cockroachlabs.com/docs/cockroachcloud/managing-cmek, next to the statement that
-// every key made in the console has.
+// mostPolicy is the size of a key policy in bytes: docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html.
+const mostPolicy = 32 << 10
+
+// cockroachPolicy is the key policy of cockroachlabs.com/docs/cockroachcloud/managing-cmek, next to the statement of the default
+// policy (docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html). Without principals it is the default policy.
 func cockroachPolicy(account string, principals []string) string {
 	statements := []any{map[string]any{
 		"Sid": "Enable IAM User Permissions", "Effect": "Allow", "Action": "kms:*", "Resource": "*",
 		"Principal": map[string]any{"AWS": "arn:aws:iam::" + account + ":root"},
 	}}
+	id := "key-default-1"
 	slices.Sort(principals)
 	if principals = slices.Compact(principals); len(principals) > 0 {
+		id = "crdb-cmek-kms"
 		statements = append(statements, map[string]any{
 			"Sid": "Allow use of the key for CMEK", "Effect": "Allow", "Resource": "*",
 			"Principal": map[string]any{"AWS": principals},
 			"Action":    []string{"kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey*", "kms:DescribeKey", "kms:ReEncrypt*"},
 		})
 	}
-	document, _ := json.Marshal(map[string]any{"Version": "2012-10-17", "Id": "crdb-cmek-kms", "Statement": statements})
+	document, _ := json.Marshal(map[string]any{"Version": "2012-10-17", "Id": id, "Statement": statements})
 	return string(document)
 }
 
-// policyStatement is the part of a statement that decides here. Conditions are not looked at: a statement with any is taken
-// to apply.
-type policyStatement struct {
-	Effect    string
-	Principal policyPrincipals
-	Action    oneOrMany
-}
-
-// admits reports whether the key's policy admits the principal. It keeps the answers: each look at the store keys asks again.
-func (k *awsKey) admits(principal string) bool {
-	if k.judged != k.policy {
-		k.judged, k.admitted = k.policy, map[string]bool{}
-	}
-	admitted, known := k.admitted[principal]
-	if !known {
-		admitted = policyAdmits(k.policy, principal)
-		k.admitted[principal] = admitted
-	}
-	return admitted
-}
-
-// policyAdmits reports whether the policy itself lets the principal encrypt and decrypt. The account root statement does
-// not count: the role of a CMEK has no permissions of its own.
-func policyAdmits(policy, principal string) bool {
-	statements, ok := parsePolicy(policy)
-	if !ok {
+// keyPolicyPermits asks the policy of the key. What the evaluator cannot decide is not permitted.
+func keyPolicyPermits(text, arn string, asked permission) bool {
+	document, err := policy.Parse(text)
+	if err != nil {
 		return false
 	}
-	for _, action := range []string{"kms:Encrypt", "kms:Decrypt"} {
-		allowed := false
-		for _, s := range statements {
-			if !s.Principal.names(principal) || !s.Action.matches(action) {
-				continue
+	document = withoutUnknownConditions(document)
+	action := "kms:" + asked.operation
+	if asked.granted {
+		document.Statements = append(document.Statements, policy.Statement{
+			Effect: policy.Allow, Principals: []policy.Principal{{Kind: policy.Identity, ID: asked.arn}},
+			Actions: []string{action}, Resources: []string{"*"},
+		})
+	}
+	who := policy.Role{ARN: asked.arn, AllRead: true}
+	if asked.administrator {
+		who.Policies = []policy.Document{everything}
+	}
+	return policy.Call(document, cmek.KeyURI(arn), who, action).Decision == policy.Allowed
+}
+
+// withoutUnknownConditions drops conditions about what a call here does not have, such as an organization or a network. They are
+// assumed to hold, of an Allow and of a Deny.
+func withoutUnknownConditions(document policy.Document) policy.Document {
+	known := []string{"aws:principalarn", "aws:principalaccount", "kms:calleraccount", "aws:securetransport"}
+	document.Statements = slices.Clone(document.Statements)
+	for i := range document.Statements {
+		s := &document.Statements[i]
+		s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c policy.Condition) bool {
+			return !slices.Contains(known, strings.ToLower(c.Key))
+		})
+	}
+	return document
+}
+
+func validPolicy(text string) bool {
+	document, err := policy.Parse(text)
+	return err == nil && len(document.Statements) > 0
+}
+
+// principalForms are the ways to write an AWS principal. Whether it exists is not checked, since there is no IAM here.
+var principalForms = regexp.MustCompile(`^(\*|\d{12}|arn:aws[a-z-]*:iam::\d{12}:(root|(user|role)/[\w+=,.@/-]+)|arn:aws[a-z-]*:sts::\d{12}:(assumed-role|federated-user)/[\w+=,.@/-]+)$`)
+
+// checkNewPolicy is the error for a policy that KMS would not take:
+// docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html.
+func (c *kmsCall) checkNewPolicy(text, arn string) *kmsError {
+	if len(policy.Compact(text)) > mostPolicy {
+		return refused("LimitExceededException", "The key policy is larger than %d bytes.", mostPolicy)
+	}
+	document, err := policy.Parse(text)
+	if err != nil || len(document.Statements) == 0 {
+		return refused("MalformedPolicyDocumentException", "Syntax errors in policy.")
+	}
+	for _, s := range document.Statements {
+		principals := slices.Concat(s.Principals, s.NotPrincipals)
+		if len(principals) == 0 {
+			return refused("MalformedPolicyDocumentException", "Policy document must contain principals.")
+		}
+		for _, p := range principals {
+			if p.Kind == policy.DeletedPrincipal || p.Kind == policy.Identity && !principalForms.MatchString(p.ID) {
+				return refused("MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
 			}
-			if s.Effect == "Deny" {
-				return false
-			}
-			allowed = true
-		}
-		if !allowed {
-			return false
 		}
 	}
-	return true
-}
-
-func validPolicy(policy string) bool {
-	statements, ok := parsePolicy(policy)
-	return ok && len(statements) > 0
-}
-
-func parsePolicy(policy string) ([]policyStatement, bool) {
-	var many struct{ Statement []policyStatement }
-	if json.Unmarshal([]byte(policy), &many) == nil {
-		return many.Statement, true
+	again := permission{kmsCaller: c.kmsCaller, operation: "PutKeyPolicy"}
+	if !c.input.BypassPolicyLockoutSafetyCheck && !keyPolicyPermits(text, arn, again) {
+		return refused("MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	}
-	var one struct{ Statement policyStatement }
-	if json.Unmarshal([]byte(policy), &one) == nil {
-		return []policyStatement{one.Statement}, true
-	}
-	return nil, false
+	return nil
 }
 
-// oneOrMany is a string or a list of strings, as policies write both.
-type oneOrMany []string
-
-func (o *oneOrMany) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*o = oneOrMany{one}
-		return nil
+func (w *World) getKeyPolicy(c *kmsCall, k *awsKey) (any, *kmsError) {
+	if failed := c.checkPolicyName(); failed != nil {
+		return nil, failed
 	}
-	return json.Unmarshal(data, (*[]string)(o))
+	return map[string]string{"Policy": k.policy, "PolicyName": "default"}, nil
 }
 
-// matches reports whether any element is the action or a pattern for it; action names ignore case.
-func (o oneOrMany) matches(action string) bool {
-	for _, pattern := range o {
-		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(action)); ok {
-			return true
-		}
+// checkPolicyName refuses names other than that of the one policy that a key has.
+func (c *kmsCall) checkPolicyName() *kmsError {
+	if c.input.PolicyName != "" && c.input.PolicyName != "default" {
+		return refused("NotFoundException", "No such policy exists")
 	}
-	return false
+	return nil
 }
 
-// policyPrincipals are the AWS principals of a statement; "*" stands for everybody.
-type policyPrincipals struct{ AWS oneOrMany }
-
-func (p *policyPrincipals) UnmarshalJSON(data []byte) error {
-	if string(data) == `"*"` {
-		p.AWS = oneOrMany{"*"}
-		return nil
-	}
-	type plain policyPrincipals
-	return json.Unmarshal(data, (*plain)(p))
+// listKeyPolicies never has a second page, and the API model knows no error for a marker.
+func (w *World) listKeyPolicies(*kmsCall, *awsKey) (any, *kmsError) {
+	return struct {
+		PolicyNames []string
+		Truncated   bool
+	}{PolicyNames: []string{"default"}}, nil
 }
 
-func (p policyPrincipals) names(principal string) bool {
-	return slices.Contains(p.AWS, principal) || slices.Contains(p.AWS, "*")
+func (w *World) putKeyPolicy(c *kmsCall, k *awsKey) (any, *kmsError) {
+	if failed := c.checkPolicyName(); failed != nil {
+		return nil, failed
+	}
+	if failed := c.checkNewPolicy(c.input.Policy, k.arn); failed != nil {
+		return nil, failed
+	}
+	k.policy = c.input.Policy
+	return nil, nil
 }

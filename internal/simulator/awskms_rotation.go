@@ -51,9 +51,14 @@ func (w *World) startOnDemandRotation(l *lineage, now time.Time) {
 
 // completeRotation makes new material current in the primary and all replicas, and says so as AWS does.
 func (w *World) completeRotation(l *lineage, kind string, at time.Time) {
-	previous := l.current().id
+	previous, next := l.current().id, l.pending
+	if next == "" {
+		next = l.derivedMaterial(len(l.generations))
+		l.importEverywhere(next)
+	}
+	l.pending = ""
 	l.generations = append(l.generations, generation{
-		id: l.derivedMaterial(len(l.generations)), rotatedAt: at, kind: kind, encryptsFrom: at.Add(w.duration(KMSPropagation)),
+		id: next, rotatedAt: at, kind: kind, encryptsFrom: at.Add(w.duration(KMSPropagation)),
 	})
 	emitters := []*awsKey{l.primary}
 	if w.is(KMSReplicaEvents, "every-region") {
@@ -64,40 +69,139 @@ func (w *World) completeRotation(l *lineage, kind string, at time.Time) {
 	}
 }
 
-// scheduleDeletion starts the waiting period. A primary with replicas waits for the last of them to be deleted first.
-func (w *World) scheduleDeletion(k *awsKey, days int, now time.Time) {
-	k.deletionWindow = days
-	if k.lineage.primary == k && len(k.lineage.replicas) > 0 {
-		k.state = statePendingReplicaDeletion
-		return
+// mustRotate is the error for a key whose rotation is not its own to decide.
+func (k *awsKey) mustRotate(c *kmsCall) *kmsError {
+	if k != k.lineage.primary {
+		return refused("UnsupportedOperationException", "%s is a replica key; call %s on its primary key %s.", k.arn, c.operation, k.lineage.primary.arn)
 	}
-	k.state, k.deletionDate = statePendingDeletion, now.Add(time.Duration(days)*24*time.Hour)
-	date := k.deletionDate
-	w.agenda.at(date, func(due time.Time) {
-		if k.state == statePendingDeletion && k.deletionDate.Equal(date) {
-			w.deleteKey(k, due)
-		}
-	})
+	return nil
 }
 
-// cancelDeletion leaves the key Disabled: docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html.
-func (k *awsKey) cancelDeletion() {
-	k.state, k.deletionDate, k.deletionWindow = stateDisabled, time.Time{}, 0
-}
-
-// deleteKey removes the key for good, with its aliases.
-func (w *World) deleteKey(k *awsKey, at time.Time) {
-	delete(w.aws.byARN, k.arn)
-	delete(w.aws.byRegionAndID, k.region+"/"+k.id)
-	w.aws.aliases = slices.DeleteFunc(w.aws.aliases, func(a awsAlias) bool { return a.key == k })
-	w.emitDeletion(k, at)
+func (w *World) rotateKeyOnDemand(c *kmsCall, k *awsKey) (any, *kmsError) {
+	if failed := k.mustRotate(c); failed != nil {
+		return nil, failed
+	}
+	if failed := k.mustBeEnabled(); failed != nil {
+		return nil, failed
+	}
 	l := k.lineage
-	if k == l.primary {
-		l.rotationOn = false
-		return
+	switch {
+	case l.origin == originExternal && l.pendingState() != materialPending:
+		return nil, refused("KMSInvalidStateException", "%s has no key material that is pending rotation in every Region.", k.arn)
+	case !l.onDemandSince.IsZero():
+		return nil, refused("ConflictException", "An on-demand rotation of %s is already in progress.", k.arn)
+	case l.rotationOn && l.nextRotation.Sub(c.now) < 20*time.Minute:
+		return nil, refused("ConflictException", "An automatic rotation of %s is scheduled within the next 20 minutes.", k.arn)
+	case l.onDemandUsed >= mostOnDemand:
+		return nil, refused("LimitExceededException", "%s has used all of its %d on-demand rotations.", k.arn, mostOnDemand)
 	}
-	l.replicas = slices.DeleteFunc(l.replicas, func(r *awsKey) bool { return r == k })
-	if len(l.replicas) == 0 && l.primary.state == statePendingReplicaDeletion {
-		w.scheduleDeletion(l.primary, l.primary.deletionWindow, at)
+	w.startOnDemandRotation(l, c.now)
+	return map[string]string{"KeyId": k.arn}, nil
+}
+
+func (w *World) enableKeyRotation(c *kmsCall, k *awsKey) (any, *kmsError) {
+	if failed := k.mustRotate(c); failed != nil {
+		return nil, failed
 	}
+	if failed := k.mustBeEnabled(); failed != nil {
+		return nil, failed
+	}
+	if k.lineage.origin == originExternal {
+		return nil, refused("UnsupportedOperationException", "%s has imported key material.", k.arn)
+	}
+	period := 365
+	if c.input.RotationPeriodInDays != nil {
+		period = *c.input.RotationPeriodInDays
+	}
+	if !validRotationPeriod(period) {
+		return nil, outOfRange("rotationPeriodInDays", period, 90, 2560)
+	}
+	k.lineage.rotationOn, k.lineage.periodDays = true, period
+	w.scheduleRotation(k.lineage, c.now.Add(k.lineage.period()))
+	return nil, nil
+}
+
+func (w *World) disableKeyRotation(c *kmsCall, k *awsKey) (any, *kmsError) {
+	if failed := k.mustRotate(c); failed != nil {
+		return nil, failed
+	}
+	if failed := k.mustBeEnabled(); failed != nil {
+		return nil, failed
+	}
+	k.lineage.rotationOn = false
+	return nil, nil
+}
+
+type rotationStatusOutput struct {
+	KeyID                     string `json:"KeyId"`
+	KeyRotationEnabled        bool
+	RotationPeriodInDays      int   `json:",omitempty"`
+	NextRotationDate          epoch `json:",omitzero"`
+	OnDemandRotationStartDate epoch `json:",omitzero"`
+}
+
+// getKeyRotationStatus reports a key that is pending deletion as not rotating; the setting returns on cancel.
+func (w *World) getKeyRotationStatus(_ *kmsCall, k *awsKey) (any, *kmsError) {
+	l := k.lineage
+	status := rotationStatusOutput{KeyID: k.arn, OnDemandRotationStartDate: epoch{l.onDemandSince}}
+	if l.rotationOn && !k.pendingDeletion() {
+		status.KeyRotationEnabled, status.RotationPeriodInDays, status.NextRotationDate = true, l.periodDays, epoch{l.nextRotation}
+	}
+	return status, nil
+}
+
+type rotationsOutput struct {
+	Rotations  []rotationEntry
+	Truncated  bool
+	NextMarker string `json:",omitempty"`
+}
+
+type rotationEntry struct {
+	KeyID            string `json:"KeyId"`
+	KeyMaterialID    string `json:"KeyMaterialId,omitempty"`
+	KeyMaterialState string
+	RotationDate     epoch  `json:",omitzero"`
+	RotationType     string `json:",omitempty"`
+	ImportState      string `json:",omitempty"`
+	Description      string `json:"KeyMaterialDescription,omitempty"`
+	ExpirationModel  string `json:",omitempty"`
+	ValidTo          epoch  `json:",omitzero"`
+}
+
+// listKeyRotations lists the materials that rotations made, and on request the first one and the one that awaits a rotation.
+func (w *World) listKeyRotations(c *kmsCall, k *awsKey) (any, *kmsError) {
+	l, entries := k.lineage, []rotationEntry{}
+	all := c.input.IncludeKeyMaterial == "ALL_KEY_MATERIAL"
+	hidden := k != l.primary && w.is(KMSReplicaHistory, "empty")
+	for i, g := range l.generations {
+		if hidden || i == 0 && !all {
+			continue
+		}
+		state := "NON_CURRENT"
+		if i == len(l.generations)-1 {
+			state = "CURRENT"
+		}
+		entries = append(entries, w.rotationEntry(k, g, state))
+	}
+	if all && l.pending != "" && !hidden {
+		entries = append(entries, w.rotationEntry(k, generation{id: l.pending}, l.pendingState()))
+	}
+	if w.is(KMSRotationsOrder, "newest-first") {
+		slices.Reverse(entries)
+	}
+	page, next, failed := kmsPage(c, entries, 100, 1000)
+	return rotationsOutput{page, next != "", next}, failed
+}
+
+func (w *World) rotationEntry(k *awsKey, g generation, state string) rotationEntry {
+	entry := rotationEntry{
+		KeyID: k.arn, KeyMaterialID: w.shownMaterial(g.id), KeyMaterialState: state, RotationDate: epoch{g.rotatedAt}, RotationType: g.kind,
+	}
+	if k.lineage.origin == originExternal {
+		entry.ImportState, entry.Description = "PENDING_IMPORT", k.lineage.descriptions[g.id]
+		if m := k.imported[g.id]; m != nil {
+			entry.ImportState, entry.ExpirationModel, entry.ValidTo = "IMPORTED", m.model(), epoch{m.validTo}
+		}
+	}
+	return entry
 }

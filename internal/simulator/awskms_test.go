@@ -24,13 +24,19 @@ import (
 // callKMS sends one request as the SDKs do, with the Region in the credential scope.
 func callKMS(t *testing.T, world *simulator.World, region, operation, input string) reply {
 	t.Helper()
+	return callKMSWith(t, world, "SAMPLE", region, operation, input)
+}
+
+// callKMSWith is callKMS with an access key.
+func callKMSWith(t *testing.T, world *simulator.World, access, region, operation, input string) reply {
+	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, "http://kms.test/", strings.NewReader(input))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("X-Amz-Target", "TrentService."+operation)
 	if region != "" {
-		request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=SAMPLE/20260101/"+region+"/kms/aws4_request, SignedHeaders=host, Signature=0")
+		request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+access+"/20260101/"+region+"/kms/aws4_request, SignedHeaders=host, Signature=0")
 	}
 	response, err := simulator.Transport(world.AWSKMS()).RoundTrip(request)
 	if err != nil {
@@ -53,6 +59,14 @@ func awsSDK(region, endpoint string, transport http.RoundTripper) *kms.Client {
 
 func inProcess(world *simulator.World, region string) *kms.Client {
 	return awsSDK(region, "http://kms.test", simulator.Transport(world.AWSKMS()))
+}
+
+// awsSDKAs is the real client with an access key of its own.
+func awsSDKAs(access, region string, world *simulator.World) *kms.Client {
+	return kms.New(kms.Options{
+		Region: region, BaseEndpoint: aws.String("http://kms.test"), HTTPClient: &http.Client{Transport: simulator.Transport(world.AWSKMS())},
+		Credentials: credentials.NewStaticCredentialsProvider(access, "sample", ""), Retryer: aws.NopRetryer{},
+	})
 }
 
 func wantCode(t *testing.T, attempt, code string, err error) {
@@ -113,7 +127,7 @@ func TestKMSErrorsHaveTheSDKsNames(t *testing.T) {
 	wantCode(t, "an unknown alias", "NotFoundException", describe("us-east-1", "alias/none"))
 	wantCode(t, "a key that denies us", "AccessDeniedException", describe("us-east-1", "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f002"))
 	callKMS(t, world, "", "DescribeKey", "{}").want(t, 400, "MissingAuthenticationTokenException")
-	callKMS(t, world, "us-east-1", "Encrypt", "{}").want(t, 400, "UnknownOperationException")
+	callKMS(t, world, "us-east-1", "Sign", "{}").want(t, 400, "UnknownOperationException")
 	callKMS(t, world, "us-east-1", "DescribeKey", "[").want(t, 400, "SerializationException")
 	callKMS(t, world, "us-east-1", "DescribeKey", "{}").want(t, 400, "ValidationException")
 }

@@ -32,18 +32,7 @@ func (w *World) shiftClock(offset time.Duration) {
 			c.operation.visibleAt = c.operation.visibleAt.Add(by)
 		}
 	}
-	for _, k := range w.aws.byARN {
-		l := k.lineage
-		if k != l.primary {
-			continue
-		}
-		if l.rotationOn {
-			l.nextRotation = l.nextRotation.Add(by)
-		}
-		for i := range l.generations {
-			l.generations[i].encryptsFrom = l.generations[i].encryptsFrom.Add(by)
-		}
-	}
+	w.aws.shiftClock(by)
 	for _, a := range w.accounts {
 		a.bucket.at = a.bucket.at.Add(by)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -23,13 +22,18 @@ const (
 	clusterAdmin    = "CLUSTER_ADMIN"
 	clusterOperator = "CLUSTER_OPERATOR_WRITER"
 	clusterDev      = "CLUSTER_DEVELOPER"
+	clusterCreator  = "CLUSTER_CREATOR"
 	auditor         = "AUDITOR"
 )
 
 var (
 	knownRoles = []string{orgAdmin, orgMember, clusterAdmin, clusterOperator, clusterDev, "FOLDER_ADMIN", "FOLDER_MOVER",
-		"METRICS_VIEWER", "CLUSTER_MONITOR", auditor}
+		"METRICS_VIEWER", "CLUSTER_MONITOR", auditor, clusterCreator, "BILLING_COORDINATOR"}
 
+	// viewers see that a cluster exists.
+	viewers   = append([]string{auditor, clusterCreator}, readers...)
+	admins    = []string{orgAdmin}
+	accounts  = []string{orgAdmin, clusterAdmin}
 	operators = []string{clusterAdmin, clusterOperator}
 	nodeRoles = []string{orgAdmin, clusterAdmin, clusterOperator, clusterDev}
 	readers   = []string{orgAdmin, clusterAdmin, clusterOperator, clusterDev, "FOLDER_ADMIN", "FOLDER_MOVER",
@@ -45,9 +49,13 @@ type cloudRoute struct {
 	run      func(*World, *cloudCall) (any, *cloudError)
 }
 
+// onClusters: a role on single clusters may do, which the call itself decides.
+func (r cloudRoute) onClusters() bool { return strings.Contains(r.pattern, "/clusters") }
+
 // The paths, methods and roles of the Cloud API's OpenAPI document, version 2024-09-16.
 var cloudRoutes = []cloudRoute{
 	{"GET /api/v1/clusters", readers, false, (*World).listClusters},
+	{"POST /api/v1/clusters", []string{clusterAdmin, clusterCreator}, false, (*World).createCluster},
 	{"GET /api/v1/clusters/{cluster_id}", readers, false, (*World).getCluster},
 	{"PATCH /api/v1/clusters/{cluster_id}", operators, false, (*World).updateCluster},
 	{"DELETE /api/v1/clusters/{cluster_id}", []string{clusterAdmin}, false, (*World).deleteCluster},
@@ -67,23 +75,50 @@ var cloudRoutes = []cloudRoute{
 	{"PATCH /api/v1/clusters/{cluster_id}/blackout-windows/{blackout_window_id}", operators, false, (*World).updateBlackoutWindow},
 	{"DELETE /api/v1/clusters/{cluster_id}/blackout-windows/{blackout_window_id}", operators, false, (*World).deleteBlackoutWindow},
 	{"GET /api/v1/organization", []string{orgAdmin, orgMember}, false, (*World).getOrganization},
-	{"GET /api/v1/auditlogevents", []string{orgAdmin}, true, (*World).listAuditLogs},
+	{"GET /api/v1/auditlogevents", admins, true, (*World).listAuditLogs},
+	{"GET /api/v1/service-accounts", accounts, false, (*World).listServiceAccounts},
+	{"POST /api/v1/service-accounts", accounts, false, (*World).createServiceAccount},
+	{"GET /api/v1/service-accounts/{id}", accounts, false, (*World).getServiceAccount},
+	{"PATCH /api/v1/service-accounts/{id}", accounts, false, (*World).updateServiceAccount},
+	{"DELETE /api/v1/service-accounts/{id}", accounts, false, (*World).deleteServiceAccount},
+	{"GET /api/v1/api-keys", accounts, false, (*World).listAPIKeys},
+	{"POST /api/v1/api-keys", admins, false, (*World).createAPIKey},
+	{"GET /api/v1/api-keys/{id}", accounts, false, (*World).getAPIKey},
+	{"PATCH /api/v1/api-keys/{id}", admins, false, (*World).updateAPIKey},
+	{"DELETE /api/v1/api-keys/{id}", admins, false, (*World).deleteAPIKey},
+	{"GET /api/v1/jwt-issuers", admins, false, (*World).listJWTIssuers},
+	{"POST /api/v1/jwt-issuers", admins, false, (*World).addJWTIssuer},
+	{"GET /api/v1/jwt-issuers/{id}", admins, false, (*World).getJWTIssuer},
+	{"PATCH /api/v1/jwt-issuers/{id}", admins, false, (*World).updateJWTIssuer},
+	{"DELETE /api/v1/jwt-issuers/{id}", admins, false, (*World).deleteJWTIssuer},
 }
 
-// CloudAPI serves the CockroachDB Cloud API under /api/v1/.
+// cloudService is the Cloud API on the page.
+func cloudService() Service {
+	s := Service{
+		Name: "CockroachDB Cloud API", At: "/api/v1/ (COCKROACH_SERVER is this page's address)",
+		Doc: "Clusters, their CMEK, and what belongs to the organization. An endpoint that is not simulated answers 501 with code 12.",
+	}
+	for _, route := range cloudRoutes {
+		s.Operations = append(s.Operations, route.pattern)
+	}
+	return s
+}
+
+// CloudAPI serves the CockroachDB Cloud API under /api/.
 func (w *World) CloudAPI() http.Handler { return w.cloudRoutes }
 
 func (w *World) routeCloudAPI() *http.ServeMux {
 	mux := http.NewServeMux()
-	unknown := cloudRoute{roles: []string{orgMember}, run: func(*World, *cloudCall) (any, *cloudError) {
-		return nil, notFound("Not Found")
-	}}
-	for _, route := range append(slices.Clone(cloudRoutes), unknown) {
-		pattern := route.pattern
-		if pattern == "" {
-			pattern = "/"
-		}
-		mux.HandleFunc(pattern, func(rw http.ResponseWriter, r *http.Request) {
+	routes := slices.Clone(cloudRoutes)
+	// Everything else, and what has the form of a cluster's path without being one.
+	for _, pattern := range []string{"/", "GET /api/v1/clusters/available-regions"} {
+		routes = append(routes, cloudRoute{pattern: pattern, roles: []string{orgMember}, run: func(*World, *cloudCall) (any, *cloudError) {
+			return nil, refusal("501", "this endpoint is not simulated")
+		}})
+	}
+	for _, route := range routes {
+		mux.HandleFunc(route.pattern, func(rw http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, mostBody))
 			w.answerCloud(route, r, body, err).write(rw)
 		})
@@ -119,8 +154,10 @@ func (w *World) answerCloud(route cloudRoute, r *http.Request, body []byte, unre
 // cloudCall is one admitted request.
 type cloudCall struct {
 	*http.Request
-	body    []byte
-	caller  *serviceAccount
+	body   []byte
+	caller *serviceAccount
+	// roles are those of the route.
+	roles   []string
 	version string
 	now     time.Time
 }
@@ -139,9 +176,11 @@ func (c *cloudCall) decode(into any) *cloudError {
 // admit checks, in this order: the bearer token, the rate limit, the API version and the role.
 func (w *World) admit(c *cloudCall, route cloudRoute) *cloudError {
 	secret, isBearer := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
-	if c.caller = w.apiKeys[secret]; c.caller == nil || !isBearer {
+	key := w.apiKeys[secret]
+	if key == nil || !isBearer {
 		return &cloudError{status: http.StatusUnauthorized, code: codeUnauthenticated, message: "invalid or expired bearer token"}
 	}
+	c.caller, c.roles = key.account, route.roles
 	if wait := c.caller.bucket.take(c.now, float64(w.number(RateLimit))); wait > 0 {
 		status, _ := strconv.Atoi(w.switches[RateLimitStatus])
 		return &cloudError{status: status, code: codeResourceExhausted, message: "rate limit exceeded", retryAfter: wait}
@@ -154,7 +193,10 @@ func (w *World) admit(c *cloudCall, route cloudRoute) *cloudError {
 		return badRequest("invalid Cc-Version")
 	}
 	c.version = version
-	if c.caller.hasAny(route.roles) || (route.auditors && version >= "2026-09-15" && c.caller.hasAny([]string{auditor})) {
+	if route.auditors && version >= "2026-09-15" {
+		c.roles = append(slices.Clone(c.roles), auditor)
+	}
+	if c.caller.hasAnyOn(nil, c.roles) || (route.onClusters() && c.caller.hasAny(c.roles)) {
 		return nil
 	}
 	return refusal("403", "permission denied: the call needs any of "+strings.Join(route.roles, ", "))
@@ -240,27 +282,6 @@ func (w *World) recordCloud(c *cloudCall, status int, failed *cloudError) {
 		request.Outcome = failed.message
 	}
 	w.requests.add(request)
-}
-
-// serviceAccount is a caller; its API keys share its roles and its rate limit.
-type serviceAccount struct {
-	name   string
-	roles  []string
-	bucket bucket
-}
-
-func (w *World) addAPIKey(key APIKeySeed, now time.Time) {
-	account := w.accounts[key.ServiceAccount]
-	if account == nil {
-		account = &serviceAccount{name: key.ServiceAccount, roles: []string{orgMember}, bucket: bucket{math.Inf(1), now}}
-		w.accounts[account.name] = account
-	}
-	account.roles = append(account.roles, key.Roles...)
-	w.apiKeys[key.Secret] = account
-}
-
-func (a *serviceAccount) hasAny(roles []string) bool {
-	return slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(a.roles, role) })
 }
 
 // bucket is a token bucket that is filled when it is looked at. It holds one second's worth, and begins full.

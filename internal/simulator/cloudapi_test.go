@@ -27,7 +27,7 @@ func TestDocumentedErrorsOfTheCloudAPI(t *testing.T) {
 		{"unknown bearer token", "GET", "/clusters", "", []string{"Authorization", "Bearer nobody"}, 401, `"code":16`},
 		{"role too small", "GET", "/clusters/" + payments + "/cmek", "", []string{"Authorization", "Bearer " + developerAPIKey}, 403, `"code":7`},
 		{"unknown cluster", "GET", "/clusters/7c1d9e20-3a4b-4c5d-8e6f-0000000000ff/cmek", "", nil, 404, `"code":5`},
-		{"unknown path", "GET", "/nonsense", "", nil, 404, `"code":5`},
+		{"unknown path", "GET", "/nonsense", "", nil, 501, `"code":12`},
 		{"invalid version", "GET", "/clusters", "", []string{"Cc-Version", "2024-09-17"}, 400, "invalid Cc-Version"},
 		{"body is not JSON", "PUT", "/clusters/" + payments + "/cmek", "{", nil, 400, `"code":3`},
 		{"body of another type", "PUT", "/clusters/" + payments + "/cmek", `{"region_specs":7}`, nil, 400, "region_specs"},

@@ -1,8 +1,10 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 type cluster struct {
 	id, name, parentID, plan, provider, accountID, version string
 
+	// state is CREATING, CREATED or CREATION_FAILED; what the API shows may be LOCKED or DELETED instead.
+	state, creatorID string
 	labels           map[string]string
 	deleteProtection bool
 	created          time.Time
@@ -28,6 +32,7 @@ type cluster struct {
 
 	storageGiB  int
 	machineType string
+	vCPUs       int
 
 	sight sight
 
@@ -127,13 +132,19 @@ func (i *clusterIndex) find(idOrName string) (*cluster, error) {
 func (w *World) seedClusters(seeds []ClusterSeed, now time.Time) {
 	w.clusters = clusterIndex{byID: map[string]*cluster{}, named: map[string]*cluster{}}
 	for _, seed := range seeds {
-		c := w.newCluster(seed, now)
-		w.clusters.byID[c.id], w.clusters.named[c.name] = c, c
-		w.clusters.byName = append(w.clusters.byName, c)
+		w.clusters.add(w.newCluster(seed, now))
 	}
-	slices.SortFunc(w.clusters.byName, func(a, b *cluster) int { return strings.Compare(a.name, b.name) })
-	w.clusters.byCreated = slices.Clone(w.clusters.byName)
-	slices.SortStableFunc(w.clusters.byCreated, func(a, b *cluster) int { return a.created.Compare(b.created) })
+}
+
+// add puts the cluster where it belongs in each order; of those of one name it is the newest.
+func (i *clusterIndex) add(c *cluster) {
+	i.byID[c.id], i.named[c.name] = c, c
+	at := sort.Search(len(i.byName), func(n int) bool { return i.byName[n].name > c.name })
+	i.byName = slices.Insert(i.byName, at, c)
+	at = sort.Search(len(i.byCreated), func(n int) bool {
+		return cmp.Or(i.byCreated[n].created.Compare(c.created), strings.Compare(i.byCreated[n].name, c.name)) > 0
+	})
+	i.byCreated = slices.Insert(i.byCreated, at, c)
 }
 
 func (w *World) newCluster(seed ClusterSeed, now time.Time) *cluster {
@@ -141,7 +152,7 @@ func (w *World) newCluster(seed ClusterSeed, now time.Time) *cluster {
 		id: seed.ID, name: seed.Name, parentID: seed.ParentID, plan: seed.Plan, provider: seed.provider(),
 		accountID: seed.AccountID, version: seed.Version, labels: seed.Labels, deleteProtection: seed.DeleteProtection,
 		created: ago(now, seed.AgeDays), updated: ago(now, seed.AgeDays), revoked: seed.Revoked,
-		storageGiB: 150, machineType: "m6i.xlarge", backups: seed.Backups,
+		state: cmek.StateCreated, creatorID: derivedUUID("creator"), storageGiB: 150, machineType: "m6i.xlarge", vCPUs: 4, backups: seed.Backups,
 	}
 	setDefault(&c.parentID, "root")
 	setDefault(&c.plan, cmek.PlanAdvanced)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -65,7 +66,7 @@ type regionView struct {
 func (c *cluster) view(now time.Time) clusterView {
 	v := clusterView{
 		ID: c.id, Name: c.name, CockroachVersion: c.version, UpgradeStatus: "FINALIZED", Plan: c.plan,
-		CloudProvider: c.provider, AccountID: c.accountID, State: cmek.StateCreated, CreatorID: derivedUUID("creator"),
+		CloudProvider: c.provider, AccountID: c.accountID, State: c.state, CreatorID: c.creatorID,
 		OperationStatus: "UNSPECIFIED", Regions: []regionView{}, CreatedAt: c.created, UpdatedAt: c.updated,
 		DeletedAt: c.deletedAt, SQLDNS: c.name + ".simulated.cockroachlabs.cloud", NetworkVisibility: "PRIVATE",
 		EgressTrafficPolicy: "ALLOW_ALL", ParentID: c.parentID, DeleteProtection: "DISABLED", Labels: c.labels,
@@ -80,13 +81,14 @@ func (c *cluster) view(now time.Time) clusterView {
 		v.AzureIdentityClientID = derivedUUID("azure identity", c.id)
 	}
 	if c.plan == cmek.PlanAdvanced {
-		v.Config.Dedicated = &hardware{c.machineType, 4, c.storageGiB, 16, 2250}
+		v.Config.Dedicated = &hardware{c.machineType, c.vCPUs, c.storageGiB, 4 * float64(c.vCPUs), 2250}
 	} else {
 		v.Config.Serverless = &struct{}{}
 	}
 	switch op := c.visibleOperation(now); {
 	case c.deleted():
 		v.State = cmek.StateDeleted
+	case c.state != cmek.StateCreated:
 	case op != nil:
 		v.State, v.OperationStatus = cmek.StateLocked, op.running
 	case c.operation == nil && c.lastFailed != "":
@@ -108,10 +110,19 @@ func (c *cluster) view(now time.Time) clusterView {
 // does not see for all.
 func (w *World) pathCluster(call *cloudCall) (*cluster, *cloudError) {
 	id := call.PathValue("cluster_id")
-	if c := w.clusters.byID[id]; c != nil && !c.deleted() && call.caller.sees(c) {
-		return c, nil
+	c := w.clusters.byID[id]
+	switch {
+	case c == nil || c.deleted() || !call.caller.sees(c):
+		return nil, notFound("internal call failed: cluster '%s' not found", id)
+	case !call.caller.hasAnyOn(c, call.roles):
+		return nil, refusal("403", "permission denied: the call needs any of "+strings.Join(call.roles, ", ")+" on the cluster")
+	case c.state == clusterCreating && strings.Count(call.Pattern, "/") > strings.Count("GET /api/v1/clusters/{cluster_id}", "/"):
+		if w.is(WhileCreating, "404") {
+			return nil, notFound("internal call failed: cluster '%s' not found", id)
+		}
+		return nil, refusal("503", "cluster is not ready: "+c.state)
 	}
-	return nil, notFound("internal call failed: cluster '%s' not found", id)
+	return c, nil
 }
 
 // freeCluster is the cluster that the path names, if nothing runs on it.

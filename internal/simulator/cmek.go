@@ -268,11 +268,11 @@ func (w *World) regionSpecs(call *cloudCall, c *cluster) ([]cmek.RegionSpec, *cl
 	return body.RegionSpecs, nil
 }
 
-// checkKeySpec refuses a key of another cloud, an alias, and a URI that names no key.
+// checkKeySpec refuses a key of another cloud, an alias, a version of a CryptoKey, and a URI that names no key.
 func (w *World) checkKeySpec(c *cluster, spec cmek.RegionSpec) *cloudError {
 	uri, err := cmek.ParseKeyURI(string(spec.KeySpec.URI))
 	switch {
-	case err != nil, uri != spec.KeySpec.URI, uri.IsAlias():
+	case err != nil, uri != spec.KeySpec.URI, uri.IsAlias(), uri.Type() == cmek.GCPCloudKMS && uri.Canonical() != string(uri):
 		return refusal(w.switches[InvalidKeySpec], "invalid key URI for region "+spec.Region)
 	case spec.KeySpec.Type != keyTypes[c.provider], uri.Type() != spec.KeySpec.Type:
 		return refusal(w.switches[InvalidKeySpec], "invalid key type for region "+spec.Region)

@@ -7,6 +7,10 @@
 // A world answers the same calls at the same times in the same way, provided the same seed and random source.
 //
 // What the vendors document is always on. What they leave open is a switch ([World.Set]), so that everything can be
-// tested with each answer. What nobody needs here is left out: such a path answers 404, such a KMS operation
-// UnknownOperationException.
+// tested with each answer. What nobody needs here is left out: such a path of the Cloud API answers 501 with code 12, such a KMS
+// operation UnknownOperationException. The page at / lists what there is ([World.Page]).
+//
+// Where things are: world.go, clock.go, agenda.go, switches.go, records.go, control.go, page.go and faults.go are what all services
+// share. cloudapi.go has the table of the Cloud API's endpoints, awskms_operations.go that of AWS KMS's operations; each names the files
+// behind it. wrapping.go is the one seam between clusters and KMSs.
 package simulator

@@ -30,7 +30,7 @@ func (w *World) PUTCMEK(serviceAccount, cluster string, specs ...cmek.RegionSpec
 func (w *World) putRequest(serviceAccount, cluster string, specs []cmek.RegionSpec) (*http.Request, error) {
 	w.enter()
 	defer w.mu.Unlock()
-	i := slices.IndexFunc(sortedKeys(w.apiKeys), func(secret string) bool { return w.apiKeys[secret].name == serviceAccount })
+	i := slices.IndexFunc(sortedKeys(w.apiKeys), func(secret string) bool { return w.apiKeys[secret].account.name == serviceAccount })
 	if i < 0 {
 		return nil, fmt.Errorf("no service account %q", serviceAccount)
 	}

@@ -85,6 +85,11 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		// A repeated PUT starts the same key once more.
 	case r.current >= 0 && r.keys[r.current].Spec == spec && w.is(SameURIKeyInfo, "update"):
 		r.next = r.current
+	case r.formerKey(spec) >= 0 && w.is(FormerKeyInfo, "re-enable"):
+		r.next = r.formerKey(spec)
+		if r.current >= 0 {
+			w.setStatus(&r.keys[r.current], cmek.Disabling, "", now)
+		}
 	default:
 		r.keys = append(r.keys, cmek.KeyInfo{Spec: spec, CreatedAt: now, UpdatedAt: now})
 		r.next = len(r.keys) - 1
@@ -93,6 +98,9 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		}
 	}
 	w.setStatus(&r.keys[r.next], cmek.Enabling, "", now)
+	if k := w.aws.byARN[string(spec.URI)]; k != nil {
+		k.noteUse(now)
+	}
 	wrappedAt := w.observed(now)
 	if failure != nil {
 		return func(at time.Time) bool { w.failWrap(r, *failure, at); return false }
@@ -106,6 +114,19 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		r.storeKey = storeKey{spec, material, wrappedAt}
 		return true
 	}
+}
+
+// formerKey is the index of the newest key_info with the spec that was in force before another one, -1 if there is none.
+func (r *region) formerKey(spec cmek.KeySpec) int {
+	if r.current >= 0 && r.keys[r.current].Spec == spec {
+		return -1
+	}
+	for i := len(r.keys) - 1; i >= 0; i-- {
+		if r.keys[i].Spec == spec && r.keys[i].Status == cmek.Disabled {
+			return i
+		}
+	}
+	return -1
 }
 
 // failWrap leaves the store key as it was; the key before stays in force.

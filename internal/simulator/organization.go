@@ -12,11 +12,28 @@ import (
 
 func (w *World) getOrganization(*cloudCall) (any, *cloudError) {
 	return struct {
-		ID        string    `json:"id"`
-		Label     string    `json:"label"`
-		Name      string    `json:"name"`
-		CreatedAt time.Time `json:"created_at"`
-	}{w.organization.ID, w.organization.Label, w.organization.Name, w.organizationCreated}, nil
+		ID         string            `json:"id"`
+		Label      string            `json:"label"`
+		Name       string            `json:"name"`
+		CreatedAt  time.Time         `json:"created_at"`
+		Principals servicePrincipals `json:"cockroach_cloud_service_principals"`
+	}{w.organization.ID, w.organization.Label, w.organization.Name, w.organizationCreated, servicePrincipals{
+		awsPrincipal{"arn:aws:iam::900000000000:user/" + w.organization.Label}, gcpPrincipal{w.organization.Label + "@crl-sample.iam.gserviceaccount.com"},
+	}}, nil
+}
+
+// servicePrincipals are Cockroach Labs' own in the customer's clouds. They are not who uses a CMEK.
+type servicePrincipals struct {
+	AWS awsPrincipal `json:"aws"`
+	GCP gcpPrincipal `json:"gcp"`
+}
+
+type awsPrincipal struct {
+	UserARN string `json:"user_arn"`
+}
+
+type gcpPrincipal struct {
+	ServiceAccountEmail string `json:"service_account_email"`
 }
 
 // Actions of the audit log. There is none of its own for enabling CMEK.
@@ -52,7 +69,11 @@ func (w *World) auditCluster(call *cloudCall, action string, c *cluster) {
 	w.addAudit(call, action, c, map[string]any{}, "")
 }
 
+// addAudit notes what the caller did, to a cluster unless c is nil.
 func (w *World) addAudit(call *cloudCall, action string, c *cluster, payload map[string]any, message string) {
+	if c == nil {
+		c = &cluster{} // the entry is about none
+	}
 	w.audit = append(w.audit, auditEntry{
 		ID: w.uuid(), Action: action, ClusterID: c.id, ClusterName: c.name, CreatedAt: call.now, Error: message,
 		Metadata: map[string]string{"ip_address": "192.0.2.10"}, Payload: json.RawMessage(toJSON(payload)),

@@ -17,10 +17,12 @@ type Seed struct {
 	Organization OrganizationSeed `yaml:"organization"`
 	// AWSAccount owns the credentials that call the KMS, unless their access key id is itself an account id (12 digits).
 	// Required if there are AWS keys.
-	AWSAccount string        `yaml:"aws_account"`
-	APIKeys    []APIKeySeed  `yaml:"api_keys"`
-	Keys       []KeySeed     `yaml:"keys"`
-	Clusters   []ClusterSeed `yaml:"clusters"`
+	AWSAccount string `yaml:"aws_account"`
+	// AWSCallers are callers of AWS KMS other than the administrator of the account.
+	AWSCallers []AWSCallerSeed `yaml:"aws_callers"`
+	APIKeys    []APIKeySeed    `yaml:"api_keys"`
+	Keys       []KeySeed       `yaml:"keys"`
+	Clusters   []ClusterSeed   `yaml:"clusters"`
 	// Switches sets switches by name; the others have their defaults. See [World.Switches].
 	Switches map[string]string `yaml:"switches"`
 }
@@ -33,6 +35,16 @@ type OrganizationSeed struct {
 	Name  string `yaml:"name"`
 	// AgeDays is how long ago it was created.
 	AgeDays int `yaml:"age_days"`
+}
+
+// AWSCallerSeed is the owner of an access key. Any other access key is that of a user with all permissions in IAM.
+type AWSCallerSeed struct {
+	// AccessKeyID is what the caller signs with; its secret is not checked.
+	AccessKeyID string `yaml:"access_key_id"`
+	// Principal is the ARN of a user or a role (not of a session).
+	Principal string `yaml:"principal"`
+	// Administrator: IAM allows the caller everything. Otherwise it may do what key policies and grants allow it by name.
+	Administrator bool `yaml:"administrator"`
 }
 
 // APIKeySeed is an API key of a service account. Keys with one service account share its rate limit.

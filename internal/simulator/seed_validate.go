@@ -14,9 +14,11 @@ import (
 var (
 	uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	// An API key's secret: docs of the CockroachDB Cloud API, "CCDB1_<22>_<40>".
-	secretPattern   = regexp.MustCompile(`^CCDB1_[0-9A-Za-z]{22}_[0-9A-Za-z]{40}$`)
-	accountPattern  = regexp.MustCompile(`^[0-9]{12}$`)
-	materialPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	secretPattern    = regexp.MustCompile(`^CCDB1_[0-9A-Za-z]{22}_[0-9A-Za-z]{40}$`)
+	accountPattern   = regexp.MustCompile(`^[0-9]{12}$`)
+	accessKeyPattern = regexp.MustCompile(`^[A-Z0-9]{4,128}$`)
+	callerPattern    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[\w+=,.@/-]+$`)
+	materialPattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // Validate reports everything that is wrong with the seed at once, each with its place and what to write instead.
@@ -27,6 +29,11 @@ func (s Seed) Validate() error {
 	v.check(s.Organization.Name != "", "organization.name", "", "write the organization's name")
 	for i, key := range s.APIKeys {
 		v.apiKey(fmt.Sprintf("api_keys[%d]", i), key)
+	}
+	for i, caller := range s.AWSCallers {
+		place := fmt.Sprintf("aws_callers[%d]", i)
+		v.check(accessKeyPattern.MatchString(caller.AccessKeyID), place+".access_key_id", caller.AccessKeyID, "write 4 to 128 capital letters and digits")
+		v.check(callerPattern.MatchString(caller.Principal), place+".principal", caller.Principal, "write the ARN of an IAM user or role")
 	}
 	v.keys(s)
 	v.clusters(s)
@@ -41,7 +48,7 @@ func (s Seed) Validate() error {
 // validation collects what is wrong with a seed.
 type validation struct{ errs []error }
 
-// check adds an error unless ok: the field's place, its value, and how to mend it.
+// check adds an error unless ok: the field's place, its value, and how to fix it.
 func (v *validation) check(ok bool, field, value, fix string) {
 	if !ok {
 		v.errs = append(v.errs, fmt.Errorf("%s: %q: %s", field, value, fix))

@@ -106,9 +106,9 @@ func (w *World) setRegionHidden(cluster, region, view string, hidden bool) error
 	return nil
 }
 
-// sees reports whether the cluster exists for the caller.
+// sees reports whether the cluster exists for the caller: it has a role there, and the cluster is not hidden from it.
 func (a *serviceAccount) sees(c *cluster) bool {
-	return !c.sight.hidden || a.hasAny([]string{orgAdmin})
+	return a.hasAnyOn(c, viewers) && (!c.sight.hidden || a.hasAnyOn(c, []string{orgAdmin}))
 }
 
 // shown is the CMEK without the regions that are hidden; info must be the caller's own.

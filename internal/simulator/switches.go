@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Names of the switches; what each does is in its Doc.
@@ -17,6 +19,7 @@ const (
 	CMEKAbsent        = "cmek-absent"
 	StatusFlip        = "status-flip"
 	SameURIKeyInfo    = "same-uri-key-info"
+	FormerKeyInfo     = "former-key-info"
 	KeyInfoOrder      = "key-info-order"
 	DuplicatePUT      = "duplicate-put"
 	ErrorBody         = "error-body"
@@ -31,6 +34,8 @@ const (
 	NodesInRotation   = "nodes-in-rotation"
 	PUTInBlackout     = "put-in-blackout"
 	FailedKeyStatus   = "failed-key-status"
+	ClusterCreation   = "cluster-creation"
+	WhileCreating     = "while-creating"
 	PageLimit         = "page-limit"
 	SinglePage        = "single-page"
 	AuditPayload      = "audit-payload"
@@ -68,7 +73,7 @@ const (
 var switchTable = []Switch{
 	{Name: BusyReply, Settings: []string{"503", "409", "400", notReady},
 		Doc: "Reply to a write while the cluster is busy: 503 with code 14, 409 with code 10 or 400, with a message about the lock; " +
-			"or 503 with one that says not ready."},
+			"or 503 with code 14, not ready."},
 	{Name: RateLimit, Settings: []string{"10", anyNumber},
 		Doc: "Requests per second that one service account may send; 10 is documented."},
 	{Name: RateLimitStatus, Settings: []string{"429", "503", "403"},
@@ -79,6 +84,8 @@ var switchTable = []Switch{
 		Doc: "Whether reads show an operation before its PUT returns, or up to 3 s after."},
 	{Name: SameURIKeyInfo, Settings: []string{"update", "append"},
 		Doc: "A PUT with the same key updates the key_info in place, or appends a new one and ends the old as DISABLED."},
+	{Name: FormerKeyInfo, Settings: []string{"append", "re-enable"},
+		Doc: "A PUT with a key that the region had before another one appends a new key_info, or enables the former one again."},
 	{Name: KeyInfoOrder, Settings: []string{"oldest-first", "newest-first", "random"},
 		Doc: "Order of key_infos; random draws a new order for each read."},
 	{Name: DuplicatePUT, Settings: []string{"busy", "rotate", "no-op"},
@@ -108,6 +115,10 @@ var switchTable = []Switch{
 		Doc: "PUT inside a blackout window."},
 	{Name: FailedKeyStatus, Settings: []string{"ENABLE_FAILED", "ENABLED"},
 		Doc: "Status of a key_info updated in place after its rotation failed; the old wrapping is still in force."},
+	{Name: ClusterCreation, Settings: []string{cmek.StateCreated, clusterCreationFailed},
+		Doc: "State of a new cluster after the time that an operation takes."},
+	{Name: WhileCreating, Settings: []string{"404", "503"},
+		Doc: "Reply of what is below a cluster (…/cmek, …/nodes) while the cluster is CREATING: 404 with code 5, or 503 with code 14, not ready."},
 	{Name: PageLimit, Settings: []string{"100", "2", "500", anyNumber},
 		Doc: "Most entries on a page of the Cloud API, whatever the caller asks for."},
 	{Name: SinglePage, Settings: []string{"object", "null"},

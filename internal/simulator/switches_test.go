@@ -108,6 +108,68 @@ func TestOtherPlansHaveNoCMEK(t *testing.T) {
 	}
 }
 
+func TestAKeyThatComesBackIsAppendedOrEnabledAgain(t *testing.T) {
+	const otherKey = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f002"
+	bubble(t, func(t *testing.T) {
+		for setting, want := range map[string][]string{
+			"append":    {paymentsKey + " DISABLED", otherKey + " DISABLED", paymentsKey + " ENABLED"},
+			"re-enable": {paymentsKey + " ENABLED", otherKey + " DISABLED"},
+		} {
+			world := newWorld(t, simulator.FormerKeyInfo, setting)
+			created := getCMEK(t, world, payments).RegionInfos[0].KeyInfos[0].CreatedAt
+			callKMS(t, world, "us-east-1", "CreateGrant", `{"KeyId":"`+otherKey+`","GranteePrincipal":"`+paymentsRole+`","Operations":["Encrypt","Decrypt"]}`).want(t, 200, "")
+			put(t, world, payments, regionSpec("us-east-1", otherKey, paymentsRole)).want(t, 200, "ROTATING")
+			time.Sleep(10 * time.Second)
+			put(t, world, payments, paymentsSpec).want(t, 200, "ROTATING")
+			during := getCMEK(t, world, payments).RegionInfos[0].KeyInfos
+			back := map[string]int{"append": 2, "re-enable": 0}[setting]
+			if during[1].Status != cmek.Disabling || during[back].Status != cmek.Enabling {
+				t.Errorf("%s: while going back the keys are %+v", setting, during)
+			}
+			time.Sleep(10 * time.Second)
+			var got []string
+			infos := getCMEK(t, world, payments).RegionInfos[0].KeyInfos
+			for _, k := range infos {
+				got = append(got, string(k.Spec.URI)+" "+string(k.Status))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: the keys are %v, want %v", setting, got, want)
+			}
+			if !infos[0].CreatedAt.Equal(created) || setting == "re-enable" && time.Since(infos[0].UpdatedAt) > time.Minute {
+				t.Errorf("%s: the first key is %+v; want its own created_at, and updated_at moved if it is enabled again", setting, infos[0])
+			}
+			if key := storeKeyOf(t, world, payments, "us-east-1"); string(key.URI) != paymentsKey {
+				t.Errorf("%s: the store key is wrapped under %s", setting, key.URI)
+			}
+		}
+	})
+}
+
+func TestOnlyAKeyThatWasReplacedIsEnabledAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		world := newWorld(t, simulator.FormerKeyInfo, "re-enable", simulator.SameURIKeyInfo, "append")
+		for range 2 {
+			put(t, world, payments, paymentsSpec).want(t, 200, "")
+			time.Sleep(10 * time.Second)
+		}
+		if infos := getCMEK(t, world, payments).RegionInfos[0].KeyInfos; len(infos) != 3 || infos[2].Status != cmek.Enabled {
+			t.Errorf("after two PUTs with the same key the keys are %+v, want three", infos)
+		}
+		const otherKey = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f002"
+		callKMS(t, world, "us-east-1", "CreateGrant", `{"KeyId":"`+otherKey+`","GranteePrincipal":"`+paymentsRole+`","Operations":["Encrypt","Decrypt"]}`).want(t, 200, "")
+		if err := world.FailNextRotation(payments, "us-east-1", "no"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			put(t, world, payments, regionSpec("us-east-1", otherKey, paymentsRole)).want(t, 200, "")
+			time.Sleep(10 * time.Second)
+		}
+		if infos := getCMEK(t, world, payments).RegionInfos[0].KeyInfos; len(infos) != 5 || infos[3].Status != cmek.EnableFailed || infos[4].Status != cmek.Enabled {
+			t.Errorf("after a failure and another try the keys are %+v; the failed one was never in force", infos)
+		}
+	})
+}
+
 func TestTheRateLimitMayHaveAnotherStatus(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		world := newWorld(t, simulator.RateLimitStatus, "503")

@@ -23,13 +23,16 @@ type World struct {
 	// offset is the setting of the switch ClockOffset.
 	offset time.Duration
 
+	began        time.Time
 	organization OrganizationSeed
 	// organizationCreated is kept because the seed knows an age only.
 	organizationCreated time.Time
-	accounts            map[string]*serviceAccount
-	apiKeys             map[string]*serviceAccount
-	clusters            clusterIndex
-	audit               []auditEntry
+	accounts            []*serviceAccount
+	// apiKeys are by secret.
+	apiKeys    map[string]*apiKey
+	jwtIssuers []jwtIssuer
+	clusters   clusterIndex
+	audit      []auditEntry
 
 	aws    awsKMS
 	google map[string]*googleKey
@@ -57,8 +60,7 @@ func New(seed Seed, options ...Option) (*World, error) {
 		rand:         rand.New(rand.NewPCG(1, 2)),
 		switches:     map[string]string{},
 		organization: seed.Organization,
-		accounts:     map[string]*serviceAccount{},
-		apiKeys:      map[string]*serviceAccount{},
+		apiKeys:      map[string]*apiKey{},
 		google:       map[string]*googleKey{},
 		requests:     journal[Request]{most: mostRequests},
 	}
@@ -73,6 +75,7 @@ func New(seed Seed, options ...Option) (*World, error) {
 	}
 	w.offset = w.duration(ClockOffset)
 	now := w.now()
+	w.began = now
 	w.organizationCreated = ago(now, seed.Organization.AgeDays)
 	w.seedKeys(seed, now)
 	w.seedClusters(seed.Clusters, now)
@@ -83,11 +86,12 @@ func New(seed Seed, options ...Option) (*World, error) {
 	return w, nil
 }
 
-// Handler serves everything at one address: the Cloud API under /api/v1/, AWS KMS at POST / and the control surface of
-// [World.Control] under /_simulator/.
+// Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS at POST / and the control
+// surface of [World.Control] under /_simulator/.
 func (w *World) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/", w.CloudAPI())
+	mux.Handle("GET /{$}", w.Page())
+	mux.Handle("/api/", w.CloudAPI())
 	mux.Handle("POST /{$}", w.AWSKMS())
 	mux.Handle("/_simulator/", w.Control())
 	return mux

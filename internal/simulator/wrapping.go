@@ -50,7 +50,12 @@ func googleKeyName(uri string) string {
 
 // seedKeys makes the keys. Those without a policy get CockroachDB's, for the principals of all clusters that name them.
 func (w *World) seedKeys(seed Seed, now time.Time) {
-	w.aws = awsKMS{account: seed.AWSAccount, byARN: map[string]*awsKey{}, byRegionAndID: map[string]*awsKey{}}
+	w.aws = awsKMS{
+		account: seed.AWSAccount, byARN: map[string]*awsKey{}, byRegionAndID: map[string]*awsKey{}, callers: map[string]kmsCaller{},
+	}
+	for _, c := range seed.AWSCallers {
+		w.aws.callers[c.AccessKeyID] = kmsCaller{strings.SplitN(c.Principal, ":", 6)[4], c.Principal, c.Administrator}
+	}
 	principals := map[string][]string{}
 	for _, c := range seed.Clusters {
 		for _, r := range c.Regions {

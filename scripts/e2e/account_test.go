@@ -216,9 +216,6 @@ func (a *account) subscribe(d deployed) {
 	a.messages = a.createQueue(a.sqs, region, "messages")
 	topics := map[string]bool{}
 	for _, s := range propertiesOf[subscription](a.t, d, "AWS::SNS::Subscription") {
-		if s.Protocol != "sqs" {
-			continue
-		}
 		attributes := map[string]string{}
 		for name, value := range map[string]map[string]any{"FilterPolicy": s.FilterPolicy, "RedrivePolicy": s.RedrivePolicy} {
 			if value != nil {

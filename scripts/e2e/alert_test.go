@@ -49,7 +49,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	for _, kind := range channels {
 		for _, d := range w.receiver.got(kind) {
 			if d.resolved {
-				t.Errorf("after the deletion was only canceled, %s hears of the end:\n%s", kind, d.text)
+				t.Errorf("after the deletion was only canceled, %s is notified of the end:\n%s", kind, d.text)
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func TestAKeyPolicyThatCutsTheClustersOffIsToldUntilItLetsThemInAgain(t *testing
 	w := newWatch(t, simulator.DefaultSeed())
 	before := w.policy(sharedKey)
 	w.putPolicy(sharedKey, `{"Version":"2012-10-17","Statement":[{"Sid":"Admins","Effect":"Allow","Action":"kms:*","Resource":"*",
-		"Principal":{"AWS":"arn:aws:iam::`+accountID+`:role/admins"}}]}`)
+		"Principal":{"AWS":"`+operator+`"}}]}`)
 	w.deliver(1)
 	first := w.untilTold("the policy is told", 1)
 	for _, kind := range channels {
@@ -133,7 +133,7 @@ func (w *watch) checkTrigger(kind notify.Kind, d delivery, says ...string) {
 	}
 }
 
-// checkOver waits until every channel has heard of the end of the incident, and checks that it hears of one only.
+// checkOver waits until every channel was notified of the end of the incident, and checks that it is of one only.
 func (w *watch) checkOver(incident map[notify.Kind]delivery) {
 	w.t.Helper()
 	ends := func(kind notify.Kind) []delivery {

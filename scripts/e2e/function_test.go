@@ -131,7 +131,7 @@ func (a *account) feed(l *lambda) *mapping {
 type clock struct {
 	lambda   *lambda
 	schedule scheduleProperties
-	// timeout is the function's. A process that dies holds the worker's lease for that long and a little more, so tests that
+	// timeout is the function's. A process that is killed holds the worker's lease for that long and a little more, so tests that
 	// kill it give it less.
 	timeout time.Duration
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,20 +30,41 @@ type mapping struct {
 }
 
 // poll takes a batch from the queue, invokes the function, and deletes the messages that did not fail. It returns the ids of
-// the messages of the batch and of those that failed.
+// the messages of the batch and of those that failed. That a function says that all failed is no error.
 func (m *mapping) poll() (batch, failed []string, err error) {
-	messages := m.account.receive(m.queue, m.batch)
+	messages := m.gather()
 	if len(messages) == 0 {
 		return nil, nil, nil
 	}
 	failed, err = m.invoke(messages)
+	allFailed := false
+	if failure, ok := errors.AsType[*functionError](err); ok && strings.Contains(failure.Message, "messages of the batch failed") {
+		allFailed, err = true, nil
+	}
+	var done []sqstypes.Message
 	for _, message := range messages {
 		batch = append(batch, *message.MessageId)
+		if allFailed {
+			failed = append(failed, *message.MessageId)
+		}
 		if err == nil && !slices.Contains(failed, *message.MessageId) {
-			m.account.remove(m.queue, message)
+			done = append(done, message)
 		}
 	}
+	m.account.remove(m.queue, done...)
 	return batch, failed, err
+}
+
+// gather takes what the queue has, up to a batch. A batching window would let more come.
+func (m *mapping) gather() (messages []sqstypes.Message) {
+	for len(messages) < m.batch {
+		got := m.account.receive(m.queue, min(mostMessages, m.batch-len(messages)))
+		messages = append(messages, got...)
+		if len(got) < mostMessages {
+			break
+		}
+	}
+	return messages
 }
 
 // rush takes as many batches as Lambda works on at a time, and reports whether any message was handled.

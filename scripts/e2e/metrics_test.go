@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"maps"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/infra/aws/cloudwatchtest"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -23,9 +23,6 @@ type filterProperties struct {
 		Dimensions              []struct{ Key, Value string }
 	}
 }
-
-// term is one comparison of a filter's pattern for JSON.
-var term = regexp.MustCompile(`^\$\.(\w+) = (?:"([^"]*)"|(\*))$`)
 
 // measure applies the filter to a line as CloudWatch Logs does, as far as our patterns go
 // (docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html). It returns what the metric gets: its value, and
@@ -40,18 +37,8 @@ func (p filterProperties) measure(t *testing.T, line string) (value any, dimensi
 		}
 		return selector
 	}
-	if words, is := strings.CutPrefix(p.FilterPattern, `"`); is {
-		ok = strings.Contains(line, strings.TrimSuffix(words, `"`))
-	} else {
-		ok = fields != nil
-		for part := range strings.SplitSeq(strings.Trim(p.FilterPattern, "{} "), " && ") {
-			m := term.FindStringSubmatch(part)
-			if m == nil {
-				t.Fatalf("the pattern %s has a part that these tests do not know: %q", p.FilterPattern, part)
-			}
-			ok = ok && (m[3] == "*" && fields[m[1]] != nil || m[3] == "" && fields[m[1]] == m[2])
-		}
-	}
+	ok, err := cloudwatchtest.Matches(p.FilterPattern, line)
+	must(t, err, "match a line")
 	transformation := p.MetricTransformations[0]
 	value, dimensions = field(transformation.MetricValue), map[string]any{}
 	for _, d := range transformation.Dimensions {
@@ -68,7 +55,7 @@ func TestTheFunctionsLogWhatTheAlarmsMetricsAreMadeOf(t *testing.T) {
 	w.account.emit([]byte(sample(t, "cloudtrail-tagresource",
 		"us-west-2", region, "1234abcd-12ab-34cd-56ef-1234567890ab", "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f0ca", "Department", "keyturn-heartbeat",
 		`"type": "IAMUser"`, `"type": "AssumedRole"`,
-		"arn:aws:iam::111122223333:user/Alice", "arn:aws:sts::111122223333:assumed-role/"+w.account.name+"-heartbeat/session")))
+		"arn:aws:iam::111122223333:user/Alice", "arn:aws:sts::111122223333:assumed-role/"+w.account.name+"-heartbeat-"+region+"/session")))
 	_, err := w.account.secrets().DeleteSecret(t.Context(), &secretsmanager.DeleteSecretInput{
 		SecretId: aws.String(w.account.name + "-notify-slack"), ForceDeleteWithoutRecovery: aws.Bool(true),
 	})
@@ -85,7 +72,7 @@ func TestTheFunctionsLogWhatTheAlarmsMetricsAreMadeOf(t *testing.T) {
 		dimensions       map[string]any
 	}{
 		{"EventToAlertSeconds", "alerting-event", map[string]any{}}, {"Heartbeats", "alerting-event", place},
-		{"OldestOpenWorkSeconds", "rotation-tick", map[string]any{}}, {"SecretUnreadable", "notify-slack", map[string]any{}},
+		{"OldestOpenWorkSeconds", "rotation-tick", map[string]any{}}, {"SweepsEnded", "rotation-tick", map[string]any{}}, {"SecretUnreadable-notify-slack", "notify-slack", map[string]any{}},
 	}
 	w.until("all metrics are made", func() string {
 		for _, m := range want {
@@ -99,7 +86,7 @@ func TestTheFunctionsLogWhatTheAlarmsMetricsAreMadeOf(t *testing.T) {
 		w.pass(time.Second)
 		for _, d := range w.receiver.got(kind) {
 			if strings.Contains(d.text, "f0ca") {
-				t.Errorf("%s hears of the heartbeat: %s", kind, d.text)
+				t.Errorf("%s is notified of the heartbeat: %s", kind, d.text)
 			}
 		}
 	}

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"slices"
 	"strconv"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
@@ -28,11 +30,15 @@ func (a *account) createQueue(client *sqs.Client, region, name string) queue {
 }
 
 // hurry makes what failed come back soon.
-func (a *account) hurry(q queue) {
+func (a *account) hurry(q queue) { a.hide(q, queueTime) }
+
+// hide sets for how many seconds a message is hidden that was received.
+func (a *account) hide(q queue, seconds string) {
+	a.t.Helper()
 	_, err := q.sqs.SetQueueAttributes(a.t.Context(), &sqs.SetQueueAttributesInput{
-		QueueUrl: &q.url, Attributes: map[string]string{"VisibilityTimeout": queueTime},
+		QueueUrl: &q.url, Attributes: map[string]string{"VisibilityTimeout": seconds},
 	})
-	must(a.t, err, "shorten the visibility timeout of "+q.arn)
+	must(a.t, err, "set the visibility timeout of "+q.arn)
 }
 
 // send puts a message into a queue by hand, and returns its id.
@@ -41,6 +47,19 @@ func (a *account) send(q queue, body string) (messageID string) {
 	out, err := q.sqs.SendMessage(a.t.Context(), &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: &body})
 	must(a.t, err, "send message")
 	return *out.MessageId
+}
+
+// sendAll puts many messages into a queue by hand.
+func (a *account) sendAll(q queue, bodies []string) {
+	a.t.Helper()
+	for chunk := range slices.Chunk(bodies, mostMessages) {
+		var entries []sqstypes.SendMessageBatchRequestEntry
+		for i, body := range chunk {
+			entries = append(entries, sqstypes.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: &body})
+		}
+		_, err := q.sqs.SendMessageBatch(a.t.Context(), &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
+		must(a.t, err, "send messages")
+	}
 }
 
 // mostMessages is how many messages SQS hands out at once.
@@ -70,10 +89,16 @@ func (a *account) waiting(q queue) int {
 	return n
 }
 
-func (a *account) remove(q queue, m sqstypes.Message) {
+func (a *account) remove(q queue, messages ...sqstypes.Message) {
 	a.t.Helper()
-	_, err := q.sqs.DeleteMessage(a.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &q.url, ReceiptHandle: m.ReceiptHandle})
-	must(a.t, err, "delete message")
+	for chunk := range slices.Chunk(messages, mostMessages) {
+		var done []sqstypes.DeleteMessageBatchRequestEntry
+		for _, m := range chunk {
+			done = append(done, sqstypes.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
+		}
+		_, err := q.sqs.DeleteMessageBatch(a.t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: done})
+		must(a.t, err, "delete messages")
+	}
 }
 
 // drain takes all messages that are visible out of a queue.
@@ -82,15 +107,10 @@ func (a *account) drain(q queue) (bodies []string) {
 	const mostBatches = 100
 	for range mostBatches {
 		batch := a.receive(q, mostMessages)
-		var done []sqstypes.DeleteMessageBatchRequestEntry
 		for _, m := range batch {
 			bodies = append(bodies, *m.Body)
-			done = append(done, sqstypes.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
 		}
-		if len(done) > 0 {
-			_, err := q.sqs.DeleteMessageBatch(a.t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: done})
-			must(a.t, err, "delete messages")
-		}
+		a.remove(q, batch...)
 		if len(batch) < mostMessages { // moto_server hands out all there are, up to that
 			return bodies
 		}

@@ -81,6 +81,13 @@ func (r *receiver) refuse(kind notify.Kind, how ...refusal) {
 	r.refusals[kind] = append(r.refusals[kind], how...)
 }
 
+// accept has the channel answer as usual again.
+func (r *receiver) accept(kind notify.Kind) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.refusals, kind)
+}
+
 // got returns what the channel took so far.
 func (r *receiver) got(kind notify.Kind) []delivery {
 	r.mu.Lock()
@@ -170,7 +177,8 @@ func readPagerDuty(_ *http.Request, body []byte) (delivery, error) {
 		DedupKey   string `json:"dedup_key"`
 		Payload    *struct {
 			Summary, Source, Severity string
-			Details                   alert.Alert `json:"custom_details"`
+			// Details are an alert, or what is known of several.
+			Details alert.Alert `json:"custom_details"`
 		}
 	}
 	if err := json.Unmarshal(body, &event); err != nil {

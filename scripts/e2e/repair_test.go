@@ -14,7 +14,6 @@ import (
 
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/internal/cmek"
-	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -76,8 +75,9 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: unusedKey, AgeDays: 10})
 	w := newWatchOf(t, repairing, seed)
 
-	// People are at work on one key, another was disabled before, and the cluster of a third is revoked.
-	must(t, w.ledger.Declare(t.Context(), sharedKey, ledger.Declaration{Since: time.Now(), By: "ana", Reason: "it may have leaked"}), "declare an incident")
+	// One key is on hold, another was disabled before, and the cluster of a third is revoked.
+	_, err := w.ledger.Hold(t.Context(), cmek.Hold{Key: sharedKey, Since: time.Now(), Until: time.Now().Add(time.Hour), By: "ana", Reason: "it may have leaked"})
+	must(t, err, "hold a key")
 	w.disable(ordersKey)
 	w.deliver(1)
 	w.untilSaid("the disabled key is told", 1, "CRITICAL", string(ordersKey))
@@ -85,7 +85,7 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 	needed := []struct {
 		key cmek.KeyURI
 		why string // it is left alone, or left disabled
-	}{{sharedKey, "declared"}, {ordersKey, "left it disabled"}, {archivesKey, "revoked"}}
+	}{{sharedKey, "is on hold"}, {ordersKey, "left it disabled"}, {archivesKey, "revoked"}}
 	for _, n := range needed {
 		w.scheduleDeletion(n.key)
 	}

@@ -64,8 +64,7 @@ func aboutOurs(payload []byte, deployment string) []byte {
 	if !ok {
 		return nil
 	}
-	switch e.Detail.EventName {
-	case "DeleteEventBus", "UpdateEventBus", "RemovePermission", "PutPermission":
+	if bus := []string{"DeleteEventBus", "UpdateEventBus", "RemovePermission", "PutPermission"}; e.Source == "aws.events" && slices.Contains(bus, e.Detail.EventName) {
 		part = "" // the bus
 	}
 	payload = bytes.ReplaceAll(payload, []byte(e.Region), []byte(region))
@@ -221,7 +220,7 @@ func concerns(payload []byte, subscribes []cmek.Change) bool {
 	if json.Unmarshal(payload, &e) != nil {
 		return false
 	}
-	return slices.ContainsFunc(events.Table(), func(row events.Row) bool {
+	return slices.ContainsFunc(events.AWS(), func(row events.Row) bool {
 		return row.Source == e.Source && row.DetailType == e.DetailType && row.Name == e.Detail.EventName &&
 			(slices.Contains(subscribes, row.Change) || slices.Contains(subscribes, row.Failed))
 	})

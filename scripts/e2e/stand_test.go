@@ -18,7 +18,7 @@ type standIn struct {
 var standIns = []standIn{
 	{"AWS::Lambda::EventSourceMapping", "moto_server would run the function in Docker; mapping feeds the binary by the mapping's own properties.", true},
 	{"AWS::Scheduler::Schedule", "CloudFormation in moto_server lacks it; tick invokes the target with the schedule's own input. Of the heartbeat only the record is played that it leaves.", true},
-	{"AWS::SNS::Subscription", "CloudFormation in moto_server lacks it; made by hand of the subscription's own properties, but for people's addresses.", true},
+	{"AWS::SNS::Subscription", "CloudFormation in moto_server lacks it; made by hand of the subscription's own properties. People's addresses are confirmed at once, and get nothing.", true},
 	{"AWS::SecretsManager::Secret", "CloudFormation in moto_server lacks it; made by hand of the secret's own properties, and its owner stores the value.", false},
 	{"AWS::S3::Bucket", "moto_server's CloudFormation forgets versions and Object Lock; made by hand of the bucket's own properties.", false},
 	{"AWS::Lambda::EventInvokeConfig", "Scheduler's invocations are played, without queue and destination: a tick that fails is noted by the test.", false},

@@ -11,7 +11,7 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// watch is a scene in which keys are endangered: bus → rule → queue → alerting → topic → a queue and a notify function for
+// watch is a scene in which keys are put at risk: bus → rule → queue → alerting → topic → a queue and a notify function for
 // each channel → receiver. Rotation has put the fleet into the ledger, and does nothing more.
 type watch struct {
 	*scene
@@ -20,12 +20,14 @@ type watch struct {
 	alertingClock *clock
 	alertingWire  *wire
 	notify        map[notify.Kind]*mapping
+	// deployedBatch is how many messages the template lets each channel take at a time.
+	deployedBatch map[notify.Kind]int
 	receiver      *receiver
 	// refusals counts the calls that AWS refused; see refused.
 	refusals int
 }
 
-// Alerting is as quick as it can be. healthyFor is how long a key must read well before its incident is resolved.
+// Alerting is as quick as it can be. healthyFor is how long a key must be healthy before its incident is resolved.
 const healthyFor = time.Second
 
 var alertingSettings = []string{
@@ -43,7 +45,7 @@ func newWatchOf(t *testing.T, v variant, seed simulator.Seed, more ...string) *w
 	t.Helper()
 	s := newSceneOf(t, v, seed, "KEYTURN_MODE=observe")
 	a := s.account
-	w := &watch{scene: s, alertingWire: &wire{t: t, account: a}, notify: map[notify.Kind]*mapping{}, receiver: newReceiver(t)}
+	w := &watch{scene: s, alertingWire: &wire{t: t, account: a}, notify: map[notify.Kind]*mapping{}, deployedBatch: map[notify.Kind]int{}, receiver: newReceiver(t)}
 	w.world.Events() // What happened before is nobody's alert.
 
 	w.alerting = a.feed(a.function("alerting-event", s.world, w.alertingWire, slices.Concat(alertingSettings, more)...))
@@ -54,6 +56,16 @@ func newWatchOf(t *testing.T, v variant, seed simulator.Seed, more ...string) *w
 		url := map[notify.Kind]string{notify.PagerDuty: w.receiver.url + "/v2/enqueue", notify.Webhook: w.receiver.url + "/hook"}[kind]
 		w.notify[kind] = a.feed(a.function(name, s.world, w.alertingWire,
 			"KEYTURN_CHANNEL_URL="+url, "KEYTURN_ALLOW_LOOPBACK=true", "KEYTURN_LOG_LEVEL=DEBUG"))
+		// What is said about one alert is checked whole. A busy machine would make a group of two, which names them only.
+		w.deployedBatch[kind], w.notify[kind].batch = w.notify[kind].batch, 1
+	}
+	return w
+}
+
+// inGroups lets the channels take batches as large as they are deployed with.
+func (w *watch) inGroups() *watch {
+	for kind, batch := range w.deployedBatch {
+		w.notify[kind].batch = batch
 	}
 	return w
 }

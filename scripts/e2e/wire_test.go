@@ -64,7 +64,7 @@ type fault struct {
 	victim *lambda
 }
 
-// outage is what befalls every call of a service while it lasts. The service hears of none.
+// outage is what befalls every call of a service while it lasts. The service sees none.
 type outage string
 
 const (

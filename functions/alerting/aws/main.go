@@ -53,5 +53,5 @@ func wire(environ []string) (lambda.Handler, error) {
 	if s.Repair.Repair {
 		f.Repairer, f.RepairRole = amazon.NewRepairer(aws, s.Repair.RepairRole), s.Repair.RepairRole
 	}
-	return lambda.Handler{Event: f.Event, Subscribes: alerting.Subscribes, Tick: f.Tick, Log: f.Log}, nil
+	return lambda.Handler{Event: f.Event, Parallel: alerting.Parallel, Subscribes: alerting.Subscribes, Tick: f.Tick, Log: f.Log}, nil
 }

@@ -399,10 +399,15 @@ var aws = map[cmek.Change]words{
 	cmek.ChangeAlertTopic: {
 		subject: func(c Case) string { return the("Alert topic", inQuotes(topicName(awsTopic(c)))) },
 		happened: awsCall("was deleted or lost a subscription", "DeleteTopic", "was deleted", "Unsubscribe", "lost a subscription",
-			"SetTopicAttributes", "was changed", "SetSubscriptionAttributes", "had a subscription changed", "RemovePermission", "lost a permission"),
+			"SetTopicAttributes", "was changed", "SetSubscriptionAttributes", "had a subscription changed", "AddPermission", "had its policy changed", "RemovePermission", "lost a permission"),
 		attempt: "delete %s or remove its subscriptions", impact: always("Alerts of keyturn may reach nobody."),
 		steps: func(c Case, p *plan) {
 			p.say(redeploy + " A deployment without changes does not restore a subscription.")
+			if name := call(c.Event); name == "AddPermission" || name == "RemovePermission" {
+				p.say("Check that the topic's policy is that of the deployment:")
+				p.run("aws sns get-topic-attributes", "region", c.Event.Region, "topic-arn", awsTopic(c))
+				return
+			}
 			p.say("Check that every subscription is there and confirmed, and subscribe again what is missing:")
 			p.run("aws sns list-subscriptions-by-topic", "region", c.Event.Region, "topic-arn", awsTopic(c))
 			p.run("aws sns subscribe", "region", c.Event.Region, "topic-arn", awsTopic(c), "protocol", "", "notification-endpoint", "")
@@ -478,9 +483,9 @@ var aws = map[cmek.Change]words{
 	},
 	cmek.ChangeSecret: {
 		subject:  func(c Case) string { return the("Secret", inQuotes(secretName(c.Event.Parameters["secret"]))) },
-		happened: awsCall("was changed or deleted", "DeleteSecret", "was deleted", "PutSecretValue", "had its value replaced"), attempt: "change or delete %s",
+		happened: awsCall("was changed or deleted", "DeleteSecret", "was deleted", "PutSecretValue", "had its value replaced", "UpdateSecret", "was changed"), attempt: "change or delete %s",
 		impact: func(c Case) string {
-			if call(c.Event) == "PutSecretValue" {
+			if name := call(c.Event); name == "PutSecretValue" || name == "UpdateSecret" {
 				return "If the new value is wrong, keyturn cannot follow rotations (the API key), or a channel sends alerts elsewhere or to nobody (its secret)."
 			}
 			return "keyturn can no longer read what the secret holds: without the API key it cannot follow rotations, without a channel's secret it cannot notify."
@@ -492,15 +497,22 @@ var aws = map[cmek.Change]words{
 				p.run("aws secretsmanager list-secret-version-ids", at...)
 				return
 			}
+			if call(c.Event) == "UpdateSecret" {
+				p.say("Check the key that the secret is encrypted with, and whether its value was replaced. If nobody did that on purpose, undo it, and replace the credential at its issuer:")
+				p.run("aws secretsmanager describe-secret", at...)
+				p.run("aws secretsmanager list-secret-version-ids", at...)
+				return
+			}
 			p.say("Restore the secret while its recovery window lasts:")
 			p.run("aws secretsmanager restore-secret", at...)
 		},
 	},
 	cmek.ChangeQueue: {
-		subject:  func(c Case) string { return the("Queue", inQuotes(queueName(c.Event.Parameters["queue"]))) },
-		happened: awsCall("was changed, purged or deleted", "DeleteQueue", "was deleted", "PurgeQueue", "was purged", "SetQueueAttributes", "was changed"), attempt: "change, purge or delete %s",
+		subject: func(c Case) string { return the("Queue", inQuotes(queueName(c.Event.Parameters["queue"]))) },
+		happened: awsCall("was changed, purged or deleted", "DeleteQueue", "was deleted", "PurgeQueue", "was purged", "SetQueueAttributes", "was changed",
+			"AddPermission", "had its policy changed", "RemovePermission", "lost a permission"), attempt: "change, purge or delete %s",
 		impact: func(c Case) string {
-			if call(c.Event) == "SetQueueAttributes" {
+			if name := call(c.Event); name == "SetQueueAttributes" || name == "AddPermission" || name == "RemovePermission" {
 				return "Events or alerts may no longer reach the function that the queue feeds. " + blind
 			}
 			return "Events or alerts that were in the queue are lost. " + blind
@@ -513,9 +525,21 @@ var aws = map[cmek.Change]words{
 		},
 	},
 	cmek.ChangeTable: {
-		subject: func(c Case) string { return the("Table", inQuotes(c.Event.Parameters["table"])) }, happened: always("was deleted"), attempt: "delete %s",
-		impact: always("keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."),
+		subject:  func(c Case) string { return the("Table", inQuotes(c.Event.Parameters["table"])) },
+		happened: awsCall("was changed or deleted", "DeleteTable", "was deleted", "UpdateTable", "was changed"), attempt: "change or delete %s",
+		impact: func(c Case) string {
+			if call(c.Event) == "UpdateTable" {
+				return "If its index, its capacity or its protection from deletion was changed, keyturn may no longer do what is due, or lose what it knows."
+			}
+			return "keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."
+		},
 		steps: func(c Case, p *plan) {
+			if call(c.Event) == "UpdateTable" {
+				p.say(redeploy)
+				p.say("Check that the table has its index and its protection from deletion, and that it is billed by request:")
+				p.run("aws dynamodb describe-table", "region", c.Event.Region, "table-name", c.Event.Parameters["table"])
+				return
+			}
 			p.say("AWS made a backup when the table was deleted:")
 			p.run("aws dynamodb list-backups", "region", c.Event.Region, "table-name", c.Event.Parameters["table"], "backup-type", "SYSTEM")
 			p.say("Restore it under the same name, with its index. Then enable point-in-time recovery, deletion protection and the time to live.")

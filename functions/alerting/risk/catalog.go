@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -20,9 +21,25 @@ var catalog = []Row{
 	{Change: cmek.ChangeKeyStoreConnected, Entry: "RK-15", Severity: alert.Info, Kind: Restored, Scope: ScopeAccount, Incident: alert.KeyUnusable, Recovery: true},
 	{Change: cmek.ChangeMaterialImported, Entry: "RK-05", Severity: alert.Medium, Kind: Restored, Scope: ScopeKey, Incident: alert.KeyUnusable, Recovery: true, rate: rateImport},
 
+	// Where versions have states of their own.
+	{Change: cmek.ChangeVersionScheduled, Entry: "RK-01", Severity: alert.Critical, Kind: Scheduled, Scope: ScopeVersion, Incident: alert.KeyUnusable, rate: rateVersion},
+	{Change: cmek.ChangeVersionDisabled, Entry: "RK-02", Severity: alert.Critical, Kind: State, Scope: ScopeVersion, Incident: alert.KeyUnusable, rate: rateVersion},
+	{Change: cmek.ChangeVersionDestroyed, Entry: "RK-03", Severity: alert.Critical, Kind: State, Scope: ScopeVersion, Incident: alert.KeyUnusable, rate: rateVersion},
+	{Change: cmek.ChangeVersionRestored, Entry: "RK-15", Severity: alert.High, Kind: Canceled, Scope: ScopeVersion, Incident: alert.KeyUnusable, rate: rateCanceled},
+	{Change: cmek.ChangeVersionEnabled, Entry: "RK-15", Severity: alert.Info, Kind: Restored, Scope: ScopeVersion, Incident: alert.KeyUnusable, Recovery: true},
+	{Change: cmek.ChangeVersionCreated, Entry: "RK-12", Severity: alert.Info, Kind: Other, Scope: ScopeVersion},
+	{Change: cmek.ChangePrimarySetBack, Entry: "RK-14", Severity: alert.High, Kind: Other, Scope: ScopeVersion},
+	{Change: cmek.ChangeRotationFailed, Entry: "RK-11", Severity: alert.Medium, Kind: Failed, Scope: ScopeKey, rate: rateRotationFailed},
+	{Change: cmek.ChangeKeyRingDeleted, Entry: "RK-03", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Incident: alert.KeyUnusable, InUseOnly: true},
+	{Change: cmek.ChangeExternalKeys, Entry: "RK-02", Severity: alert.High, Kind: Other, Scope: ScopeAccount, InUseOnly: true},
+
 	{Change: cmek.ChangeKeyPolicy, Entry: "RK-06", Severity: alert.Medium, Kind: KeyPolicy, Scope: ScopeKey, Incident: alert.AccessLost, Recovery: true, rate: rateLockout},
 	{Change: cmek.ChangeGrantCreated, Entry: "RK-08", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
 	{Change: cmek.ChangeGrantRemoved, Entry: "RK-08", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
+
+	{Change: cmek.ChangeInheritedPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
+	{Change: cmek.ChangeDenyPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
+	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.AccessLost, Recovery: true},
 
 	{Change: cmek.ChangePrincipalTrust, Entry: "RK-09", Severity: alert.High, Kind: Trust, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true, Proven: alert.Info},
 	{Change: cmek.ChangePrincipalDeleted, Entry: "RK-09", Severity: alert.Critical, Kind: PrincipalDeleted, Scope: ScopePrincipal, Incident: alert.AccessLost},
@@ -30,6 +47,11 @@ var catalog = []Row{
 	{Change: cmek.ChangeBoundary, Entry: "RK-09", Severity: alert.High, Kind: Boundary, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeManagedPolicy, Entry: "RK-09", Severity: alert.High, Kind: Managed, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangePrincipalSettings, Entry: "RK-09", Severity: alert.Low, Kind: Other, Scope: ScopePrincipal},
+
+	{Change: cmek.ChangePrincipalDisabled, Entry: "RK-10", Severity: alert.Critical, Kind: PrincipalDeleted, Scope: ScopePrincipal, Incident: alert.AccessLost},
+	{Change: cmek.ChangePrincipalEnabled, Entry: "RK-10", Severity: alert.Info, Kind: Restored, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true},
+	{Change: cmek.ChangePrincipalUndeleted, Entry: "RK-10", Severity: alert.Info, Kind: Restored, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true},
+	{Change: cmek.ChangePrincipalCreated, Entry: "RK-10", Severity: alert.High, Kind: Other, Scope: ScopePrincipal, InUseOnly: true},
 
 	{Change: cmek.ChangeRotationDisabled, Entry: "RK-11", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
 	{Change: cmek.ChangeRotationSchedule, Entry: "RK-11", Severity: alert.Info, Kind: Other, Scope: ScopeKey, rate: ratePeriod},
@@ -43,7 +65,8 @@ var catalog = []Row{
 	{Change: cmek.ChangeReplicaCreated, Entry: "RK-16", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
 
 	// Each way to make keyturn blind or mute.
-	{Change: cmek.ChangeLogSink, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll},
+	{Change: cmek.ChangeLogSink, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, rate: rateSink},
+	{Change: cmek.ChangeAuditLogs, Entry: "RK-17", Severity: alert.High, Kind: Other, Scope: ScopeAll},
 	{Change: cmek.ChangeEventRule, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, rate: rateRule},
 	{Change: cmek.ChangeEventBus, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
 	{Change: cmek.ChangeAlarm, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
@@ -61,6 +84,12 @@ var catalog = []Row{
 	{Change: cmek.ChangeGuardRails, Entry: "RK-20", Severity: alert.Medium, Kind: Other, Scope: ScopeAll},
 	{Change: cmek.ChangeAccountDetached, Entry: "RK-20", Severity: alert.High, Kind: Other, Scope: ScopeAccount},
 	{Change: cmek.ChangeRegionDisabled, Entry: "RK-20", Severity: alert.High, Kind: Other, Scope: ScopeAccount},
+	{Change: cmek.ChangeAPIDisabled, Entry: "RK-20", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Part: "api", Incident: alert.KeyUnusable},
+	{Change: cmek.ChangeAPIEnabled, Entry: "RK-20", Severity: alert.Info, Kind: Restored, Scope: ScopeAccount, Part: "api", Incident: alert.KeyUnusable, Recovery: true},
+	{Change: cmek.ChangeBillingDisabled, Entry: "RK-20", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Part: "billing", Incident: alert.KeyUnusable},
+	{Change: cmek.ChangeBillingAssigned, Entry: "RK-20", Severity: alert.Low, Kind: Restored, Scope: ScopeAccount, Part: "billing", Incident: alert.KeyUnusable, Recovery: true},
+	{Change: cmek.ChangeProjectShutDown, Entry: "RK-20", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Part: "project", Incident: alert.KeyUnusable},
+	{Change: cmek.ChangeProjectRestored, Entry: "RK-20", Severity: alert.Info, Kind: Restored, Scope: ScopeAccount, Part: "project", Incident: alert.KeyUnusable, Recovery: true},
 }
 
 // rateRefusal rates a cluster's refused call by its class. A decoder that gave none leaves the severity of the row.
@@ -108,7 +137,31 @@ func bypassed(e cmek.Event) bool { return e.Parameters["bypass_policy_lockout_sa
 
 // rateCanceled: canceling leaves the key disabled; any other unusable state is worse.
 func rateCanceled(c Case, s alert.Severity) alert.Severity {
-	if c.broken() && c.Key.State != cmek.KeyDisabled {
+	if c.broken() && c.state() != cmek.KeyDisabled {
+		return rateVersion(c, alert.Critical)
+	}
+	return s
+}
+
+// rateVersion: a version that may encrypt, or wrap a store key, is as critical as the key. An older one is needed for backups.
+func rateVersion(c Case, s alert.Severity) alert.Severity {
+	if c.need() == neededForOldData {
+		return alert.High
+	}
+	return s
+}
+
+// rateRotationFailed: an automatic rotation that failed leaves the version before in use, unless that cannot be used.
+func rateRotationFailed(c Case, s alert.Severity) alert.Severity {
+	if c.broken() {
+		return alert.High
+	}
+	return s
+}
+
+// rateSink: a change of keyturn's own sink or feed blinds it.
+func rateSink(c Case, s alert.Severity) alert.Severity {
+	if c.Own && cmp.Or(c.Event.Parameters["sink"], c.Event.Parameters["feed"]) != "" {
 		return alert.Critical
 	}
 	return s
@@ -124,7 +177,8 @@ func rateRule(c Case, s alert.Severity) alert.Severity {
 
 // rateSecret: owners put a new value when they replace a credential. A wrong one shows by itself: what needs it fails with an alarm.
 func rateSecret(c Case, s alert.Severity) alert.Severity {
-	if call(c.Event) == "PutSecretValue" {
+	switch call(c.Event) {
+	case "PutSecretValue", "AddSecretVersion":
 		return alert.Medium
 	}
 	return s

@@ -15,7 +15,7 @@ var watchers = []struct {
 }{
 	{"rule", ruleNames}, {"event_bus", resourceNames("event-bus/")}, {"alarm", itself}, {"topic", topicNames}, {"subscription", topicNames},
 	{"schedule", scheduleNames}, {"function", functionNames}, {"secret", secretNames}, {"queue", queueNames}, {"table", resourceNames("table/")},
-	{"trail", resourceNames("trail/")},
+	{"trail", resourceNames("trail/")}, {"sink", itself}, {"feed", itself},
 }
 
 // Resources are the names or ARNs, as the caller wrote them, of what a change of the account's own watchers is about.

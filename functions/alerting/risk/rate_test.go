@@ -43,6 +43,10 @@ func with(pairs ...string) func(*Case) {
 	}
 }
 
+func onCloud(cloud string) func(*Case) {
+	return func(c *Case) { c.Event.Source = sources[cloud] + "x" }
+}
+
 var deployed = with("via", "cloudformation.amazonaws.com")
 
 func TestRate(t *testing.T) {
@@ -108,8 +112,8 @@ func TestRate(t *testing.T) {
 		{"refused: dry run", of(cmek.ChangeUseRefused, failed(cmek.FailureDryRun)), alert.None, "", false},
 
 		{"a use", of(cmek.ChangeUse, named("Decrypt")), alert.High, "", false},
-		{"a look", of(cmek.ChangeUse, named("DescribeKey")), alert.None, "", false},
-		{"a look that a cluster was refused", of(cmek.ChangeUseRefused, named("DescribeKey"), failed(cmek.FailureDenied)), alert.Critical, alert.AccessLost, false},
+		{"a read", of(cmek.ChangeUse, named("DescribeKey")), alert.None, "", false},
+		{"a read that a cluster was refused", of(cmek.ChangeUseRefused, named("DescribeKey"), failed(cmek.FailureDenied)), alert.Critical, alert.AccessLost, false},
 		{"a use of AWS's own key", of(cmek.ChangeUse, about(alias+"aws/s3")), alert.None, "", false},
 		{"a use of a key whose alias only looks like it", of(cmek.ChangeUse, about(alias+"aws-s3")), alert.High, "", false},
 
@@ -206,6 +210,35 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// A rotation is said to be one without doubt only if the version is known to be newer.
+func TestImpact_ofARotationSaysWhatIsNotKnown(t *testing.T) {
+	const doubt = "If this version is older than the one before"
+	for _, row := range []struct {
+		now, before string
+		wraps       []string
+		known, want bool
+	}{
+		{"4", "", nil, false, true}, {"4", "", []string{"3"}, true, false}, {"4", "", []string{"3"}, false, true}, {"4", "", []string{"3", "4"}, true, true},
+		{"4", "", nil, true, true}, {"4", "3", nil, false, false}, {"", "", nil, false, false},
+	} {
+		c := of(cmek.ChangeRotated, about(cryptoKey), func(c *Case) { c.Event.Source = sources["gcp"] + "UpdateCryptoKeyPrimaryVersion" })
+		if row.now != "" {
+			c.Event.Version = primary(row.now)
+		}
+		if row.before != "" {
+			c.Event.Previous = primary(row.before)
+		}
+		for _, v := range row.wraps {
+			c.Wraps = append(c.Wraps, primary(v))
+		}
+		c.WrapsKnown = row.known
+		r, _ := For(c)
+		if got := strings.Contains(r.Impact(c), doubt); got != row.want || r.Change != cmek.ChangeRotated {
+			t.Errorf("version %q after %q, wraps %q (known: %t): %q of %q", row.now, row.before, row.wraps, row.known, r.Impact(c), r.Change)
+		}
+	}
+}
+
 func TestScope_whomACaseConcerns(t *testing.T) {
 	nothing := func(c *Case) { c.Event.Key, c.Event.Identity = "", "" }
 	ofRole := func(c *Case) { c.Event.Key, c.Event.Identity = "", role }
@@ -221,6 +254,11 @@ func TestScope_whomACaseConcerns(t *testing.T) {
 		{of(cmek.ChangeKeyStore, nothing), false, true},
 		{of(cmek.ChangeLogSink, nothing), true, true},
 		{of(cmek.ChangeGuardRails, nothing), true, true},
+		// A folder or an organization of Google Cloud is in no account; an event of AWS always is.
+		{of(cmek.ChangeDenyPolicy, nothing, onCloud("gcp")), true, true},
+		{of(cmek.ChangeDenyPolicy, nothing, onCloud("gcp"), func(c *Case) { c.Event.Account = "acme-keys" }), false, true},
+		{of(cmek.ChangeManagedPolicy, nothing, onCloud("gcp")), true, true},
+		{of(cmek.ChangeVersionDisabled, onCloud("gcp")), false, false},
 	} {
 		r, _ := Of(row.c.Event.Change)
 		if everybody, broad := r.Everybody(row.c), r.Broad(row.c); everybody != row.everybody || broad != row.broad {

@@ -6,6 +6,7 @@
 package risk
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,12 +27,14 @@ const (
 	Scheduled Kind = "deletion scheduled"
 	Canceled  Kind = "deletion canceled"
 	// KeyPolicy, Trust, Permissions (of a principal), Boundary: a document decides. Managed: so it does, for whoever it is
-	// attached to. PrincipalDeleted: there is no document any more.
+	// attached to. Inherited: a policy beside the key's own decides, such as that of what is above the key. PrincipalDeleted:
+	// there is no document any more, or it does not count while the principal is disabled.
 	KeyPolicy        Kind = "key policy"
 	Trust            Kind = "trust"
 	Permissions      Kind = "permissions"
 	Boundary         Kind = "boundary"
 	Managed          Kind = "managed policy"
+	Inherited        Kind = "inherited policy"
 	PrincipalDeleted Kind = "principal deleted"
 	// Tags of a key: nothing but the heartbeat makes them more than a change of their row.
 	Tags Kind = "tags"
@@ -39,6 +42,8 @@ const (
 	Use     Kind = "use"
 	Assumed Kind = "assumed"
 	Refused Kind = "refused"
+	// Failed: what the provider was to do by itself, which did not succeed. Such an event always has an error.
+	Failed Kind = "failed"
 	// Watch: what keyturn or the account detects and reports by was weakened.
 	Watch Kind = "watch"
 	// Other changes are judged by their row alone.
@@ -48,7 +53,7 @@ const (
 // Documented reports whether the judgement about a change of the kind depends on policy documents.
 func (k Kind) Documented() bool {
 	switch k {
-	case KeyPolicy, Trust, Permissions, Boundary, Managed, PrincipalDeleted:
+	case KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted:
 		return true
 	}
 	return false
@@ -56,7 +61,7 @@ func (k Kind) Documented() bool {
 
 // SetsDocument reports whether a change of the kind sets one document, whose effect on the clusters decides.
 func (k Kind) SetsDocument() bool {
-	return k == KeyPolicy || k == Trust || k == Permissions || k == Boundary || k == Managed
+	return k == KeyPolicy || k == Trust || k == Permissions || k == Boundary || k == Managed || k == Inherited
 }
 
 // Used reports whether the kind is a use of a key or a principal, and not a change.
@@ -91,6 +96,11 @@ type Row struct {
 	Recovery bool
 	// OwnOnly: only what belongs to keyturn matters, anything else of the kind is no risk to a key.
 	OwnOnly bool
+	// InUseOnly: what nobody uses needs no alert.
+	InUseOnly bool
+	// Part is what of an account a change of ScopeAccount is about, where several things of one account can be broken at a time; "" for the
+	// account as a whole.
+	Part string
 	// Proven is the severity of a change whose document was proven to cut nobody off and to grant nothing new; "" is Severity.
 	Proven alert.Severity
 
@@ -117,6 +127,10 @@ type Case struct {
 	NoInventory bool
 	// Keys are the keys that the clusters use as the principal of the event, as far as they are known.
 	Keys []cmek.KeyURI
+	// Wraps are the versions of the event's key that the clusters' store keys were last re-encrypted under. WrapsKnown is true if they are
+	// known of every region that uses the key.
+	Wraps      []cmek.KeyVersion
+	WrapsKnown bool
 }
 
 // Effect is what a change of a policy does to the clusters' principals and to others.
@@ -154,6 +168,32 @@ func Of(change cmek.Change) (row Row, ok bool) {
 	return row, ok
 }
 
+// For is the row of a case: that of its event's change, or of what the change turns out to be with what is known.
+func For(c Case) (row Row, ok bool) {
+	if c.setBack() {
+		return Of(cmek.ChangePrimarySetBack)
+	}
+	return Of(c.Event.Change)
+}
+
+// setBack reports that a rotation is none: the version that encryption uses now is older than the one that it used before.
+func (c Case) setBack() bool {
+	now := c.Event.Version
+	if c.Event.Change != cmek.ChangeRotated || !c.Event.Succeeded() {
+		return false
+	}
+	return now.Before(c.Event.Previous) || slices.ContainsFunc(c.Wraps, now.Before)
+}
+
+// goesOn reports that the version is for certain a newer one than those before.
+func (c Case) goesOn() bool {
+	now := c.Event.Version
+	if !c.Event.Previous.IsZero() {
+		return c.Event.Previous.Before(now)
+	}
+	return c.WrapsKnown && len(c.Wraps) > 0 && !slices.ContainsFunc(c.Wraps, func(v cmek.KeyVersion) bool { return !v.Before(now) })
+}
+
 // Changes lists the changes of the catalog in its order.
 func Changes() []cmek.Change {
 	changes := make([]cmek.Change, len(catalog))
@@ -172,9 +212,11 @@ var byChange = func() map[cmek.Change]Row {
 	return rows
 }()
 
-// Attempted reports whether the event is a change that failed, so that nothing changed. A refused use is none: it fails by its
-// nature.
-func (r Row) Attempted(c Case) bool { return !c.Event.Succeeded() && r.Kind != Refused }
+// Attempted reports whether the event is a change that failed, so that nothing changed. A refused use is none, nor is what the provider
+// failed to do by itself: they fail by their nature.
+func (r Row) Attempted(c Case) bool {
+	return !c.Event.Succeeded() && r.Kind != Refused && r.Kind != Failed
+}
 
 // Rate is the severity for a key in use; None if the event needs no alert whoever uses the key. It reads nothing that the caller
 // of the event can choose in order to lower it.
@@ -220,6 +262,8 @@ func (r Row) Unused(c Case, s alert.Severity) alert.Severity {
 	switch {
 	case r.Everybody(c):
 		return s
+	case r.InUseOnly:
+		return alert.None
 	case r.mayBeOwn(c):
 		return alert.Worse(s.Lowered(2), alert.Medium)
 	}
@@ -283,8 +327,12 @@ func (r Row) Restores(c Case) bool {
 	return !r.Kind.SetsDocument() || c.Effect != nil && c.Effect.Keeps() && !c.Effect.Exposes && !c.Effect.Dormant
 }
 
-// Everybody reports whether the case may concern any cluster, wherever it happened: it is not lowered for want of users.
-func (r Row) Everybody(c Case) bool { return r.Scope == ScopeAll || c.Own }
+// Everybody reports whether the case may concern any cluster, wherever it happened: it is not lowered for want of users. What happened to
+// a folder or an organization happened in no account.
+func (r Row) Everybody(c Case) bool {
+	nowhere := r.Scope == ScopeAccount && c.Event.Key == "" && c.Event.Identity == "" && c.Event.Account == ""
+	return r.Scope == ScopeAll || c.Own || nowhere && OnGoogle(c.Event)
+}
 
 // Broad reports whether the case names nothing that a cluster uses.
 func (r Row) Broad(c Case) bool {
@@ -302,10 +350,14 @@ const longestWait = 366
 // Deadline is when a scheduled deletion becomes final: as the KMS says, or by the waiting period that was asked for; zero if neither
 // is known.
 func (r Row) Deadline(c Case) time.Time {
+	e := c.Event
+	if !e.On.IsZero() {
+		version, _ := c.Key.VersionInfo(e.On)
+		return version.DeletionDate
+	}
 	if c.KeyKnown && c.Key.State == cmek.KeyDeletionScheduled {
 		return c.Key.DeletionDate
 	}
-	e := c.Event
 	if waitsForReplicas(e) {
 		return time.Time{}
 	}
@@ -321,11 +373,47 @@ const Runbook = "functions/alerting/RUNBOOK.md"
 
 // Runbook is the section about the change, by the anchor that its heading gets.
 func (r Row) Runbook() string {
-	return Runbook + "#" + strings.NewReplacer(" ", "-", ",", "").Replace(string(r.Change))
+	return Runbook + "#" + strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(string(r.Change)))
 }
 
-// broken reports whether the KMS says clearly that the key cannot be used.
-func (c Case) broken() bool { return c.KeyKnown && c.Key.State.Unusable() }
+// broken reports whether the KMS says clearly that the key cannot be used, or the version of it that the event is about.
+func (c Case) broken() bool { return c.KeyKnown && c.state().Unusable() }
+
+// state is the state of the key, or of the version of it that the event is about, as read. That of a version that the KMS does not show
+// is unknown.
+func (c Case) state() cmek.KeyState {
+	if c.Event.On.IsZero() {
+		return c.Key.State
+	}
+	if version, ok := c.Key.VersionInfo(c.Event.On); ok {
+		return version.State
+	}
+	return cmek.KeyUnknown
+}
+
+// need is what a version of a key is needed for.
+type need int
+
+const (
+	needUnknown need = iota
+	// neededNow: encryption uses the version, or it wraps the store key of a region.
+	neededNow
+	// neededForOldData: it is needed for backups and for data that were written under it.
+	neededForOldData
+)
+
+// need is what the version that the event is about is needed for. It is unknown until both the key and the ledger were read.
+func (c Case) need() need {
+	on := c.Event.On
+	switch {
+	case on.IsZero():
+	case c.KeyKnown && on == c.Key.Version, slices.Contains(c.Wraps, on):
+		return neededNow
+	case c.KeyKnown && !c.Key.Version.IsZero() && c.WrapsKnown:
+		return neededForOldData
+	}
+	return needUnknown
+}
 
 // OfPrincipal reports that a refusal is one of a principal that was to be assumed, where others are a key's.
 func (c Case) OfPrincipal() bool { return c.Event.Key == "" && c.Event.Identity != "" }
@@ -362,6 +450,12 @@ func call(e cmek.Event) string { return lastSegment(e.Source) }
 // (docs.aws.amazon.com/kms/latest/developerguide/concepts.html#aws-managed-cmk).
 func ofProvider(key cmek.KeyURI) bool {
 	return key.IsAlias() && strings.HasPrefix(key.ID(), "alias/aws/")
+}
+
+// OnGoogle reports whether an event is one of Google Cloud, by the service that its source begins with.
+func OnGoogle(e cmek.Event) bool {
+	service, _, _ := strings.Cut(e.Source, "/")
+	return strings.HasSuffix(service, ".googleapis.com")
 }
 
 // onlyDescribed reports that a call read what the key is, and used it for nothing.

@@ -25,7 +25,12 @@ const (
 	key  = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")
 	mrk  = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd")
 	role = cmek.Principal("arn:aws:iam::111122223333:role/crdb-cmek")
+
+	cryptoKey      = cmek.KeyURI("projects/acme-keys/locations/us-east1/keyRings/crdb/cryptoKeys/payments")
+	serviceAccount = "crdb-cmek@acme-keys.iam.gserviceaccount.com"
 )
+
+func primary(number string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: number} }
 
 // unrated are changes that put no key at risk, and why.
 var unrated = map[cmek.Change]string{
@@ -75,7 +80,21 @@ func declared(t *testing.T) map[string]cmek.Change {
 }
 
 // tables are the notices that each cloud sends.
-var tables = map[string][]events.Row{"aws": events.Table()}
+var tables = map[string][]events.Row{"aws": events.AWS(), "gcp": events.Google()}
+
+// sources begin the sources of the events of each cloud.
+var sources = map[string]string{"aws": "aws.x/y/", "gcp": "cloudkms.googleapis.com/activity/"}
+
+// derived are the changes that no event is of by itself.
+var derived = []cmek.Change{cmek.ChangePrimarySetBack}
+
+// spoken are the changes of which a cloud has words, in the order of the catalog.
+func spoken(cloud string) []cmek.Change {
+	return slices.DeleteFunc(Changes(), func(change cmek.Change) bool {
+		_, ok := clouds[cloud].changes[change]
+		return !ok
+	})
+}
 
 func TestEveryChangeHasARowOrAReason(t *testing.T) {
 	for name, change := range declared(t) {
@@ -97,7 +116,7 @@ func TestEveryChangeHasARowOrAReason(t *testing.T) {
 }
 
 func TestEveryRowIsComplete(t *testing.T) {
-	kinds := []Kind{State, Restored, Scheduled, Canceled, KeyPolicy, Trust, Permissions, Boundary, Managed, PrincipalDeleted, Tags, Use, Assumed, Refused, Watch, Other}
+	kinds := []Kind{State, Restored, Scheduled, Canceled, KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted, Failed, Tags, Use, Assumed, Refused, Watch, Other}
 	scopes := []Scope{ScopeKey, ScopeVersion, ScopePrincipal, ScopeAccount, ScopeAll}
 	for _, row := range catalog {
 		for field, ok := range map[string]bool{
@@ -113,9 +132,9 @@ func TestEveryRowIsComplete(t *testing.T) {
 }
 
 func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
-	spoken := map[cmek.Change]bool{}
+	said := map[cmek.Change]bool{}
 	for cloud, table := range tables {
-		of := clouds[cloud]
+		of := clouds[cloud].changes
 		changes := map[cmek.Change]bool{}
 		for _, notice := range table {
 			for _, change := range []cmek.Change{notice.Change, notice.Failed} {
@@ -130,7 +149,10 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 			}
 		}
 		for change, w := range of {
-			spoken[change] = true
+			said[change] = true
+			if !changes[change] && !slices.Contains(derived, change) {
+				t.Errorf("%s.go has words for %q, which no event of that cloud tells", cloud, change)
+			}
 			row, rated := Of(change)
 			if !rated {
 				t.Errorf("%s.go has words for %q, which has no row in catalog.go", cloud, change)
@@ -139,7 +161,7 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 				t.Errorf("the words of %q in %s.go lack one of subject, happened, attempt, impact, steps: %+v", change, cloud, w)
 				continue
 			}
-			for name, c := range map[string]Case{"empty": {Event: cmek.Event{Source: cloud + ".x"}}, "full": full(change)} {
+			for name, c := range map[string]Case{"empty": {Event: cmek.Event{Source: sources[cloud] + "x"}}, "full": full(cloud, change)} {
 				c.Event.Change = change
 				for field, text := range map[string]string{
 					"subject": row.Subject(c), "happened": row.Happened(c), "attempt": w.attempt, "impact": row.Impact(c), "steps": strings.Join(row.Steps(c), "\n"),
@@ -155,7 +177,7 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 		}
 	}
 	for _, row := range catalog {
-		if !spoken[row.Change] {
+		if !said[row.Change] {
 			t.Errorf("%q has a row in catalog.go, and no cloud has words for it", row.Change)
 		}
 	}
@@ -164,24 +186,32 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 // parameters are the words that steps and texts use.
 var parameters = []string{"policy_arn", "policy_name", "version_id", "grant_id", "grantee", "operations", "alias", "key_material_id", "valid_to", "replica_region", "primary_region",
 	"custom_key_store_id", "policy_id", "policy_type", "target", "source_parent", "destination_parent", "trail", "rule", "event_bus", "region_name",
-	"alarm", "topic", "subscription", "schedule", "function", "secret", "queue", "table", "rotation_period_days", "schedule_group"}
+	"alarm", "topic", "subscription", "schedule", "function", "secret", "queue", "table", "rotation_period_days", "schedule_group",
+	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "resource"}
 
 // full is a case in which everything is known.
-func full(change cmek.Change) Case {
-	e := cmek.Event{ID: "e-1", Source: "aws.x/y/z", Change: change, Key: mrk, Identity: role, Issuer: role, Account: "111122223333", Region: "us-east-1",
+func full(cloud string, change cmek.Change) Case {
+	e := cmek.Event{ID: "e-1", Source: sources[cloud] + "z", Change: change, Key: mrk, Identity: role, Issuer: role, Account: "111122223333", Region: "us-east-1",
 		Principal: "arn:aws:iam::111122223333:user/ana", Time: time.Unix(0, 0), Parameters: map[string]string{}}
 	for _, word := range parameters {
 		e.Parameters[word] = "some-" + strings.ReplaceAll(word, "_", "-")
+	}
+	if cloud == "gcp" {
+		e.Key, e.On, e.Identity, e.Issuer, e.Account, e.Region, e.Principal = cryptoKey, primary("3"), serviceAccount, "", "acme-keys", "us-east1", "ana@acme.example"
+		e.Parameters["resource"], e.Parameters["rotation_period_days"] = "projects/acme-keys", "90"
+		e.Delta = `{"bindingDeltas":[{"action":"REMOVE","role":"roles/cloudkms.cryptoKeyEncrypterDecrypter","member":"serviceAccount:` + serviceAccount + `"}]}`
+		return Case{Event: e, Own: true, InUse: true, Keys: []cmek.KeyURI{cryptoKey}, Effect: &Effect{}, Wraps: []cmek.KeyVersion{primary("4")}, WrapsKnown: true}
 	}
 	return Case{Event: e, Own: true, InUse: true, Keys: []cmek.KeyURI{key}, Effect: &Effect{Previous: `{"Version":"2012-10-17"}`}}
 }
 
 // calls are the operations by which the change happens, besides one that nobody knows.
-func calls(change cmek.Change) []string {
-	names := map[cmek.Change][]string{
-		cmek.ChangeAccountDetached: {"RemoveAccountFromOrganization", "AccountDepartedOrganization"},
-	}[change]
-	for _, row := range events.Table() {
+func calls(cloud string, change cmek.Change) []string {
+	var names []string
+	if change == cmek.ChangeAccountDetached {
+		names = []string{"RemoveAccountFromOrganization", "AccountDepartedOrganization"}
+	}
+	for _, row := range tables[cloud] {
 		if row.Change == change || row.Failed == change {
 			names = append(names, row.Name)
 		}
@@ -192,9 +222,13 @@ func calls(change cmek.Change) []string {
 // samples are the decoded events of every sample of the decoder.
 func samples(t *testing.T) map[string]cmek.Event {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root(t), "events/testdata/*.json"))
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"*.json", "google/*.json"} {
+		matching, err := filepath.Glob(filepath.Join(root(t), "events/testdata", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, matching...)
 	}
 	found := map[string]cmek.Event{}
 	for _, file := range files {
@@ -220,7 +254,7 @@ func TestEveryParameterThatARowReadsIsDecoded(t *testing.T) {
 			carried[word] = true
 		}
 	}
-	for _, file := range []string{"risk.go", "catalog.go", "words.go", "aws.go"} {
+	for _, file := range []string{"risk.go", "catalog.go", "words.go", "aws.go", "gcp.go", "gcp_steps.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -243,22 +277,28 @@ func TestSteps_survivesHostileNames(t *testing.T) {
 	var script strings.Builder
 	type command struct{ what, step, name string }
 	var commands []command
-	for _, change := range Changes() {
-		row, _ := Of(change)
-		for _, name := range hostile {
-			for _, operation := range calls(change) {
-				c := full(change)
-				c.Event.Source = "aws.x/y/" + operation
-				c.Event.Identity, c.Event.Issuer = cmek.Principal(name), cmek.Principal(name)
-				c.Effect.Previous = `{"Sid":` + strconv.QuoteToASCII(name) + `}`
-				for _, word := range parameters {
-					c.Event.Parameters[word] = name
-				}
-				for _, failure := range []cmek.Failure{"", cmek.FailureUnfit} {
-					c.Event.Failure = failure
-					for _, step := range row.Steps(c) {
-						if isCommand(step) {
-							commands = append(commands, command{fmt.Sprintf("%s by %s of %q", change, operation, name), step, name})
+	for cloud := range clouds {
+		for _, change := range spoken(cloud) {
+			row, _ := Of(change)
+			for _, name := range hostile {
+				for _, operation := range calls(cloud, change) {
+					c := full(cloud, change)
+					c.Event.Source = sources[cloud] + operation
+					c.Event.Identity, c.Event.Issuer = cmek.Principal(name), cmek.Principal(name)
+					c.Effect.Previous = `{"Sid":` + strconv.QuoteToASCII(name) + `}`
+					if cloud == "gcp" {
+						c.Event.Account, c.Event.Region, c.Event.Key = name, name, cmek.KeyURI(name)
+						c.Event.Delta = `{"bindingDeltas":[{"action":"REMOVE","role":` + strconv.QuoteToASCII(name) + `,"member":` + strconv.QuoteToASCII(name) + `}]}`
+					}
+					for _, word := range parameters {
+						c.Event.Parameters[word] = name
+					}
+					for _, failure := range []cmek.Failure{"", cmek.FailureUnfit} {
+						c.Event.Failure = failure
+						for _, step := range row.Steps(c) {
+							if isCommand(step) {
+								commands = append(commands, command{fmt.Sprintf("%s by %s of %q", change, operation, name), step, name})
+							}
 						}
 					}
 				}
@@ -323,7 +363,7 @@ func checkWords(t *testing.T, what, step, name string, words []string) {
 			continue
 		}
 		flag = false
-		fixed := regexp.MustCompile(`^[A-Za-z0-9_./:,=\\%{}"-]+$`).MatchString(word) || strings.HasPrefix(word, `{"Sid":`)
+		fixed := regexp.MustCompile(`^[A-Za-z0-9_./:,=@\\%{}"-]+$`).MatchString(word) || strings.HasPrefix(word, `{"Sid":`)
 		if word != name && !fixed && word != "Id="+name+",Type=ACCOUNT" && !strings.HasSuffix(word, name) && !strings.HasPrefix(word, "arn:aws:kms:"+name+":") {
 			t.Errorf("%s: the word %q of the step\n%s\nis neither the name nor a fixed text", what, word, step)
 		}
@@ -331,29 +371,31 @@ func checkWords(t *testing.T, what, step, name string, words []string) {
 }
 
 func isCommand(step string) bool {
-	return strings.HasPrefix(step, "aws ") || strings.HasPrefix(step, "printf ")
+	return strings.HasPrefix(step, "aws ") || strings.HasPrefix(step, "gcloud ") || strings.HasPrefix(step, "printf ")
 }
 
 // A step is pasted as it stands: there is no command within a sentence, and no remark behind a command.
 func TestSteps_areSentencesOrCommands(t *testing.T) {
-	for _, change := range Changes() {
-		row, _ := Of(change)
-		for _, operation := range calls(change) {
-			for _, c := range []Case{full(change), {Event: cmek.Event{Change: change}}, {Event: cmek.Event{Change: change, Key: "arn:aws:kms:us-east-1:111122223333:alias/x"}}} {
-				c.Event.Source = "aws.x/y/" + operation
-				steps := row.Steps(c)
-				for _, step := range steps {
-					switch {
-					case isCommand(step):
-						if strings.Contains(step, "#") || strings.Contains(step, "…") {
-							t.Errorf("%s: the command has a remark or a gap: %s", change, step)
+	for cloud := range clouds {
+		for _, change := range spoken(cloud) {
+			row, _ := Of(change)
+			for _, operation := range calls(cloud, change) {
+				for _, c := range []Case{full(cloud, change), {Event: cmek.Event{Change: change}}, {Event: cmek.Event{Change: change, Key: "arn:aws:kms:us-east-1:111122223333:alias/x"}}} {
+					c.Event.Source = sources[cloud] + operation
+					steps := row.Steps(c)
+					for _, step := range steps {
+						switch {
+						case isCommand(step):
+							if strings.Contains(step, "#") || strings.Contains(step, "…") {
+								t.Errorf("%s: the command has a remark or a gap: %s", change, step)
+							}
+						case strings.Contains(step, "aws ") || strings.Contains(step, "gcloud ") || !strings.ContainsAny(step[len(step)-1:], ".:"):
+							t.Errorf("%s: %q is neither a command nor a sentence", change, step)
 						}
-					case strings.Contains(step, "aws ") || !strings.ContainsAny(step[len(step)-1:], ".:"):
-						t.Errorf("%s: %q is neither a command nor a sentence", change, step)
 					}
-				}
-				if last := steps[len(steps)-1]; strings.HasSuffix(last, ":") {
-					t.Errorf("%s: the steps end with %q", change, last)
+					if last := steps[len(steps)-1]; strings.HasSuffix(last, ":") {
+						t.Errorf("%s: the steps end with %q", change, last)
+					}
 				}
 			}
 		}
@@ -361,22 +403,25 @@ func TestSteps_areSentencesOrCommands(t *testing.T) {
 }
 
 func TestSteps_haveTheIDsOfTheEvent(t *testing.T) {
-	for _, change := range Changes() {
-		row, _ := Of(change)
-		for _, operation := range calls(change) {
-			c := full(change)
-			c.Event.Source = "aws.x/y/" + operation
-			if c.Event.Parameters["target"] = "444455556666"; operation == "SomethingNew" {
-				continue
-			}
-			for _, step := range row.Steps(c) {
-				if placeholder := regexp.MustCompile(`--[a-z-]+ ([A-Z_]{4,})`).FindString(step); placeholder != "" && !slices.Contains([]string{
-					// What the record of the call does not tell: what was there before.
-					"--permissions-boundary PERMISSIONS_BOUNDARY", "--version-id VERSION_ID", "--target-key-id TARGET_KEY_ID",
-					"--protocol PROTOCOL", "--notification-endpoint NOTIFICATION_ENDPOINT",
-					"--backup-type SYSTEM", // a value of AWS
-				}, placeholder) && !strings.Contains(step, "get-parameters-for-import") && !strings.Contains(step, "KEY_MATERIAL_DOES_NOT_EXPIRE") {
-					t.Errorf("%s by %s: %s of %s, though the event tells all", change, operation, placeholder, step)
+	for cloud := range clouds {
+		for _, change := range spoken(cloud) {
+			row, _ := Of(change)
+			for _, operation := range calls(cloud, change) {
+				c := full(cloud, change)
+				c.Event.Source = sources[cloud] + operation
+				if c.Event.Parameters["target"] = "444455556666"; operation == "SomethingNew" {
+					continue
+				}
+				for _, step := range row.Steps(c) {
+					if placeholder := regexp.MustCompile(`[a-z-]+ ([A-Z_]{4,})`).FindString(step); isCommand(step) && placeholder != "" && !slices.Contains([]string{
+						// What the record of the call does not tell: what was there before.
+						"permissions-boundary PERMISSIONS_BOUNDARY", "version-id VERSION_ID", "target-key-id TARGET_KEY_ID",
+						"protocol PROTOCOL", "notification-endpoint NOTIFICATION_ENDPOINT", "rotation-period ROTATION_PERIOD", "next-rotation-time NEXT_ROTATION_TIME",
+						"billing-account BILLING_ACCOUNT", "member MEMBER",
+						"backup-type SYSTEM", // a value of AWS
+					}, strings.TrimPrefix(placeholder, "--")) && !strings.Contains(step, "get-parameters-for-import") && !strings.Contains(step, "KEY_MATERIAL_DOES_NOT_EXPIRE") {
+						t.Errorf("%s by %s: %s of %s, though the event tells all", change, operation, placeholder, step)
+					}
 				}
 			}
 		}

@@ -30,16 +30,27 @@ type words struct {
 // always is a text that depends on nothing.
 func always(text string) func(Case) string { return func(Case) string { return text } }
 
-// clouds hold the words of each, by the beginning of the sources of its events.
-var clouds = map[string]map[cmek.Change]words{"aws": aws}
+// cloud is what people read and type on one cloud.
+type cloud struct {
+	changes map[cmek.Change]words
+	// ownPrincipal adds what to do about a principal of keyturn itself.
+	ownPrincipal func(Case, *plan)
+}
+
+// clouds are those that keyturn runs on.
+var clouds = map[string]cloud{"aws": {aws, awsOwnRole}, "gcp": {gcp, gcpOwnAccount}}
+
+// cloud is the one that the event comes from.
+func (c Case) cloud() cloud {
+	if OnGoogle(c.Event) {
+		return clouds["gcp"]
+	}
+	return clouds["aws"]
+}
 
 // words are those of the cloud that the event comes from.
 func (r Row) words(c Case) words {
-	cloud, _, _ := strings.Cut(c.Event.Source, ".")
-	w, ok := clouds[cloud][r.Change]
-	if !ok {
-		w, ok = aws[r.Change]
-	}
+	w, ok := c.cloud().changes[r.Change]
 	if !ok {
 		w = words{always("A key"), always("changed: " + string(r.Change)), "change %s", always(""), func(Case, *plan) {}}
 	}
@@ -158,11 +169,11 @@ func (c Case) access(can string) string {
 func (r Row) Steps(c Case) []string {
 	p := &plan{}
 	if r.Attempted(c) {
-		p.say("Nothing changed, so there is nothing to undo. Find out who made the call, and why.")
+		p.say("There is nothing to undo. Find out who made the call, and why.")
 		return p.steps
 	}
 	if r.ownPrincipal(c) {
-		awsOwnRole(c, p)
+		c.cloud().ownPrincipal(c, p)
 		return p.steps
 	}
 	r.words(c).steps(c, p)
@@ -174,8 +185,9 @@ const CheckClusters = "Check the clusters: nodes that restarted while the key co
 
 // plan collects recovery steps.
 type plan struct {
-	steps   []string
-	unknown []string
+	steps []string
+	// unknown are the words in capitals that were explained, pending those of the next command.
+	unknown, pending []string
 }
 
 // say adds a sentence.
@@ -187,7 +199,8 @@ func (p *plan) check() { p.say(CheckClusters) }
 // run adds a command with the values of its flags, which are given in pairs. A value that the event does not carry becomes a word in
 // capitals, and a sentence before says so.
 func (p *plan) run(command string, flags ...string) {
-	var unknown []string
+	unknown := p.pending // of what stands in the command itself
+	p.pending = nil
 	words := []string{command}
 	for i := 0; i+1 < len(flags); i += 2 {
 		name, value := flags[i], flags[i+1]
@@ -210,7 +223,8 @@ func (p *plan) run(command string, flags ...string) {
 	unknown = slices.DeleteFunc(unknown, func(word string) bool { return slices.Contains(p.unknown, word) })
 	p.unknown = append(p.unknown, unknown...)
 	if len(unknown) > 0 {
-		p.say("Replace " + listed(unknown) + " below: the event does not carry it.")
+		them := map[bool]string{true: "it", false: "them"}[len(unknown) == 1]
+		p.say("Replace " + listed(unknown) + " below: the event does not carry " + them + ".")
 	}
 	p.steps = append(p.steps, strings.Join(words, " "))
 }

@@ -2,17 +2,21 @@
 package main
 
 import (
+	"context"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // settings is the whole configuration; the README of the function lists it.
 type settings struct {
 	Notify   notify.Settings
+	AWS      amazon.LedgerSettings
 	Secret   string     `env:"KEYTURN_CHANNEL_SECRET,required"`
 	LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
 }
@@ -33,5 +37,11 @@ func wire(environ []string) (lambda.Handler, error) {
 	f := &notify.Function{
 		Channel: s.Notify.Channel(amazon.NewSecret(aws, s.Secret).Value), Least: s.Notify.LeastSeverity(), Log: log,
 	}
-	return lambda.Handler{Alert: f.Alert, Parse: amazon.ParseMessage, Log: log}, nil
+	if s.AWS.Ledger.Scheme != "" {
+		l := ledger.New(s.AWS.Store(aws), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+		f.Pages = func(ctx context.Context, change func(*ledger.Pages) error) error {
+			return l.UpdatePages(ctx, s.Secret, change)
+		}
+	}
+	return lambda.Handler{Alerts: f.Alerts, Parse: amazon.ParseMessage, Log: log}, nil
 }

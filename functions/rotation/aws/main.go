@@ -50,7 +50,8 @@ func wire(environ []string) (lambda.Handler, error) {
 	f := &rotation.Function{
 		Cloud: cloud, KMS: amazon.NewKMS(aws, s.AWS.Readers()), Policies: amazon.NewPolicies(aws, s.AWS.Readers()),
 		Ledger: ledger.New(s.AWS.Store(aws), random), Archive: s.Evidence.Store(aws), Notifier: notifier,
-		Settings: s.Rotation, Log: log,
+		Subscribers: s.AWS.Subscribers(aws),
+		Settings:    s.Rotation, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}
 	return lambda.Handler{Event: f.Event, Subscribes: rotation.Subscribes, Tick: f.Tick, Log: log}, nil

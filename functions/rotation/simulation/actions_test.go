@@ -147,6 +147,17 @@ func (s *schedule) planOperator(start time.Time) {
 		add(from, "label off "+id, func() error { return s.label(id, map[string]string{"keyturn": "off"}) })
 		s.persist(to, "remove label of "+id, func() error { return s.label(id, map[string]string{}) })
 	}
+	if source.IntN(4) == 0 {
+		h := cmek.Hold{ClusterID: all[source.IntN(len(all))], Reason: "a change"}
+		if source.IntN(2) == 0 {
+			h = cmek.Hold{Key: []cmek.KeyURI{paymentsKey, ordersWest, spareKey}[source.IntN(3)], Reason: "a change"}
+		}
+		from, length := at(), time.Minute+time.Duration(source.Int64N(int64(3*time.Hour)))
+		s.persist(from, "hold "+h.Argument(), func() error { return s.hold(h, length) })
+		if source.IntN(2) == 0 {
+			s.persist(from.Add(time.Duration(source.Int64N(int64(length)))), "release "+h.Argument(), func() error { return s.release(h) })
+		}
+	}
 	if source.IntN(4) == 0 { // longer than from one sweep to the next, so that it is reported
 		from, id := at(), all[source.IntN(len(all))]
 		to := from.Add(time.Duration(source.Int64N(int64(3 * time.Hour))))
@@ -262,6 +273,26 @@ func (s *schedule) pause(on bool) error {
 		s.memory.paused = time.Now()
 	}
 	return ledger.New(s.store, s.rand).SetPause(context.Background(), p)
+}
+
+func (s *schedule) hold(h cmek.Hold, length time.Duration) error {
+	h.Since, h.Until = time.Now(), time.Now().Add(length)
+	_, err := ledger.New(s.store, s.rand).Hold(context.Background(), h)
+	if err == nil {
+		s.memory.holds = append(s.memory.holds, h)
+	}
+	return err
+}
+
+func (s *schedule) release(h cmek.Hold) error {
+	// From now on a PUT may leave, though the release may yet fail.
+	for i := range s.memory.holds {
+		if known := &s.memory.holds[i]; known.Same(h) && known.Stands(time.Now()) {
+			known.Until = time.Now()
+		}
+	}
+	_, _, err := ledger.New(s.store, s.rand).Release(context.Background(), h, time.Now(), "on-call")
+	return err
 }
 
 // setMode takes effect as a deployment does: with new processes.

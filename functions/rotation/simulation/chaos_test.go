@@ -20,7 +20,7 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// crash is what a process dies of.
+// crash is what ends a process.
 type crash struct{}
 
 // fate decides, from a seed, what goes wrong for one process.
@@ -143,7 +143,7 @@ func (p pausing) RetryDelay(attempt int, _ error) (time.Duration, error) {
 
 var errLost = errors.New("the answer was lost")
 
-// store dies before and after writes, and loses answers.
+// store is killed before and after writes, and loses answers.
 type store struct {
 	*fate
 	ledger.Store

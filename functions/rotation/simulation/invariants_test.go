@@ -32,6 +32,8 @@ type memory struct {
 	// off holds the clusters with the label keyturn=off, since when; forgotten when each cluster was forgotten.
 	off       map[string]time.Time
 	forgotten map[string][]time.Time
+	// holds are what an operator held, until it expired or was released.
+	holds cmek.Holds
 	// unusable and hidden are when each key was disabled and each cluster hidden.
 	unusable, hidden spans
 	alertsSeen       int
@@ -170,6 +172,11 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 	for _, region := range put.Regions {
 		if since(s.memory.disabled[string(region.URI)]) {
 			wrong("key %s is disabled since %s", region.URI, clock(s.memory.disabled[string(region.URI)]))
+		}
+		for _, h := range s.memory.holds {
+			if h.On(put.ClusterID, region.URI) && since(h.Since) && put.Time.Before(h.Until) {
+				wrong("%s is on hold since %s", h.Subject(), clock(h.Since))
+			}
 		}
 		if region.Material == "" {
 			continue

@@ -35,8 +35,8 @@ var (
 
 // A schedule is a working day in the life of a fleet: keys rotate, events come late, twice, out of order or never, processes
 // die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
-// re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause and
-// observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
+// re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause,
+// hold and release, observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
 func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 	if *oneSeed >= 0 {
 		synctest.Test(t, func(t *testing.T) { newSchedule(t, uint64(*oneSeed), true).run() })
@@ -214,7 +214,7 @@ func newSchedule(t *testing.T, seed uint64, verbose bool) *schedule {
 func simulatedFleet() simulator.Seed {
 	seed := simulator.DefaultSeed()
 	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: spareKey, AgeDays: 100,
-		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/payments-cmek"},"Action":"kms:*","Resource":"*"}]}`})
+		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::111122223333:role/payments-cmek"]},"Action":"kms:*","Resource":"*"}]}`})
 	return seed
 }
 

@@ -2,12 +2,11 @@
 package deployment
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
@@ -44,6 +43,14 @@ type Deployment struct {
 	CMEKKeys []CMEKKey `yaml:"cmek_keys"`
 	// Tags go on everything that can have tags.
 	Tags map[string]string `yaml:"tags"`
+	// NewRegions are Regions that AWS opened after this version of keyturn. They are known besides those that it knows.
+	NewRegions []string `yaml:"new_regions"`
+	// Operators are the ARNs of roles in the hub's account whose holders run keyturn's command line: the reader roles trust them besides the
+	// functions. Others can do everything that needs no reading of keys.
+	Operators []string `yaml:"operators"`
+
+	// Version is what the deployment is made from. It is no part of the file: the program sets it.
+	Version string
 }
 
 // Values of Deployment.Mode.
@@ -83,7 +90,8 @@ type Account struct {
 	// Trail is "checked" (the default) or "asserted": the owner's word that an organization trail, which this account cannot read,
 	// records the management events of KMS.
 	Trail string `yaml:"trail"`
-	// Heartbeat is the Region from which the whole path from this account is proved every hour, by a canary key; none if empty.
+	// Heartbeat is the Region from which the whole path from this account is proved every hour, by a canary key; none if empty. With an
+	// asserted trail every watched Region has one.
 	Heartbeat string `yaml:"heartbeat"`
 
 	// implied says that keyturn.yaml does not list the account: it is the hub's.
@@ -148,7 +156,8 @@ type CMEKKey struct {
 	ClusterAccount string `yaml:"cluster_account"`
 }
 
-// Load reads keyturn.yaml. The error names every problem at once, each with its field and how to fix it.
+// Load reads keyturn.yaml. The error names every problem at once, each with its line, its field and how to fix it; if the file could
+// be read it wraps [Problems].
 func Load(file string) (Deployment, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -161,18 +170,25 @@ func Load(file string) (Deployment, error) {
 	return d, nil
 }
 
-// Parse is Load for a file's content.
+// Parse is Load for a file's content. Its error is [Problems].
 func Parse(data []byte) (Deployment, error) {
 	var d Deployment
-	if err := yaml.UnmarshalWithOptions(data, &d, yaml.DisallowUnknownField()); err != nil {
-		return Deployment{}, fmt.Errorf("%s", yaml.FormatError(err, false, true))
-	}
+	r := &reader{}
+	r.read(data, &d)
 	d.fill()
-	if err := d.Validate(); err != nil {
-		return Deployment{}, err
+	found := d.validate()
+	r.locate(found)
+	if problems := slices.Concat(r.problems, found.sorted(r.unread)).sorted(nil); len(problems) > 0 {
+		return Deployment{}, problems
 	}
 	return d, nil
 }
+
+// UnknownVersion is the version of a deployment that was made by a program without one.
+const UnknownVersion = "unknown"
+
+// MadeFrom is the version of the deployment; [UnknownVersion] if the program set none.
+func (d Deployment) MadeFrom() string { return cmp.Or(d.Version, UnknownVersion) }
 
 // fill sets what may be left out.
 func (d *Deployment) fill() {
@@ -248,7 +264,23 @@ func (d Deployment) scope(a Account, region string, own pattern.Own) pattern.Sco
 
 // Rules are those that forward events from a Region of the account to the hub.
 func (d Deployment) Rules(a Account, region string) []pattern.Rule {
-	return pattern.Forwarded(subscribed(), d.Scope(a, region))
+	return d.rules(a, region, d.Own(a, region))
+}
+
+func (d Deployment) rules(a Account, region string, own pattern.Own) []pattern.Rule {
+	return append(pattern.Forwarded(subscribed(), d.scope(a, region, own)), pattern.AlarmChanges(own.Alarms)...)
+}
+
+// Heartbeats are the Regions of the account from which the whole path is proved every hour: the one that its owner names, and where
+// nobody but the owner says that a trail records KMS, every one.
+func (d Deployment) Heartbeats(a Account) []string {
+	if a.Trail == TrailAsserted {
+		return d.WatchedRegions(a)
+	}
+	if a.Heartbeat == "" {
+		return nil
+	}
+	return []string{a.Heartbeat}
 }
 
 // Keys are the keys of all accounts.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 func example(t *testing.T) string {
@@ -38,6 +39,42 @@ func TestTheExampleIsADeployment(t *testing.T) {
 	}
 	if got := d.FunctionSettings(deployment.Rotation)["KEYTURN_SETTLE"]; got != "5m" {
 		t.Errorf("rotation gets KEYTURN_SETTLE=%q, want 5m", got)
+	}
+}
+
+func TestAnAlertsListThatAFunctionCannotHoldIsRefused(t *testing.T) {
+	addresses := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf("oncall-%03d@security.example.com", i))
+		}
+		return strings.Replace(example(t), "[platform-oncall@example.com]", "["+strings.Join(list, ", ")+"]", 1)
+	}
+	if _, err := deployment.Parse([]byte(addresses(25))); err != nil {
+		t.Errorf("25 addresses: %v", err)
+	}
+	if _, err := deployment.Parse([]byte(addresses(60))); err == nil || !strings.Contains(err.Error(), `operations is "60 addresses": name fewer addresses`) {
+		t.Errorf("60 addresses: %v", err)
+	}
+}
+
+// Where a trail is only asserted, the heartbeat is what finds that there is none.
+func TestAHeartbeatIsWhereItsOwnerWantsIt_andWhereverATrailIsAsserted(t *testing.T) {
+	key := func(region string) cmek.KeyURI {
+		return cmek.KeyURI("arn:aws:kms:" + region + ":111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11")
+	}
+	a := deployment.Account{ID: "111122223333", Keys: []cmek.KeyURI{key("eu-west-1"), key("sa-east-1")}, Trail: deployment.TrailChecked}
+	for _, tc := range []struct {
+		trail, heartbeat string
+		want             []string
+	}{
+		{deployment.TrailChecked, "", nil}, {deployment.TrailChecked, "sa-east-1", []string{"sa-east-1"}},
+		{deployment.TrailAsserted, "", []string{"eu-west-1", "sa-east-1", "us-east-1"}}, {deployment.TrailAsserted, "sa-east-1", []string{"eu-west-1", "sa-east-1", "us-east-1"}},
+	} {
+		a.Trail, a.Heartbeat = tc.trail, tc.heartbeat
+		if got := (deployment.Deployment{}).Heartbeats(a); !slices.Equal(got, tc.want) {
+			t.Errorf("trail %s, heartbeat %q: there are heartbeats in %v, want %v", tc.trail, tc.heartbeat, got, tc.want)
+		}
 	}
 }
 
@@ -157,12 +194,5 @@ func TestTheHubsOwnAccountIsWatchedThoughItIsNotListed(t *testing.T) {
 	hub := d.Accounts[len(d.Accounts)-1]
 	if got, want := d.WatchedRegions(hub), []string{"us-east-1"}; hub.ID != "999900001111" || !slices.Equal(got, want) {
 		t.Errorf("in account %s these Regions are watched: %v; want %v of the hub's account", hub.ID, got, want)
-	}
-}
-
-func TestAnUnknownFieldIsAnErrorWithItsPlace(t *testing.T) {
-	_, err := deployment.Parse([]byte("name: keyturn\nregoin: us-east-1\n"))
-	if err == nil || !strings.Contains(err.Error(), "regoin") || !strings.Contains(err.Error(), "[2:1]") {
-		t.Errorf("the error is %v, want one that names the field and its line", err)
 	}
 }

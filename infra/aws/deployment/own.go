@@ -31,21 +31,24 @@ func (d Deployment) RoleARN(account, part string) string {
 	return "arn:aws:iam::" + account + ":role/" + d.Of(part)
 }
 
-// Assuming are the ARNs of the functions' roles that may assume those in other accounts.
+// Assuming are the ARNs of the roles that may assume the reader roles: those of functions, and of operators.
 func (d Deployment) Assuming() (arns []string) {
 	for _, function := range []string{RotationTick, AlertingEvent, AlertingTick} {
 		arns = append(arns, d.RoleARN(d.Hub.Account, function))
 	}
-	return arns
+	return append(arns, d.Operators...)
 }
 
 // OwnRoles are the ARNs of all roles of keyturn's own, as a list for cmek.ExpandNames; "{account}" stands for any watched account. Those
 // of the functions have the hub's account: only these may assume the others.
 func (d Deployment) OwnRoles() string {
-	everywhere := []string{"reader", "repair", "heartbeat"}
+	everywhere := []string{"reader", "repair"}
 	for _, a := range d.Accounts {
 		for _, region := range d.WatchedRegions(a) {
 			everywhere = append(everywhere, "forward-"+region, TrailCheck+"-"+region)
+		}
+		for _, region := range d.Heartbeats(a) {
+			everywhere = append(everywhere, "heartbeat-"+region)
 		}
 	}
 	hub := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick}
@@ -63,7 +66,7 @@ func (d Deployment) Own(a Account, region string) pattern.Own {
 	// The rules that watch the rules are among them, and there may be more of them the more rules there are.
 	for {
 		var names []string
-		for _, r := range pattern.Forwarded(subscribed(), d.scope(a, region, own)) {
+		for _, r := range d.rules(a, region, own) {
 			names = append(names, d.Of(r.Name))
 		}
 		names = append(names, d.hubRules(Place{a.ID, region})...)
@@ -84,8 +87,25 @@ func (d Deployment) hubRules(place Place) (names []string) {
 			names = append(names, d.Of(function+"-"+r.Name))
 		}
 	}
+	for _, c := range d.Channels {
+		names = append(names, d.Of(NotifyFunction(c)+"-alarms"))
+	}
+	names = append(names, d.Of("operations-alarms"))
 	slices.Sort(names)
 	return names
+}
+
+// ChannelAlarms are the names of the alarms about a channel.
+func (d Deployment) ChannelAlarms(c Channel) (names []string) {
+	for _, alarm := range append(fedAlarms(), "secret-unreadable") {
+		names = append(names, d.Of(NotifyFunction(c)+"-"+alarm))
+	}
+	return names
+}
+
+// fedAlarms are the alarms about a function that a queue feeds.
+func fedAlarms() []string {
+	return []string{"dead-letters", "queue-old", "errors", "poison", "throttles"}
 }
 
 // ownBut is Own without the rules.
@@ -97,10 +117,9 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 		}
 	}
 	named(&own.Functions, TrailCheck+"-"+region)
-	named(&own.Topics, "operations")
 	named(&own.Alarms, "forward-dead-letters-"+region)
 	named(&own.Queues, "forward-dead")
-	if a.Heartbeat == region {
+	if slices.Contains(d.Heartbeats(a), region) {
 		named(&own.Schedules, "heartbeat")
 		named(&own.Alarms, "heartbeat-dead-letters")
 		named(&own.Queues, "heartbeat-dead")
@@ -110,17 +129,20 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 		return own
 	}
 	own.Bus, own.Table = d.Name, d.Of("hub-Ledger")
-	named(&own.Topics, "alerts")
+	named(&own.Topics, "alerts", "operations")
 	named(&own.Secrets, "api-key")
 	fed := []string{RotationEvent, AlertingEvent}
 	for _, c := range d.Channels {
 		fed = append(fed, NotifyFunction(c))
 		named(&own.Secrets, NotifyFunction(c))
+		named(&own.Alarms, NotifyFunction(c)+"-secret-unreadable")
 	}
 	for _, function := range fed {
 		named(&own.Functions, function)
 		named(&own.Queues, function, function+"-dead")
-		named(&own.Alarms, function+"-dead-letters", function+"-queue-old", function+"-errors", function+"-throttles")
+		for _, alarm := range fedAlarms() {
+			named(&own.Alarms, function+"-"+alarm)
+		}
 	}
 	for _, function := range []string{RotationTick, AlertingTick} {
 		named(&own.Functions, function)
@@ -128,13 +150,14 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 		named(&own.Queues, function+"-failed", function+"-dead")
 		named(&own.Alarms, function+"-dead-letters", function+"-errors", function+"-silent", function+"-throttles")
 	}
-	named(&own.Alarms, "secret-unreadable", "event-to-alert")
+	named(&own.Queues, "operations-alarms-dead")
+	named(&own.Alarms, "secret-unreadable", "event-to-alert", "sweep-overdue", "operations-alarms-dead-letters")
 	if d.Mode == Follow {
 		named(&own.Alarms, "open-work-old")
 	}
 	for _, a := range d.Accounts {
-		if a.Heartbeat != "" {
-			named(&own.Alarms, "heartbeat-"+a.ID)
+		for _, region := range d.Heartbeats(a) {
+			named(&own.Alarms, "heartbeat-"+a.ID+"-"+region)
 		}
 	}
 	return own
@@ -160,7 +183,7 @@ func (d Deployment) OwnResources() string {
 }
 
 // ending is what many names have in common.
-var ending = regexp.MustCompile(`^(.+?)(-(?:dead-letters|dead|failed|queue-old|errors|throttles|silent|scheduler|[0-9]{1,3}|[a-z]{2}-[a-z]+-[0-9]))?$`)
+var ending = regexp.MustCompile(`^(.+?)(-(?:dead-letters|dead|failed|queue-old|errors|poison|secret-unreadable|alarms|throttles|silent|scheduler|[0-9]{1,3}|[a-z]{2}-[a-z]+-[0-9]))?$`)
 
 // factored writes the parts with what they have in common once.
 func factored(parts []string) string {
@@ -186,6 +209,29 @@ func words(list []string) string {
 		return list[0]
 	}
 	return "{" + strings.Join(list, ",") + "}"
+}
+
+// Subscriptions are the subscriptions that the topic for "alerts" or "operations" must have, as rotation's setting: people, and the
+// channels' queues.
+func (d Deployment) Subscriptions(audience string) string {
+	var list []string
+	for _, address := range d.subscribersOf(audience).Email {
+		list = append(list, "email:"+address)
+	}
+	for _, number := range d.subscribersOf(audience).SMS {
+		list = append(list, "sms:"+number)
+	}
+	for _, c := range d.Channels {
+		list = append(list, "sqs:arn:aws:sqs:"+d.Hub.Region+":"+d.Hub.Account+":"+d.Of(NotifyFunction(c)))
+	}
+	return strings.Join(list, ",")
+}
+
+func (d Deployment) subscribersOf(audience string) Subscribers {
+	if audience == "alerts" {
+		return d.Alerts
+	}
+	return d.Operations
 }
 
 // selections say which function takes which changes from the hub's bus.

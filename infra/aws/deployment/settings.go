@@ -1,8 +1,6 @@
 package deployment
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -43,6 +41,9 @@ var readers = map[string][]string{
 // Settings are the names of all settings that an owner may choose.
 func Settings() []string { return sorted(readers) }
 
+// Variables are the names of all that functions read: what an owner may choose, and what follows from the deployment.
+func Variables() []string { return slices.Concat(Settings(), ownSettings) }
+
 // FunctionSettings are the chosen settings that a function reads.
 func (d Deployment) FunctionSettings(function string) map[string]string {
 	chosen := map[string]string{}
@@ -70,7 +71,9 @@ func (v *validation) checkValues(settings map[string]string) {
 	}{Rotation: rotation.DefaultSettings(), Alerting: alerting.DefaultSettings(), Notify: notify.DefaultSettings()}
 	if err := config.Load(&all, environ); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			v.problems = append(v.problems, fmt.Errorf("settings: %w", errors.New(strings.TrimSpace(line))))
+			line = strings.TrimSpace(line)
+			name, _, _ := strings.Cut(line, " ")
+			v.add("settings."+strings.TrimSuffix(name, ":"), "settings: "+line)
 		}
 	}
 }

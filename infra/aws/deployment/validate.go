@@ -1,7 +1,6 @@
 package deployment
 
 import (
-	"errors"
 	"fmt"
 	"net/mail"
 	"net/url"
@@ -11,23 +10,23 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/config"
 )
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{1,19}$`)
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-	// CockroachDB Cloud runs in the standard partition of AWS only.
-	regionPattern = regexp.MustCompile(`^(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]$`)
-	rolePattern   = regexp.MustCompile(`^arn:aws:iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
-	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	tagPattern    = regexp.MustCompile(`^[\pL\pZ\pN_.:/=+\-@]+$`)
-	phonePattern  = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+	rolePattern    = regexp.MustCompile(`^arn:aws:iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
+	uuidPattern    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	tagPattern     = regexp.MustCompile(`^[\pL\pZ\pN_.:/=+\-@]+$`)
+	phonePattern   = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 )
 
-// Validate reports everything that is wrong at once, each with its place and what to write instead.
-func (d Deployment) Validate() error {
-	v := &validation{}
+// validate reports everything that is wrong at once, each with its place and what to write instead.
+func (d Deployment) validate() Problems {
+	v := &validation{regions: slices.Concat(amazon.Regions(), d.NewRegions)}
 	v.name("name", d.Name)
 	v.check(d.Name != "default", "name", d.Name, "write another name: it is that of AWS' own event bus")
 	v.account("hub.account", d.Hub.Account)
@@ -49,6 +48,11 @@ func (d Deployment) Validate() error {
 		"list the keys of at least one account, or cmek_keys to be created")
 	v.subscribers("alerts", d.Alerts)
 	v.subscribers("operations", d.Operations)
+	for _, audience := range []string{"alerts", "operations"} {
+		// A function's variables have 4 KB together (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+		v.check(len(d.Subscriptions(audience)) <= mostSubscriptions, audience, fmt.Sprintf("%d addresses", len(d.subscribersOf(audience).Email)+len(d.subscribersOf(audience).SMS)),
+			"name fewer addresses, such as one of a distribution list: with the channels they take too many characters")
+	}
 	for i, c := range d.Channels {
 		v.channel(fmt.Sprintf("channels[%d]", i), c, d.Channels[:i])
 	}
@@ -56,15 +60,27 @@ func (d Deployment) Validate() error {
 	v.check(kept >= 1 && kept <= 36500, "archive.retention_days", strconv.Itoa(kept), "write 1 to 36500 days")
 	v.oneOf("archive.lock", d.Archive.Lock, LockGovernance, LockCompliance)
 	v.check(slices.Contains(logDays, d.LogDays), "log_days", strconv.Itoa(d.LogDays), "CloudWatch Logs knows these: "+strings.Trim(fmt.Sprint(logDays), "[]"))
+	for i, role := range d.Operators {
+		field := fmt.Sprintf("operators[%d]", i)
+		v.check(!slices.Contains(d.Operators[:i], role), field, role, "list each role once")
+		arn := rolePattern.FindStringSubmatch(role)
+		v.check(arn != nil && arn[1] == d.Hub.Account, field, role, "write the ARN of a role in the hub's account: arn:aws:iam::"+d.Hub.Account+":role/NAME")
+	}
 	v.settings(d.Settings)
+	for i, region := range d.NewRegions {
+		field := fmt.Sprintf("new_regions[%d]", i)
+		v.check(amazon.IsRegion(region), field, region, "write a Region's code, such as us-east-1, of the standard partition of AWS")
+		v.check(!slices.Contains(amazon.Regions(), region), field, region, "leave it out: keyturn knows this Region")
+	}
 	v.tags(d.Tags)
 	for i, k := range d.CMEKKeys {
 		v.cmekKey(fmt.Sprintf("cmek_keys[%d]", i), k, d, d.CMEKKeys[:i])
 	}
 	if len(v.problems) == 0 { // else there is nothing to count
 		v.rules(d)
+		v.published(d)
 	}
-	return errors.Join(v.problems...)
+	return v.problems
 }
 
 // rules refuses what does not fit on a default bus.
@@ -83,6 +99,16 @@ func (v *validation) rules(d Deployment) {
 	}
 }
 
+// published refuses what commands could not be told.
+func (v *validation) published(d Deployment) {
+	n := len(d.Publish(d.longestResources()).JSON())
+	v.check(n <= PublishedRoom, "channels", strconv.Itoa(len(d.Channels))+" channels", fmt.Sprintf(
+		"their names and the settings take %d bytes of a parameter that holds %d; write fewer or shorter ones", n, PublishedRoom))
+}
+
+// mostSubscriptions is the longest list of a topic's subscriptions, in characters.
+const mostSubscriptions = 1300
+
 // mostKeys and mostRoles fit into the inline policy and the managed policies of one role, with ARNs of the usual length.
 const (
 	mostKeys  = 600
@@ -93,17 +119,25 @@ const (
 var logDays = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 
 // validation collects problems.
-type validation struct{ problems []error }
+type validation struct {
+	problems Problems
+	// regions are those that are known.
+	regions []string
+}
 
 // check adds a problem unless ok: the field's place, its value, and how to fix it.
 func (v *validation) check(ok bool, field, value, fix string) {
 	switch {
 	case ok:
 	case value == "":
-		v.problems = append(v.problems, fmt.Errorf("%s is missing: %s", field, fix))
+		v.add(field, fmt.Sprintf("%s is missing: %s", field, fix))
 	default:
-		v.problems = append(v.problems, fmt.Errorf("%s is %q: %s", field, value, fix))
+		v.add(field, fmt.Sprintf("%s is %q: %s", field, value, fix))
 	}
+}
+
+func (v *validation) add(field, message string) {
+	v.problems = append(v.problems, Problem{Field: field, Message: message})
 }
 
 func (v *validation) oneOf(field, value string, words ...string) {
@@ -122,8 +156,21 @@ func (v *validation) account(field, id string) {
 	v.check(accountPattern.MatchString(id), field, id, `write the account's 12 digits, in quotes: "111122223333"`)
 }
 
-func (v *validation) region(field, region string) {
-	v.check(regionPattern.MatchString(region), field, region, "write a Region's code, such as us-east-1")
+func (v *validation) region(field, region string) { v.regionOf(field, region, region) }
+
+// regionOf checks the Region of a value that holds more than that.
+func (v *validation) regionOf(field, value, region string) {
+	fix := "write a Region's code, such as us-east-1"
+	if near := config.Near(strings.ToLower(region), v.regions); near != "" {
+		fix = "did you mean " + near + "?"
+	}
+	if amazon.IsRegion(region) {
+		fix += " A Region that is newer than this version of keyturn goes under new_regions, too"
+	}
+	if region != value && region != "" {
+		fix = "its Region is " + strconv.Quote(region) + "; " + fix
+	}
+	v.check(slices.Contains(v.regions, region), field, value, fix)
 }
 
 func (v *validation) https(field, text string) {
@@ -162,10 +209,13 @@ func (v *validation) accountEntry(place string, a Account, d Deployment, before 
 func (v *validation) key(field string, key cmek.KeyURI, account string) {
 	_, err := cmek.ParseKeyURI(string(key))
 	switch {
-	case err != nil || key.Type() != cmek.AWSKMS || key.IsAlias() || !regionPattern.MatchString(key.Location()):
+	case err != nil || key.Type() != cmek.AWSKMS || key.IsAlias() || !strings.HasPrefix(string(key), "arn:aws:"):
 		v.check(false, field, string(key), "write a key's ARN, not an alias: arn:aws:kms:REGION:ACCOUNT:key/ID")
 	case key.Account() != account:
 		v.check(false, field, string(key), "list the key under its own account")
+	}
+	if err == nil {
+		v.regionOf(field, string(key), key.Location())
 	}
 }
 
@@ -202,7 +252,7 @@ var ownSettings = []string{
 	"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_MODE",
 	"KEYTURN_READER_ROLE", "KEYTURN_REPAIR", "KEYTURN_REPAIR_ROLE", "KEYTURN_ORGANIZATION_ID", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES",
 	"KEYTURN_HEARTBEAT_ROLE", "KEYTURN_CHANNEL", "KEYTURN_CHANNEL_SECRET", "KEYTURN_CHANNEL_URL", "KEYTURN_MIN_SEVERITY",
-	"KEYTURN_ALLOW_PRIVATE", "KEYTURN_ALLOW_LOOPBACK",
+	"KEYTURN_ALLOW_PRIVATE", "KEYTURN_ALLOW_LOOPBACK", "KEYTURN_VERSION", "KEYTURN_ALERTS_SUBSCRIBERS", "KEYTURN_OPERATIONS_SUBSCRIBERS",
 }
 
 func (v *validation) settings(settings map[string]string) {
@@ -210,9 +260,9 @@ func (v *validation) settings(settings map[string]string) {
 	for _, name := range sorted(settings) {
 		switch {
 		case slices.Contains(ownSettings, name):
-			v.check(false, "settings", name, "leave it out: it follows from the other fields")
+			v.add("settings."+name, fmt.Sprintf("settings is %q: leave it out: it follows from the other fields", name))
 		case !slices.Contains(known, name):
-			v.check(false, "settings", name, "write one of "+strings.Join(known, ", "))
+			v.add("settings."+name, fmt.Sprintf("settings is %q: write one of %s", name, strings.Join(known, ", ")))
 		}
 	}
 	if level := strings.ToUpper(settings["KEYTURN_LOG_LEVEL"]); level != "" {
@@ -226,8 +276,9 @@ func (v *validation) settings(settings map[string]string) {
 // (docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html).
 func (v *validation) tags(tags map[string]string) {
 	for _, key := range sorted(tags) {
-		v.check(tagPattern.MatchString(key) && len(key) <= 128 && !strings.HasPrefix(strings.ToLower(key), "aws:"), "tags", key,
-			"write up to 128 letters, digits, spaces and _ . : / = + - @, not beginning with aws:")
+		if !tagPattern.MatchString(key) || len(key) > 128 || strings.HasPrefix(strings.ToLower(key), "aws:") {
+			v.add("tags."+key, fmt.Sprintf("tags is %q: write up to 128 letters, digits, spaces and _ . : / = + - @, not beginning with aws:", key))
+		}
 		v.check(tags[key] == "" || tagPattern.MatchString(tags[key]) && len(tags[key]) <= 256, "tags."+key, tags[key],
 			"write up to 256 letters, digits, spaces and _ . : / = + - @")
 	}

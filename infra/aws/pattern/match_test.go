@@ -3,78 +3,16 @@ package pattern_test
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/events"
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
+	"github.com/keyturn/keyturn/infra/aws/pattern/patterntest"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
-
-// matches evaluates a pattern as EventBridge does
-// (docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html), as far as our patterns go.
-func matches(t *testing.T, pattern, event any) bool {
-	t.Helper()
-	switch pattern := pattern.(type) {
-	case map[string]any:
-		for name, inner := range pattern {
-			if name == "$or" {
-				if !slices.ContainsFunc(inner.([]any), func(alternative any) bool { return matches(t, alternative, event) }) {
-					return false
-				}
-				continue
-			}
-			at, _ := event.(map[string]any)
-			value, there := at[name]
-			if filters, leaf := inner.([]any); leaf {
-				if !slices.ContainsFunc(filters, func(filter any) bool { return passes(t, filter, value, there) }) {
-					return false
-				}
-			} else if list, many := value.([]any); many { // any element may have the field
-				if !slices.ContainsFunc(list, func(element any) bool { return matches(t, inner, element) }) {
-					return false
-				}
-			} else if !matches(t, inner, value) {
-				return false
-			}
-		}
-		return true
-	}
-	t.Fatalf("a pattern holds %v", pattern)
-	return false
-}
-
-func passes(t *testing.T, filter, value any, there bool) bool {
-	if list, many := value.([]any); many && there {
-		return slices.ContainsFunc(list, func(element any) bool { return passes(t, filter, element, true) })
-	}
-	text, isText := value.(string)
-	operator, ok := filter.(map[string]any)
-	if !ok {
-		return there && filter == value
-	}
-	for name, operand := range operator {
-		switch name {
-		case "exists":
-			return operand == (there && value != nil)
-		case "prefix":
-			return isText && strings.HasPrefix(text, operand.(string))
-		case "suffix":
-			return isText && strings.HasSuffix(text, operand.(string))
-		case "wildcard":
-			parts := strings.Split(regexp.QuoteMeta(operand.(string)), `\*`)
-			return isText && regexp.MustCompile("^"+strings.Join(parts, ".*")+"$").MatchString(text)
-		case "anything-but":
-			return there && !slices.Contains(operand.([]any), value)
-		}
-	}
-	t.Fatalf("unknown filter %v", filter)
-	return false
-}
 
 // selects reports whether any of the rules picks CloudTrail's record of the call.
 func selects(t *testing.T, rules []pattern.Rule, source, name string, detail map[string]any) bool {
@@ -96,7 +34,7 @@ func selects(t *testing.T, rules []pattern.Rule, source, name string, detail map
 		if err := json.Unmarshal([]byte(r.Pattern), &p); err != nil {
 			t.Fatal(err)
 		}
-		return matches(t, p, event)
+		return patterntest.Matches(t, p, event)
 	})
 }
 
@@ -122,10 +60,10 @@ var watching = map[string][]struct {
 	},
 	"aws.monitoring": {
 		{[]string{"DeleteAlarms", "DisableAlarmActions"}, asked("alarmNames", []string{"other", "keyturn-alerting-event-errors"}), asked("alarmNames", []string{"other", "keyturn-dev-alerting-event-errors"})},
-		{[]string{"PutMetricAlarm"}, asked("alarmName", "keyturn-alerting-event-errors"), asked("alarmName", "keyturn-alerting-event-errors-2")},
+		{[]string{"PutMetricAlarm", "PutCompositeAlarm"}, asked("alarmName", "keyturn-alerting-event-errors"), asked("alarmName", "keyturn-alerting-event-errors-2")},
 	},
 	"aws.sns": {
-		{[]string{"DeleteTopic", "SetTopicAttributes"}, asked("topicArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts"), asked("topicArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts-dev")},
+		{[]string{"DeleteTopic", "SetTopicAttributes", "AddPermission", "RemovePermission"}, asked("topicArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts"), asked("topicArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts-dev")},
 		{[]string{"Unsubscribe", "SetSubscriptionAttributes"}, asked("subscriptionArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts:0b1c"), asked("subscriptionArn", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts-dev:0b1c")},
 	},
 	"aws.scheduler": {
@@ -143,15 +81,15 @@ var watching = map[string][]struct {
 		{[]string{"UpdateFunctionCode20150331v2"}, fields{"responseElements": fields{"functionArn": "arn:aws:lambda:us-east-1:111122223333:function:keyturn-alerting-event"}}, fields{}},
 	},
 	"aws.sqs": {
-		{[]string{"DeleteQueue", "PurgeQueue", "SetQueueAttributes"}, asked("queueUrl", "https://sqs.us-east-1.amazonaws.com/111122223333/keyturn-alerting-event"), asked("queueUrl", "https://sqs.us-east-1.amazonaws.com/111122223333/keyturn-dev-alerting-event")},
+		{[]string{"DeleteQueue", "PurgeQueue", "SetQueueAttributes", "AddPermission", "RemovePermission"}, asked("queueUrl", "https://sqs.us-east-1.amazonaws.com/111122223333/keyturn-alerting-event"), asked("queueUrl", "https://sqs.us-east-1.amazonaws.com/111122223333/keyturn-dev-alerting-event")},
 		{[]string{"DeleteQueue"}, asked("queueUrl", "https://us-east-1.queue.amazonaws.com/111122223333/keyturn-alerting-event"), asked("queueUrl", "https://sqs.us-east-1.amazonaws.com/999900001111/keyturn-alerting-event")},
 	},
 	"aws.dynamodb": {
-		{[]string{"DeleteTable"}, asked("tableName", "keyturn-hub-Ledger0A1B-2C3D"), asked("tableName", "keyturn-dev-hub-Ledger0A1B-2C3D")},
-		{[]string{"DeleteTable"}, asked("tableName", "arn:aws:dynamodb:us-east-1:111122223333:table/keyturn-hub-Ledger0A1B-2C3D"), asked("tableName", "arn:aws:dynamodb:us-east-1:111122223333:table/other")},
+		{[]string{"DeleteTable", "UpdateTable"}, asked("tableName", "keyturn-hub-Ledger0A1B-2C3D"), asked("tableName", "keyturn-dev-hub-Ledger0A1B-2C3D")},
+		{[]string{"DeleteTable", "UpdateTable"}, asked("tableName", "arn:aws:dynamodb:us-east-1:111122223333:table/keyturn-hub-Ledger0A1B-2C3D"), asked("tableName", "arn:aws:dynamodb:us-east-1:111122223333:table/other")},
 	},
 	"aws.secretsmanager": {
-		{[]string{"DeleteSecret", "PutSecretValue"}, asked("secretId", "keyturn-api-key"), asked("secretId", "keyturn-dev-api-key")},
+		{[]string{"DeleteSecret", "PutSecretValue", "UpdateSecret"}, asked("secretId", "keyturn-api-key"), asked("secretId", "keyturn-dev-api-key")},
 		{[]string{"DeleteSecret"}, asked("secretId", "arn:aws:secretsmanager:us-east-1:111122223333:secret:keyturn-api-key-a1B2c3"), asked("secretId", "arn:aws:secretsmanager:us-east-1:111122223333:secret:keyturn-dev-api-key-a1B2c3")},
 	},
 }
@@ -159,7 +97,7 @@ var watching = map[string][]struct {
 func TestBlindingCallsAreForwardedIfAboutOurOwn(t *testing.T) {
 	rules := pattern.Forwarded(slices.Concat(rotation.Subscribes, alerting.Subscribes), scope)
 	understood := map[string]bool{}
-	for _, row := range events.Table() {
+	for _, row := range events.AWS() {
 		if slices.Contains(alerting.Subscribes, row.Change) {
 			understood[row.Source+"/"+row.Name] = true
 		}
@@ -215,7 +153,7 @@ func TestNoWatchingServiceIsForwardedWhole(t *testing.T) {
 		cmek.ChangeQueue, cmek.ChangeTable,
 	}
 	rules := pattern.Forwarded(watched, scope)
-	for _, row := range events.Table() {
+	for _, row := range events.AWS() {
 		if slices.Contains(watched, row.Change) && selects(t, rules, row.Source, row.Name, asked("name", "somebody-else's")) {
 			t.Errorf("%s of anything is forwarded", row.Name)
 		}

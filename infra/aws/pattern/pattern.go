@@ -133,7 +133,7 @@ func Sources(subscribes []cmek.Change) (sources []string) {
 
 // groups sorts the rows of the table that mean a subscribed change, be it when the call succeeded or when it failed.
 func groups(subscribes []cmek.Change) (found []group) {
-	for _, row := range events.Table() {
+	for _, row := range events.AWS() {
 		if !slices.Contains(subscribes, row.Change) && !slices.Contains(subscribes, row.Failed) {
 			continue
 		}

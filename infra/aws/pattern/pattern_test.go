@@ -63,7 +63,7 @@ func TestEverySubscribedRowIsSelectedOnceAndNothingElse(t *testing.T) {
 		subscribes []cmek.Change
 	}{{"rotation", rotation.Subscribes}, {"alerting", alerting.Subscribes}} {
 		var want []string
-		for _, row := range events.Table() {
+		for _, row := range events.AWS() {
 			if !slices.Contains(f.subscribes, row.Change) && !slices.Contains(f.subscribes, row.Failed) {
 				continue
 			}

@@ -38,6 +38,12 @@ func NewApp(d deployment.Deployment, code Code, directory string) awscdk.App {
 	for _, key := range d.CMEKKeys {
 		newCMEKKeys(app, d, key, roles[key.Account])
 	}
+	for _, child := range *app.Node().Children() {
+		if made, ok := child.(awscdk.Stack); ok {
+			options := made.TemplateOptions()
+			options.SetDescription(text(*options.Description() + " (" + d.MadeFrom() + ")"))
+		}
+	}
 	for name, value := range d.Tags {
 		awscdk.Tags_Of(app).Add(text(name), text(value), &awscdk.TagProps{
 			ExcludeResourceTypes: texts("AWS::CloudWatch::Dashboard"), // CloudFormation's schema of it has no tags

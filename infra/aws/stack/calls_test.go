@@ -70,7 +70,7 @@ var byAWS = []struct{ roles, actions, why string }{
 	{`-tick$`, "sqs:SendMessage", "Lambda puts away ticks that failed."},
 	{`-scheduler$`, "lambda:InvokeFunction sqs:SendMessage", "Scheduler invokes, and puts away what it cannot."},
 	{`^forward-`, "events:PutEvents", "EventBridge forwards."},
-	{`^heartbeat$`, "kms:TagResource sqs:SendMessage", "Scheduler tags the canary key, and puts away what it cannot."},
+	{`^heartbeat-`, "kms:TagResource sqs:SendMessage", "Scheduler tags the canary key, and puts away what it cannot."},
 }
 
 func usedByAWS(role, action string) bool {

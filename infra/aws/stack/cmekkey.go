@@ -9,6 +9,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/internal/amazon"
 )
 
 // newCMEKKeys makes a key in each of the cluster's Regions, as Cockroach Labs' set-up page asks
@@ -29,7 +30,7 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 		} else if k.MultiRegion {
 			stack.AddStackDependency(primary, nil)
 		}
-		policy := keyPolicy(administration(k.Account), clusterUse(k), readerUse(n, k.Account))
+		policy := keyPolicy(administration(k.Account), clusterUse(k), amazon.ReaderStatement(k.Account, n.reader(k.Account)))
 		var arn *string
 		if i > 0 && k.MultiRegion {
 			key := awskms.NewCfnReplicaKey(stack, text("Key"), &awskms.CfnReplicaKeyProps{
@@ -106,16 +107,6 @@ func clusterUse(k deployment.CMEKKey) map[string]any {
 		"Sid": "crdb-cmek-kms", "Effect": "Allow", "Resource": "*",
 		"Action":    []string{"kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey*", "kms:DescribeKey", "kms:ReEncrypt*"},
 		"Principal": map[string]any{"AWS": k.Role()},
-	}
-}
-
-// readerUse lets keyturn's reader read the key. It is named by a condition, because a principal must exist.
-func readerUse(n names, account string) map[string]any {
-	return map[string]any{
-		"Sid": "keyturn-reader", "Effect": "Allow", "Resource": "*",
-		"Action":    []string{"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListKeyRotations"},
-		"Principal": map[string]any{"AWS": "arn:aws:iam::" + account + ":root"},
-		"Condition": map[string]any{"ArnEquals": map[string]any{"aws:PrincipalArn": n.reader(account)}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -37,6 +38,8 @@ func newFunction(scope constructs.Construct, n names, p functionProps) function 
 	log := awslogs.NewCfnLogGroup(scope, text("Log"), &awslogs.CfnLogGroupProps{
 		LogGroupName: text("/" + n.d.Name + "/" + p.name), RetentionInDays: number(n.d.LogDays),
 	})
+	environment := map[string]*string{"KEYTURN_VERSION": text(n.d.MadeFrom())}
+	maps.Copy(environment, p.environment)
 	permissions := slices.Concat(p.permissions, []permission{
 		allowOn(log.AttrArn(), "logs:CreateLogStream logs:PutLogEvents"),
 		allow("xray:PutTelemetryRecords xray:PutTraceSegments", "*").because("X-Ray has no resources to name."),
@@ -47,7 +50,7 @@ func newFunction(scope constructs.Construct, n names, p functionProps) function 
 	made := awslambda.NewFunction(scope, text("Function"), &awslambda.FunctionProps{
 		FunctionName: text(name), Description: text(p.description),
 		Runtime: awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(), Handler: text("bootstrap"), Code: p.code,
-		Timeout: seconds(p.seconds), MemorySize: number(p.memoryMB), Tracing: awslambda.Tracing_ACTIVE, Environment: &p.environment,
+		Timeout: seconds(p.seconds), MemorySize: number(p.memoryMB), Tracing: awslambda.Tracing_ACTIVE, Environment: &environment,
 		LogGroup: awslogs.LogGroup_FromLogGroupName(scope, text("LogOfFunction"), log.Ref()),
 		Role:     newRole(scope, "Role", name, p.description, awsiam.NewServicePrincipal(text("lambda.amazonaws.com"), nil), permissions...),
 	})

@@ -36,9 +36,6 @@ type hub struct {
 	watched    watched
 }
 
-// archivePrefix is where in the bucket evidence and policies are.
-const archivePrefix = "archive"
-
 func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk.Stack {
 	n := names{d}
 	h := &hub{names: n, code: code}
@@ -56,9 +53,11 @@ func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk
 	for _, channel := range d.Channels {
 		h.channel(channel)
 	}
+	h.alarmsOutside()
 	h.alarms()
 	h.dashboard()
 	h.outputs()
+	h.publish()
 	return h.stack
 }
 
@@ -80,18 +79,42 @@ func (h *hub) newBus() awsevents.EventBus {
 			"Principal": map[string]any{"AWS": accounts},
 			// docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-bus-example-policy-cross-account-custom-bus-source.html
 			"Condition": map[string]any{"ForAllValues:StringEquals": map[string]any{
-				"events:source": pattern.Sources(slices.Concat(rotation.Subscribes, alerting.Subscribes)),
+				"events:source": append(pattern.Sources(slices.Concat(rotation.Subscribes, alerting.Subscribes)), amazon.AlarmSource),
 			}},
 		},
 	})
 	return bus
 }
 
+// alarmsOutside notifies the people of operations of the alarms in other accounts and Regions. Those of the hub's Region do so by
+// themselves: an alarm can only notify a topic of its own Region.
+func (h *hub) alarmsOutside() {
+	scope := constructs.NewConstruct(h.stack, text("operations-alarms"))
+	dead := newDeadLetters(scope, "DeadLetters", h.of("operations-alarms-dead"), days(keepDays))
+	newRule(scope, h.bus.EventBusName(), h.of("operations"), pattern.AlarmsOutside(h.d.Hub.Account, h.d.Hub.Region), awsevents.CfnRule_TargetProperty{
+		Id: text("operations"), Arn: h.operations.TopicArn(),
+		DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
+		InputTransformer: &awsevents.CfnRule_InputTransformerProperty{
+			InputPathsMap: map[string]string{
+				"alarm": "$.detail.alarmName", "state": "$.detail.state.value", "says": "$.detail.configuration.description",
+				"account": "$.account", "region": "$.region", "time": "$.time", "reason": "$.detail.state.reason",
+			},
+			InputTemplate: text("\"<state>: alarm <alarm> in account <account>, <region>, at <time>\"\n\"<says>\"\n\"<reason>\""),
+		},
+	})
+	dead.AddToResourcePolicy(putByRules(dead, h.bus.EventBusName(), h.of("operations")))
+	h.operations.AddToResourcePolicy(byRules("sns:Publish", h.operations.TopicArn(), h.stack, h.bus.EventBusName(), h.of("operations")))
+	h.watched.outside = dead
+}
+
 // rotation takes rotations from the bus, and every minute does what is due.
 func (h *hub) rotation() {
 	environment := h.environment(deployment.Rotation, map[string]*string{
 		"KEYTURN_MODE":    text(h.d.Mode),
-		"KEYTURN_ARCHIVE": join("s3://", h.archive.BucketName(), "/"+archivePrefix),
+		"KEYTURN_ARCHIVE": join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
+
+		"KEYTURN_ALERTS_SUBSCRIBERS":     text(h.d.Subscriptions("alerts")),
+		"KEYTURN_OPERATIONS_SUBSCRIBERS": text(h.d.Subscriptions("operations")),
 	})
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
@@ -99,15 +122,15 @@ func (h *hub) rotation() {
 			code: h.code(h.stack, deployment.Rotation), seconds: 60, memoryMB: 128, environment: environment,
 			permissions: []permission{h.readLedger(), h.writeLedger(ledger.OpeningItems)},
 		},
-		visibilitySeconds: 360, batch: 10, concurrency: 2, rules: pattern.Selected(rotation.Subscribes),
+		visibilitySeconds: 360, feed: feed{batch: 10, concurrency: 2}, rules: pattern.Selected(rotation.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: rotationTick, description: "keyturn: follows rotations through, and finds those that no event reported",
 		code: h.code(h.stack, deployment.Rotation), seconds: 55, memoryMB: 256, environment: environment,
 		permissions: []permission{
 			h.readLedger(), h.writeLedger(ledger.FollowingItems), h.due(), h.readAPIKey(), h.readKeys(),
-			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
-			allowOn(h.archive.ArnForObjects(text(archivePrefix+"/*")), "s3:GetObject s3:PutObject").
+			{actions: []string{"sns:Publish", "sns:ListSubscriptionsByTopic"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
+			allowOn(h.archive.ArnForObjects(text(deployment.ArchivePrefix+"/*")), "s3:GetObject s3:PutObject").
 				because("Evidence is named when it is written."),
 		},
 	})
@@ -119,7 +142,7 @@ func (h *hub) alerting() {
 		"KEYTURN_ORGANIZATION_ID": text(h.d.CockroachDB.OrganizationID),
 		"KEYTURN_OWN_ROLES":       text(h.d.OwnRoles()),
 		"KEYTURN_OWN_RESOURCES":   join(h.d.OwnResources()+",", h.table.TableName(), ""),
-		"KEYTURN_HEARTBEAT_ROLE":  text(h.d.RoleARN("{account}", "heartbeat")),
+		"KEYTURN_HEARTBEAT_ROLE":  text(h.d.RoleARN("{account}", "heartbeat-{region}")),
 	}
 	// Alerting's messages are for the owners.
 	publish := allowOn(h.alerts.TopicArn(), "sns:Publish")
@@ -139,7 +162,7 @@ func (h *hub) alerting() {
 			code: h.code(h.stack, deployment.Alerting), seconds: 15, memoryMB: 256, environment: environment,
 			permissions: []permission{h.readLedger(), h.writeLedger(ledger.AlertingItems), publish, h.readAPIKey(), h.readKeys()},
 		},
-		visibilitySeconds: 90, batch: 1, concurrency: 10, rules: pattern.Selected(alerting.Subscribes),
+		visibilitySeconds: 90, feed: feed{batch: alerting.Parallel, concurrency: 10}, rules: pattern.Selected(alerting.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: alertingTick, description: "keyturn: checks open incidents, and notifies when they are resolved",
@@ -196,7 +219,7 @@ func (h *hub) outputs() {
 	}
 	out("ApiKeySecretArn", "Store the API key of keyturn's service account here", h.apiKey.Ref())
 	out("LedgerURL", "KEYTURN_LEDGER for the command line", join("dynamodb://", h.table.TableName(), "?region="+h.d.Hub.Region))
-	out("ArchiveURL", "Where evidence is", join("s3://", h.archive.BucketName(), "/"+archivePrefix))
+	out("ArchiveURL", "Where evidence is", join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix))
 	out("AlertsTopicArn", "Where alerts go first", h.alerts.TopicArn())
 }
 

@@ -12,14 +12,15 @@ import (
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // eventProps describe a function that is fed from the bus: rules → queue → function.
 type eventProps struct {
 	functionProps
-	visibilitySeconds  int
-	batch, concurrency int
-	rules              []pattern.Rule
+	visibilitySeconds int
+	feed              feed
+	rules             []pattern.Rule
 }
 
 func (h *hub) eventFunction(p eventProps) {
@@ -28,7 +29,7 @@ func (h *hub) eventFunction(p eventProps) {
 	queue.selectFrom(scope, h.bus, h.of(p.name), p.rules)
 	p.permissions = append(p.permissions, queue.consume())
 	f := newFunction(scope, h.names, p.functionProps)
-	queue.feed(f, p.batch, p.concurrency)
+	queue.feed(f, p.feed)
 	h.watched.queue(p.name, queue)
 	h.watched.function(p.name, f)
 }
@@ -74,23 +75,36 @@ func scheduler(p deployment.Place) awsiam.IPrincipal {
 // (docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html).
 const tickPayload = `{"keyturn":"tick","schedule":"<aws.scheduler.schedule-arn>","scheduled":"<aws.scheduler.scheduled-time>"}`
 
+// notifySeconds is the time limit of notify. It waits out a pause that a channel asks for, if that is shorter.
+const notifySeconds = 60
+
+// notifyFeeds are how each kind of channel gets its alerts. In Slack a batch is one message, so it gathers what a storm brings within the
+// window. PagerDuty wakes people and gathers for a moment only. A webhook gets each alert by itself, so it has batches of which all
+// requests are made at once.
+var notifyFeeds = map[notify.Kind]feed{
+	notify.Slack:     {batch: 1000, windowSeconds: 10, concurrency: 2},
+	notify.PagerDuty: {batch: 100, windowSeconds: 2, concurrency: 2},
+	notify.Webhook:   {batch: 10, concurrency: 5},
+}
+
 // channel carries alerts of both topics to one channel: topics → queue → notify.
 func (h *hub) channel(c deployment.Channel) {
-	name := notifyName(c)
+	name, kind := notifyName(c), notify.Kind(c.Kind)
 	scope := constructs.NewConstruct(h.stack, text(name))
 	secret := newSecret(scope, "Secret", h.of(name), map[notify.Kind]string{
 		notify.Slack:     "URL of the Slack incoming webhook",
 		notify.PagerDuty: "Integration key of the PagerDuty Events API v2",
 		notify.Webhook:   "Key under which alerts to the webhook are signed",
-	}[notify.Kind(c.Kind)])
-	queue := newInbox(scope, h.of(name), 180)
-	// CloudWatch's alarms go to the operations topic too; they have no such attribute, and notify could not read them.
+	}[kind])
+	queue := newInbox(scope, h.of(name), notifyFeeds[kind].visibilitySeconds(notifySeconds))
+	// CloudWatch's own messages to the operations topic have no such attribute: alarms reach the channel by the rule below.
 	alertsOnly := map[string]awssns.SubscriptionFilter{"change": awssns.SubscriptionFilter_ExistsFilter()}
 	for _, topic := range []awssns.Topic{h.alerts, h.operations} {
 		topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(queue.queue, &awssnssubscriptions.SqsSubscriptionProps{
 			DeadLetterQueue: queue.dead, FilterPolicy: &alertsOnly,
 		}))
 	}
+	queue.selectFrom(scope, h.bus, h.of(name), []pattern.Rule{pattern.AlarmsBut(h.d.ChannelAlarms(c))})
 	environment := map[string]*string{"KEYTURN_CHANNEL": text(c.Kind), "KEYTURN_CHANNEL_SECRET": secret.Ref()}
 	set := func(variable, value string) {
 		if value != "" {
@@ -102,15 +116,19 @@ func (h *hub) channel(c deployment.Channel) {
 	if c.AllowPrivate {
 		set("KEYTURN_ALLOW_PRIVATE", "true")
 	}
+	permissions := []permission{queue.consume(), allowOn(secret.Ref(), "secretsmanager:GetSecretValue")}
+	if kind == notify.PagerDuty {
+		environment["KEYTURN_LEDGER"] = join("dynamodb://", h.table.TableName(), "")
+		permissions = append(permissions, allowOn(h.table.TableArn(), "dynamodb:GetItem"), h.writeLedger(ledger.NotifyItems))
+	}
 	for variable, value := range h.d.FunctionSettings(deployment.Notify) {
 		set(variable, value)
 	}
 	f := newFunction(scope, h.names, functionProps{
-		name: name, description: "keyturn: carries alerts to " + c.Name, code: h.code(scope, deployment.Notify), seconds: 30, memoryMB: 128,
-		environment: environment,
-		permissions: []permission{queue.consume(), allowOn(secret.Ref(), "secretsmanager:GetSecretValue")},
+		name: name, description: "keyturn: carries alerts to " + c.Name, code: h.code(scope, deployment.Notify), seconds: notifySeconds, memoryMB: 128,
+		environment: environment, permissions: permissions,
 	})
-	queue.feed(f, 5, 2)
+	queue.feed(f, notifyFeeds[kind])
 	h.watched.queue(name, queue)
 	h.watched.function(name, f)
 }

@@ -68,7 +68,7 @@ var items = map[string]string{
 	"a noted policy":          "control#policy#arn:aws:kms:us-east-1:111122223333:key/1234",
 	"an incident":             "alerting#incident#key-unusable/arn:aws:kms:us-east-1:111122223333:key/1234",
 	"the operators' pause":    "control#pause",
-	"a declaration":           "control#declared#arn:aws:kms:us-east-1:111122223333:key/1234",
+	"the operators' holds":    "control#holds",
 	"an order to another key": "control#order#c-1",
 	"an item of a new kind":   "orders#c-1",
 	"a kind that looks alike": "rotations#cluster#c-1",
@@ -158,8 +158,9 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 	"SetPause": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPause(ctx, ledger.Pause{Since: time.Unix(1, 0)})
 	},
-	"Declare": func(ctx context.Context, l *ledger.Ledger) error {
-		return l.Declare(ctx, "arn:aws:kms:us-east-1:111122223333:key/1234", ledger.Declaration{Since: time.Unix(1, 0)})
+	"Hold": func(ctx context.Context, l *ledger.Ledger) error {
+		_, err := l.Hold(ctx, cmek.Hold{ClusterID: "c-1", Since: time.Unix(1, 0), Until: time.Unix(2, 0)})
+		return err
 	},
 }
 
@@ -171,7 +172,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Declared",
+		"OpenIncidents", "Holds", "HoldOnKey",
 	}
 	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
@@ -195,7 +196,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 		}
 	}
 	// What operators write is theirs alone.
-	for _, method := range []string{"SetPause", "Declare"} {
+	for _, method := range []string{"SetPause", "Hold"} {
 		store := spy{map[string]bool{}}
 		if err := writers[method](t.Context(), ledger.New(store, rand.New(rand.NewPCG(1, 2)))); err != nil || len(store.written) == 0 {
 			t.Fatalf("%s wrote %v, error %v", method, store.written, err)

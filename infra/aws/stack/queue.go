@@ -46,12 +46,29 @@ func (q inbox) consume() permission {
 	return allowOn(q.queue.QueueArn(), "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage")
 }
 
+// feed is how a function gets its messages.
+type feed struct {
+	// batch is the most messages of one invocation, concurrency the most invocations at a time.
+	batch, concurrency int
+	// windowSeconds is how long Lambda gathers messages for a batch; 0: it hands over what is there.
+	windowSeconds int
+}
+
+// visibilitySeconds is for how long a message is hidden from others while a function that may take so long has it: six times as long,
+// and the batching window (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
+func (f feed) visibilitySeconds(timeoutSeconds int) int { return 6*timeoutSeconds + f.windowSeconds }
+
 // feed lets Lambda hand batches to the function; of a batch, only what failed comes back.
-func (q inbox) feed(f function, batch, concurrency int) {
+func (q inbox) feed(f function, how feed) {
+	var window *float64
+	if how.windowSeconds > 0 {
+		window = number(how.windowSeconds)
+	}
 	awslambda.NewCfnEventSourceMapping(f.lambda, text("Feed"), &awslambda.CfnEventSourceMappingProps{
-		EventSourceArn: q.queue.QueueArn(), FunctionName: f.lambda.FunctionName(), BatchSize: number(batch),
-		FunctionResponseTypes: texts("ReportBatchItemFailures"),
-		ScalingConfig:         &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: number(concurrency)},
+		EventSourceArn: q.queue.QueueArn(), FunctionName: f.lambda.FunctionName(), BatchSize: number(how.batch),
+		MaximumBatchingWindowInSeconds: window,
+		FunctionResponseTypes:          texts("ReportBatchItemFailures"),
+		ScalingConfig:                  &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: number(how.concurrency)},
 	})
 }
 
@@ -72,7 +89,11 @@ func (q inbox) selectFrom(scope constructs.Construct, bus awsevents.EventBus, pr
 // putByRules lets EventBridge put messages into the queue on behalf of our rules on the bus; nil is the default bus. There may be
 // more rules than a queue's policy can name.
 func putByRules(q awssqs.Queue, bus *string, prefix string) awsiam.PolicyStatement {
-	stack := awscdk.Stack_Of(q)
+	return byRules("sqs:SendMessage", q.QueueArn(), awscdk.Stack_Of(q), bus, prefix)
+}
+
+// byRules lets EventBridge do that to the resource, on behalf of our rules on the bus.
+func byRules(action string, resource *string, stack awscdk.Stack, bus *string, prefix string) awsiam.PolicyStatement {
 	parts := []*string{text("arn:aws:events:"), stack.Region(), text(":"), stack.Account(), text(":rule/")}
 	if bus != nil {
 		parts = append(parts, bus, text("/"))
@@ -80,7 +101,7 @@ func putByRules(q awssqs.Queue, bus *string, prefix string) awsiam.PolicyStateme
 	rules := awscdk.Fn_Join(text(""), ptr(append(parts, text(prefix+"-*"))))
 	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
 		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(text("events.amazonaws.com"), nil)},
-		Actions:    texts("sqs:SendMessage"), Resources: &[]*string{q.QueueArn()},
+		Actions:    texts(action), Resources: &[]*string{resource},
 		Conditions: &map[string]any{"ArnLike": map[string]any{"aws:SourceArn": rules}},
 	})
 }

@@ -3,11 +3,13 @@ package stack
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/constructs-go/constructs/v10"
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/internal/amazon"
 )
 
 // newRoles makes the roles of an account: the one that reads the clusters' keys and roles, some of which can be read from within
@@ -27,7 +29,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	roles := d.AccountRoles(a)
 	var reads []permission
 	if len(keys) > 0 {
-		reads = append(reads, allow(readKey, keys...))
+		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), keys...))
 	}
 	if len(roles) > 0 {
 		reads = append(reads,
@@ -36,12 +38,12 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 				because("Which policies will be attached to the clusters' roles is what is to be found out."))
 	}
 	newRole(stack, "Reader", n.of("reader"), "keyturn reads the keys and roles of clusters", sessionsOf(d.Hub.Account, d.Assuming()), reads...)
-	statement, err := json.Marshal(readerUse(n, a.ID))
+	statement, err := json.Marshal(amazon.ReaderStatement(a.ID, n.reader(a.ID)))
 	if err != nil {
 		panic(err) // It is made of strings.
 	}
 	awscdk.NewCfnOutput(stack, text("KeyPolicyStatement"), &awscdk.CfnOutputProps{
-		Description: text("Add this to the policy of a key that does not let IAM in"), Value: text(string(statement)),
+		Description: text("Add this to the policy of a key that does not grant access to IAM"), Value: text(string(statement)),
 	})
 	if d.Repair && len(keys) > 0 {
 		newRole(stack, "Repair", n.of("repair"), "keyturn cancels scheduled deletions of keys that clusters need",
@@ -55,6 +57,3 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	}
 	return stack
 }
-
-// readKey is what keyturn reads of a key.
-const readKey = "kms:DescribeKey kms:GetKeyPolicy kms:GetKeyRotationStatus kms:ListKeyRotations"

@@ -3,6 +3,7 @@ package stack
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
+	"github.com/keyturn/keyturn/internal/amazon"
 )
 
 // spoke is the stack that picks up what matters in one account and Region and forwards it to the hub.
@@ -22,7 +24,8 @@ type spoke struct {
 	stack   awscdk.Stack
 	account deployment.Account
 	region  string
-	topic   awssns.ITopic
+	// topic is where alarms notify people; nil where they are forwarded to the hub.
+	topic awssns.ITopic
 }
 
 func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Account, region string, code Code) awscdk.Stack {
@@ -33,13 +36,11 @@ func newSpoke(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	s.stack = awscdk.NewStack(app, text(name), props(place, name, "keyturn: forwards what happens to keys here to the hub"))
 	if place == d.Hub {
 		s.topic = awssns.Topic_FromTopicArn(s.stack, text("Operations"), text("arn:aws:sns:"+region+":"+a.ID+":"+n.of("operations")))
-	} else {
-		s.topic = newTopic(s.stack, "Operations", n.of("operations"), d.Operations, true) // an alarm can only notify a topic of its own Region
 	}
 	rules := d.Rules(a, region)
 	trail := s.trailCheck(code, rules)
 	s.forward(rules, trail)
-	if a.Heartbeat == region {
+	if slices.Contains(d.Heartbeats(a), region) {
 		s.heartbeat()
 	}
 	return s.stack
@@ -61,8 +62,15 @@ func (s *spoke) forward(rules []pattern.Rule, trail awscdk.CustomResource) {
 		rule.Node().AddDependency(trail)
 	}
 	dead.AddToResourcePolicy(putByRules(dead, nil, s.d.Name))
-	newAlarm(s.stack, s.names, s.topic, notEmpty("forward-dead-letters-"+s.region, dead,
-		"Events could not be forwarded to keyturn's hub. The messages' attribute ERROR_CODE says why. Fix that, then send them to the queues of the hub by hand; the next sweep finds the rotations among them."))
+	newAlarm(s.stack, s.names, s.topic, notEmpty("forward-dead-letters-"+s.region, dead, amazon.Alarm{
+		Summary: "events could not be forwarded to keyturn's hub",
+		Impact:  "Changes of keys here may go unnoticed, and alarms from here may not arrive.",
+		Steps: []string{
+			"Read the messages of the queue " + s.of("forward-dead") + ": the attribute ERROR_CODE names the reason. Fix it.",
+			"Read each with keyturn explain, then purge the queue. The next sweep finds the rotations among them.",
+		},
+		Runbook: runbook("forward-dead-letters"),
+	}))
 }
 
 // trailCheck makes the deployment fail when no trail records the management events of KMS here.
@@ -101,7 +109,7 @@ func (s *spoke) heartbeat() {
 		PendingWindowInDays: number(7), KeyPolicy: keyPolicy(administration(s.account.ID)),
 	})
 	dead := newDeadLetters(s.stack, "HeartbeatDeadLetters", s.of("heartbeat-dead"), awscdk.Duration_Hours(number(2)))
-	role := newRole(s.stack, "Heartbeat", s.of("heartbeat"), "keyturn: changes the canary key's tag",
+	role := newRole(s.stack, "Heartbeat", s.of("heartbeat-"+s.region), "keyturn: changes the canary key's tag",
 		scheduler(deployment.Place{Account: s.account.ID, Region: s.region}),
 		allowOn(key.AttrArn(), "kms:TagResource"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
 	input := awscdk.Fn_Join(text(""), &[]*string{
@@ -116,5 +124,10 @@ func (s *spoke) heartbeat() {
 			DeadLetterConfig: &awsscheduler.CfnSchedule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
 		},
 	})
-	newAlarm(s.stack, s.names, s.topic, notEmpty("heartbeat-dead-letters", dead, "The canary key's tag could not be changed. The messages' attributes say why."))
+	newAlarm(s.stack, s.names, s.topic, notEmpty("heartbeat-dead-letters", dead, amazon.Alarm{
+		Summary: "the canary key's tag could not be changed",
+		Impact:  "The heartbeat says nothing about this Region until it can.",
+		Steps:   []string{"Read the messages of the queue " + s.of("heartbeat-dead") + ": the attribute ERROR_CODE names the reason. Fix it."},
+		Runbook: runbook("heartbeat-dead-letters"),
+	}))
 }

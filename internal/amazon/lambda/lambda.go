@@ -28,18 +28,21 @@ import (
 //   - with one EventBridge event, for replays and tests by hand.
 //
 // All of them arrive at least once and in any order. Of a batch, the failed messages alone are answered and so delivered
-// again; the event source mapping must have ReportBatchItemFailures set. What becomes of them is logged here, once each,
-// because the answer has no room for it. Errors of a tick or a bare event are returned, and the Lambda runtime logs them.
+// again; the event source mapping must have ReportBatchItemFailures set. If all of them failed, the invocation fails, and so
+// counts in Lambda's metric Errors. What becomes of messages is logged here, once each, because the answer has no room for it. Errors of a tick or a bare event are returned, and the Lambda runtime logs them.
 // No payload is ever logged.
 type Handler struct {
 	// Event handles one event; an error asks for its redelivery. nil: the function takes no events.
 	Event func(ctx context.Context, e cmek.Event) error
+	// Parallel is how many messages of a batch Event handles at a time; 0 means one after the other.
+	Parallel int
 	// Subscribes lists the changes that Event is called for; other events are acknowledged as they come. Empty: all.
 	Subscribes []cmek.Change
-	// Alert handles one alert, which Parse reads from the text of a message; an error asks for its redelivery. nil: the function
-	// takes no alerts. A function takes events or alerts, not both.
-	Alert func(ctx context.Context, a alert.Alert) error
-	Parse func(message string) (alert.Alert, error)
+	// Alerts handles the alerts of a batch, each of which Parse reads from the text of a message. It returns an error for each, nil for
+	// those that are done with; an error asks for that alert's redelivery. After a panic, each alert of the batch is handed over again
+	// by itself. nil: the function takes no alerts. A function takes events or alerts, not both.
+	Alerts func(ctx context.Context, alerts []alert.Alert) []error
+	Parse  func(message string) (alert.Alert, error)
 	// Tick does the function's periodic work; nil: the function takes no ticks.
 	Tick func(ctx context.Context) error
 	// Log receives one line for each message that failed. nil: slog.Default.

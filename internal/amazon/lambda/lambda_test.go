@@ -27,7 +27,7 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		bodies  []string // message i has the id "m<i>"
-		want    string
+		want    string   // the answer; or the failures of an invocation that fails
 		handled int
 	}{
 		{"an empty batch", nil, `{"batchItemFailures":[]}`, 0},
@@ -41,12 +41,14 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 			`{"batchItemFailures":[{"itemIdentifier":"m1"}]}`, 2},
 		{"a panic between good ones", []string{rotation, panics, rotation},
 			`{"batchItemFailures":[{"itemIdentifier":"m1"}]}`, 2},
-		{"nothing but failures", []string{"", busy, "{"},
-			`{"batchItemFailures":[{"itemIdentifier":"m0"},{"itemIdentifier":"m1"},{"itemIdentifier":"m2"}]}`, 0},
-		{"a truncated event", []string{rotation[:len(rotation)/2]}, `{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
-		{"wrong types", []string{sample(t, "bad/resources-is-a-string"), `[]`, `7`},
-			`{"batchItemFailures":[{"itemIdentifier":"m0"},{"itemIdentifier":"m1"},{"itemIdentifier":"m2"}]}`, 0},
-		{"an alias", []string{sample(t, "bad/alias-as-key-id")}, `{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
+		{"nothing but failures", []string{"", busy, "{"}, "all 3 messages", 0},
+		{"a failing event alone", []string{busy}, "all 1 messages", 0},
+		{"a panic alone", []string{panics}, "all 1 messages", 0},
+		{"a message that is not for us beside a bad one", []string{"{", sample(t, "foreign-ec2-state-change")},
+			`{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 0},
+		{"a truncated event", []string{rotation[:len(rotation)/2]}, "all 1 messages", 0},
+		{"wrong types", []string{sample(t, "bad/resources-is-a-string"), `[]`, `7`}, "all 3 messages", 0},
+		{"an alias", []string{sample(t, "bad/alias-as-key-id")}, "all 1 messages", 0},
 		{"a megabyte of nesting", []string{strings.Repeat("[", 1<<20), rotation},
 			`{"batchItemFailures":[{"itemIdentifier":"m0"}]}`, 1},
 		{"SNS notifications", []string{notification(rotation), notification("rotate, please")},
@@ -66,16 +68,19 @@ func TestABatchAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 				return nil
 			}}
 			got, err := h.Invoke(t.Context(), batchOf(tc.bodies...))
-			if err != nil {
-				t.Fatalf("the whole batch failed: %v", err)
-			}
-			if string(got) != tc.want {
-				t.Errorf("answer is %s, want %s", got, tc.want)
+			failures := strings.Count(tc.want, "itemIdentifier")
+			if strings.HasPrefix(tc.want, "all ") {
+				failures = len(tc.bodies)
+				if got != nil || err == nil || !strings.Contains(err.Error(), tc.want+" of the batch failed") {
+					t.Errorf("answer %s, error %v; want an error that says %q", got, err, tc.want)
+				}
+			} else if err != nil || string(got) != tc.want {
+				t.Errorf("answer is %s, error %v; want %s", got, err, tc.want)
 			}
 			if handled != tc.handled {
 				t.Errorf("%d events were handled, want %d", handled, tc.handled)
 			}
-			if lines, failures := strings.Count(log.String(), "ERROR"), strings.Count(tc.want, "itemIdentifier"); lines != failures {
+			if lines := strings.Count(log.String(), "ERROR"); lines != failures {
 				t.Errorf("%d log lines for %d failures:\n%s", lines, failures, &log)
 			}
 			if lines := strings.Count(log.String(), "\n"); lines > len(tc.bodies) {
@@ -142,8 +147,8 @@ func TestALogLineSaysWhichMessageFailedAndWhyWithoutItsBody(t *testing.T) {
 			if h.Event == nil {
 				h.Event = accept
 			}
-			if _, err := h.Invoke(t.Context(), batchOf(tc.body)); err != nil {
-				t.Fatal(err)
+			if _, err := h.Invoke(t.Context(), batchOf(tc.body)); err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %v, want one that holds nothing of the body", err)
 			}
 			for _, want := range append(tc.want, `"message_id":"m0"`, `"receive_count":"3"`, `"level":"ERROR"`) {
 				if !strings.Contains(log.String(), want) {

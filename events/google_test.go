@@ -1,0 +1,332 @@
+package events
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+func TestGoogle_eachSampleDecodesToItsGoldenEvents(t *testing.T) {
+	for _, file := range samples(t, "testdata/google/*.json") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			decoded, err := Decode(read(t, file))
+			if err != nil {
+				t.Fatalf("a sample that we understand or ignore was refused: %v", err)
+			}
+			for _, e := range decoded {
+				sound(t, e)
+			}
+			got, err := json.MarshalIndent(decoded, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(file, ".json")+".want.json", append(got, '\n'))
+		})
+	}
+}
+
+func TestGoogle_eachBadSampleIsRefusedForItsReason(t *testing.T) {
+	for _, file := range samples(t, "testdata/google/bad/*.json") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			decoded, err := Decode(read(t, file))
+			if err == nil {
+				t.Fatalf("decoded to %v, want an error", decoded)
+			}
+			if decoded != nil {
+				t.Errorf("the error comes with events: %v", decoded)
+			}
+			if len(err.Error()) > 300 || strings.ContainsFunc(err.Error(), unicode.IsControl) {
+				t.Errorf("the error is not one readable line: %q", err)
+			}
+			golden(t, strings.TrimSuffix(file, ".json")+".want.txt", []byte(err.Error()+"\n"))
+		})
+	}
+}
+
+func TestGoogle_eachRowHasASampleAndEachEventHasARow(t *testing.T) {
+	seen := map[Row]bool{}
+	for _, row := range Google() {
+		if _, twice := seen[row]; twice {
+			t.Errorf("%+v stands in the table twice", row)
+		}
+		seen[row] = false
+	}
+	for _, file := range samples(t, "testdata/google/*.json") {
+		decoded, err := Decode(read(t, file))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, e := range decoded {
+			found := false
+			for row := range seen {
+				if row.String() == e.Source && (e.Succeeded() && row.Change == e.Change || !e.Succeeded() && row.Failed == e.Change) {
+					seen[row], found = true, true
+				}
+			}
+			if !found {
+				t.Errorf("%s: source %q with change %q has no row in the table", file, e.Source, e.Change)
+			}
+		}
+	}
+	for row, ok := range seen {
+		if !ok {
+			t.Errorf("no sample in testdata/google is understood as %s, %q", row, row.Change)
+		}
+	}
+}
+
+// disabledVersion is an entry of a version that was disabled.
+func disabledVersion(t testing.TB) string {
+	t.Helper()
+	return string(read(t, "testdata/google/kms-updatecryptokeyversion-disabled.json"))
+}
+
+// pushed is the body of a Pub/Sub push with the text.
+func pushed(text string) string {
+	return fmt.Sprintf(`{"message":{"data":%q,"messageId":"1","attributes":{"logging.googleapis.com/timestamp":"x"}},"subscription":"projects/p/subscriptions/s"}`,
+		base64.StdEncoding.EncodeToString([]byte(text)))
+}
+
+// However an entry comes, the event is the same: so that of a push and that of a file are one to whoever has seen it.
+func TestGoogle_eventIsTheSameHoweverItComes(t *testing.T) {
+	want := decodeOne(t, disabledVersion(t))
+	for name, payload := range map[string]string{
+		"push": pushed(disabledVersion(t)), "push with a line feed": pushed(disabledVersion(t) + "\n"),
+		"pulled":                        fmt.Sprintf(`{"ackId":"x","message":{"data":%q}}`, base64.StdEncoding.EncodeToString([]byte(disabledVersion(t)))),
+		"CloudEvent":                    `{"specversion":"1.0","type":"google.cloud.pubsub.topic.v1.messagePublished","source":"//pubsub.googleapis.com/","id":"1","data":` + pushed(disabledVersion(t)) + `}`,
+		"CloudEvent of an audit log":    `{"specversion":"1.0","type":"google.cloud.audit.log.v1.written","source":"x","id":"1","data":` + disabledVersion(t) + `}`,
+		"without severity":              strings.Replace(disabledVersion(t), `"severity": "NOTICE"`, `"severity": "ERROR"`, 1),
+		"with fields that nobody knows": strings.Replace(disabledVersion(t), `"insertId"`, `"new": {"deep": [1]}, "insertId"`, 1),
+	} {
+		got := decodeOne(t, payload)
+		if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); a != b {
+			t.Errorf("%s: decoded to\n%s\nwant\n%s", name, a, b)
+		}
+	}
+}
+
+func TestGoogle_streamsOfEntries(t *testing.T) {
+	one := string(compact(t, []byte(disabledVersion(t))))
+	other := strings.Replace(one, "DISABLED", "ENABLED", 1)
+	foreign := string(compact(t, read(t, "testdata/google/iap-setiampolicy.json")))
+	aws := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
+	for name, stream := range map[string]string{
+		"an array":           "[" + one + ",\n" + other + "," + foreign + "]",
+		"one a line":         one + "\n" + other + "\n" + foreign + "\n",
+		"an answer":          `{"entries":[` + one + "," + other + "," + foreign + `],"nextPageToken":"x"}`,
+		"pushes":             pushed(one) + "\n" + pushed(other) + "\n" + pushed(foreign),
+		"pulled":             "[" + pushed(one) + "," + pushed(other) + "," + pushed(foreign) + "]",
+		"indented, in order": disabledVersion(t) + strings.Replace(disabledVersion(t), "DISABLED", "ENABLED", 1) + foreign,
+	} {
+		// Records of AWS and of Google may stand in one stream.
+		var changes []string
+		for record, err := range DecodeStream(strings.NewReader(stream + "\n" + aws)) {
+			switch {
+			case err != nil:
+				t.Errorf("%s: %v", name, err)
+			case record.Event == nil:
+				changes = append(changes, "none of "+record.Source)
+			default:
+				changes = append(changes, string(record.Event.Change))
+			}
+		}
+		want := []string{"key version disabled", "key version enabled", "none of iap.googleapis.com/activity/SetIamPolicy", "key disabled"}
+		if !slices.Equal(changes, want) {
+			t.Errorf("%s: the records are %q, want %q", name, changes, want)
+		}
+	}
+}
+
+// A broken entry hides none of those around it, and is reported.
+func TestGoogle_brokenEntryHidesNoOther(t *testing.T) {
+	one := string(compact(t, []byte(disabledVersion(t))))
+	stream := one + "\n" + one[:len(one)/2] + "\n" + pushed("cut") + "\n" + one
+	events, errs := 0, 0
+	for record, err := range DecodeStream(strings.NewReader(stream)) {
+		if err != nil {
+			errs++
+		} else if record.Event != nil {
+			events++
+		}
+	}
+	if events != 2 || errs != 2 {
+		t.Errorf("%d events and %d errors, want 2 and 2", events, errs)
+	}
+}
+
+// The status decides by its code alone. What cannot be read is refused: neither a success nor a failure may be made of it.
+func TestGoogle_statusCode(t *testing.T) {
+	for status, want := range map[string]struct {
+		code    string
+		failure cmek.Failure
+		refused bool
+	}{
+		`{}`: {}, `null`: {}, `{"code":0}`: {}, `{"code":null}`: {}, `{"message":"failed"}`: {}, `{"code":"OK"}`: {}, `"text"`: {},
+		`{"code":7}`:                    {"PERMISSION_DENIED", cmek.FailureDenied, false},
+		`{"code":"7"}`:                  {"PERMISSION_DENIED", cmek.FailureDenied, false},
+		`{"code":"PERMISSION_DENIED"}`:  {"PERMISSION_DENIED", cmek.FailureDenied, false},
+		`{"code":16}`:                   {"UNAUTHENTICATED", cmek.FailureDenied, false},
+		`{"code":9}`:                    {"FAILED_PRECONDITION", cmek.FailureUnfit, false},
+		`{"code":5}`:                    {"NOT_FOUND", cmek.FailureMissing, false},
+		`{"code":8}`:                    {"RESOURCE_EXHAUSTED", cmek.FailurePassing, false},
+		`{"code":14}`:                   {"UNAVAILABLE", cmek.FailurePassing, false},
+		`{"code":14,"details":[{}]}`:    {"UNAVAILABLE", cmek.FailureUnfit, false},
+		`{"code":14,"details":"loose"}`: {"UNAVAILABLE", cmek.FailureUnfit, false},
+		`{"code":3}`:                    {"INVALID_ARGUMENT", cmek.FailureRequest, false},
+		`{"code":2}`:                    {"UNKNOWN", cmek.FailureUnknown, false},
+		`{"code":99}`:                   {"CODE_99", cmek.FailureUnknown, false},
+		`{"code":-1}`:                   {refused: true}, `{"code":true}`: {refused: true}, `{"code":{}}`: {refused: true}, `{"code":"DENIED"}`: {refused: true}, `{"code":7.5}`: {refused: true},
+	} {
+		payload := strings.Replace(disabledVersion(t), `"status": {}`, `"status": `+status, 1)
+		decoded, err := Decode([]byte(payload))
+		switch {
+		case want.refused:
+			if err == nil {
+				t.Errorf("status %s: decoded to %v, want an error", status, decoded)
+			}
+		case err != nil || len(decoded) != 1:
+			t.Errorf("status %s: %d events, error %v", status, len(decoded), err)
+		case decoded[0].Error != want.code || decoded[0].Failure != want.failure:
+			t.Errorf("status %s: error %q of class %q, want %q of class %q", status, decoded[0].Error, decoded[0].Failure, want.code, want.failure)
+		}
+	}
+}
+
+// A service and the last segment of the method's name decide; the version of the API and the way to write it do not.
+func TestGoogle_methodIsKnownByServiceAndLastSegment(t *testing.T) {
+	for name, want := range map[string]bool{
+		"UpdateCryptoKeyVersion": true, "google.cloud.kms.v1.KeyManagementService.UpdateCryptoKeyVersion": true, "google.cloud.kms.v9.X.UpdateCryptoKeyVersion": true,
+		"updateCryptoKeyVersion": false, "UpdateCryptoKeyVersions": false, "google.cloud.kms.v1.UpdateCryptoKeyVersion.X": false, "": false,
+	} {
+		decoded, err := Decode([]byte(strings.Replace(disabledVersion(t), `"methodName": "UpdateCryptoKeyVersion"`, fmt.Sprintf(`"methodName": %q`, name), 1)))
+		if err != nil || (len(decoded) == 1) != want {
+			t.Errorf("method %q: %d events, error %v; want it understood: %t", name, len(decoded), err, want)
+		}
+	}
+	for _, edit := range [][2]string{
+		{`"serviceName": "cloudkms.googleapis.com"`, `"serviceName": "kmsinventory.googleapis.com"`},
+		{`cloudaudit.googleapis.com%2Factivity`, `cloudaudit.googleapis.com%2Fdata_access`},
+		{`cloudaudit.googleapis.com%2Factivity`, `acme.example%2Factivity`},
+		{`cloudaudit.googleapis.com%2Factivity`, `activity`},
+	} {
+		decoded, err := Decode([]byte(strings.ReplaceAll(disabledVersion(t), edit[0], edit[1])))
+		if err != nil || len(decoded) != 0 {
+			t.Errorf("with %s: %d events, error %v; want none", edit[1], len(decoded), err)
+		}
+	}
+}
+
+// What was not read is never taken for the better.
+func TestGoogle_missingRequestIsTheWorst(t *testing.T) {
+	for _, row := range []struct {
+		sample, old, new string
+		want             cmek.Change
+	}{
+		{"kms-updatecryptokeyversion-enabled", `"state": "ENABLED"`, `"state": "SOMETHING_NEW"`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-enabled", `"state": "ENABLED"`, `"status": "ENABLED"`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-enabled", `"request":`, `"requested":`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-enabled", `"state": "ENABLED"`, `"state": 2`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokey-labels", `"updateMask":`, `"mask":`, cmek.ChangeJustifications},
+		{"kms-updatecryptokey-rotation", `"rotationPeriod":`, `"period":`, cmek.ChangeRotationDisabled},
+		{"serviceusage-updateconsumerpolicylro-with-both", `"request":`, `"requested":`, cmek.ChangeAPIDisabled},
+		{"orgpolicy-updatepolicy", `cloudkms.minimumDestroyScheduledDuration`, `custom.noKeys`, cmek.ChangeGuardRails},
+	} {
+		payload := strings.ReplaceAll(string(read(t, "testdata/google/"+row.sample+".json")), row.old, row.new)
+		if payload == string(read(t, "testdata/google/"+row.sample+".json")) {
+			t.Fatalf("%s has no %s", row.sample, row.old)
+		}
+		if got := decodeOne(t, payload).Change; got != row.want {
+			t.Errorf("%s with %s is %q, want %q", row.sample, row.new, got, row.want)
+		}
+	}
+	for state, want := range map[string]cmek.Change{`"ENABLED"`: cmek.ChangeVersionEnabled, `1`: cmek.ChangeVersionEnabled, `"1"`: cmek.ChangeVersionEnabled} {
+		if got := decodeOne(t, strings.Replace(disabledVersion(t), `"DISABLED"`, state, 1)).Change; got != want {
+			t.Errorf("state %s is %q, want %q", state, got, want)
+		}
+	}
+}
+
+// Both entries of a long-running operation are one event: the last one shows how it ended. One that failed at once has no other.
+func TestGoogle_operationIsOneEvent(t *testing.T) {
+	base := string(read(t, "testdata/google/serviceusage-disableservice-last.json"))
+	for operation, want := range map[string]int{
+		`{"id":"x","first":true}`: 0, `{"id":"x","last":true}`: 1, `{"id":"x","first":true,"last":true}`: 1, `{"id":"x"}`: 1, `{}`: 1, `null`: 1, `{"id":"x","first":"true"}`: 0,
+	} {
+		var entry map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(base), &entry); err != nil {
+			t.Fatal(err)
+		}
+		entry["operation"] = json.RawMessage(operation)
+		payload, err := json.Marshal(entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decoded, err := Decode(payload); err != nil || len(decoded) != want {
+			t.Errorf("operation %s: %d events, error %v; want %d", operation, len(decoded), err, want)
+		}
+		failed := strings.Replace(string(payload), `"status":{}`, `"status":{"code":9}`, 1)
+		if decoded, err := Decode([]byte(failed)); err != nil || len(decoded) != 1 {
+			t.Errorf("operation %s that failed: %d events, error %v; want one", operation, len(decoded), err)
+		}
+	}
+}
+
+// Entries are copied by many tools: what decides nothing may have any type.
+func TestGoogle_fieldsOfOtherTypesAreUnknown(t *testing.T) {
+	for field, value := range map[string]string{
+		`"timestamp"`: `1772366400`, `"insertId"`: `7`, `"severity"`: `500`, `"receiveTimestamp"`: `null`, `"requestMetadata"`: `"text"`, `"authorizationInfo"`: `{}`,
+		`"authenticationInfo"`: `"redacted"`, `"operation"`: `"op"`, `"split"`: `[]`, `"resourceLocation"`: `7`,
+	} {
+		payload := strings.Replace(disabledVersion(t), `"protoPayload": {`, `"protoPayload": { `+field+`: `+value+`,`, 1)
+		payload = strings.Replace(payload, "{", "{ "+field+": "+value+",", 1)
+		// A name that stands twice counts as it stands last, so the entry's own field is renamed.
+		own := strings.LastIndex(payload, field+": ")
+		payload = payload[:own] + `"was-` + payload[own+1:]
+		e := decodeOne(t, payload)
+		if e.Change != cmek.ChangeVersionDisabled || e.On != (cmek.KeyVersion{Scheme: cmek.Primary, ID: "3"}) {
+			t.Errorf("with %s: %s the entry is %+v", field, value, e)
+		}
+	}
+}
+
+// The greeting of a feed is a plain text. What is JSON, or was cut from it, is none.
+func TestGoogle_onlyAPlainTextIsAGreeting(t *testing.T) {
+	for text, ignored := range map[string]bool{
+		"You have successfully configured real time feed for assets.": true, "hello {": true,
+		"[]": false, `"text"`: false, "7": false, "null": false, `{"a":`: false, "{}": false, "": false, "  ": false,
+	} {
+		payload := fmt.Sprintf(`{"message":{"data":%q,"messageId":"1"},"subscription":"s"}`, base64.StdEncoding.EncodeToString([]byte(text)))
+		if decoded, err := Decode([]byte(payload)); (err == nil) != ignored || len(decoded) > 0 {
+			t.Errorf("a message of %q: %d events, error %v; want it ignored: %t", text, len(decoded), err, ignored)
+		}
+	}
+}
+
+// Two entries have one id only if they are the same entry.
+func TestGoogle_idIsThatOfTheEntry(t *testing.T) {
+	id := decodeOne(t, disabledVersion(t)).ID
+	if id == "" || identifier("id", id) != nil {
+		t.Errorf("the id is %q", id)
+	}
+	for what, edit := range map[string][2]string{
+		"the insert id": {`"insertId": "`, `"insertId": "x`}, "the time": {`12:00:00.123456789Z`, `12:00:00.123456788Z`}, "the log": {`"logName": "projects/acme-keys`, `"logName": "projects/acme-other`},
+	} {
+		if other := decodeOne(t, strings.Replace(disabledVersion(t), edit[0], edit[1], 1)).ID; other == id {
+			t.Errorf("entries that differ in %s have one id %q", what, id)
+		}
+	}
+	if again := decodeOne(t, strings.Replace(disabledVersion(t), `"receiveTimestamp": "2026`, `"receiveTimestamp": "2027`, 1)).ID; again != id {
+		t.Errorf("a repeat has id %q, want %q", again, id)
+	}
+	hostile := decodeOne(t, strings.Replace(disabledVersion(t), `"insertId": "`, `"insertId": "$(rm) `, 1)).ID
+	if identifier("id", hostile) != nil || hostile == "" {
+		t.Errorf("the id of an entry with a hostile insert id is %q", hostile)
+	}
+}

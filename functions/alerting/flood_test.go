@@ -1,0 +1,43 @@
+package alerting
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Whoever does now this and now that to a broken key makes a bounded number of alerts.
+func TestFlood_ofAlternatingChanges(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 50 {
+			w.happens(w.isDisabled(fmt.Sprint("d", i)))
+			time.Sleep(time.Second)
+			w.happens(w.isScheduled(fmt.Sprint("s", i)))
+			time.Sleep(time.Second)
+		}
+		if n := len(w.told.Alerts()); n > 10 {
+			t.Errorf("100 calls of one principal about one broken key made %d alerts", n)
+		}
+	})
+}
+
+// One principal that repeats a change makes a bounded number of alerts, whatever the change is.
+func TestFlood_ofOnePrincipal(t *testing.T) {
+	for _, change := range []cmek.Change{cmek.ChangeGrantCreated, cmek.ChangeGrantRemoved, cmek.ChangeAlias, cmek.ChangeKeyTags, cmek.ChangeRotationDisabled, cmek.ChangeKeyPolicy} {
+		inWorld(t, func(t *testing.T, w *world) {
+			for i := range 100 {
+				e := event(fmt.Sprint("e", i), change)
+				if change == cmek.ChangeKeyPolicy {
+					e.Policy = strings.Replace(goodKeyPolicy, "Root", fmt.Sprint("Root", i), 1)
+				}
+				w.happens(e)
+			}
+			if n := len(w.told.Alerts()); n > 5 {
+				t.Errorf("100 times %q by one principal made %d alerts", change, n)
+			}
+		})
+	}
+}

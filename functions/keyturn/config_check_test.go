@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestConfigCheckNamesEveryProblemWithItsLine(t *testing.T) {
+	b := newBench(t)
+	file := filepath.Join(b.folder, "keyturn.yaml")
+	if err := os.WriteFile(file, []byte("hub: {account: \"111122223333\", region: us-esat-1}\nmdoe: follow\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := b.keyturn(t, "config", "check", file)
+	o.wantCode(t, exitUsage, "config", "check", file)
+	wantText(t, "the output", o.out, file+`:1: hub.region is "us-esat-1": did you mean us-east-1?`, file+`:2: mdoe is no field: did you mean mode?`, "operations is missing")
+	wantText(t, "the error", o.err, file+" has 6 problems")
+	if got := strings.Count(o.out, "\n"); got != 6 {
+		t.Errorf("there are %d lines, want one for each of 6 problems:\n%s", got, o.out)
+	}
+
+	o = b.keyturn(t, "config", "check", file, "-o", "json")
+	o.wantCode(t, exitUsage, "config", "check", file, "-o", "json")
+	if checked := decodeJSON[checkedFile](t, o.out); len(checked.Problems) != 6 || checked.File != file || checked.Problems[0].Message == "" {
+		t.Errorf("the JSON is %+v, want 6 problems of %s", checked, file)
+	}
+}
+
+func TestConfigCheckTakesTheExample(t *testing.T) {
+	b := newBench(t)
+	example := "../../infra/aws/keyturn.example.yaml"
+	wantText(t, "the output", b.succeed(t, "config", "check", example), "without problems")
+	if checked := decodeJSON[checkedFile](t, b.succeed(t, "config", "check", example, "-o", "json")); checked.Problems == nil || len(checked.Problems) > 0 {
+		t.Errorf("the JSON is %+v, want an empty list of problems", checked)
+	}
+	t.Chdir(b.folder)
+	o := b.keyturn(t, "config", "check")
+	o.wantCode(t, exitUsage, "config", "check")
+	wantText(t, "the error", o.err, "keyturn.yaml", "keyturn.example.yaml")
+}

@@ -1,0 +1,402 @@
+package google_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/policy"
+	policies "github.com/keyturn/keyturn/internal/policy/google"
+)
+
+const (
+	testAccount = "cmek@p.iam.gserviceaccount.com"
+	testRing    = "projects/p/locations/us-east1/keyRings/r"
+	usesKeys    = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+)
+
+// fakeIAM answers GET and POST requests by their escaped path, and what it does not know as the APIs do.
+type fakeIAM struct {
+	answers map[string]string
+	calls   []string
+	bodies  []string
+}
+
+func (f *fakeIAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	call := r.Method + " " + r.URL.EscapedPath()
+	if r.URL.RawQuery != "" {
+		call += "?" + r.URL.RawQuery
+	}
+	f.calls = append(f.calls, call)
+	body := make([]byte, 1000)
+	n, _ := r.Body.Read(body)
+	f.bodies = append(f.bodies, string(body[:n]))
+	answer, ok := f.answers[call]
+	if !ok {
+		answer = notFound
+	}
+	var refusal struct{ Error struct{ Code int } }
+	if json.Unmarshal([]byte(answer), &refusal) == nil && refusal.Error.Code != 0 {
+		w.WriteHeader(refusal.Error.Code)
+	}
+	fmt.Fprint(w, answer)
+}
+
+const (
+	notFound     = `{"error":{"code":404,"message":"not found","status":"NOT_FOUND"}}`
+	denied       = `{"error":{"code":403,"message":"permission denied","status":"PERMISSION_DENIED"}}`
+	nothing      = `{"etag":"ACAB"}`
+	keyPolicy    = "GET /v1/" + string(testKey) + ":getIamPolicy?options.requestedPolicyVersion=3"
+	ringPolicy   = "GET /v1/" + testRing + ":getIamPolicy?options.requestedPolicyVersion=3"
+	accountURL   = "/v1/projects/p/serviceAccounts/" + testAccount
+	ancestry     = "POST /v1/projects/p:getAncestry"
+	denyPrefix   = "GET /v2/policies/cloudresourcemanager.googleapis.com%2F"
+	projectDeny  = denyPrefix + "projects%2Fp/denypolicies"
+	folderDeny   = denyPrefix + "folders%2F12/denypolicies"
+	organizeDeny = denyPrefix + "organizations%2F34/denypolicies"
+)
+
+func bound(role string, members ...string) string {
+	text, _ := json.Marshal(map[string]any{"version": 3, "etag": "BwX=", "bindings": []any{map[string]any{"role": role, "members": members}}})
+	return string(text)
+}
+
+// newFakeIAM is an organization with a folder, in which is the project of the key, with no policy anywhere.
+func newFakeIAM(more map[string]string) *fakeIAM {
+	f := &fakeIAM{answers: map[string]string{
+		keyPolicy: nothing, ringPolicy: nothing,
+		"POST " + accountURL + ":getIamPolicy?options.requestedPolicyVersion=3": nothing,
+		"GET " + accountURL:                `{"name":"projects/p/serviceAccounts/` + testAccount + `","projectId":"p","uniqueId":"1001","email":"` + testAccount + `"}`,
+		"POST /v3/projects/p:getIamPolicy": nothing, "POST /v3/folders/12:getIamPolicy": nothing, "POST /v3/organizations/34:getIamPolicy": nothing,
+		ancestry:    `{"ancestor":[{"resourceId":{"type":"project","id":"p"}},{"resourceId":{"type":"folder","id":"12"}},{"resourceId":{"type":"organization","id":"34"}}]}`,
+		projectDeny: `{}`, folderDeny: `{}`, organizeDeny: `{}`,
+	}}
+	for call, answer := range more {
+		f.answers[call] = answer
+	}
+	return f
+}
+
+func (f *fakeIAM) reader() *google.Policies {
+	return google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: inProcess{f}}, Endpoint: "http://iam.test/"})
+}
+
+// mayUse completes what is read for the question whether the account may use the key.
+func (f *fakeIAM) mayUse(ctx context.Context) (policies.Access, []google.Unread) {
+	ask := func(d policies.Documents) policies.Access {
+		return policies.KeyAccess(d, testKey, policies.ServiceAccount{Email: testAccount, UniqueID: "1001"}, made)
+	}
+	docs, unread := f.reader().Complete(ctx, policies.Documents{}, func(d policies.Documents) []policies.Missing { return ask(d).Missing() })
+	return ask(docs), unread
+}
+
+func TestComplete_readsUntilTheAnswerIsCertain(t *testing.T) {
+	const member = "serviceAccount:" + testAccount
+	denyAll := `{"name":"policies/cloudresourcemanager.googleapis.com%2Ffolders%2F12/denypolicies/stop","rules":[{"denyRule":{"deniedPrincipals":["principalSet://goog/public:all"],"deniedPermissions":["cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"]}}]}`
+	for _, row := range []struct {
+		name string
+		more map[string]string
+		want policy.Decision
+	}{
+		{"nobody has a role", nil, policy.Denied},
+		{"on the key", map[string]string{keyPolicy: bound(usesKeys, member)}, policy.Allowed},
+		{"on the ring", map[string]string{ringPolicy: bound(usesKeys, member)}, policy.Allowed},
+		{"on the project", map[string]string{"POST /v3/projects/p:getIamPolicy": bound(usesKeys, member)}, policy.Allowed},
+		{"on the folder", map[string]string{"POST /v3/folders/12:getIamPolicy": bound(usesKeys, member)}, policy.Allowed},
+		{"on the organization", map[string]string{"POST /v3/organizations/34:getIamPolicy": bound(usesKeys, member)}, policy.Allowed},
+		{"somebody else on the key", map[string]string{keyPolicy: bound(usesKeys, "serviceAccount:other@p.iam.gserviceaccount.com")}, policy.Denied},
+		{"by a custom role", map[string]string{
+			keyPolicy:                       bound("projects/p/roles/wrap", member),
+			"GET /v1/projects/p/roles/wrap": `{"name":"projects/p/roles/wrap","includedPermissions":["cloudkms.cryptoKeyVersions.useToEncrypt","cloudkms.cryptoKeyVersions.useToDecrypt"],"stage":"GA"}`,
+		}, policy.Allowed},
+		{"by a custom role that is disabled", map[string]string{
+			keyPolicy:                             bound("organizations/34/roles/wrap", member),
+			"GET /v1/organizations/34/roles/wrap": `{"name":"organizations/34/roles/wrap","includedPermissions":["cloudkms.cryptoKeyVersions.useToEncrypt","cloudkms.cryptoKeyVersions.useToDecrypt"],"stage":"DISABLED"}`,
+		}, policy.Denied},
+		{"on the key, and a folder denies it on its second page", map[string]string{
+			keyPolicy:                      bound(usesKeys, member),
+			folderDeny:                     `{"policies":[],"nextPageToken":"next"}`,
+			folderDeny + "?pageToken=next": `{"policies":[{"name":"policies/cloudresourcemanager.googleapis.com%2Ffolders%2F12/denypolicies/stop"}]}`,
+			folderDeny + "/stop":           denyAll,
+		}, policy.Denied},
+	} {
+		f := newFakeIAM(row.more)
+		access, unread := f.mayUse(t.Context())
+		if access.Decision() != row.want || len(unread) > 0 {
+			t.Errorf("%s: the answer is %v (%q), unread %v; want %v", row.name, access.Decision(), access.Sentences(), unread, row.want)
+		}
+		if repeated := len(f.calls) - len(slices.Compact(slices.Sorted(slices.Values(f.calls)))); repeated > 0 {
+			t.Errorf("%s: %d calls are repeated: %q", row.name, repeated, f.calls)
+		}
+		for i, call := range f.calls {
+			if strings.HasPrefix(call, "POST /v3/") && !strings.Contains(f.bodies[i], `"requestedPolicyVersion":3`) {
+				t.Errorf("%s: %s asks for %s, which leaves conditions out", row.name, call, f.bodies[i])
+			}
+		}
+	}
+}
+
+func TestComplete_namesWhatCouldNotBeRead(t *testing.T) {
+	const member = "serviceAccount:" + testAccount
+	for _, row := range []struct {
+		name string
+		more map[string]string
+		is   error
+		says []string // all of what is unread
+	}{
+		{"a ring that we may not read", map[string]string{ringPolicy: denied}, cmek.ErrDenied, []string{"the policy of key ring r (cloudkms.keyRings.getIamPolicy): "}},
+		{"an organization that we may not read", map[string]string{"POST /v3/organizations/34:getIamPolicy": denied, organizeDeny: denied}, cmek.ErrDenied,
+			[]string{"the policy of organization 34 (resourcemanager.organizations.getIamPolicy): ", "the deny policies of organization 34 ("}},
+		{"ancestors that we may not read", map[string]string{ancestry: denied}, cmek.ErrDenied, []string{"the folders and the organization of project p ("}},
+		{"a key that is gone", map[string]string{keyPolicy: notFound}, cmek.ErrNotFound, []string{"the policy of key k ("}},
+		{"a proxy's page for the key", map[string]string{keyPolicy: `<html>hello</html>`}, nil, []string{"the policy of key k ("}},
+		{"an empty answer for the key", map[string]string{keyPolicy: `{}`}, nil, []string{"the policy of key k ("}},
+		{"a role that nobody made", map[string]string{keyPolicy: bound("projects/p/roles/gone", member)}, cmek.ErrNotFound, []string{"the permissions of role projects/p/roles/gone (iam.roles.get): "}},
+		{"a role with a hostile name", map[string]string{keyPolicy: bound("projects/p/roles/../../x?y=z", member)}, nil, []string{"the permissions of role projects/p/roles/../../x?y=z ("}},
+		{"a role without permissions", map[string]string{keyPolicy: bound("projects/p/roles/wrap", member), "GET /v1/projects/p/roles/wrap": `{"name":"projects/p/roles/wrap"}`}, nil, []string{"the permissions of role projects/p/roles/wrap ("}},
+		{"another role", map[string]string{keyPolicy: bound("projects/p/roles/wrap", member), "GET /v1/projects/p/roles/wrap": `{"name":"projects/p/roles/other","includedPermissions":[]}`}, nil, []string{"the permissions of role projects/p/roles/wrap ("}},
+		{"a deny policy that is listed only", map[string]string{keyPolicy: bound(usesKeys, member), projectDeny: `{"policies":[{"name":"policies/x/denypolicies/stop"}]}`}, cmek.ErrNotFound, []string{"the deny policies of project p ("}},
+		{"deny policies in disguise", map[string]string{keyPolicy: bound(usesKeys, member), projectDeny: `{"items":[]}`}, nil, []string{"the deny policies of project p ("}},
+		{"no deny policies at all", map[string]string{keyPolicy: bound(usesKeys, member), projectDeny: `null`}, nil, []string{"the deny policies of project p ("}},
+		{"a deny policy with a hostile name", map[string]string{keyPolicy: bound(usesKeys, member), projectDeny: `{"policies":[{"name":"policies/x/denypolicies/$(rm)"}]}`}, nil, []string{"the deny policies of project p ("}},
+		{"another deny policy", map[string]string{
+			keyPolicy: bound(usesKeys, member), projectDeny: `{"policies":[{"name":"policies/x/denypolicies/stop"}]}`,
+			projectDeny + "/stop": `{"name":"policies/x/denypolicies/other","rules":[]}`,
+		}, nil, []string{"the deny policies of project p ("}},
+	} {
+		access, unread := newFakeIAM(row.more).mayUse(t.Context())
+		if access.Decision() != policy.CannotTell || len(unread) != len(row.says) {
+			t.Errorf("%s: the answer is %v (%q), unread %v", row.name, access.Decision(), access.Sentences(), unread)
+			continue
+		}
+		for i, u := range unread {
+			if !strings.HasPrefix(u.String(), row.says[i]) || row.is != nil && !errors.Is(u.Err, row.is) || row.is == nil && (errors.Is(u.Err, cmek.ErrDenied) || errors.Is(u.Err, cmek.ErrNotFound)) {
+				t.Errorf("%s: %v is unread, want %q because of %v", row.name, u, row.says[i], row.is)
+			}
+		}
+	}
+}
+
+func TestComplete_isBounded(t *testing.T) {
+	var bindings []any
+	for i := range 300 {
+		bindings = append(bindings, map[string]any{"role": fmt.Sprintf("projects/p/roles/r%d", i), "members": []string{"serviceAccount:" + testAccount}})
+	}
+	text, _ := json.Marshal(map[string]any{"version": 1, "bindings": bindings})
+	f := newFakeIAM(map[string]string{keyPolicy: string(text)})
+	access, unread := f.mayUse(t.Context())
+	if access.Decision() != policy.CannotTell || len(f.calls) > 100 || len(unread) == 0 || !strings.Contains(unread[len(unread)-1].String(), "more than") {
+		t.Errorf("%d calls, the answer is %v, the last of %d unread is %v", len(f.calls), access.Decision(), len(unread), unread[len(unread)-1])
+	}
+	endless := newFakeIAM(nil)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		endless.calls = append(endless.calls, r.URL.Path)
+		fmt.Fprint(w, `{"nextPageToken":"again"}`)
+	})
+	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: inProcess{handler}}, Endpoint: "http://iam.test"})
+	if got, err := reader.DenyPolicies(t.Context(), "projects/p"); err == nil || len(endless.calls) > 1000 {
+		t.Errorf("pages without end were read as %v after %d calls", got, len(endless.calls))
+	}
+}
+
+func TestComplete_keepsWhatAnEventBrought(t *testing.T) {
+	f := newFakeIAM(map[string]string{keyPolicy: bound(usesKeys, "serviceAccount:"+testAccount)})
+	before := policies.Documents{}.With(string(testKey), policies.Policy{Version: 3})
+	ask := func(d policies.Documents) policies.Access {
+		return policies.KeyAccess(d, testKey, policies.ServiceAccount{Email: testAccount}, made)
+	}
+	docs, unread := f.reader().Complete(t.Context(), before, func(d policies.Documents) []policies.Missing {
+		return append(ask(d).Missing(), ask(d).Missing()...) // two questions may lack the same
+	})
+	if once := slices.Compact(slices.Sorted(slices.Values(f.calls))); len(once) != len(f.calls) {
+		t.Errorf("calls are repeated: %q", f.calls)
+	}
+	if ask(docs).Decision() != policy.Denied || len(unread) > 0 || slices.Contains(f.calls, keyPolicy) || len(before.Policies) != 1 {
+		t.Errorf("the answer is %v after %q, unread %v", ask(docs).Decision(), f.calls, unread)
+	}
+}
+
+func TestParents_ofAProject(t *testing.T) {
+	ancestors := func(list ...string) string {
+		var all []string
+		for _, one := range list {
+			kind, id, _ := strings.Cut(one, " ")
+			all = append(all, fmt.Sprintf(`{"resourceId":{"type":%q,"id":%q}}`, kind, id))
+		}
+		return `{"ancestor":[` + strings.Join(all, ",") + `]}`
+	}
+	for name, row := range map[string]struct {
+		answer string
+		want   []string
+		fails  bool
+	}{
+		"no organization":                  {answer: ancestors("project p")},
+		"by number":                        {answer: ancestors("project 123456789012", "organization 34"), want: []string{"organizations/34"}},
+		"in an organization":               {answer: ancestors("project p", "organization 34"), want: []string{"organizations/34"}},
+		"in folders":                       {answer: ancestors("project p", "folder 2", "folder 1", "organization 34"), want: []string{"folders/2", "folders/1", "organizations/34"}},
+		"nothing":                          {answer: `{}`, fails: true},
+		"no ancestor":                      {answer: `{"ancestor":[]}`, fails: true},
+		"a proxy's page":                   {answer: `<html/>`, fails: true},
+		"another project":                  {answer: ancestors("project q", "organization 34"), fails: true},
+		"without the project":              {answer: ancestors("folder 2", "organization 34"), fails: true},
+		"cut after a folder":               {answer: ancestors("project p", "folder 2"), fails: true},
+		"something above the organization": {answer: ancestors("project p", "organization 34", "folder 1"), fails: true},
+		"a project above":                  {answer: ancestors("project p", "project p", "organization 34"), fails: true},
+		"a kind of next year":              {answer: ancestors("project p", "realm 1", "organization 34"), fails: true},
+		"a name that none can have":        {answer: ancestors("project p", "organization ../x"), fails: true},
+		"a folder without a name":          {answer: ancestors("project p", "folder ", "organization 34"), fails: true},
+	} {
+		got, err := newFakeIAM(map[string]string{ancestry: row.answer}).reader().Parents(t.Context(), "projects/p")
+		if (err != nil) != row.fails || !slices.Equal(got, row.want) {
+			t.Errorf("%s: parents are %q, error %v; want %q, an error %t", name, got, err, row.want, row.fails)
+		}
+	}
+}
+
+func TestServiceAccount_states(t *testing.T) {
+	account := func(more string) string { return `{"email":"` + testAccount + `","uniqueId":"1001"` + more + `}` }
+	for name, row := range map[string]struct {
+		answer string
+		want   policies.ServiceAccount
+		is     error
+		fails  bool
+	}{
+		"enabled":            {answer: account(""), want: policies.ServiceAccount{Email: testAccount, UniqueID: "1001"}},
+		"disabled":           {answer: account(`,"disabled":true`), want: policies.ServiceAccount{Email: testAccount, UniqueID: "1001", Disabled: true}},
+		"deleted":            {answer: notFound, want: policies.ServiceAccount{Email: testAccount, Missing: true}},
+		"refused":            {answer: denied, is: cmek.ErrDenied, fails: true},
+		"nothing":            {answer: `{}`, fails: true},
+		"no unique id":       {answer: `{"email":"` + testAccount + `"}`, is: cmek.ErrIncomplete, fails: true},
+		"an odd unique id":   {answer: `{"email":"` + testAccount + `","uniqueId":"x"}`, fails: true},
+		"another account":    {answer: `{"email":"other@p.iam.gserviceaccount.com","uniqueId":"1"}`, fails: true},
+		"disabled as a text": {answer: account(`,"disabled":"true"`), fails: true},
+		"a proxy's page":     {answer: `<html/>`, fails: true},
+	} {
+		got, err := newFakeIAM(map[string]string{"GET " + accountURL: row.answer}).reader().ServiceAccount(t.Context(), " CMEK@p.iam.gserviceaccount.com")
+		if (err != nil) != row.fails || got != row.want || row.is != nil && !errors.Is(err, row.is) {
+			t.Errorf("%s: account is %+v, error %v; want %+v", name, got, err, row.want)
+		}
+	}
+}
+
+func TestServiceAccount_isAskedForInItsProject(t *testing.T) {
+	for email, want := range map[cmek.Principal]string{
+		testAccount: "GET " + accountURL,
+		"a@proj.example.com.iam.gserviceaccount.com":             "GET /v1/projects/example.com:proj/serviceAccounts/a@proj.example.com.iam.gserviceaccount.com",
+		"123456-compute@developer.gserviceaccount.com":           "GET /v1/projects/-/serviceAccounts/123456-compute@developer.gserviceaccount.com",
+		"a/../b@p.iam.gserviceaccount.com":                       "",
+		"a@p?x=y.iam.gserviceaccount.com":                        "",
+		"arn:aws:iam::111122223333:role/cmek":                    "",
+		"":                                                       "",
+		"projects/p/serviceAccounts/a@p.iam.gserviceaccount.com": "",
+	} {
+		f := newFakeIAM(nil)
+		_, err := f.reader().ServiceAccount(t.Context(), email)
+		if got := strings.Join(f.calls, " "); got != want || want == "" && err == nil {
+			t.Errorf("%q: calls are %q, error %v; want %q", email, got, err, want)
+		}
+	}
+}
+
+func TestProject_idAndNumber(t *testing.T) {
+	const answer = `{"name":"projects/123456789012","parent":"folders/12","projectId":"p","state":"ACTIVE"}`
+	for name, row := range map[string]struct {
+		ask, answer string
+		fails       bool
+	}{
+		"by id":           {ask: "p", answer: answer},
+		"by number":       {ask: "123456789012", answer: answer},
+		"another project": {ask: "q", answer: answer, fails: true},
+		"another number":  {ask: "123456789013", answer: answer, fails: true},
+		"nothing":         {ask: "p", answer: `{}`, fails: true},
+		"no number":       {ask: "p", answer: `{"name":"projects/p","projectId":"p"}`, fails: true},
+		"no id":           {ask: "123456789012", answer: `{"name":"projects/123456789012"}`, fails: true},
+		"refused":         {ask: "p", answer: denied, fails: true},
+		"a proxy's page":  {ask: "p", answer: `<html/>`, fails: true},
+		"a hostile name":  {ask: "p;x", answer: answer, fails: true},
+	} {
+		id, number, err := newFakeIAM(map[string]string{"GET /v3/projects/" + row.ask: row.answer}).reader().Project(t.Context(), row.ask)
+		if (err != nil) != row.fails || !row.fails && (id != "p" || number != "123456789012") || row.fails && id+number != "" {
+			t.Errorf("%s: project is %q, number %q, error %v", name, id, number, err)
+		}
+	}
+}
+
+func TestPoliciesOfOddNamesAreNotAskedFor(t *testing.T) {
+	f := newFakeIAM(nil)
+	for _, name := range []string{
+		"", "projects", "projects/", "projects/p;x", "folders/x", "organizations/", "projects/p/locations/l/keyRings/..", string(testKey) + "/cryptoKeyVersions/1",
+		"projects/p/serviceAccounts/a/b@c", "projects/p/topics/t", "//cloudkms.googleapis.com/" + string(testKey),
+	} {
+		_, policyErr := f.reader().Policy(t.Context(), name)
+		_, denyErr := f.reader().DenyPolicies(t.Context(), name)
+		_, parentsErr := f.reader().Parents(t.Context(), name)
+		_, roleErr := f.reader().Role(t.Context(), name+"/roles/")
+		if policyErr == nil || denyErr == nil || parentsErr == nil || roleErr == nil || len(f.calls) > 0 {
+			t.Errorf("%q: errors %v, %v, %v, %v after the calls %q", name, policyErr, denyErr, parentsErr, roleErr, f.calls)
+		}
+	}
+}
+
+func TestPoliciesAreReadAgainAfterWhatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, row := range []struct {
+			status, failures, want int
+			fails                  bool
+		}{
+			{503, 2, 3, false}, {503, 9, 3, true}, {429, 1, 2, false}, {500, 1, 2, false}, {501, 9, 1, true}, {400, 9, 1, true}, {403, 9, 1, true}, {404, 9, 1, true},
+		} {
+			calls := 0
+			handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if calls++; calls <= row.failures {
+					w.WriteHeader(row.status)
+					return
+				}
+				fmt.Fprint(w, nothing)
+			})
+			reader := google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: inProcess{handler}}, Endpoint: "http://iam.test"})
+			if _, err := reader.Policy(t.Context(), "projects/p"); (err != nil) != row.fails || calls != row.want {
+				t.Errorf("after %d answers %d there were %d calls, error %v; want %d", row.failures, row.status, calls, err, row.want)
+			}
+		}
+		lost := roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset") })
+		reader := google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: lost}})
+		if _, err := reader.Policy(t.Context(), "projects/p"); err == nil || !strings.Contains(err.Error(), "connection reset") {
+			t.Errorf("error is %v", err)
+		}
+		begin := time.Now()
+		nobody := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: lost}, Tokens: tokenSource{errors.New("no such account")}})
+		if _, err := nobody.Policy(t.Context(), "projects/p"); !errors.Is(err, cmek.ErrDenied) || time.Since(begin) > 0 {
+			t.Errorf("without a token the error is %v after %s, want ErrDenied at once", err, time.Since(begin))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := reader.Policy(ctx, "projects/p"); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a canceled context the error is %v", err)
+		}
+	})
+}
+
+func TestAPIsAreCalledAtTheirOwnHosts(t *testing.T) {
+	var hosts []string
+	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+		hosts = append(hosts, r.URL.Scheme+"://"+r.URL.Host)
+		return nil, context.Canceled
+	})
+	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: transport}})
+	_, _ = reader.Policy(t.Context(), string(testKey))
+	_, _ = reader.Policy(t.Context(), "folders/12")
+	_, _ = reader.ServiceAccount(t.Context(), testAccount)
+	if want := []string{"https://cloudkms.googleapis.com", "https://cloudresourcemanager.googleapis.com", "https://iam.googleapis.com"}; !slices.Equal(hosts, want) {
+		t.Errorf("hosts are %q, want %q", hosts, want)
+	}
+}
