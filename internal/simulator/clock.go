@@ -33,6 +33,7 @@ func (w *World) shiftClock(offset time.Duration) {
 		}
 	}
 	w.aws.shiftClock(by)
+	w.google.shiftClock(by)
 	for _, a := range w.accounts {
 		a.bucket.at = a.bucket.at.Add(by)
 	}

@@ -158,13 +158,13 @@ func TestAVersionOfACryptoKeyIsRefused(t *testing.T) {
 	seed := simulator.DefaultSeed()
 	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: key})
 	seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{ID: "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", Name: "on-google", CloudProvider: "GCP",
-		Regions: []simulator.RegionSeed{{Name: "us-east4"}}})
+		Regions: []simulator.RegionSeed{{Name: "us-east4", Key: key, AuthPrincipal: "cmek@p.iam.gserviceaccount.com"}}})
 	world, err := simulator.New(seed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for uri, status := range map[string]int{key: 200, key + "/cryptoKeyVersions/1": 400, "//cloudkms.googleapis.com/" + key: 400, key + "/": 400} {
 		spec := cmek.RegionSpec{Region: "us-east4", KeySpec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: cmek.KeyURI(uri), AuthPrincipal: "cmek@p.iam.gserviceaccount.com"}}
-		call(t, world, "POST", "/clusters/7c1d9e20-3a4b-4c5d-8e6f-0000000000aa/cmek", specBody(spec)).want(t, status, "")
+		call(t, world, "PUT", "/clusters/7c1d9e20-3a4b-4c5d-8e6f-0000000000aa/cmek", specBody(spec)).want(t, status, "")
 	}
 }

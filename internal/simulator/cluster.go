@@ -189,8 +189,14 @@ func (w *World) seedKeyInfo(c *cluster, r *region, seed RegionSeed, now time.Tim
 		if followed := g.rotatedAt.Add(followedAfter); followed.After(wrappedAt) && !followed.After(now) {
 			wrappedAt = followed
 		}
+	} else if k := w.google.key(string(seed.Key)); k != nil {
+		v := k.versions[len(k.versions)-1-seed.Behind]
+		material = v.id()
+		if followed := v.created.Add(followedAfter); followed.After(wrappedAt) && !followed.After(now) {
+			wrappedAt = followed
+		}
 	} else {
-		material, _ = w.wrappingMaterial(spec, now)
+		material, _ = w.wrappingMaterial(c, spec, now)
 	}
 	r.storeKey = storeKey{spec, material, w.observed(wrappedAt)}
 	info := cmek.KeyInfo{Spec: spec, Status: cmek.Enabled, CreatedAt: c.created, UpdatedAt: wrappedAt}

@@ -297,7 +297,7 @@ func (w *World) checkNewRegions(call *cloudCall, c *cluster, target map[string]i
 			return nil, badRequest("cmek_region_specs lacks the new region %s", name)
 		}
 	}
-	return w.wrappingMaterials(specs, call.now)
+	return w.wrappingMaterials(c, specs, call.now)
 }
 
 // nodeView is the schema Node.

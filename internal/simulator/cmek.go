@@ -143,7 +143,7 @@ func (w *World) wrap(call *cloudCall, c *cluster, specs []cmek.RegionSpec, all b
 	if all && c.operation != nil {
 		return "", nil, w.busy(c)
 	}
-	materials, failed := w.wrappingMaterials(specs, call.now)
+	materials, failed := w.wrappingMaterials(c, specs, call.now)
 	if failed != nil {
 		return "", nil, failed
 	}
@@ -156,9 +156,12 @@ func (w *World) wrap(call *cloudCall, c *cluster, specs []cmek.RegionSpec, all b
 }
 
 // wrappingMaterials is what the keys of the specs encrypt with, in their order; one unusable key refuses all.
-func (w *World) wrappingMaterials(specs []cmek.RegionSpec, now time.Time) (materials []string, failed *cloudError) {
+func (w *World) wrappingMaterials(c *cluster, specs []cmek.RegionSpec, now time.Time) (materials []string, failed *cloudError) {
 	for _, spec := range specs {
-		material, usable := w.wrappingMaterial(spec.KeySpec, now)
+		material, usable := w.wrappingMaterial(c, spec.KeySpec, now)
+		if spec.KeySpec.Type == cmek.GCPCloudKMS {
+			w.logClusterUse(c, spec.KeySpec, now)
+		}
 		if !usable {
 			return nil, refusal("400", keyRefused+" in region "+spec.Region)
 		}
@@ -183,7 +186,7 @@ func (w *World) addWraps(op *operation, c *cluster, specs []cmek.RegionSpec, mat
 func (w *World) upToDate(c *cluster, specs []cmek.RegionSpec, now time.Time) bool {
 	for _, spec := range specs {
 		r := c.region(spec.Region)
-		material, _ := w.wrappingMaterial(spec.KeySpec, now)
+		material, _ := w.wrappingMaterial(c, spec.KeySpec, now)
 		if r.status != cmek.Enabled || r.storeKey.spec != spec.KeySpec || r.storeKey.material != material {
 			return false
 		}

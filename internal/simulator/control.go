@@ -14,11 +14,13 @@ import (
 
 // Control serves what tests and demos do to the world from outside it, under /_simulator/:
 //
-//	GET  events?after=N   what AWS emitted after sequence number N; NDJSON if Accept says application/x-ndjson
+//	GET  events?after=N   what the clouds emitted after sequence number N; NDJSON if Accept says application/x-ndjson
 //	GET  requests, puts, store-keys, switches
 //	POST switches         {"name": "busy-reply", "value": "409"}
 //	POST rotate           {"key": "arn:…"}
 //	POST deny             {"key": "arn:…", "denied": true}
+//	POST deny-google      {"resource": "projects/p", "denied": true, "permissions": ["…"]}; all permissions if none is given
+//	POST fail-key         {"key": "projects/…", "code": 8, "message": "…"}: its next automatic rotation
 //	POST fail-rotation    {"cluster": "orders", "region": "us-east-1", "message": "…"}
 //	POST lock             {"cluster": "orders", "operation_status": "CRDB_PATCH_RUNNING", "duration": "10m"}
 //	POST hide             {"cluster": "orders", "hidden": true}
@@ -59,6 +61,8 @@ func (w *World) Control() http.Handler {
 	post("switches", func(r controlRequest) error { return w.Set(r.Name, r.Value) })
 	post("rotate", func(r controlRequest) error { return w.Rotate(r.Key) })
 	post("deny", func(r controlRequest) error { return w.DenyKMS(r.Key, r.Denied) })
+	post("deny-google", func(r controlRequest) error { return w.DenyGoogle(r.Resource, r.Denied, r.Permissions...) })
+	post("fail-key", func(r controlRequest) error { return w.FailNextKeyRotation(r.Key, r.Code, r.Message) })
 	post("fail-rotation", func(r controlRequest) error { return w.FailNextRotation(r.Cluster, r.Region, r.Message) })
 	post("hide", func(r controlRequest) error { return w.setHidden(r.Cluster, r.Hidden) })
 	post("hide-cmek", func(r controlRequest) error {
@@ -92,6 +96,8 @@ type controlRequest struct {
 	Value           string `json:"value"`
 	Key             string `json:"key"`
 	Denied          bool   `json:"denied"`
+	Resource        string `json:"resource"`
+	Code            int    `json:"code"`
 	Cluster         string `json:"cluster"`
 	Region          string `json:"region"`
 	Message         string `json:"message"`
@@ -103,6 +109,7 @@ type controlRequest struct {
 	Nodes           int    `json:"nodes"`
 	ServiceAccount  string `json:"service_account"`
 
+	Permissions []string          `json:"permissions"`
 	RegionSpecs []cmek.RegionSpec `json:"region_specs"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -68,4 +69,31 @@ func TestTheControlSurfaceDrivesTheWorld(t *testing.T) {
 	control("POST", "add-region", `{"cluster":"orders","nodes":3}`).want(t, 400, "region_specs")
 	control("POST", "rotate", `{`).want(t, 400, "")
 	control("GET", "events?after=x", "").want(t, 400, "not a number")
+}
+
+func TestTheControlSurfaceDrivesGoogle(t *testing.T) {
+	world := googleWorld(t)
+	control := func(path, body string, status int) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://world.test/_simulator/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := simulator.Transport(world.Handler()).RoundTrip(request)
+		if err != nil || response.StatusCode != status {
+			t.Errorf("%s %s: %v, %v; want %d", path, body, response, err, status)
+		}
+	}
+	control("deny-google", `{"resource":"`+acmeKey+`","denied":true,"permissions":["cloudkms.cryptoKeys.get"]}`, 204)
+	ask(t, world, "GET", "v1/"+acmeKey, "", 403, "cloudkms.cryptoKeys.get")
+	control("deny-google", `{"resource":"`+acmeKey+`x","denied":true}`, 400)
+	control("fail-key", `{"key":"`+acmeKey+`","code":8,"message":"Quota exceeded."}`, 204)
+	control("fail-key", `{"key":"`+acmeKey+`","code":17}`, 400)
+	control("rotate", `{"key":"`+acmeKey+`"}`, 204)
+	wantEvent(t, world, "rotate", cmek.ChangeRotationFailed)
+	control("rotate", `{"key":"`+acmeKey+`"}`, 204)
+	wantEvent(t, world, "rotate again", cmek.ChangeRotated)
+	if len(world.Requests()) != 1 || world.Requests()[0].API != "google" || world.Requests()[0].Status != 403 {
+		t.Errorf("the requests are %+v", world.Requests())
+	}
 }

@@ -72,7 +72,7 @@ func (w *World) AddRegion(cluster string, nodes int, spec cmek.RegionSpec) error
 		if failed := w.checkKeySpec(c, spec); failed != nil {
 			return fmt.Errorf("add region to cluster %q: %s", cluster, failed.message)
 		}
-		material, usable := w.wrappingMaterial(spec.KeySpec, now)
+		material, usable := w.wrappingMaterial(c, spec.KeySpec, now)
 		if !usable {
 			return fmt.Errorf("add region to cluster %q: %s", cluster, keyRefused)
 		}

@@ -42,7 +42,7 @@ const requestsShown = 200
 
 // services are all that is simulated. Each is described in the file of its protocol.
 func services() []Service {
-	return []Service{cloudService(), awsService()}
+	return []Service{cloudService(), awsService(), googleService()}
 }
 
 // Overview is the world at a glance.
@@ -51,7 +51,7 @@ func (w *World) Overview() Overview {
 	now := w.enter()
 	defer w.mu.Unlock()
 	o := Overview{
-		Organization: w.organization.Name, Time: now, Clusters: len(w.clusters.byName), Keys: len(w.aws.byARN) + len(w.google),
+		Organization: w.organization.Name, Time: now, Clusters: len(w.clusters.byName), Keys: len(w.aws.byARN) + len(w.google.keys),
 		Services: services(), Switches: switches,
 	}
 	newest := w.requests.entries[max(0, len(w.requests.entries)-requestsShown):]

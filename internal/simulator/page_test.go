@@ -92,7 +92,8 @@ func TestProgramsGetTheSameAsJSON(t *testing.T) {
 		if len(o.Requests) != 200 || o.Older != 50 || o.Requests[0].Seq != 250 || o.Requests[199].Seq != 51 {
 			t.Errorf("Accept %q: %d requests from %d, %d older; want the newest 200 of 250", accept, len(o.Requests), o.Requests[0].Seq, o.Older)
 		}
-		if len(o.Services) != 2 || !slices.Contains(o.Services[1].Operations, "Encrypt") || len(o.Switches) != len(world.Switches()) || o.Clusters != 6 {
+		if len(o.Services) != 3 || !slices.Contains(o.Services[1].Operations, "Encrypt") ||
+			!slices.Contains(o.Services[2].Operations, "cloudkms.cryptoKeys.encrypt") || len(o.Switches) != len(world.Switches()) || o.Clusters != 6 {
 			t.Errorf("Accept %q: the overview is %+v", accept, o)
 		}
 	}

@@ -15,12 +15,12 @@ const mostRequests = 20_000
 type Request struct {
 	Seq  int       `json:"seq"`
 	Time time.Time `json:"time"`
-	// API is "cloud" or "kms".
+	// API is "cloud", "kms" or "google".
 	API    string `json:"api"`
 	Method string `json:"method"`
 	// Path is the URL's path, or the operation's name for the KMS.
 	Path string `json:"path"`
-	// Caller is the service account (Cloud API) or the Region (KMS); "" if the caller was not recognized.
+	// Caller is the service account (Cloud API), the Region (KMS) or the principal (Google); "" if the caller was not recognized.
 	Caller string `json:"caller,omitempty"`
 	Status int    `json:"status"`
 	// Outcome is "ok" or the error's message.
@@ -49,11 +49,12 @@ type PUTRegion struct {
 	Material string `json:"material,omitempty"`
 }
 
-// Event is one payload that AWS would have put on the account's default event bus.
+// Event is one payload that a cloud sends: what AWS would have put on the account's default event bus, or the body of the push by which
+// Pub/Sub delivers a log entry of Google Cloud.
 type Event struct {
 	Seq  int       `json:"seq"`
 	Time time.Time `json:"time"`
-	// Payload is the EventBridge envelope.
+	// Payload is the EventBridge envelope, or the push body.
 	Payload json.RawMessage `json:"payload"`
 }
 
@@ -86,7 +87,7 @@ func (w *World) PUTs() []PUT {
 	return slices.Clone(w.puts.entries)
 }
 
-// Events returns what AWS emitted since the last call of Events, in the order of emission.
+// Events returns what the clouds emitted since the last call of Events, in the order of emission.
 func (w *World) Events() []Event {
 	w.enter()
 	defer w.mu.Unlock()
@@ -95,7 +96,7 @@ func (w *World) Events() []Event {
 	return events
 }
 
-// EventsAfter returns what AWS emitted after the event with the sequence number; 0 gives all. It leaves [World.Events] alone.
+// EventsAfter returns what the clouds emitted after the event with the sequence number; 0 gives all. It leaves [World.Events] alone.
 func (w *World) EventsAfter(seq int) []Event {
 	w.enter()
 	defer w.mu.Unlock()
@@ -112,7 +113,7 @@ func (w *World) StoreKeys() []StoreKey {
 			continue
 		}
 		for _, r := range c.regions {
-			current, usable := w.wrappingMaterial(r.storeKey.spec, now)
+			current, usable := w.wrappingMaterial(c, r.storeKey.spec, now)
 			key := StoreKey{
 				ClusterID: c.id, Cluster: c.name, Region: r.name,
 				URI: r.storeKey.spec.URI, Material: r.storeKey.material, WrappedAt: r.storeKey.wrappedAt,

@@ -22,7 +22,9 @@ type Seed struct {
 	AWSCallers []AWSCallerSeed `yaml:"aws_callers"`
 	APIKeys    []APIKeySeed    `yaml:"api_keys"`
 	Keys       []KeySeed       `yaml:"keys"`
-	Clusters   []ClusterSeed   `yaml:"clusters"`
+	// Google is what keys of Cloud KMS need beyond what their URIs and the clusters say.
+	Google   GoogleSeed    `yaml:"google"`
+	Clusters []ClusterSeed `yaml:"clusters"`
 	// Switches sets switches by name; the others have their defaults. See [World.Switches].
 	Switches map[string]string `yaml:"switches"`
 }
@@ -45,6 +47,30 @@ type AWSCallerSeed struct {
 	Principal string `yaml:"principal"`
 	// Administrator: IAM allows the caller everything. Otherwise it may do what key policies and grants allow it by name.
 	Administrator bool `yaml:"administrator"`
+}
+
+// GoogleSeed is what Google Cloud has beside keys. Projects of keys and of the service accounts that clusters act as are there anyway,
+// and so are those service accounts.
+type GoogleSeed struct {
+	Projects []GoogleProjectSeed `yaml:"projects"`
+	// Roles are custom ones.
+	Roles []GoogleRoleSeed `yaml:"roles"`
+}
+
+// GoogleProjectSeed is a project of Google Cloud.
+type GoogleProjectSeed struct {
+	ID string `yaml:"id"`
+	// Number is derived from the id if it is left out.
+	Number string `yaml:"number"`
+	// Ancestors are the folders (folders/N) and the organization (organizations/N) above the project, nearest first.
+	Ancestors []string `yaml:"ancestors"`
+}
+
+// GoogleRoleSeed is a custom role.
+type GoogleRoleSeed struct {
+	// Name is projects/P/roles/R or organizations/N/roles/R.
+	Name        string   `yaml:"name"`
+	Permissions []string `yaml:"permissions"`
 }
 
 // APIKeySeed is an API key of a service account. Keys with one service account share its rate limit.
@@ -73,19 +99,19 @@ type KeySeed struct {
 	RotationPeriodDays int `yaml:"rotation_period_days"`
 	// Origin is AWS_KMS (also if empty) or EXTERNAL.
 	Origin string `yaml:"origin"`
-	// Disabled keys cannot be used.
+	// Disabled keys cannot be used. On Google all versions are disabled.
 	Disabled bool `yaml:"disabled"`
 	// Policy is the key policy; empty means the one of CockroachDB's documentation for all principals that the clusters
-	// use with this key. AWS only.
+	// use with this key. On Google it is the allow policy of the key, with the binding of that documentation if empty.
 	Policy string `yaml:"policy"`
-	// Tags are not part of a key's identity and are only shown.
+	// Tags are not part of a key's identity and are only shown. On Google they are labels.
 	Tags map[string]string `yaml:"tags"`
 }
 
-// RotationSeed is one completed rotation of an AWS key.
+// RotationSeed is one completed rotation: of an AWS key new material, of a key of Cloud KMS a new primary version.
 type RotationSeed struct {
 	AgeDays int `yaml:"age_days"`
-	// Type is AUTOMATIC (also if empty) or ON_DEMAND.
+	// Type is AUTOMATIC (also if empty) or ON_DEMAND. AWS only.
 	Type string `yaml:"type"`
 	// Material is the id of the material that became current; empty means a derived one.
 	Material string `yaml:"material"`
@@ -123,7 +149,7 @@ type RegionSeed struct {
 	Nodes         int            `yaml:"nodes"`
 	Key           cmek.KeyURI    `yaml:"key"`
 	AuthPrincipal cmek.Principal `yaml:"auth_principal"`
-	// Behind is how many rotations of an AWS key the store key has missed; 0 means that it is wrapped under the newest.
+	// Behind is how many rotations of its key the store key has missed; 0 means that it is wrapped under the newest.
 	Behind int `yaml:"behind"`
 }
 

@@ -16,7 +16,7 @@ organization: {id: 3b1f7a52-6d0c-4e8b-9f21-5c7a90d4e613, label: l, name: n}
 aws_account: "111122223333"
 api_keys:
   - {secret: ` + simulator.SampleAPIKey + `, service_account: keyturn, roles: [CLUSTER_ADMIN]}
-switches: {busy-reply: 409, rotation-duration: 20m}
+switches: {busy-reply: 409, rotation-duration: 20m, google-propagation: 0s}
 keys:
   - {uri: projects/p/locations/us-east4/keyRings/r/cryptoKeys/k}
   - uri: arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001

@@ -36,6 +36,7 @@ func (s Seed) Validate() error {
 		v.check(callerPattern.MatchString(caller.Principal), place+".principal", caller.Principal, "write the ARN of an IAM user or role")
 	}
 	v.keys(s)
+	v.google(s.Google)
 	v.clusters(s)
 	for _, name := range sortedKeys(s.Switches) {
 		if err := checkSwitch(name, s.Switches[name]); err != nil {
@@ -81,6 +82,8 @@ func (v *validation) keys(s Seed) {
 			v.check(accountPattern.MatchString(s.AWSAccount), "aws_account", s.AWSAccount,
 				"write the 12 digits of the AWS account that calls the KMS")
 			v.awsKey(place, key)
+		case cmek.GCPCloudKMS:
+			v.googleKey(place, key)
 		case cmek.AzureKeyVault:
 			v.check(false, place+".uri", string(key.URI), "leave Key Vault keys out; name them in the cluster's regions only")
 		}
@@ -111,6 +114,42 @@ func (v *validation) awsKey(place string, key KeySeed) {
 		v.check(rotation.Material == "" || materialPattern.MatchString(rotation.Material), at+".material",
 			rotation.Material, "write 64 hex digits in lower case")
 		age = rotation.AgeDays
+	}
+}
+
+func (v *validation) googleKey(place string, key KeySeed) {
+	_, version, _ := cmek.ParseCryptoKeyName(string(key.URI))
+	v.check(version.IsZero(), place+".uri", string(key.URI), "write the key without a version")
+	v.check(key.RotationPeriodDays >= 0, place+".rotation_period_days", strconv.Itoa(key.RotationPeriodDays), "write days, or 0 for none")
+	if key.Policy != "" {
+		_, err := parseAllowPolicy([]byte(key.Policy))
+		v.check(err == nil, place+".policy", key.Policy, "write an IAM allow policy as JSON")
+	}
+	age := key.AgeDays
+	for i, rotation := range key.Rotations {
+		v.check(rotation.AgeDays >= 0 && rotation.AgeDays <= age, fmt.Sprintf("%s.rotations[%d].age_days", place, i),
+			strconv.Itoa(rotation.AgeDays), "list rotations oldest first, none older than the key")
+		age = rotation.AgeDays
+	}
+}
+
+var (
+	googleNumberPattern = regexp.MustCompile(`^[0-9]{6,19}$`)
+	googleNodePattern   = regexp.MustCompile(`^(folders|organizations)/[0-9]+$`)
+)
+
+func (v *validation) google(s GoogleSeed) {
+	for i, p := range s.Projects {
+		place := fmt.Sprintf("google.projects[%d]", i)
+		v.check(cmek.IsProject(p.ID), place+".id", p.ID, "write the id of a project")
+		v.check(p.Number == "" || googleNumberPattern.MatchString(p.Number), place+".number", p.Number, "write 6 to 19 digits, or nothing")
+		for _, node := range p.Ancestors {
+			v.check(googleNodePattern.MatchString(node), place+".ancestors", node, "write folders/N or organizations/N, nearest first")
+		}
+	}
+	for i, r := range s.Roles {
+		v.check(roleName.MatchString(r.Name) && !strings.HasPrefix(r.Name, "roles/"), fmt.Sprintf("google.roles[%d].name", i), r.Name,
+			"write projects/P/roles/R or organizations/N/roles/R")
 	}
 }
 

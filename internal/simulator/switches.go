@@ -48,6 +48,12 @@ const (
 	KMSReplicaHistory = "kms-replica-history"
 	CloudTrail        = "cloudtrail"
 	ClockOffset       = "clock-offset"
+
+	GooglePropagation   = "google-propagation"
+	GoogleRotationEvent = "google-rotation-event"
+	GoogleDataAccess    = "google-data-access"
+	GoogleEnums         = "google-enums"
+	GooglePageLimit     = "google-page-limit"
 )
 
 // Switch is one question that the vendors leave open, or one pace that tests want to set.
@@ -141,8 +147,18 @@ var switchTable = []Switch{
 		Doc: "Whether ListKeyRotations at a replica shows the rotations of the multi-Region key, or none."},
 	{Name: CloudTrail, Settings: []string{"on", "off"},
 		Doc: "Whether a trail delivers the KMS's records to EventBridge. Off leaves only the KMS's own events."},
+	{Name: GooglePropagation, Settings: []string{"1m", "0s", "3h", anyDuration},
+		Doc: "Cloud KMS: how long Encrypt still uses the former primary version, and a disabled version can still be used. Reads show both at once."},
+	{Name: GoogleRotationEvent, Settings: []string{"automatic", "every", "none"},
+		Doc: "Cloud KMS: rotations that write a rotationEvent to the platform log: automatic ones, those by hand as well, or none."},
+	{Name: GoogleDataAccess, Settings: []string{"off", "on"},
+		Doc: "Whether Data Access audit logs are on, which show the use of keys and the tokens that Cockroach Labs' account creates."},
+	{Name: GoogleEnums, Settings: []string{"as-asked", "names", "integers"},
+		Doc: "Enums in answers of Cloud KMS: integers to those that ask for them with $alt and names to others, or one of them to all."},
+	{Name: GooglePageLimit, Settings: []string{"100", "2", anyNumber},
+		Doc: "Most entries on a page of a Google API, whatever the caller asks for."},
 	{Name: ClockOffset, Settings: []string{"0s", "10m", "-10m", anyOffset},
-		Doc: "How far the clocks of the Cloud API and the KMS are ahead of the caller's. It shifts the times they write from now on, not how long anything takes."},
+		Doc: "How far the clocks of the Cloud API and the KMSs are ahead of the caller's. It shifts the times they write from now on, not how long anything takes."},
 }
 
 // Set turns a switch. It counts from the next request on; what already runs keeps its course. The error names the

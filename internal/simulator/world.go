@@ -35,7 +35,7 @@ type World struct {
 	audit      []auditEntry
 
 	aws    awsKMS
-	google map[string]*googleKey
+	google googleCloud
 
 	requests journal[Request]
 	puts     journal[PUT]
@@ -61,7 +61,7 @@ func New(seed Seed, options ...Option) (*World, error) {
 		switches:     map[string]string{},
 		organization: seed.Organization,
 		apiKeys:      map[string]*apiKey{},
-		google:       map[string]*googleKey{},
+		google:       newGoogleCloud(),
 		requests:     journal[Request]{most: mostRequests},
 	}
 	for _, option := range options {
@@ -86,13 +86,16 @@ func New(seed Seed, options ...Option) (*World, error) {
 	return w, nil
 }
 
-// Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS at POST / and the control
-// surface of [World.Control] under /_simulator/.
+// Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS at POST /, the APIs
+// of Google Cloud under their versions (/v1/, /v2/, /v3/) and the control surface of [World.Control] under /_simulator/.
 func (w *World) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", w.Page())
 	mux.Handle("/api/", w.CloudAPI())
 	mux.Handle("POST /{$}", w.AWSKMS())
+	for _, version := range []string{"/v1/", "/v2/", "/v3/"} {
+		mux.Handle(version, w.Google())
+	}
 	mux.Handle("/_simulator/", w.Control())
 	return mux
 }
@@ -102,8 +105,8 @@ func (w *World) Handler() http.Handler {
 func (w *World) Rotate(key string) error {
 	now := w.enter()
 	defer w.mu.Unlock()
-	if k := w.google[googleKeyName(key)]; k != nil {
-		k.primary++
+	if k := w.google.key(key); k != nil {
+		w.rotateGoogleKey(k, now)
 		return nil
 	}
 	k := w.aws.byARN[key]
