@@ -101,28 +101,37 @@ const patience = 40 * time.Second
 // until lets time pass until missing returns ""; see [scene.until].
 func (w *watch) until(what string, missing func() string) {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(pace) {
+	for over := wait(patience); ; time.Sleep(pace) {
 		w.step()
 		lack := missing()
 		if lack == "" {
 			return
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %s until %s; missing: %s\nfailed invocations: %v\nend of alerting's log:\n%s",
-				patience, what, lack, errors.Join(w.troubles...), w.alerting.lambda.log.tail())
+		if over() {
+			w.t.Fatalf("waited %s until %s; missing: %s\nfailed invocations: %v\nends of the logs:\n%s",
+				patience, what, lack, errors.Join(w.troubles...), w.tails())
 		}
 	}
+}
+
+// tails are the ends of the logs of all functions.
+func (w *watch) tails() string {
+	text := "alerting:\n" + w.alerting.lambda.log.tail()
+	for _, kind := range channels {
+		text += "\n" + w.notify[kind].lambda.name + ":\n" + w.notify[kind].lambda.log.tail()
+	}
+	return text
 }
 
 // pass lets so much time pass, and after that as much as it takes to empty the queues.
 func (w *watch) pass(d time.Duration) {
 	w.t.Helper()
 	deadline := time.Now().Add(d)
-	for limit := deadline.Add(patience); ; time.Sleep(pace) {
+	for over := wait(d + patience); ; time.Sleep(pace) {
 		if busy := w.step(); !busy && time.Now().After(deadline) {
 			return
 		}
-		if time.Now().After(limit) {
+		if over() {
 			w.t.Fatalf("the queues do not get empty within %s", patience)
 		}
 	}
