@@ -11,6 +11,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // open writes incidents to the bench's ledger.
@@ -97,7 +98,7 @@ func TestAnAlertIsShownInFullByItsID(t *testing.T) {
 	for _, id := range []string{critical.ID(), critical.ID()[:5], critical.DedupKey} {
 		o := b.keyturn(t, "alerts", id)
 		o.wantCode(t, exitNeedsPerson, "alerts", id)
-		wantText(t, "the alert", o.out, critical.Alert.Text(), "  1. aws kms enable-key", "Runbook: functions/alerting/RUNBOOK.md#key-disabled",
+		wantText(t, "the alert", o.out, critical.Alert.Text(), "  1. aws kms enable-key", "Runbook: "+version.URL("functions/alerting/RUNBOOK.md#key-disabled"),
 			"Incident "+critical.ID()+" is recovering, since 2h ago.")
 	}
 	wantText(t, "a low alert", b.succeed(t, "alerts", low.ID()), "[LOW] A role was changed")

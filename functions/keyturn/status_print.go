@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // printStatus writes the overview: what concerns all clusters, a line for each region, and what needs attention.
@@ -137,7 +138,7 @@ func printUrgent(out io.Writer, c palette, needs []need) {
 	}
 	tell(out, "\"keyturn status CLUSTER\" and \"keyturn alerts ID\" show the details, with the recovery steps.\n")
 	for _, runbook := range runbooks {
-		tell(out, "Runbook: %s\n", printable(runbook))
+		tell(out, "Runbook: %s\n", printable(version.URL(runbook)))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 func TestStatusShowsTheLedgerOnly(t *testing.T) {
@@ -93,7 +94,7 @@ func TestIncidents_ofRotationAndAlerting_areOneList(t *testing.T) {
 	o = b.keyturn(t, "status")
 	o.wantCode(t, exitNeedsPerson, "status")
 	wantText(t, "the table", o.out, "2 open incidents", "at risk", "CRITICAL The rotation of payments failed (keyturn alerts "+id+")",
-		"  "+ofRotation.Headline(), "Runbook: "+ofRotation.Runbook+"\n", "Runbook: "+critical.Alert.Runbook+"\n")
+		"  "+ofRotation.Headline(), "Runbook: "+version.URL(ofRotation.Runbook)+"\n", "Runbook: "+version.URL(critical.Alert.Runbook)+"\n")
 	o = b.keyturn(t, "status", "payments")
 	o.wantCode(t, exitNeedsPerson, "status", "payments")
 	wantText(t, "the details", o.out, "Incident "+id+", open since 3h ago", indent(ofRotation.Text()), "Incident "+critical.ID()+", recovering since 2h ago", indent(critical.Alert.Text()))

@@ -41,7 +41,7 @@ type Settings struct {
 	URL string `env:"KEYTURN_CHANNEL_URL"`
 	// Least is the least severity that the channel is for; "" for the kind's default.
 	Least alert.Severity `env:"KEYTURN_MIN_SEVERITY"`
-	// Runbooks is the URL below which the runbooks are.
+	// Runbooks is the URL below which the runbooks are; "" for those of the program's version.
 	Runbooks string `env:"KEYTURN_RUNBOOKS"`
 	// AllowPrivate and AllowLoopback widen what the channel may reach; see [channel.Reach].
 	AllowPrivate  bool `env:"KEYTURN_ALLOW_PRIVATE"`
@@ -49,7 +49,7 @@ type Settings struct {
 }
 
 // DefaultSettings lack the kind of channel, which has no default.
-func DefaultSettings() Settings { return Settings{Runbooks: channel.DefaultRunbooks} }
+func DefaultSettings() Settings { return Settings{} }
 
 // Check returns every setting that makes no sense, each naming its variable and what it should be. It quotes no URL of a
 // channel.
@@ -67,7 +67,7 @@ func (s Settings) Check() (problems []error) {
 	bad(strings.HasPrefix(s.URL, "http:") && !s.AllowLoopback, "KEYTURN_CHANNEL_URL is plain http; want https")
 	bad(s.Least != "" && (!s.Least.Known() || s.Least == alert.None), "KEYTURN_MIN_SEVERITY is %q; want critical, high, medium, low or info", s.Least)
 	u, err := url.Parse(s.Runbooks)
-	bad(err != nil || u.Scheme != "https" || u.Host == "", "KEYTURN_RUNBOOKS is %q; want an https URL", s.Runbooks)
+	bad(s.Runbooks != "" && (err != nil || u.Scheme != "https" || u.Host == ""), "KEYTURN_RUNBOOKS is %q; want an https URL", s.Runbooks)
 	return problems
 }
 
@@ -83,6 +83,6 @@ func (s Settings) Channel(secret channel.Secret) Channel {
 	case PagerDuty:
 		return channel.PagerDuty{Client: client, RoutingKey: secret, Endpoint: s.URL, Runbooks: s.Runbooks}
 	default:
-		return channel.Webhook{Client: client, URL: s.URL, Key: secret}
+		return channel.Webhook{Client: client, URL: s.URL, Key: secret, Runbooks: s.Runbooks}
 	}
 }

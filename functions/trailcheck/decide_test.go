@@ -154,7 +154,7 @@ func TestARefusalReadsWell(t *testing.T) {
 		`selectors cannot be read (CloudTrailARNInvalidException: AccountID in ARN is wrong). Fix: a trail with logging on that ` +
 		`covers this Region, includes read and write management events, and does not exclude kms.amazonaws.com. If an ` +
 		`organization trail that this account cannot read records KMS events, its owner may vouch for it: trail: asserted in ` +
-		`keyturn.yaml (property Assert: true). Runbook: functions/trailcheck/README.md.`
+		`keyturn.yaml (property Assert: true). Runbook: https://github.com/keyturn/keyturn/blob/main/functions/trailcheck/README.md`
 	if got := Decide(here, trails, "", false).Text; got != want {
 		t.Errorf("the answer is\n%s\nwant\n%s", got, want)
 	}

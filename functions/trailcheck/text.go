@@ -3,6 +3,8 @@ package trailcheck
 import (
 	"fmt"
 	"strings"
+
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // MostText bounds an answer, in bytes: CloudFormation takes 4,096 for a whole response, and its list of events is read
@@ -13,9 +15,8 @@ const MostText = 1000
 const mostReason = 160
 
 const (
-	runbook = " Runbook: functions/trailcheck/README.md."
-	fix     = " Fix: a trail with logging on that covers this Region, includes read and write management events, and does not exclude " + kmsSource + "."
-	wayOut  = " If an organization trail that this account cannot read records KMS events, its owner may vouch for it: trail: asserted in keyturn.yaml (property Assert: true)."
+	fix    = " Fix: a trail with logging on that covers this Region, includes read and write management events, and does not exclude " + kmsSource + "."
+	wayOut = " If an organization trail that this account cannot read records KMS events, its owner may vouch for it: trail: asserted in keyturn.yaml (property Assert: true)."
 )
 
 // recorded is the answer where a trail records writes.
@@ -60,7 +61,7 @@ func refused(region string, records []Record, unread string, asserted bool, writ
 		end += wayOut
 	}
 	return list("No trail is known to record KMS write management events in "+region+
-		", so keyturn would not be notified of rotated, disabled or deleted keys. ", seen(records, unread), "; ", end+runbook)
+		", so keyturn would not be notified of rotated, disabled or deleted keys. ", seen(records, unread), "; ", end+" Runbook: "+version.URL("functions/trailcheck/README.md"))
 }
 
 // seen is one phrase for each trail, or why there is none.

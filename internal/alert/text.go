@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // MostClusters bounds the clusters that people are shown of one alert; its JSON lists all, or says how many there are.
@@ -57,7 +59,7 @@ func (a Alert) Text() string {
 		fmt.Fprintf(&b, "%3d. %s\n", i+1, printable(step))
 	}
 	if a.Runbook != "" {
-		b.WriteString("\nRunbook: " + printable(a.Runbook) + "\n")
+		b.WriteString("\nRunbook: " + printable(version.URL(a.Runbook)) + "\n")
 	}
 	return b.String()
 }

@@ -41,7 +41,7 @@ Recovery steps:
   1. aws kms enable-key --key-id 1234
   2. Look at the cluster again
 
-Runbook: functions/alerting/README.md#key-unusable
+Runbook: https://github.com/keyturn/keyturn/blob/main/functions/alerting/README.md#key-unusable
 `
 	if got := a.Text(); got != want {
 		t.Errorf("text of the alert:\n%s\nwant:\n%s", got, want)

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // Secret reads the secret of a channel: Slack's webhook URL, PagerDuty's routing key, or the webhook's signing key. It is
@@ -185,12 +187,9 @@ func runbookURL(base, runbook string) string {
 	if err != nil || runbook == "" {
 		return ""
 	}
-	root, err := url.Parse(strings.TrimRight(cmp.Or(base, DefaultRunbooks), "/") + "/")
+	root, err := url.Parse(strings.TrimRight(cmp.Or(base, version.Source(version.Read().Version)), "/") + "/")
 	if err != nil {
 		return ""
 	}
 	return root.ResolveReference(path).String()
 }
-
-// DefaultRunbooks is where the runbooks that alerts name are found.
-const DefaultRunbooks = "https://github.com/keyturn/keyturn/blob/main/"

@@ -26,7 +26,7 @@ type PagerDuty struct {
 	RoutingKey Secret
 	// Endpoint is "" for PagerDutyEndpoint.
 	Endpoint string
-	// Runbooks is the URL below which runbooks are; "" for DefaultRunbooks.
+	// Runbooks is the URL below which runbooks are; "" for those of the program's version.
 	Runbooks string
 }
 

@@ -15,7 +15,7 @@ import (
 type Slack struct {
 	Client *http.Client
 	URL    Secret
-	// Runbooks is the URL below which runbooks are; "" for DefaultRunbooks.
+	// Runbooks is the URL below which runbooks are; "" for those of the program's version.
 	Runbooks string
 }
 

@@ -28,12 +28,14 @@ const ReplayWindow = 5 * time.Minute
 // shortestKey is the least length of a signing key in bytes.
 const shortestKey = 16
 
-// Webhook posts the JSON of alerts, signed. A repeat of an alert has the same body under a new timestamp.
+// Webhook posts the JSON of alerts, signed; their runbooks are addresses there. A repeat of an alert has the same body under a new timestamp.
 type Webhook struct {
 	Client *http.Client
 	URL    string
 	// Key reads the key shared with the receiver: 16 bytes or more, used as they are.
 	Key Secret
+	// Runbooks is the URL below which runbooks are; "" for those of the program's version.
+	Runbooks string
 }
 
 // Send posts the alert. The receiver has it when Send returns nil; with an error it may have it too.
@@ -45,6 +47,7 @@ func (w Webhook) Send(ctx context.Context, a alert.Alert) error {
 	if len(key) < shortestKey {
 		return fmt.Errorf("sign webhook: the key is shorter than %d bytes", shortestKey)
 	}
+	a.Runbook = runbookURL(w.Runbooks, a.Runbook)
 	body, err := a.JSON()
 	if err != nil {
 		return fmt.Errorf("encode alert: %w", err)

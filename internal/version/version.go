@@ -3,9 +3,14 @@ package version
 
 import (
 	"cmp"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
+
+// repository is where the source of every version is shown.
+const repository = "https://github.com/keyturn/keyturn"
 
 // stamp is the version of a program that is built without what Go records of a checkout, set with
 // -ldflags "-X github.com/keyturn/keyturn/internal/version.stamp=VERSION".
@@ -57,4 +62,32 @@ func Read() Version {
 		}
 	}
 	return v
+}
+
+// URL is where a file of the running program's version is shown, by its path in the repository, with an anchor or not. What is
+// an address already stays as it is.
+func URL(path string) string {
+	if strings.Contains(path, "://") {
+		return path
+	}
+	return Source(Read().Version) + path
+}
+
+// A release's version is its tag; that of another commit ends with the first 12 digits of its name (go.dev/ref/mod#pseudo-versions).
+var (
+	release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
+	commit  = regexp.MustCompile(`[-.]\d{14}-([0-9a-f]{12})$`)
+)
+
+// Source is the URL below which the files of a version are shown: those of its tag or commit. A version that is neither, and one with
+// changes that were never committed, has those of the newest commit.
+func Source(version string) string {
+	ref := "main"
+	if release.MatchString(version) {
+		ref = version
+		if end := commit.FindStringSubmatch(version); end != nil {
+			ref = end[1]
+		}
+	}
+	return repository + "/blob/" + ref + "/"
 }

@@ -23,3 +23,17 @@ func TestAVersionIsOneLineForPeople(t *testing.T) {
 		t.Errorf("this program's version is %+v, want every field but the commit", v)
 	}
 }
+
+func TestTheSourceOfAVersionIsItsTagOrCommit(t *testing.T) {
+	for v, ref := range map[string]string{
+		"v1.2.3": "v1.2.3", "v1.2.3-rc.1": "v1.2.3-rc.1",
+		"v0.0.0-20261128175533-93518b5a1b2c": "93518b5a1b2c", "v1.2.4-0.20261128175533-93518b5a1b2c": "93518b5a1b2c", "v1.2.3-rc.1.0.20261128175533-93518b5a1b2c": "93518b5a1b2c",
+		// What was deployed is in no commit, or not known.
+		"v0.0.0-20261128175533-93518b5a1b2c+dirty": "main", "v1.2.3+dirty": "main", version.Unknown: "main", "unknown": "main", "": "main",
+		"v1": "main", "1.2.3": "main", "v1.2.3/../../other": "main", "93518b5a1b2c": "main",
+	} {
+		if got, want := version.Source(v), "https://github.com/keyturn/keyturn/blob/"+ref+"/"; got != want {
+			t.Errorf("the source of %q is below %s, want %s", v, got, want)
+		}
+	}
+}

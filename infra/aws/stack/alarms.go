@@ -15,12 +15,12 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 
 	"github.com/keyturn/keyturn/functions/alerting"
-	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/version"
 )
 
 // watched is everything that alarms and the dashboard show, in the order in which it was made.
@@ -108,7 +108,7 @@ func newAlarm(scope constructs.Construct, n names, topic awssns.ITopic, a alarm)
 
 // runbooks is the URL below which the runbooks are.
 func (n names) runbooks() string {
-	return cmp.Or(n.d.Settings["KEYTURN_RUNBOOKS"], notify.DefaultSettings().Runbooks)
+	return cmp.Or(n.d.Settings["KEYTURN_RUNBOOKS"], version.Source(n.d.Version))
 }
 
 // runbook is a section of the alarms' runbook.
