@@ -54,7 +54,11 @@ func Wire(environ []string) (function.Handler, error) {
 			return l.UpdatePages(ctx, s.Channel.Secret, change)
 		}
 	}
-	h := function.Handler{Settings: s.Function, Gather: gather[s.Notify.Kind]}
-	h.Alerts, h.Parse, h.Log = f.Alerts, alert.ParseMessage, log
-	return h, nil
+	return handler(f, s.Notify.Kind, s.Function), nil
+}
+
+func handler(f *notify.Function, kind notify.Kind, s function.Settings) function.Handler {
+	h := function.Handler{Settings: s, Gather: gather[kind]}
+	h.Alerts, h.Parse, h.Log = f.Alerts, alert.ParseMessage, f.Log
+	return h
 }
