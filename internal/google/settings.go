@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"time"
 
+	"cloud.google.com/go/firestore"
+
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/config"
 )
@@ -62,12 +64,16 @@ func (s ChannelSettings) Check() []error {
 	return checkNames(name{"KEYTURN_CHANNEL_SECRET", s.Secret, CheckSecret})
 }
 
-// databaseID is the id of a database (Firestore documentation, "Create and manage databases"), or the default one's.
-var databaseID = regexp.MustCompile(`^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])?$`)
+// databaseID is the id of a database, of 4 to 63 bytes (Firestore documentation, "Create and manage databases").
+var databaseID = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
+
+func isDatabase(id string) bool {
+	return id == "" || id == firestore.DefaultDatabaseID || len(id) >= 4 && len(id) <= 63 && databaseID.MatchString(id)
+}
 
 func checkLedger(l config.Location) []error {
 	const variable, want = "KEYTURN_LEDGER", "firestore://PROJECT/DATABASE"
-	if l.Scheme == "firestore" && !(cmek.IsProject(l.Name) && databaseID.MatchString(l.Prefix)) {
+	if l.Scheme == "firestore" && !(cmek.IsProject(l.Name) && isDatabase(l.Prefix)) {
 		return []error{fmt.Errorf("%s is %s, which names no project or no database; want %s", variable, l, want)}
 	}
 	return l.CheckScheme(variable, want)
