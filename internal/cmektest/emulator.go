@@ -2,6 +2,7 @@ package cmektest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -60,7 +61,7 @@ func (e *Emulator) start() {
 			return
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		e.problem = err
 		return
@@ -75,7 +76,7 @@ func (e *Emulator) start() {
 		}
 		arguments = append(arguments, "--data-dir="+e.dir)
 	}
-	e.process = exec.Command("gcloud", arguments...)
+	e.process = exec.CommandContext(context.Background(), "gcloud", arguments...)
 	e.process.Stdout, e.process.Stderr = &e.output, &e.output
 	e.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // gcloud starts others, which must end with it
 	if e.problem = e.process.Start(); e.problem != nil {
@@ -96,7 +97,11 @@ func (e *Emulator) wait() error {
 			return fmt.Errorf("it ended: %w: %s", err, tail(e.output.Bytes()))
 		case <-time.After(pause):
 		}
-		if resp, err := http.Get("http://" + e.host + "/"); err == nil {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+e.host+"/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
 			return resp.Body.Close()
 		}
 	}

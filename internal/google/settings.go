@@ -73,7 +73,7 @@ func isDatabase(id string) bool {
 
 func checkLedger(l config.Location) []error {
 	const variable, want = "KEYTURN_LEDGER", "firestore://PROJECT/DATABASE"
-	if l.Scheme == "firestore" && !(cmek.IsProject(l.Name) && isDatabase(l.Prefix)) {
+	if l.Scheme == "firestore" && (!cmek.IsProject(l.Name) || !isDatabase(l.Prefix)) {
 		return []error{fmt.Errorf("%s is %s, which names no project or no database; want %s", variable, l, want)}
 	}
 	return l.CheckScheme(variable, want)

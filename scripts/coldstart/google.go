@@ -26,8 +26,11 @@ const (
 // message that they answer with success, side by side with a bare function of the framework.
 func measureGoogle(dir string) (broken []string, err error) {
 	archives, err := filepath.Glob("dist/gcp/*.zip")
-	if err != nil || len(archives) == 0 {
-		return nil, fmt.Errorf("found no dist/gcp/*.zip (%v); run make stage-gcp", err)
+	if err != nil {
+		return nil, err
+	}
+	if len(archives) == 0 {
+		return nil, errors.New("found no dist/gcp/*.zip; run make stage-gcp")
 	}
 	ctx := context.Background()
 	const hello = "googlehello"
@@ -85,7 +88,7 @@ func startGoogle(ctx context.Context, binary, name string) (ms, mb float64, err 
 	if err := listener.Close(); err != nil {
 		return 0, 0, err
 	}
-	_, port, _ := net.SplitHostPort(address) //nolint:errcheck // it is a listener's
+	_, port, _ := net.SplitHostPort(address)
 	target := map[string]string{"google-rotation": "Rotation", "google-alerting": "Alerting", "google-notify": "Notify"}[name]
 	cmd := exec.CommandContext(ctx, binary)
 	var said bytes.Buffer

@@ -46,8 +46,11 @@ func main() {
 
 func stageAll(version, folder string) error {
 	entries, err := filepath.Glob("functions/*/gcp/gcp.go")
-	if err != nil || len(entries) == 0 {
-		return fmt.Errorf("found no functions/*/gcp/gcp.go here (%v)", err)
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		return errors.New("found no functions/*/gcp/gcp.go here")
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -74,8 +77,7 @@ func stage(function, version, archive string) error {
 		return err
 	}
 	stamp := fmt.Sprintf("package version\n\nfunc init() { stamp = %q }\n", version)
-	err = write(dir, "vendor/"+keyturn+"/internal/version/stamp.go", stamp)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a function that never says its version does not have the package
+	if err := write(dir, "vendor/"+keyturn+"/internal/version/stamp.go", stamp); err != nil {
 		return err
 	}
 	data, err := pack(os.DirFS(dir))
