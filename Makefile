@@ -23,7 +23,7 @@ STACKS ?= --all
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: need-go ## Watch a KMS rotation being followed through on this machine (Go only)
@@ -45,7 +45,7 @@ soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simul
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
 	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
-	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/google/... ./internal/local/...
+	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/google/... ./internal/local/... ./scripts/stagegcp
 
 .PHONY: lint
 lint: need-go ## Lint, with the design's import rules
@@ -68,6 +68,12 @@ build: need-go ## Build bin/keyturn and dist/aws/<function>.zip (linux/arm64, re
 		GOOS=linux GOARCH=arm64 $(subst -buildid=',-buildid= $(STAMP)'"$$version",$(LAMBDA_BUILD)) -o dist/aws/$$f/bootstrap ./functions/$$f/aws; \
 		go run ./scripts/lambdazip dist/aws/$$f/bootstrap dist/aws/$$f.zip; \
 	done
+
+.PHONY: stage-gcp
+stage-gcp: need-go ## Write dist/gcp/<function>.zip, what Google Cloud builds each function from (vendored, reproducible)
+	@mkdir -p bin
+	@$(PROGRAM_BUILD) -o bin/keyturn ./functions/keyturn
+	@go run ./scripts/stagegcp "$$(bin/keyturn version --short)" dist/gcp
 
 .PHONY: release
 release: build ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
@@ -92,7 +98,7 @@ destroy: synth ## Remove the stacks from AWS; ledger and archive survive
 	$(CDK) destroy --app cdk.out --exclusively $(STACKS)
 
 .PHONY: bench
-bench: build ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken
+bench: build stage-gcp ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken
 	go run ./scripts/coldstart
 	go test -run '^$$' -bench . -benchtime 1s ./events
 	go test -run TestSweepKeepsItsShareOfTheRequestRateBusy -v -count=1 ./functions/rotation | grep -v '^=== '
@@ -103,7 +109,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./infra/aws/stack ./internal/channel -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/alerting/gcp ./functions/keyturn ./functions/notify/aws ./functions/notify/gcp ./functions/rotation/aws ./functions/rotation/gcp ./functions/trailcheck/aws ./infra/aws/stack ./internal/channel -update
 
 .PHONY: mutate
 mutate: export TESTS = world claims_of_reads upgrade failed_move same_work revived optout

@@ -165,7 +165,7 @@ func (p *program) command() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("try", p.demoCommand(), p.simulateCommand())
+	add("try", p.demoCommand(), p.simulateCommand(), p.serveCommand())
 	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand())
 	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
 	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())

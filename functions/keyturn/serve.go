@@ -13,6 +13,22 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
+// listenOnLoopback listens at the address that a flag names; because is why no other machine may call.
+func listenOnLoopback(listen, because string) (*net.TCPListener, error) {
+	address, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return nil, &configurationError{fmt.Errorf("--listen is %q; want a loopback address such as 127.0.0.1:8080", listen)}
+	}
+	if !address.IP.IsLoopback() {
+		return nil, &configurationError{fmt.Errorf("--listen is %q; %s and serves loopback addresses only, such as 127.0.0.1:8080", listen, because)}
+	}
+	listener, err := net.ListenTCP("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
+}
+
 // serve serves until ctx ends, then lets running requests finish. Meanwhile and at the end it calls each from time to time.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, each func() error) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}

@@ -87,16 +87,9 @@ func (p *program) simulate(ctx context.Context, o simulateOptions) error {
 	if err := turnSwitches(world, o); err != nil {
 		return &configurationError{err}
 	}
-	address, err := net.ResolveTCPAddr("tcp", o.listen)
+	listener, err := listenOnLoopback(o.listen, "the simulator has no real authentication")
 	if err != nil {
-		return &configurationError{fmt.Errorf("--listen is %q; want a loopback address such as 127.0.0.1:8080", o.listen)}
-	}
-	if !address.IP.IsLoopback() {
-		return &configurationError{fmt.Errorf("--listen is %q; the simulator has no real authentication and serves loopback addresses only, such as 127.0.0.1:8080", o.listen)}
-	}
-	listener, err := net.ListenTCP("tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	requests, events, done, err := p.openJournals(o) // only now: the logs of another one on the same port are not for us to empty
 	if err != nil {

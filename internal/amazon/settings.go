@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/config"
@@ -25,7 +24,7 @@ type Settings struct {
 
 // Check returns every setting that makes no sense, each naming its variable and what it should be.
 func (s Settings) Check() (problems []error) {
-	problems = checkScheme("KEYTURN_LEDGER", s.Ledger, "dynamodb", "dynamodb://TABLE")
+	problems = s.Ledger.CheckScheme("KEYTURN_LEDGER", "dynamodb://TABLE")
 	for _, topic := range []struct{ variable, arn string }{
 		{"KEYTURN_ALERTS_TOPIC", s.AlertsTopic}, {"KEYTURN_OPERATIONS_TOPIC", s.OperationsTopic},
 	} {
@@ -43,7 +42,7 @@ type LedgerSettings struct {
 
 // Check returns the setting if it makes no sense.
 func (s LedgerSettings) Check() []error {
-	return checkScheme("KEYTURN_LEDGER", s.Ledger, "dynamodb", "dynamodb://TABLE")
+	return s.Ledger.CheckScheme("KEYTURN_LEDGER", "dynamodb://TABLE")
 }
 
 // ArchiveSettings say where evidence is kept.
@@ -53,7 +52,7 @@ type ArchiveSettings struct {
 
 // Check returns the setting if it makes no sense.
 func (s ArchiveSettings) Check() []error {
-	return checkScheme("KEYTURN_ARCHIVE", s.Archive, "s3", "s3://BUCKET/PREFIX")
+	return s.Archive.CheckScheme("KEYTURN_ARCHIVE", "s3://BUCKET/PREFIX")
 }
 
 // RepairSettings say whether scheduled deletions are canceled, and as whom.
@@ -70,24 +69,11 @@ func (s RepairSettings) Check() (problems []error) {
 	return problems
 }
 
-// checkScheme refuses a location of another kind. That one is missing, or could not be read, is reported already.
-func checkScheme(variable string, l config.Location, scheme, want string) (problems []error) {
-	if l.Scheme != "" && l.Scheme != scheme {
-		problems = append(problems, fmt.Errorf("%s is %s; want %s", variable, l, want))
-	}
-	return problems
-}
-
 // Load fills the settings as [config.Load] does, and makes the configuration for calls of AWS, each attempt of which is bounded by
 // the timeout. The error names every problem of both.
 func Load(settings any, environ []string, timeout time.Duration) (Config, error) {
 	loading := config.Load(settings, environ)
-	set := map[string]string{}
-	for _, pair := range environ {
-		name, value, _ := strings.Cut(pair, "=")
-		set[name] = value
-	}
-	aws, err := ConfigFromEnv(func(name string) string { return set[name] }, &http.Client{Timeout: timeout})
+	aws, err := ConfigFromEnv(config.Getenv(environ), &http.Client{Timeout: timeout})
 	return aws, errors.Join(loading, err)
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// LinksModules checks that the Lambda function in the test's folder links exactly the modules that testdata/modules.txt lists,
+// LinksModules checks that the function in the test's folder links exactly the modules that testdata/modules.txt lists,
 // or rewrites the list. What is linked into a function is a decision, for its size and for who must be trusted; it does not
 // change unseen.
 func LinksModules(t *testing.T, update bool) {

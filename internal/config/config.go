@@ -180,3 +180,13 @@ func describe(v reflect.Value, all *[]Description) {
 		}
 	}
 }
+
+// Getenv looks a variable up in an environment as os.Getenv does in the process's own.
+func Getenv(environ []string) func(name string) string {
+	set := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		set[name] = value
+	}
+	return func(name string) string { return set[name] }
+}

@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// Location names a store: dynamodb://TABLE, s3://BUCKET/PREFIX, or file:PATH, each optionally followed by ?region=REGION.
+// Location names a store: dynamodb://TABLE or s3://BUCKET/PREFIX, each optionally followed by ?region=REGION; firestore://PROJECT/DATABASE,
+// gs://BUCKET/PREFIX, or file:PATH.
 type Location struct {
-	// Scheme is dynamodb, s3 or file; "" for no location.
+	// Scheme is dynamodb, s3, firestore, gs or file; "" for no location.
 	Scheme string
-	// Name is the table, the bucket or the path.
+	// Name is the table, the bucket, the project or the path.
 	Name string
-	// Prefix is what follows the bucket, ending in a slash if not empty.
+	// Prefix is what follows the bucket, ending in a slash if not empty. Of Firestore it is the database; "" is the project's default one.
 	Prefix string
 	// Region overrides the AWS Region; "" for the environment's.
 	Region string
@@ -23,12 +24,15 @@ type Location struct {
 
 // ParseLocation reads a location.
 func ParseLocation(s string) (Location, error) {
-	wrong := fmt.Errorf("%q is not a location; want dynamodb://TABLE, s3://BUCKET/PREFIX or file:PATH", s)
+	wrong := fmt.Errorf("%q is not a location; want dynamodb://TABLE, s3://BUCKET/PREFIX, firestore://PROJECT/DATABASE, gs://BUCKET/PREFIX or file:PATH", s)
 	if path, ok := strings.CutPrefix(s, "file:"); ok {
 		if path = strings.TrimPrefix(path, "//"); path == "" {
 			return Location{}, errors.New("file: names no path; want file:PATH")
 		}
 		return Location{Scheme: "file", Name: path}, nil
+	}
+	if scheme, rest, _ := strings.Cut(s, "://"); scheme == "firestore" || scheme == "gs" {
+		return parseGoogle(scheme, rest, wrong)
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
@@ -47,6 +51,20 @@ func ParseLocation(s string) (Location, error) {
 		return Location{}, wrong
 	}
 	return l, nil
+}
+
+// parseGoogle reads what follows the scheme. It is no URL: the id of a project may have a colon, as in example.com:acme, and the name of a
+// database has parentheses if it is (default).
+func parseGoogle(scheme, rest string, wrong error) (Location, error) {
+	name, inside, _ := strings.Cut(rest, "/")
+	inside = strings.Trim(inside, "/")
+	switch {
+	case name == "" || strings.ContainsAny(rest, "?#@ "), scheme == "firestore" && strings.Contains(inside, "/"):
+		return Location{}, wrong
+	case scheme == "gs" && inside != "":
+		inside += "/"
+	}
+	return Location{Scheme: scheme, Name: name, Prefix: inside}, nil
 }
 
 // parseParameters returns the Region, the only parameter that there is.
@@ -92,4 +110,13 @@ func (l Location) String() string {
 		s += "?region=" + url.QueryEscape(l.Region)
 	}
 	return s
+}
+
+// CheckScheme refuses a location of another kind than the variable is for; want is the form that it should have. That one is missing, or
+// could not be read, is reported already.
+func (l Location) CheckScheme(variable, want string) (problems []error) {
+	if scheme, _, _ := strings.Cut(want, "://"); l.Scheme != "" && l.Scheme != scheme {
+		problems = append(problems, fmt.Errorf("%s is %s; want %s", variable, l, want))
+	}
+	return problems
 }

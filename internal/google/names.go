@@ -34,13 +34,13 @@ func isKey(name string) bool {
 // serviceAccount is an e-mail of a service account, in lower case (IAM documentation, "Types of service accounts").
 var serviceAccount = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*@[a-z0-9][a-z0-9.-]*$`)
 
-// roleID is the last part of a role's name (IAM documentation, "Create and manage custom roles").
-var roleID = regexp.MustCompile(`^[a-zA-Z0-9_.]{1,128}$`)
+// roleID is the last part of a role's name, of at most 128 bytes (IAM documentation, "Create and manage custom roles").
+var roleID = regexp.MustCompile(`^[a-zA-Z0-9_.]+$`)
 
 // isRole reports whether the name is that of a role: roles/R, projects/P/roles/R or organizations/N/roles/R.
 func isRole(name string) bool {
 	parent, id, ok := strings.Cut("/"+name, "/roles/")
-	if !ok || !roleID.MatchString(id) {
+	if !ok || len(id) > 128 || !roleID.MatchString(id) {
 		return false
 	}
 	parent = strings.TrimPrefix(parent, "/")

@@ -57,12 +57,13 @@ func NewNotifier(config Config, topics Topics) (*Notifier, error) {
 	return &Notifier{config, client, topics}, nil
 }
 
-// topicName is projects/PROJECT/topics/TOPIC (cloud.google.com/pubsub/docs/pubsub-basics, "Resource names").
-var topicName = regexp.MustCompile(`^projects/([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]*/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+// topicName is projects/PROJECT/topics/TOPIC, whose last part has 3 to 255 bytes (cloud.google.com/pubsub/docs/pubsub-basics,
+// "Resource names").
+var topicName = regexp.MustCompile(`^projects/([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]*/topics/([A-Za-z][A-Za-z0-9._~+%-]+)$`)
 
 // CheckTopic reports whether the text is the resource name of a Pub/Sub topic.
 func CheckTopic(topic string) error {
-	if !topicName.MatchString(topic) {
+	if parts := topicName.FindStringSubmatch(topic); parts == nil || len(parts[2]) < 3 || len(parts[2]) > 255 {
 		return fmt.Errorf("%q is not the name of a Pub/Sub topic; want projects/PROJECT/topics/TOPIC", clip(topic))
 	}
 	return nil

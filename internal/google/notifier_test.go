@@ -22,7 +22,7 @@ import (
 
 func TestNotifierConforms(t *testing.T) {
 	cmektest.NotifierConforms(t, func(t *testing.T) (alert.Notifier, func() []cmektest.Delivery) {
-		host := pubsubEmulator.at(t)
+		host := cmektest.PubSub.At(t)
 		t.Setenv("PUBSUB_EMULATOR_HOST", host)
 		project := newProject()
 		owners, operations := newInbox(t, host, project, alert.Owners), newInbox(t, host, project, alert.Operations)

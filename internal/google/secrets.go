@@ -22,12 +22,12 @@ type Secret struct {
 
 // secretName is projects/PROJECT/secrets/SECRET, optionally with /versions/VERSION (Secret Manager API,
 // projects.secrets.versions.access).
-var secretName = regexp.MustCompile(`^projects/([^/]+)/secrets/[a-zA-Z0-9_-]{1,255}(/versions/(latest|[0-9]{1,19}))?$`)
+var secretName = regexp.MustCompile(`^projects/([^/]+)/secrets/([a-zA-Z0-9_-]+)(/versions/(latest|[0-9]+))?$`)
 
 // CheckSecret reports whether the text is the name of a secret in Secret Manager.
 func CheckSecret(name string) error {
 	parts := secretName.FindStringSubmatch(name)
-	if parts == nil || !cmek.IsProject(parts[1]) {
+	if parts == nil || !cmek.IsProject(parts[1]) || len(parts[2]) > 255 || len(parts[4]) > 19 {
 		return fmt.Errorf("%q is not the name of a secret; want projects/PROJECT/secrets/SECRET", clip(name))
 	}
 	return nil

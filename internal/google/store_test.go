@@ -39,7 +39,7 @@ func plainConfig() google.Config {
 
 func TestStoreConforms(t *testing.T) {
 	cmektest.StoreConforms(t, func(t *testing.T) ledger.Store {
-		t.Setenv("FIRESTORE_EMULATOR_HOST", firestoreEmulator.at(t))
+		t.Setenv("FIRESTORE_EMULATOR_HOST", cmektest.Firestore.At(t))
 		store, err := google.NewStore(plainConfig(), newProject(), "")
 		if err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestStoreConforms(t *testing.T) {
 }
 
 func TestEmulatorsGetNoCredentials(t *testing.T) {
-	t.Setenv("FIRESTORE_EMULATOR_HOST", firestoreEmulator.at(t))
+	t.Setenv("FIRESTORE_EMULATOR_HOST", cmektest.Firestore.At(t))
 	config := plainConfig()
 	config.Tokens = tokenSource{errors.New("nobody may ask")}
 	store, err := google.NewStore(config, newProject(), "")
@@ -76,7 +76,7 @@ func TestEmulatorsGetNoCredentials(t *testing.T) {
 }
 
 func TestStoresOfOneProjectAreSeparateDatabases(t *testing.T) {
-	t.Setenv("FIRESTORE_EMULATOR_HOST", firestoreEmulator.at(t))
+	t.Setenv("FIRESTORE_EMULATOR_HOST", cmektest.Firestore.At(t))
 	project := newProject()
 	for _, database := range []string{"", "keyturn"} {
 		store, err := google.NewStore(plainConfig(), project, database)
@@ -135,7 +135,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestStoreSurvivesLostCalls(t *testing.T) {
 	cmektest.StoreSurvivesLostCalls(t, func(t *testing.T, faults *cmektest.Faults) ledger.Store {
 		unary, stream := lossy(faults)
-		store, _ := interceptedStore(t, firestoreEmulator.at(t), newProject(), unary, stream)
+		store, _ := interceptedStore(t, cmektest.Firestore.At(t), newProject(), unary, stream)
 		return impatient{store}
 	})
 }
@@ -183,7 +183,7 @@ func (r *recorder) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc
 
 func TestStoreCostsNoMoreCallsThanItMust(t *testing.T) {
 	var calls recorder
-	host, project := firestoreEmulator.at(t), newProject()
+	host, project := cmektest.Firestore.At(t), newProject()
 	store, _ := interceptedStore(t, host, project, calls.unary, calls.stream)
 	record := ledger.Record{Kind: "rotation", ID: "c-1", NextLook: time.UnixMilli(1000), Keys: []string{"k-1", "k-2"}}
 	for _, step := range []struct {
@@ -267,7 +267,7 @@ func TestPutRefusedForAnotherReason_isNoConflict(t *testing.T) {
 		}
 		return nil
 	}}
-	store, client := interceptedStore(t, firestoreEmulator.at(t), newProject(), calls.unary, calls.stream)
+	store, client := interceptedStore(t, cmektest.Firestore.At(t), newProject(), calls.unary, calls.stream)
 	if err := store.Put(t.Context(), ledger.Record{Kind: "rotation", ID: "c-1"}); err == nil || errors.Is(err, ledger.ErrConflict) || !strings.Contains(err.Error(), "being moved") {
 		t.Errorf("Put of a record that is not there returned %v, want the reason", err)
 	}
@@ -284,7 +284,7 @@ func TestPutRefusedForAnotherReason_isNoConflict(t *testing.T) {
 }
 
 func TestPutAbortedByAnotherWrite_isAConflict(t *testing.T) {
-	host, project := firestoreEmulator.at(t), newProject()
+	host, project := cmektest.Firestore.At(t), newProject()
 	var others recorder
 	other, _ := interceptedStore(t, host, project, others.unary, others.stream)
 	aborted := false
@@ -322,7 +322,7 @@ func TestADocumentThatIsNoRecord_hidesNoneOfTheOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls recorder
-			store, client := interceptedStore(t, firestoreEmulator.at(t), newProject(), calls.unary, calls.stream)
+			store, client := interceptedStore(t, cmektest.Firestore.At(t), newProject(), calls.unary, calls.stream)
 			for _, id := range []string{"c", "b", "a"} {
 				r := ledger.Record{Kind: "rotation", ID: id, Token: "t", NextLook: time.UnixMilli(5), Keys: []string{"k"}, Data: []byte("d")}
 				if err := store.Put(t.Context(), r); err != nil {
@@ -353,7 +353,7 @@ func TestADocumentThatIsNoRecord_hidesNoneOfTheOthers(t *testing.T) {
 
 func TestStoreSkipsAnyNumberOfExpiredRecords(t *testing.T) {
 	var calls recorder
-	store, _ := interceptedStore(t, firestoreEmulator.at(t), newProject(), calls.unary, calls.stream)
+	store, _ := interceptedStore(t, cmektest.Firestore.At(t), newProject(), calls.unary, calls.stream)
 	for i := range 5 {
 		r := ledger.Record{Kind: "alerting", ID: fmt.Sprint("gone-", i), NextLook: time.UnixMilli(1), Expires: time.Now().Add(-time.Hour)}
 		if err := store.Put(t.Context(), r); err != nil {
@@ -392,7 +392,7 @@ func TestStoreRefusesNamesThatFirestoreCannotHold(t *testing.T) {
 
 func TestStoreTakesTheLargestItems(t *testing.T) {
 	var calls recorder
-	store, _ := interceptedStore(t, firestoreEmulator.at(t), newProject(), calls.unary, calls.stream)
+	store, _ := interceptedStore(t, cmektest.Firestore.At(t), newProject(), calls.unary, calls.stream)
 	var keys []string
 	for i := range 1250 {
 		keys = append(keys, fmt.Sprintf("projects/p/locations/l/keyRings/r/cryptoKeys/%04d%s", i, strings.Repeat("k", 2000)))

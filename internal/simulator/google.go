@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ type googleCloud struct {
 	denies map[string][]*denyPolicy
 	// policies are the allow policies that were set, by the name of the resource.
 	policies map[string]*allowPolicy
+	// secrets are the contents of secrets, objects those of Cloud Storage by bucket/name.
+	secrets map[string]string
+	objects map[string][]byte
 	// denied are the permissions that callers do not have on a resource; "" stands for all.
 	denied map[string][]string
 }
@@ -297,6 +301,7 @@ func newGoogleCloud() googleCloud {
 	return googleCloud{
 		projects: map[string]*googleProject{}, parents: map[string]string{}, rings: map[string]*googleRing{}, keys: map[string]*googleKey{},
 		roles: map[string]*googleRole{}, denies: map[string][]*denyPolicy{}, policies: map[string]*allowPolicy{}, denied: map[string][]string{},
+		secrets: map[string]string{}, objects: map[string][]byte{},
 	}
 }
 
@@ -305,6 +310,7 @@ func newGoogleCloud() googleCloud {
 // (cockroachlabs.com/docs/cockroachcloud/managing-cmek), and service accounts that of the account that Cockroach Labs acts with.
 func (w *World) seedGoogle(seed Seed, now time.Time) {
 	g := &w.google
+	maps.Copy(g.secrets, seed.Google.Secrets)
 	for _, p := range seed.Google.Projects {
 		w.addGoogleProject(p, now)
 	}

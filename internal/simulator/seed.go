@@ -55,6 +55,8 @@ type GoogleSeed struct {
 	Projects []GoogleProjectSeed `yaml:"projects"`
 	// Roles are custom ones.
 	Roles []GoogleRoleSeed `yaml:"roles"`
+	// Secrets are the contents of secrets by name, projects/P/secrets/S.
+	Secrets map[string]string `yaml:"secrets"`
 }
 
 // GoogleProjectSeed is a project of Google Cloud.

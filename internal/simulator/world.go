@@ -87,7 +87,7 @@ func New(seed Seed, options ...Option) (*World, error) {
 }
 
 // Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS at POST /, the APIs
-// of Google Cloud under their versions (/v1/, /v2/, /v3/) and the control surface of [World.Control] under /_simulator/.
+// of Google Cloud under their versions (/v1/, /v2/, /v3/), of Cloud Storage under /storage/ and /upload/, and the control surface of [World.Control] under /_simulator/.
 func (w *World) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", w.Page())
@@ -96,6 +96,9 @@ func (w *World) Handler() http.Handler {
 	for _, version := range []string{"/v1/", "/v2/", "/v3/"} {
 		mux.Handle(version, w.Google())
 	}
+	mux.HandleFunc("GET /v1/projects/{project}/secrets/{secret}/versions/{version}", w.secrets)
+	mux.HandleFunc("POST /upload/storage/v1/b/{bucket}/o", w.writeObject)
+	mux.HandleFunc("GET /storage/v1/b/{bucket}/o/{object}", w.readObject)
 	mux.Handle("/_simulator/", w.Control())
 	return mux
 }

@@ -3,6 +3,10 @@
 // noisy, so the runs alternate and medians are compared. It fails if a promise is broken:
 //
 //	start at most 2.5 × hello-world, memory at most 15 MB, archive at most 6 MB
+//
+// For the functions of Google Cloud, it measures the time to the first answer and the size of the binary:
+//
+//	at most 3 × a bare function of the framework, at most 32 MB
 package main
 
 import (
@@ -98,7 +102,8 @@ func measure() (broken []string, err error) {
 			broken = append(broken, fmt.Sprintf("%s holds %.1f MB at its first /next, want at most %.0f", name, mb, mostMemory))
 		}
 	}
-	return broken, nil
+	google, err := measureGoogle(dir)
+	return append(broken, google...), err
 }
 
 // start runs the binary until its first call of /next.

@@ -202,7 +202,7 @@ func TestMetricsAreMadeOfLinesThatAreLogged(t *testing.T) {
 		f := hub(t).Resources[id]
 		filter := f.property("FilterPattern").(string)
 		log := arn(f.property("LogGroupName")) // <alertingeventLog>
-		folders := []string{"../../../internal/amazon", "../../../internal/amazon/lambda"}
+		folders := []string{"../../../internal/amazon", "../../../internal/amazon/lambda", "../../../internal/delivery"}
 		for _, function := range []string{deployment.Rotation, deployment.Alerting} {
 			if strings.HasPrefix(log, "<"+function) {
 				folders = append(folders, "../../../functions/"+function)

@@ -19,7 +19,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/version"
 )
 
@@ -165,7 +165,7 @@ func (h *hub) alarms() {
 			Runbook: runbook("errors"),
 		}})
 		// A message that fails beside others that are handled fails no invocation.
-		h.logMetric(f.it, of(poisonMessages, f.name), fmt.Sprintf(`{ $.msg = %q || $.msg = %q }`, lambda.LogUnreadable, lambda.LogPanicked), "1", nil)
+		h.logMetric(f.it, of(poisonMessages, f.name), fmt.Sprintf(`{ $.msg = %q || $.msg = %q }`, delivery.LogUnreadable, delivery.LogPanicked), "1", nil)
 		raise(alarm{name: f.name + "-poison", over: 0, metric: h.metric(of(poisonMessages, f.name), "Sum", 5, nil), says: amazon.Alarm{
 			Summary: f.name + " cannot read a message, or panics on it",
 			Impact:  "What the message reports is not handled; the messages beside it are. It ends in the dead-letter queue.",

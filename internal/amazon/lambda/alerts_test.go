@@ -15,6 +15,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/delivery"
 )
 
 var errDead = errors.New("the channel is unavailable")
@@ -68,7 +69,7 @@ func TestABatchOfAlertsAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 		{"wrapped and raw", []string{good, alertMessage("raw", "s")}, "", "[good raw]", ""},
 		{"one alert twice", []string{good, good}, "", "[good good]", ""},
 		{"JSON alone", []string{`{"id":"bare","summary":"s"}`}, "", "[bare]", ""},
-		{"a text that is no alert between good ones", []string{good, "hunter2 is down", good}, "m1", "[good good]", lambda.LogUnreadable},
+		{"a text that is no alert between good ones", []string{good, "hunter2 is down", good}, "m1", "[good good]", delivery.LogUnreadable},
 		{"a notification that is no alert", []string{snsNotification(`{"AlarmName":"hunter2"}`)}, all, "", "no alert with an id"},
 		{"an alert without a summary", []string{alertMessage("a", "")}, all, "", "no alert with an id"},
 		{"null", []string{"null"}, all, "", "no alert with an id"},
@@ -78,9 +79,9 @@ func TestABatchOfAlertsAnswersExactlyTheMessagesThatFailed(t *testing.T) {
 		{"a megabyte of nesting", []string{strings.Repeat("[", 1<<20), good}, "m0", "[good]", "parse alert on the last line"},
 		{"a dead channel for one alert", []string{good, alertMessage("dead", "hunter2"), good}, "m1", "[good dead good]", `"alert":"dead","severity":"high","change":"key disabled"`},
 		{"a dead channel for all", []string{alertMessage("dead", "s"), alertMessage("dead", "s")}, all, "[dead dead]", errDead.Error()},
-		{"a panic between good ones", []string{good, alertMessage("panic", "s"), good}, "m1", "[good panic good] [good] [panic] [good]", lambda.LogPanicked},
-		{"a panic alone", []string{alertMessage("panic", "s")}, all, "[panic]", lambda.LogPanicked},
-		{"a panic beside one that cannot be read", []string{"hunter2", alertMessage("panic", "s")}, all, "[panic]", lambda.LogPanicked},
+		{"a panic between good ones", []string{good, alertMessage("panic", "s"), good}, "m1", "[good panic good] [good] [panic] [good]", delivery.LogPanicked},
+		{"a panic alone", []string{alertMessage("panic", "s")}, all, "[panic]", delivery.LogPanicked},
+		{"a panic beside one that cannot be read", []string{"hunter2", alertMessage("panic", "s")}, all, "[panic]", delivery.LogPanicked},
 		{"an alert that gets no answer", []string{good, alertMessage("short", "s")}, "m1", "[good short]", "it was left out"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

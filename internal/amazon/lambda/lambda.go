@@ -7,17 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keyturn/keyturn/events"
-	"github.com/keyturn/keyturn/internal/alert"
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/delivery"
 )
 
 // Handler serves a Lambda function that is invoked
@@ -29,25 +25,11 @@ import (
 //
 // All of them arrive at least once and in any order. Of a batch, the failed messages alone are answered and so delivered
 // again; the event source mapping must have ReportBatchItemFailures set. If all of them failed, the invocation fails, and so
-// counts in Lambda's metric Errors. What becomes of messages is logged here, once each, because the answer has no room for it. Errors of a tick or a bare event are returned, and the Lambda runtime logs them.
-// No payload is ever logged.
-type Handler struct {
-	// Event handles one event; an error asks for its redelivery. nil: the function takes no events.
-	Event func(ctx context.Context, e cmek.Event) error
-	// Parallel is how many messages of a batch Event handles at a time; 0 means one after the other.
-	Parallel int
-	// Subscribes lists the changes that Event is called for; other events are acknowledged as they come. Empty: all.
-	Subscribes []cmek.Change
-	// Alerts handles the alerts of a batch, each of which Parse reads from the text of a message. It returns an error for each, nil for
-	// those that are done with; an error asks for that alert's redelivery. After a panic, each alert of the batch is handed over again
-	// by itself. nil: the function takes no alerts. A function takes events or alerts, not both.
-	Alerts func(ctx context.Context, alerts []alert.Alert) []error
-	Parse  func(message string) (alert.Alert, error)
-	// Tick does the function's periodic work; nil: the function takes no ticks.
-	Tick func(ctx context.Context) error
-	// Log receives one line for each message that failed. nil: slog.Default.
-	Log *slog.Logger
-}
+// counts in Lambda's metric Errors. Why messages failed is logged, once each, because the answer has no room for it. Errors of a tick or
+// a bare event are returned, and the Lambda runtime logs them.
+type Handler delivery.Handler
+
+func (h Handler) delivery() delivery.Handler { return delivery.Handler(h) }
 
 var _ lambda.Handler = Handler{}
 
@@ -68,7 +50,7 @@ var nothing = []byte("null")
 func (h Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	var p invocation
 	if err := json.Unmarshal(payload, &p); err != nil {
-		return nil, fmt.Errorf("read payload: %s", clip(err.Error()))
+		return nil, fmt.Errorf("read payload: %s", delivery.Clip(err.Error()))
 	}
 	switch {
 	case p.Records != nil:
@@ -87,7 +69,7 @@ func (h Handler) tick(ctx context.Context, scheduled string) error {
 		return errors.New("this function takes no ticks")
 	}
 	if _, err := time.Parse(time.RFC3339, scheduled); err != nil {
-		return fmt.Errorf("read tick: scheduled %q is not an RFC 3339 time", clip(scheduled))
+		return fmt.Errorf("read tick: scheduled %q is not an RFC 3339 time", delivery.Clip(scheduled))
 	}
 	return h.Tick(ctx)
 }
@@ -101,27 +83,10 @@ func (h Handler) event(ctx context.Context, payload []byte) error {
 		return err
 	}
 	var errs []error
-	for _, e := range h.subscribed(decoded) {
+	for _, e := range h.delivery().Subscribed(decoded) {
 		if err := h.Event(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("handle %s of %s: %w", e.Change, e.Key, err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// subscribed returns the events that the function wants.
-func (h Handler) subscribed(decoded []cmek.Event) []cmek.Event {
-	if len(h.Subscribes) == 0 {
-		return decoded
-	}
-	return slices.DeleteFunc(decoded, func(e cmek.Event) bool { return !slices.Contains(h.Subscribes, e.Change) })
-}
-
-// clip keeps hostile input out of errors and logs beyond a readable length.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

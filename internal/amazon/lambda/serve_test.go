@@ -2,29 +2,12 @@ package lambda
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
-
-func TestAFunctionThatCannotBeBuiltSaysWhy(t *testing.T) {
-	var out bytes.Buffer
-	wire := func(environ []string) (Handler, error) {
-		return Handler{}, errors.Join(errors.New("A is not set"), errors.New(environ[0]+" is wrong"))
-	}
-	if _, ok := start("alerting", wire, []string{"B=2"}, &out); ok {
-		t.Error("it started")
-	}
-	if want := "alerting cannot start; its configuration has these problems:\nA is not set\nB=2 is wrong\n"; out.String() != want {
-		t.Errorf("it says %q, want %q", &out, want)
-	}
-	if _, ok := start("alerting", func([]string) (Handler, error) { return Handler{}, nil }, nil, &out); !ok {
-		t.Error("one that can be built did not start")
-	}
-}
 
 const root = "../../../"
 
@@ -51,7 +34,7 @@ func TestEveryMainIsWiringOnly(t *testing.T) {
 // An error has one key in every log, so that one query finds all of them.
 func TestErrorsAreLoggedUnderOneKey(t *testing.T) {
 	other := regexp.MustCompile(`\.(?:Debug|Info|Warn|Error|With|LogAttrs)(?:Context)?\(.*"(?:err|problem|panic|reason)",`)
-	for _, pattern := range []string{"functions/*/aws/*.go", "functions/notify/*.go", "functions/trailcheck/*.go", "functions/rotation/*.go", "internal/amazon/*.go", "internal/amazon/lambda/*.go"} {
+	for _, pattern := range []string{"functions/*/aws/*.go", "functions/*/gcp/*.go", "functions/notify/*.go", "functions/trailcheck/*.go", "functions/rotation/*.go", "internal/amazon/*.go", "internal/amazon/lambda/*.go", "internal/delivery/*.go", "internal/google/*.go", "internal/google/function/*.go"} {
 		files, err := filepath.Glob(root + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %q (%v)", pattern, files, err)

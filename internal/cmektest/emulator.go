@@ -1,7 +1,8 @@
-package google_test
+package cmektest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,21 +14,20 @@ import (
 	"time"
 )
 
-// The emulators, which all tests share.
+// The emulators of gcloud, which all tests of a package share. A package that uses them calls [StopEmulators] at the end of TestMain.
 var (
-	firestoreEmulator = emulator{command: []string{"emulators", "firestore", "start"}}
-	pubsubEmulator    = emulator{command: []string{"beta", "emulators", "pubsub", "start"}, hasDataDir: true}
+	Firestore = Emulator{command: []string{"emulators", "firestore", "start"}}
+	PubSub    = Emulator{command: []string{"beta", "emulators", "pubsub", "start"}, hasDataDir: true}
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	firestoreEmulator.stop()
-	pubsubEmulator.stop()
-	os.Exit(code)
+// StopEmulators ends those that were started.
+func StopEmulators() {
+	Firestore.stop()
+	PubSub.stop()
 }
 
-// emulator is a program of gcloud on a free port of the loopback interface.
-type emulator struct {
+// Emulator is a program of gcloud on a free port of the loopback interface.
+type Emulator struct {
 	command    []string
 	hasDataDir bool
 
@@ -39,8 +39,8 @@ type emulator struct {
 	problem error
 }
 
-// at returns the emulator's host and port. Without the emulator the test is skipped, or fails if KEYTURN_E2E=1.
-func (e *emulator) at(t *testing.T) string {
+// At returns the emulator's host and port. Without the emulator the test is skipped, or fails if KEYTURN_E2E=1.
+func (e *Emulator) At(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skipf("needs gcloud %v, which takes seconds to start: left out of short tests", e.command)
@@ -55,13 +55,13 @@ func (e *emulator) at(t *testing.T) string {
 	return e.host
 }
 
-func (e *emulator) start() {
+func (e *Emulator) start() {
 	for _, program := range []string{"gcloud", "java"} {
 		if _, e.problem = exec.LookPath(program); e.problem != nil {
 			return
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		e.problem = err
 		return
@@ -76,7 +76,7 @@ func (e *emulator) start() {
 		}
 		arguments = append(arguments, "--data-dir="+e.dir)
 	}
-	e.process = exec.Command("gcloud", arguments...)
+	e.process = exec.CommandContext(context.Background(), "gcloud", arguments...)
 	e.process.Stdout, e.process.Stderr = &e.output, &e.output
 	e.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // gcloud starts others, which must end with it
 	if e.problem = e.process.Start(); e.problem != nil {
@@ -87,7 +87,7 @@ func (e *emulator) start() {
 }
 
 // wait returns when the emulator answers, or has ended.
-func (e *emulator) wait() error {
+func (e *Emulator) wait() error {
 	const tries, pause = 600, 100 * time.Millisecond
 	ended := make(chan error, 1)
 	go func() { ended <- e.process.Wait() }()
@@ -97,7 +97,11 @@ func (e *emulator) wait() error {
 			return fmt.Errorf("it ended: %w: %s", err, tail(e.output.Bytes()))
 		case <-time.After(pause):
 		}
-		if resp, err := http.Get("http://" + e.host + "/"); err == nil {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+e.host+"/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
 			return resp.Body.Close()
 		}
 	}
@@ -106,7 +110,7 @@ func (e *emulator) wait() error {
 
 func tail(output []byte) []byte { return output[max(0, len(output)-500):] }
 
-func (e *emulator) stop() {
+func (e *Emulator) stop() {
 	if e.process != nil {
 		_ = syscall.Kill(-e.process.Process.Pid, syscall.SIGKILL)
 	}
