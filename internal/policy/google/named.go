@@ -66,11 +66,15 @@ func CockroachAccount(clusterID, project string) (account ServiceAccount, ok boo
 	if len(clusterID) < tail || !cmek.IsProject(project) {
 		return ServiceAccount{}, false
 	}
-	domain := project
+	return ServiceAccount{Email: strings.ToLower("crl-kms-user-" + clusterID[len(clusterID)-tail:] + "@" + Domain(project))}, true
+}
+
+// Domain is the domain of the service accounts of a project. Those of example.com:p are in p.example.com.
+func Domain(project string) string {
 	if owner, name, scoped := strings.Cut(project, ":"); scoped {
-		domain = name + "." + owner // example.com:p is the domain p.example.com
+		project = name + "." + owner
 	}
-	return ServiceAccount{Email: strings.ToLower("crl-kms-user-" + clusterID[len(clusterID)-tail:] + "@" + domain + ".iam.gserviceaccount.com")}, true
+	return project + ".iam.gserviceaccount.com"
 }
 
 // mostNamed bounds what is named for one question: a key, its ring, its project, ten folders and the organization, each with deny
@@ -83,19 +87,29 @@ const mostNamed = 100
 // give any of them and that are not documented. known are the texts that were read so far, by name; with more of them more may be
 // named. It names them in one order, each once.
 func Deciding(key cmek.KeyURI, account cmek.Principal, known map[string]string, others ...ServiceAccount) []string {
-	docs, _ := ReadAll(known)
+	var docs Documents
+	add := func(name string) {
+		if read, err := docs.Add(name, known[name]); err == nil { // else it is as if it was not read
+			docs = read
+		}
+	}
 	target := ServiceAccount{Email: string(account)}
 	names := []string{State(account)}
 	var levels []string
-	for _, r := range []request{keyRequest(docs, key, time.Time{}), actAsRequest(docs, target, time.Time{})} {
-		if r.err != "" {
+	for _, on := range []func() request{
+		func() request { return keyRequest(docs, key, time.Time{}) },
+		func() request { return actAsRequest(docs, target, time.Time{}) },
+	} {
+		if on().err != "" {
 			continue
 		}
-		levels = append(levels, r.levels...)
-		names = append(names, r.project()+parentsEnding)
+		parents := on().project() + parentsEnding
+		add(parents)
+		names, levels = append(names, parents), append(levels, on().levels...)
 	}
 	levels = unique(levels)
 	for _, level := range levels {
+		add(level)
 		names = append(names, level)
 		if attaches(level) {
 			names = append(names, Denies(level))
@@ -117,6 +131,31 @@ func (b Binding) mayMean(accounts []ServiceAccount) bool {
 	return slices.ContainsFunc(b.Members, func(member string) bool {
 		return slices.ContainsFunc(accounts, func(a ServiceAccount) bool { return a.includes(member).is != no })
 	})
+}
+
+// Reaches reports whether a document of that name may count for the use of the key as the account: it is one of a level of theirs, or
+// a role that a policy of such a level gives. What is above a project that was not read may be anything.
+func Reaches(docs Documents, name string, key cmek.KeyURI, account cmek.Principal) bool {
+	m := MissingIn(name)
+	return slices.ContainsFunc([]request{keyRequest(docs, key, time.Time{}), actAsRequest(docs, ServiceAccount{Email: string(account)}, time.Time{})}, func(r request) bool {
+		if r.err != "" {
+			return true
+		}
+		if m.Kind != MissingRole {
+			return slices.Contains(r.levels, m.Name) || !r.top && isAboveProjects(m.Name)
+		}
+		return !r.top || slices.ContainsFunc(r.levels, func(level string) bool {
+			read, known := docs.Policies[level]
+			return !known || slices.ContainsFunc(read.Bindings, func(b Binding) bool {
+				role, _, _ := strings.Cut(b.Role, hiddenCondition)
+				return role == name
+			})
+		})
+	})
+}
+
+func isAboveProjects(resource string) bool {
+	return strings.HasPrefix(resource, "folders/") || strings.HasPrefix(resource, "organizations/")
 }
 
 // ReadAll puts named texts together. What cannot be understood is left out, as if it was not read, and problems says why.
