@@ -188,7 +188,7 @@ func first[S ~[]E, E any](list S, n int) S { return list[:min(len(list), n)] }
 func sentences(clauses []string) []string {
 	list := unique(clauses)
 	for i, s := range list {
-		if !strings.HasPrefix(s, "arn:") {
+		if word, _, _ := strings.Cut(s, " "); !isName(word) {
 			letter, size := utf8.DecodeRuneInString(s)
 			s = string(unicode.ToUpper(letter)) + s[size:]
 		}
@@ -196,6 +196,9 @@ func sentences(clauses []string) []string {
 	}
 	return list
 }
+
+// isName reports whether a word is how a cloud names a principal, which has its own spelling.
+func isName(word string) bool { return strings.ContainsAny(word, ":@") || strings.HasPrefix(word, "all") && word != "all" }
 
 // unique drops repeats and keeps the order.
 func unique[S comparable](list []S) (kept []S) {
