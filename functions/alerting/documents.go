@@ -236,7 +236,7 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 		switch can := evaluatorFor(use).mayUse(use, docs.Documents); {
 		case can.Decision == policy.Denied:
 			return false, nil
-		case can.onlyAbove && !i.Recovered.IsZero() && ownDocuments(i.Changes):
+		case can.onlyAbove && ownDocuments(i.Changes):
 		case can.unread != "" && (can.Decision == policy.CannotTell || row.Kind == risk.Permissions || row.Kind == risk.Boundary):
 			r.log.Info("incident stays open", "unread", can.unread) // what was not read may be what is broken
 			return false, nil
