@@ -198,7 +198,9 @@ func sentences(clauses []string) []string {
 }
 
 // isName reports whether a word is how a cloud names a principal, which has its own spelling.
-func isName(word string) bool { return strings.ContainsAny(word, ":@") || strings.HasPrefix(word, "all") && word != "all" }
+func isName(word string) bool {
+	return strings.ContainsAny(word, ":@") || strings.HasPrefix(word, "all") && word != "all"
+}
 
 // unique drops repeats and keeps the order.
 func unique[S comparable](list []S) (kept []S) {

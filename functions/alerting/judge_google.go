@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -133,6 +134,8 @@ type googleJudgement struct {
 	beforeKnown   bool
 	// certain are those with a part of what the event set, where the rest was not read: only a denial by them is certain.
 	certain *google.Documents
+	// unread are documents on which the answer depends.
+	unread []string
 }
 
 func (onGoogleCloud) judge(j *judgement, kind risk.Kind, uses []Use) {
@@ -162,6 +165,7 @@ func (onGoogleCloud) judge(j *judgement, kind risk.Kind, uses []Use) {
 		return
 	}
 	g.each(kind, most(j, unique(mine), mostPairs, "keys of principals"))
+	g.sayUnread()
 	j.Unattached = j.Unattached && len(unique(mine)) <= mostPairs
 	if kind == risk.Restored {
 		j.StillLost, j.CutsOff = j.CutsOff, false
@@ -349,23 +353,54 @@ func (g *googleJudgement) reaches(use Use) bool {
 }
 
 // decide adds what the access is now. Without the account's own state nothing but a denial is certain.
-func (j *googleJudgement) decide(q asked, unread string) {
+func (g *googleJudgement) decide(q asked, account []google.Missing) {
 	now := q.of(q.docs)
-	switch {
-	case now.Decision() == policy.Denied:
-		j.CutsOff = true
-	case len(now.With(policy.CannotTell)) > 0:
-		for _, sentence := range now.Sentences() {
-			j.unclear("%s", sentence)
+	if now.Decision() == policy.Denied {
+		g.CutsOff = true
+	} else {
+		g.lacks(account)
+	}
+	for _, permission := range now.With(policy.CannotTell) {
+		verdict := now.Verdicts[permission]
+		if len(verdict.Missing) == 0 {
+			g.unclear("%s", verdict.Why)
 		}
+		g.lacks(verdict.Missing)
 	}
-	if unread != "" && now.Decision() != policy.Denied {
-		j.unclear("%s", unread)
+	said := now.Sentences()
+	if g.beforeKnown {
+		said = google.DiffAccess(q.of(g.before), now)
+	} else if now.Decision() != policy.Denied {
+		said = nil
 	}
-	if j.beforeKnown {
-		j.Words = append(j.Words, google.DiffAccess(q.of(j.before), now)...)
-	} else if now.Decision() == policy.Denied {
-		j.Words = append(j.Words, now.Sentences()...)
+	for _, sentence := range said {
+		sentence, _, _ = strings.Cut(sentence, "; missing: ") // which is said once, of all
+		g.Words = append(g.Words, sentence)
+	}
+}
+
+// lacks notes what would have to be known.
+func (g *googleJudgement) lacks(missing []google.Missing) {
+	for _, m := range missing {
+		if m.Kind == google.MissingCondition || m.Kind == google.MissingMembers {
+			g.unclear("it is not known %s", m)
+			continue
+		}
+		g.unread = append(g.unread, m.String())
+	}
+}
+
+// mostNamed bounds the documents that are named in an alert.
+const mostNamed = 5
+
+// sayUnread says once which documents were not read.
+func (g *googleJudgement) sayUnread() {
+	list := unique(g.unread)
+	if more := len(list) - mostNamed; more > 0 {
+		list = append(list[:mostNamed:mostNamed], fmt.Sprintf("%d more", more))
+	}
+	if len(list) > 0 {
+		g.unclear("not read: %s", strings.Join(list, ", "))
 	}
 }
 
@@ -394,16 +429,25 @@ func (g *googleJudgement) anybody() {
 		g.Unclear = nil
 		return
 	}
-	switch m := google.MissingIn(g.name); {
-	case g.name == "" || m.Kind != google.MissingPolicy:
+	var gained []google.Grant
+	var changed []string
+	switch account := (google.ServiceAccount{Email: string(e.Identity)}); {
+	case g.name == "" || google.MissingIn(g.name).Kind != google.MissingPolicy:
 	case e.Key != "":
-		g.Words = append(g.Words, google.DiffKey(g.before, g.after, e.Key, e.Time)...)
-		gained := google.Gained(google.KeyGrants(g.before, e.Key, e.Time), google.KeyGrants(g.after, e.Key, e.Time))
+		gained = google.Gained(google.KeyGrants(g.before, e.Key, e.Time), google.KeyGrants(g.after, e.Key, e.Time))
 		g.Exposes = len(google.Outsiders(gained, google.Domain(e.Key.Account()))) > 0
+		changed = google.DiffKey(g.before, g.after, e.Key, e.Time)
 	case e.Identity != "":
-		g.Words = append(g.Words, google.DiffActAs(g.before, g.after, google.ServiceAccount{Email: string(e.Identity)}, e.Time)...)
-		gained := google.Gained(google.ActAsGrants(g.before, google.ServiceAccount{Email: string(e.Identity)}, e.Time), google.ActAsGrants(g.after, google.ServiceAccount{Email: string(e.Identity)}, e.Time))
+		gained = google.Gained(google.ActAsGrants(g.before, account, e.Time), google.ActAsGrants(g.after, account, e.Time))
 		g.Exposes = slices.ContainsFunc(gained, func(grant google.Grant) bool { return !isCockroach(grant.Member) })
+		changed = google.DiffActAs(g.before, g.after, account, e.Time)
+	}
+	if g.beforeKnown {
+		g.Words = append(g.Words, changed...)
+		return
+	}
+	for _, grant := range gained { // each may be new, and need not be
+		g.Words = append(g.Words, grant.String())
 	}
 }
 
@@ -451,18 +495,18 @@ func (q question) asAccount(docs google.Documents) google.Access {
 	return google.ActAs(docs, q.account, by, q.at)
 }
 
-// account is a service account as it was read. If it was not, it is taken to exist, and unread says so.
-func (d Documents) account(p cmek.Principal) (account google.ServiceAccount, unread string) {
+// account is a service account as it was read. If it was not, it is taken to exist, and unread is not empty.
+func (d Documents) account(p cmek.Principal) (account google.ServiceAccount, unread []google.Missing) {
 	account = google.ServiceAccount{Email: string(p)}
 	read := d.Now[google.State(p)]
 	if read.Missing {
 		account.Missing = true
-		return account, ""
+		return account, nil
 	}
 	if parsed, err := google.ParseServiceAccount(read.Text); read.Read && err == nil {
-		return parsed, ""
+		return parsed, nil
 	}
-	return account, google.MissingIn(google.State(p)).String() + " was not read"
+	return account, []google.Missing{google.MissingIn(google.State(p))}
 }
 
 func (onGoogleCloud) mayUse(use Use, docs Documents) access {
@@ -470,18 +514,15 @@ func (onGoogleCloud) mayUse(use Use, docs Documents) access {
 	account, unread := docs.account(use.Spec.AuthPrincipal)
 	q := question{use, account, docs.At}
 	onKey, asAccount := q.onKey(read), q.asAccount(read)
-	missing := slices.Concat(onKey.Missing(), asAccount.Missing())
-	result := access{Decision: policy.CannotTell, unread: unread}
+	missing := slices.Concat(unread, onKey.Missing(), asAccount.Missing())
+	result := access{Decision: policy.CannotTell}
 	switch {
 	case onKey.Decision() == policy.Denied || asAccount.Decision() == policy.Denied:
 		return access{Decision: policy.Denied}
-	case onKey.Decision() == policy.Allowed && asAccount.Decision() == policy.Allowed:
-		if unread == "" {
-			result.Decision = policy.Allowed
-		}
-		return result
+	case onKey.Decision() == policy.Allowed && asAccount.Decision() == policy.Allowed && len(missing) == 0:
+		return access{Decision: policy.Allowed}
 	}
-	result.onlyAbove = unread == "" && onKey.ByRead() == policy.Allowed && asAccount.ByRead() == policy.Allowed
+	result.onlyAbove = onKey.ByRead() == policy.Allowed && asAccount.ByRead() == policy.Allowed
 	for _, m := range missing {
 		if result.unread == "" && m.Kind != google.MissingCondition && m.Kind != google.MissingMembers {
 			result.unread = m.String()
