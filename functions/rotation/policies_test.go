@@ -3,13 +3,16 @@ package rotation_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -57,6 +60,42 @@ func TestASweepKeepsEachNewPolicyInTheArchiveAndTheLastInTheLedger(t *testing.T)
 		slices.Sort(want)
 		if got := archive.Names(); !slices.Equal(got, want) {
 			t.Errorf("the archive holds %q, want %q", got, want)
+		}
+	})
+}
+
+// On Google Cloud the documents that decide are found one by the other: what is above the project shows whose policies count, and a
+// policy which roles. Each is read once an hour, however many clusters need it.
+func TestASweepKeepsAllDocumentsThatDecideOnGoogleCloud(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := newSimulator(t, mixedFleet())
+		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		calls := map[string]int{}
+		counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.Contains(r.URL.Path, "cryptoKeys/pay") || strings.HasSuffix(r.URL.Path, ":getIamPolicy") {
+				calls[r.URL.Path]++
+			}
+			world.Google().ServeHTTP(w, r)
+		})
+		config := google.Config{HTTP: &http.Client{Transport: simulator.Transport(counted)}, Endpoint: "http://google.test"}
+		kms, err := google.NewKMS(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive := &cmektest.Archive{}
+		f.KMS, f.Policies, f.Archive, f.KeyTypes = kms, google.NewPolicies(config), archive, []cmek.KeyType{cmek.GCPCloudKMS}
+		minutes(f, 59)
+		const project, account = "projects/acme", "projects/acme/serviceAccounts/cmek@acme.iam.gserviceaccount.com"
+		for _, name := range []string{string(googleKey), "projects/acme/locations/us-east1/keyRings/crdb", project, project + "#denies", project + "#parents", account, account + "#state"} {
+			noted, err := f.Ledger.PolicyNoted(t.Context(), name)
+			if err != nil || noted.Document == "" || !slices.Contains(archive.Names(), ledger.PolicyName(name, noted.Document)) {
+				t.Errorf("%s is noted as %q, error %v; want it noted and archived", name, noted.Document, err)
+			}
+		}
+		for path, n := range calls {
+			if n > 1 {
+				t.Errorf("%s was read %d times within the hour", path, n)
+			}
 		}
 	})
 }
