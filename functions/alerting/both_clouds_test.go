@@ -385,6 +385,20 @@ func TestGoogle_documentThatHangs(t *testing.T) {
 	})
 }
 
+// The roles that a new policy gives are read, though the policy itself is the event's.
+func TestGoogle_rolesOfTheNewPolicyAreRead(t *testing.T) {
+	for text, want := range map[string]alert.Severity{roleOfUse: alert.Medium, `{"name":"` + ownRole + `","includedPermissions":[]}`: alert.Critical, "": alert.High} {
+		inWorld(t, func(t *testing.T, w *world) {
+			_, iam := withIAM(t, w)
+			iam.texts = googleTexts(ownRole, text)
+			w.happens(w.identified(onCryptoKey(bindingsOf(ownRole+" "+member)), "e-1"))
+			if a := w.last(); a.Severity != want {
+				t.Errorf("a new policy with the role %s: %s | %s; want %s", text, a.Headline(), a.Impact, want)
+			}
+		})
+	}
+}
+
 // Each document is read once for an event, however many clusters need it, and what the event carries is not read.
 func TestGoogle_documentsAreReadOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -55,6 +55,10 @@ func (d *documents) start(ctx context.Context, e cmek.Event, all []Use) {
 		d.noted(name, func() (Noted, error) { return d.notedAndChanged(ctx, e, name) })
 		if by.reads(e, name) {
 			d.read(ctx, name)
+		} else if e.Policy != "" {
+			d.mu.Lock()
+			d.texts[name] = e.Policy // what it refers to is read
+			d.mu.Unlock()
 		}
 	}
 	for _, name := range by.compares(e, uses) {

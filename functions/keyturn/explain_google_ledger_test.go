@@ -50,7 +50,7 @@ func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 	golden(t, "explain-google-ledger.txt", text.String())
 
 	// The policy that the ledger has noted, set again, changes nothing; without the ledger nobody knows.
-	again := strings.Replace(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Add(time.Minute).Format(time.RFC3339), -1)
+	again := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
 	again = strings.NewReplacer(`"roles/cloudkms.admin"`, `"roles/cloudkms.cryptoKeyEncrypterDecrypter"`, `"group:kms@acme.example"`, `"serviceAccount:`+account+`"`).Replace(again)
 	o := b.keyturnWith(t.Context(), again, "explain", "-o", "json", "--ledger", file)
 	if x := decodeJSON[explanation](t, o.out); x.Severity != alert.Info {
