@@ -3,7 +3,10 @@ package alerting
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/alerting/risk"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -16,7 +19,7 @@ func Uses(clusters []*ledger.Cluster) (list []Use) {
 	for _, c := range clusters {
 		for _, region := range c.CMEK.RegionInfos {
 			for _, info := range region.KeyInfos {
-				if use := (Use{c.ID, c.Cluster.AccountID, info.Spec}); !slices.Contains(list, use) {
+				if use := (Use{ClusterID: c.ID, CloudAccount: c.Cluster.AccountID, Spec: info.Spec}); !slices.Contains(list, use) {
 					list = append(list, use)
 				}
 			}
@@ -30,127 +33,130 @@ type documents struct {
 	f *Function
 	r *reads
 	Documents
+
+	mu sync.Mutex
 	// started are the names of what is read, so that nothing is read twice.
 	started map[string]bool
+	// texts are the documents that were read so far, followers the uses to which each belongs: they may refer to more.
+	texts     map[string]string
+	followers map[string][]func()
 }
 
 func newDocuments(f *Function, r *reads) *documents {
-	return &documents{f: f, r: r, started: map[string]bool{}, Documents: Documents{
-		KeyPolicies: map[cmek.KeyURI]Document{}, Trusts: map[cmek.Principal]Document{}, Permissions: map[cmek.Principal]Document{},
-		NotedKeyPolicies: map[cmek.KeyURI]Noted{}, NotedTrusts: map[cmek.Principal]Noted{}, NotedPermissions: map[cmek.Principal]Noted{},
-		OrganizationID: f.Settings.OrganizationID,
+	return &documents{f: f, r: r, started: map[string]bool{}, texts: map[string]string{}, followers: map[string][]func(){}, Documents: Documents{
+		Now: map[string]Document{}, Noted: map[string]Noted{}, At: time.Now(), OrganizationID: f.Settings.OrganizationID,
 	}}
 }
 
 // start begins to read what the judgement of an event needs: the documents that decide about the access of each use.
 func (d *documents) start(ctx context.Context, e cmek.Event, all []Use) {
-	keys, principals := needed(e, all)
-	row, _ := risk.Of(e.Change)
-	switch row.Kind {
-	case risk.KeyPolicy:
-		if e.Policy == "" {
-			d.keyPolicy(ctx, e.Key)
+	by, uses := evaluatorOf(e), concerned(e, all)
+	for _, name := range by.sets(e, uses) {
+		d.noted(name, func() (Noted, error) { return d.notedAndChanged(ctx, e, name) })
+		if by.reads(e, name) {
+			d.read(ctx, name)
+		} else if e.Policy != "" {
+			d.mu.Lock()
+			d.texts[name] = e.Policy // what it refers to is read
+			d.mu.Unlock()
 		}
-		d.noted(string(e.Key), func() (Noted, error) { return d.notedAndChanged(ctx, e, string(e.Key)) },
-			func(n Noted) { d.NotedKeyPolicies[e.Key] = n })
-		for _, p := range principals {
-			d.permissions(ctx, p)
-		}
-	case risk.Trust, risk.PrincipalDeleted:
-		for _, p := range principals {
-			if e.Policy == "" && row.Kind == risk.Trust {
-				d.trust(ctx, p)
-			}
-			d.noted(string(p), func() (Noted, error) { return d.notedAndChanged(ctx, e, string(p)) },
-				func(n Noted) { d.NotedTrusts[p] = n })
-			if row.Kind == risk.PrincipalDeleted {
-				d.notedPermissions(ctx, p)
-			}
-		}
-	default:
-		for _, p := range principals {
-			d.permissions(ctx, p)
-			d.notedPermissions(ctx, p)
-		}
-		for _, key := range keys {
-			d.keyPolicy(ctx, key)
-		}
+	}
+	for _, name := range by.compares(e, uses) {
+		d.noted(name, func() (Noted, error) { return noted(ctx, d.f.Ledger, name) })
+	}
+	for _, use := range uses {
+		d.deciding(ctx, use, func(name string) bool { return by.reads(e, name) })
 	}
 }
 
-func (d *documents) notedPermissions(ctx context.Context, p cmek.Principal) {
-	name := ledger.RolePolicies(p)
-	d.noted(name, func() (Noted, error) { return noted(ctx, d.f.Ledger, name) }, func(n Noted) { d.NotedPermissions[p] = n })
-}
-
-// needed are the keys and the principals whose documents decide about an event.
-func needed(e cmek.Event, all []Use) (keys []cmek.KeyURI, principals []cmek.Principal) {
-	row, _ := risk.Of(e.Change)
+// concerned are the uses whose documents decide about an event, as many as are read.
+func concerned(e cmek.Event, all []Use) (uses []Use) {
+	var keys []cmek.KeyURI
+	var principals []cmek.Principal
+	by := evaluatorOf(e)
 	for _, use := range all {
-		if row.Kind == risk.KeyPolicy && use.Spec.URI == e.Key || row.Kind == risk.Managed || row.Kind != risk.KeyPolicy && concerns(e, use.Spec.AuthPrincipal) {
-			keys, principals = append(keys, use.Spec.URI), append(principals, use.Spec.AuthPrincipal)
+		if !by.concerns(e, use) {
+			continue
 		}
+		keys, principals = unique(append(keys, use.Spec.URI)), unique(append(principals, use.Spec.AuthPrincipal))
+		if len(keys) > mostDocuments || len(principals) > mostDocuments {
+			keys, principals = first(keys, mostDocuments), first(principals, mostDocuments)
+			continue
+		}
+		uses = append(uses, use)
 	}
-	return first(unique(keys), mostDocuments), first(unique(principals), mostDocuments)
+	return uses
 }
 
 // NotedDocuments are the documents for the judgement of an event that the ledger holds, for whoever reads no cloud. It writes nothing.
 func NotedDocuments(ctx context.Context, l *ledger.Ledger, e cmek.Event, all []Use) (Documents, error) {
-	docs := Documents{NotedKeyPolicies: map[cmek.KeyURI]Noted{}, NotedTrusts: map[cmek.Principal]Noted{}, NotedPermissions: map[cmek.Principal]Noted{}}
+	docs := Documents{Noted: map[string]Noted{}}
 	var problems []error
-	changed := func(name string) Noted {
+	by, uses := evaluatorOf(e), concerned(e, all)
+	for _, name := range by.sets(e, uses) {
 		n, err := noted(ctx, l, name)
 		changes, unread := l.PolicyChanges(ctx, name)
 		n.setChanges(changes, unread)
-		problems = append(problems, err, unread)
-		return n
+		docs.Noted[name], problems = n, append(problems, err, unread)
 	}
-	row, _ := risk.Of(e.Change)
-	_, principals := needed(e, all)
-	switch row.Kind {
-	case risk.KeyPolicy:
-		docs.NotedKeyPolicies[e.Key] = changed(string(e.Key))
-	case risk.Trust, risk.PrincipalDeleted:
-		for _, p := range principals {
-			docs.NotedTrusts[p] = changed(string(p))
-		}
-	}
-	switch row.Kind {
-	case risk.Permissions, risk.Boundary, risk.Managed, risk.PrincipalDeleted:
-		for _, p := range principals {
-			n, err := noted(ctx, l, ledger.RolePolicies(p))
-			docs.NotedPermissions[p], problems = n, append(problems, err)
-		}
+	for _, name := range by.compares(e, uses) {
+		n, err := noted(ctx, l, name)
+		docs.Noted[name], problems = n, append(problems, err)
 	}
 	return docs, errors.Join(problems...)
 }
 
-func (d *documents) keyPolicy(ctx context.Context, key cmek.KeyURI) {
-	d.once("policy of "+string(key), func() (func(), error) {
-		text, err := d.f.Policies.KeyPolicy(ctx, key)
-		return func() { d.KeyPolicies[key] = asRead(text, err) }, err
-	})
+// deciding begins to read the documents that decide about a use and are wanted, and what they refer to.
+func (d *documents) deciding(ctx context.Context, use Use, wanted func(name string) bool) {
+	for {
+		d.mu.Lock()
+		known := maps.Clone(d.texts)
+		d.mu.Unlock()
+		for _, name := range d.f.Policies.Deciding(use, known) {
+			if !wanted(name) {
+				continue
+			}
+			if _, read := known[name]; !read {
+				d.mu.Lock()
+				d.followers[name] = append(d.followers[name], func() { d.deciding(ctx, use, wanted) })
+				d.mu.Unlock()
+			}
+			d.read(ctx, name)
+		}
+		d.mu.Lock()
+		more := len(d.texts) > len(known)
+		d.mu.Unlock()
+		if !more {
+			return
+		}
+	}
 }
 
-func (d *documents) trust(ctx context.Context, p cmek.Principal) {
-	d.once("trust policy of "+string(p), func() (func(), error) {
-		text, err := d.f.Policies.RoleTrust(ctx, p)
-		return func() { d.Trusts[p] = asRead(text, err) }, err
-	})
-}
-
-func (d *documents) permissions(ctx context.Context, p cmek.Principal) {
-	d.once("policies of "+string(p), func() (func(), error) {
-		text, err := d.f.Policies.RolePolicies(ctx, p)
-		return func() { d.Permissions[p] = asRead(text, err) }, err
+func (d *documents) read(ctx context.Context, name string) {
+	d.once(name, func() (func(), error) {
+		text, err := d.f.Policies.Document(ctx, name)
+		d.mu.Lock()
+		var follow []func()
+		if err == nil {
+			d.texts[name], follow = text, d.followers[name]
+		}
+		delete(d.followers, name)
+		d.mu.Unlock()
+		for _, next := range follow {
+			next()
+		}
+		return func() { d.Now[name] = asRead(text, err) }, err
 	})
 }
 
 // once begins to read what, unless it was begun. What could not be read is missing from the documents, and the judge says so.
 func (d *documents) once(what string, read func() (func(), error)) {
-	if !d.started[what] {
-		d.started[what] = true
-		d.r.start("", what, read)
+	d.mu.Lock()
+	started := d.started[what]
+	d.started[what] = true
+	d.mu.Unlock()
+	if !started {
+		d.r.start("", "document "+what, read)
 	}
 }
 
@@ -160,10 +166,10 @@ func asRead(text string, err error) Document {
 }
 
 // noted begins to read what the sweep noted of a document.
-func (d *documents) noted(name string, read func() (Noted, error), put func(Noted)) {
-	d.once("noted document of "+name, func() (func(), error) {
+func (d *documents) noted(name string, read func() (Noted, error)) {
+	d.once("noted "+name, func() (func(), error) {
 		n, err := read()
-		return func() { put(n) }, err
+		return func() { d.Noted[name] = n }, err
 	})
 }
 
@@ -179,7 +185,7 @@ func noted(ctx context.Context, l *ledger.Ledger, name string) (Noted, error) {
 // notedAndChanged is what the sweep noted of the document that an event set, with the changes that events reported. The event's own is
 // noted first: of two that are judged at once, at least one is judged with both.
 func (d *documents) notedAndChanged(ctx context.Context, e cmek.Event, name string) (Noted, error) {
-	changes, unnoted := d.f.Ledger.NotePolicyChange(ctx, name, ledger.PolicyChange{Event: e.ID, At: happened(e), Digest: digest(e)})
+	changes, unnoted := d.f.Ledger.NotePolicyChange(ctx, name, ledger.PolicyChange{Event: e.ID, At: happened(e), Digest: evaluatorOf(e).digest(e)})
 	n, err := noted(ctx, d.f.Ledger, name)
 	n.setChanges(changes, unnoted)
 	return n, errors.Join(unnoted, err)
@@ -222,9 +228,7 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 		}
 	}
 	for _, use := range now {
-		docs.keyPolicy(ctx, use.Spec.URI)
-		docs.trust(ctx, use.Spec.AuthPrincipal)
-		docs.permissions(ctx, use.Spec.AuthPrincipal)
+		docs.deciding(ctx, use, func(string) bool { return true })
 	}
 	r.finish(ctx)
 	row, _ := risk.Of(i.Alert.Change)
@@ -233,17 +237,30 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 		if err != nil || !key.State.Usable() {
 			return false, err
 		}
-		switch decision, unread := MayUse(use, docs.Documents); {
-		case decision == policy.Denied:
+		switch can := evaluatorFor(use).mayUse(use, docs.Documents); {
+		case can.Decision == policy.Denied:
 			return false, nil
-		case unread != "" && (decision == policy.CannotTell || row.Kind == risk.Permissions || row.Kind == risk.Boundary):
-			r.log.Info("incident stays open", "unread", unread) // what was not read may be what is broken
+		case can.onlyAbove && ownDocuments(i.Changes):
+		case can.unread != "" && (can.Decision == policy.CannotTell || row.Kind == risk.Permissions || row.Kind == risk.Boundary):
+			r.log.Info("incident stays open", "unread", can.unread) // what was not read may be what is broken
 			return false, nil
-		case decision == policy.CannotTell && i.Recovered.IsZero():
+		case can.Decision == policy.CannotTell && i.Recovered.IsZero():
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// ownDocuments reports whether all that broke access was a change of the key's own policy, or of the principal itself: what stands above
+// their projects, and could not be read before either, then need not be read to see that access is back.
+func ownDocuments(changes []cmek.Change) bool {
+	return len(changes) > 0 && !slices.ContainsFunc(changes, func(c cmek.Change) bool {
+		switch risk.KindOf(c) {
+		case risk.KeyPolicy, risk.Trust, risk.PrincipalDeleted:
+			return false
+		}
+		return true
+	})
 }
 
 // current reports whether a region of the cluster uses the key spec now.

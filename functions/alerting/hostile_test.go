@@ -267,11 +267,11 @@ func TestJudge_laboriousPolicy(t *testing.T) {
 			t.Fatalf("%v: %d bytes", shape, len(policy))
 		}
 		var uses []Use
-		docs := Documents{Permissions: map[cmek.Principal]Document{}, NotedKeyPolicies: map[cmek.KeyURI]Noted{key: {Text: strings.Replace(policy, "Root", "Other", 1), Since: time.Unix(0, 0)}}}
+		docs := Documents{Now: map[string]Document{}, Noted: map[string]Noted{string(key): {Text: strings.Replace(policy, "Root", "Other", 1), Since: time.Unix(0, 0)}}}
 		for i := range 40 {
 			p := cmek.Principal(fmt.Sprint(role, i))
 			uses = append(uses, Use{ClusterID: "c", CloudAccount: crlAccount, Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: key, AuthPrincipal: p}})
-			docs.Permissions[p] = Document{Text: noPolicies, Read: true}
+			docs.Now[ledger.RolePolicies(p)] = Document{Text: noPolicies, Read: true}
 		}
 		e := cmek.Event{ID: "e", Source: "aws.kms/AWS API Call via CloudTrail/PutKeyPolicy", Change: cmek.ChangeKeyPolicy, Key: key, Account: account, Time: time.Unix(1_000_000, 0), Policy: strings.Replace(policy, `"kms:00*"`, `"kms:zz*"`, 1)}
 		began := processorTime(t)

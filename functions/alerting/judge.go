@@ -2,8 +2,8 @@ package alerting
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -13,13 +13,8 @@ import (
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
-// Use is a key as a cluster uses it: one key info of the cluster's inventory, whatever its status.
-type Use struct {
-	ClusterID string
-	// CloudAccount is the account that the cluster's nodes run in, which assumes the principal.
-	CloudAccount string
-	Spec         cmek.KeySpec
-}
+// Use is a key as a cluster uses it.
+type Use = cmek.Use
 
 // Document is a policy document as it was read. The zero Document was not read.
 type Document struct {
@@ -28,22 +23,13 @@ type Document struct {
 	Read, Missing bool
 }
 
-// parse is the document if it was read and can be understood.
-func (d Document) parse() (parsed policy.Document, ok bool) {
-	parsed, err := policy.Parse(d.Text)
-	return parsed, d.Read && err == nil
-}
-
-// Documents are what was read to judge an event. What is not in them was not read.
+// Documents are what was read to judge an event, by the names of the port [cmek.Policies]. What is not in them was not read.
 type Documents struct {
-	// KeyPolicies are by the key's own ARN, Trusts and Permissions (all policies of a principal, with its boundary) by principal.
-	KeyPolicies map[cmek.KeyURI]Document
-	Trusts      map[cmek.Principal]Document
-	Permissions map[cmek.Principal]Document
-	// NotedKeyPolicies, NotedTrusts and NotedPermissions are the same documents as the sweep noted them before.
-	NotedKeyPolicies map[cmek.KeyURI]Noted
-	NotedTrusts      map[cmek.Principal]Noted
-	NotedPermissions map[cmek.Principal]Noted
+	// Now are the documents as they were read, Noted the same as the sweep noted them before.
+	Now   map[string]Document
+	Noted map[string]Noted
+	// At is when they were read; zero if that is not known. Conditions can be about the time.
+	At time.Time
 	// OrganizationID is the external id that a trust policy must ask for; "" if it is not known.
 	OrganizationID string
 }
@@ -74,28 +60,57 @@ func Judge(e cmek.Event, docs Documents, uses []Use) Effect {
 	}
 	row, _ := risk.Of(e.Change)
 	j := judgement{event: e, docs: docs}
-	switch {
-	case row.Kind == risk.PrincipalDeleted:
-		j.principalDeleted(uses)
-		return j.Effect
-	case risk.OnGoogle(e):
-		j.unclear("the access policies of Google Cloud were not evaluated")
-		return j.Effect
-	}
-	switch row.Kind {
-	case risk.KeyPolicy:
-		j.keyPolicy(uses)
-	case risk.Trust:
-		j.trust(uses)
-	default:
-		j.permissions(row.Kind, uses)
-	}
+	evaluatorOf(e).judge(&j, row.Kind, uses)
 	j.Unclear, j.Words = unique(j.Unclear), sentences(j.Words)
 	return j.Effect
 }
 
+// evaluator judges by the policies of one cloud. It is pure.
+type evaluator interface {
+	// judge adds what the event's document does to the access of the uses.
+	judge(j *judgement, kind risk.Kind, uses []Use)
+	// concerns reports whether documents of the use are needed to judge the event.
+	concerns(e cmek.Event, use Use) bool
+	// sets names the documents that the event set, as far as the uses show them; compares names others whose noted text is needed.
+	sets(e cmek.Event, uses []Use) []string
+	compares(e cmek.Event, uses []Use) []string
+	// reads reports whether a document is needed as it is now.
+	reads(e cmek.Event, name string) bool
+	// digest stands for the meaning of the document that an event set; "" if it carries none that can be understood.
+	digest(e cmek.Event) string
+	// mayUse decides whether a cluster can use a key by the documents that were read.
+	mayUse(use Use, docs Documents) access
+}
+
+// evaluatorOf is the evaluator of the cloud that an event comes from, evaluatorFor that of the cloud of a key.
+func evaluatorOf(e cmek.Event) evaluator {
+	if risk.OnGoogle(e) {
+		return onGoogleCloud{}
+	}
+	return onAWS{}
+}
+
+func evaluatorFor(use Use) evaluator {
+	if use.Spec.Type == cmek.GCPCloudKMS {
+		return onGoogleCloud{}
+	}
+	return onAWS{}
+}
+
+// access is whether a cluster can use a key.
+type access struct {
+	policy.Decision
+	// unread names what would have to be read to decide, or to be sure of it; "" if everything was.
+	unread string
+	// onlyAbove: all that was not read stands above the key's and the principal's own projects, and what was read allows the use.
+	onlyAbove bool
+}
+
 // documented reports whether documents decide what an event does.
-func documented(e cmek.Event) bool { return risk.KindOf(e.Change).Documented() && e.Succeeded() }
+func documented(e cmek.Event) bool {
+	row, _ := risk.Of(e.Change)
+	return e.Succeeded() && (row.Kind.Documented() || row.Kind == risk.Restored && row.Scope == risk.ScopePrincipal)
+}
 
 // Effects is what Judge says of an event, where it is known who needs what the event is about; nil for events that set no document.
 // If nobody does, for certain, there is nobody whose access could be lost, and only a key policy can grant anything.
@@ -105,7 +120,7 @@ func Effects(e cmek.Event, docs Documents, uses []Use, usage Usage) *Effect {
 	}
 	effect := Judge(e, docs, uses)
 	if usage.Unused() {
-		effect.CutsOff, effect.LocksOut, effect.Unclear = false, false, nil
+		effect.CutsOff, effect.StillLost, effect.LocksOut, effect.Unclear = false, false, false, nil
 		effect.Exposes = effect.Exposes && risk.KindOf(e.Change) == risk.KeyPolicy
 	}
 	return &effect
@@ -122,25 +137,6 @@ func (j *judgement) unclear(format string, args ...any) {
 	j.Unclear = append(j.Unclear, fmt.Sprintf(format, args...))
 }
 
-// after is the document that the event set: the event's own or, where the event does not carry it, the one that was read.
-func (j *judgement) after(read Document, what string) (d policy.Document, ok bool) {
-	text := j.event.Policy
-	if text == "" {
-		j.Stale = true
-		if !read.Read {
-			j.unclear("%s could not be read", what)
-			return d, false
-		}
-		text = read.Text
-	}
-	d, err := policy.Parse(text)
-	if err != nil {
-		j.unclear("%s cannot be understood: %v", what, err)
-		return d, false
-	}
-	return d, true
-}
-
 // mostDocuments bounds the keys and the principals whose documents are read for one event. What is beyond it is not judged by
 // its documents, and said to be unclear.
 const mostDocuments = 20
@@ -155,39 +151,6 @@ func most[E any](j *judgement, list []E, n int, what string) []E {
 		j.unclear("%d more %s were not judged", more, what)
 	}
 	return first(list, n)
-}
-
-// decide adds what the principal's access to one key is now. unread are the documents that could not be read: without them nothing
-// but a denial is certain.
-func (j *judgement) decide(access policy.Access, unread ...string) {
-	if access.Decision() == policy.Denied {
-		j.CutsOff = true
-		return
-	}
-	unread = slices.DeleteFunc(unread, func(why string) bool { return why == "" })
-	for _, why := range unread {
-		j.unclear("%s", why)
-	}
-	if len(unread) == 0 {
-		for _, action := range access.With(policy.CannotTell) {
-			j.unclear("%s", access.Verdicts[action].Why)
-		}
-	}
-}
-
-// role is the principal with all its policies. If they were not read, it is the principal by its name alone, and only a denial is
-// certain: unread says so, unless the access is denied anyway.
-func (d Documents) role(principal cmek.Principal) (role policy.Role, unread string) {
-	alone := policy.Role{ARN: string(principal)}
-	read := d.Permissions[principal]
-	if !read.Read {
-		return alone, fmt.Sprintf("the policies of %s could not be read", principal)
-	}
-	role, err := policy.ParseRole(string(principal), read.Text)
-	if err != nil {
-		return alone, err.Error()
-	}
-	return role, ""
 }
 
 // concerns reports whether the event is about the principal. An event that does not say whom it is about (CloudTrail leaves
@@ -212,31 +175,11 @@ func (j *judgement) about(uses []Use) (list []Use) {
 	return list
 }
 
-// MayUse decides whether a cluster can use a key by the documents that were read: the key policy, the principal's policies and
-// its trust policy. unread names what would have to be read to decide; "" if everything was.
+// MayUse decides whether a cluster can use a key by the documents that were read. unread names what would have to be read to decide;
+// "" if everything was.
 func MayUse(use Use, docs Documents) (decision policy.Decision, unread string) {
-	spec := use.Spec
-	keyPolicy, ok := docs.KeyPolicies[spec.URI].parse()
-	if !ok {
-		return policy.CannotTell, "the policy of key " + string(spec.URI)
-	}
-	if docs.Trusts[spec.AuthPrincipal].Missing {
-		return policy.Denied, ""
-	}
-	trust, ok := docs.Trusts[spec.AuthPrincipal].parse()
-	if !ok {
-		return policy.CannotTell, "the trust policy of " + string(spec.AuthPrincipal)
-	}
-	role, unread := docs.role(spec.AuthPrincipal)
-	access := policy.KeyAccess(keyPolicy, spec.URI, role).Decision()
-	assume := policy.RoleTrust(trust, use.CloudAccount, docs.OrganizationID).Assume.Decision
-	switch {
-	case access == policy.Denied || assume == policy.Denied:
-		return policy.Denied, ""
-	case access == policy.Allowed && assume == policy.Allowed:
-		return policy.Allowed, unread
-	}
-	return policy.CannotTell, unread
+	a := evaluatorFor(use).mayUse(use, docs)
+	return a.Decision, a.unread
 }
 
 func first[S ~[]E, E any](list S, n int) S { return list[:min(len(list), n)] }
@@ -245,13 +188,18 @@ func first[S ~[]E, E any](list S, n int) S { return list[:min(len(list), n)] }
 func sentences(clauses []string) []string {
 	list := unique(clauses)
 	for i, s := range list {
-		if !strings.HasPrefix(s, "arn:") {
+		if word, _, _ := strings.Cut(s, " "); !isName(word) {
 			letter, size := utf8.DecodeRuneInString(s)
 			s = string(unicode.ToUpper(letter)) + s[size:]
 		}
 		list[i] = strings.TrimSuffix(s, ".") + "."
 	}
 	return list
+}
+
+// isName reports whether a word is how a cloud names a principal, which has its own spelling.
+func isName(word string) bool {
+	return strings.ContainsAny(word, ":@") || strings.HasPrefix(word, "all") && word != "all"
 }
 
 // unique drops repeats and keeps the order.

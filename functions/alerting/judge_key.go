@@ -11,11 +11,11 @@ import (
 // keyPolicy judges a new policy of one key: replicas of a multi-Region key have policies of their own.
 func (j *judgement) keyPolicy(uses []Use) {
 	key := j.event.Key
-	after, ok := j.after(j.docs.KeyPolicies[key], "the new key policy")
+	after, text, ok := j.after(j.docs.keyPolicy(key), "the new key policy")
 	if !ok {
 		return
 	}
-	before, same := j.before(after, j.docs.NotedKeyPolicies[key])
+	before, same := j.documentBefore(text, string(key))
 	if j.Same = same; same {
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 func TestJudge_keyPolicy(t *testing.T) {
@@ -21,10 +21,10 @@ func TestJudge_keyPolicy(t *testing.T) {
 	replica := strings.Replace(goodKeyPolicy, "Root", "Root2", 1)
 	other := useBy(otherRole, key, crlAccount)
 	otherRead := func(text string) func(*Documents) {
-		return func(d *Documents) { d.Permissions[otherRole] = stands(text) }
+		return func(d *Documents) { d.Now[ledger.RolePolicies(otherRole)] = stands(text) }
 	}
 	before := func(text string) func(*Documents) {
-		return func(d *Documents) { d.NotedKeyPolicies = map[cmek.KeyURI]Noted{key: notedBefore(text)} }
+		return func(d *Documents) { d.Noted = map[string]Noted{string(key): notedBefore(text)} }
 	}
 	for _, tc := range []struct {
 		name   string
@@ -74,7 +74,7 @@ func TestJudge_keyPolicy(t *testing.T) {
 		got := Judge(keyPolicySet(tc.policy), tc.docs, tc.uses)
 		wantEffect(t, tc.name, got, tc.want, tc.texts...)
 		// Without the noted document only what the event does not carry rests on a read that may be too old.
-		if stale := tc.policy == "" || len(tc.docs.NotedKeyPolicies) > 0; got.Stale != stale {
+		if stale := tc.policy == "" || len(tc.docs.Noted) > 0; got.Stale != stale {
 			t.Errorf("%s: that it rests on a read of what was changed is %t", tc.name, got.Stale)
 		}
 	}

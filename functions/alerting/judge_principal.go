@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/alerting/risk"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
@@ -15,7 +16,7 @@ func (j *judgement) principalDeleted(uses []Use) {
 	j.CutsOff = true
 	for _, use := range j.about(uses) {
 		j.Role = use.Spec.AuthPrincipal
-		j.Previous, j.Permissions = j.docs.NotedTrusts[j.Role].Text, j.docs.NotedPermissions[j.Role].Text
+		j.Previous, j.Permissions = j.docs.Noted[string(j.Role)].Text, j.docs.Noted[ledger.RolePolicies(j.Role)].Text
 		if j.Previous != "" {
 			return
 		}
@@ -68,7 +69,7 @@ func (j *judgement) permissions(kind risk.Kind, uses []Use) {
 	}
 	for _, spec := range most(j, unique(specs), mostPairs, "keys of principals") {
 		role, keyUnread := judged[spec.AuthPrincipal], ""
-		keyPolicy, ok := j.docs.KeyPolicies[spec.URI].parse()
+		keyPolicy, ok := j.docs.keyPolicy(spec.URI).parse()
 		if !ok {
 			keyPolicy, keyUnread = allowing(spec.AuthPrincipal), fmt.Sprintf("the policy of key %s could not be read", spec.URI)
 		}
@@ -151,9 +152,9 @@ func (j *judgement) anyKey(kind risk.Kind, added policy.Document, carried bool) 
 
 // roleBefore is the principal with the policies that the sweep noted before the event; nil if it noted none.
 func (j *judgement) roleBefore(p cmek.Principal) *policy.Role {
-	noted := j.docs.NotedPermissions[p]
+	noted := j.docs.Noted[ledger.RolePolicies(p)]
 	text := noted.Text
-	if text == j.docs.Permissions[p].Text && noted.Since.After(j.event.Time) {
+	if text == j.docs.permissions(p).Text && noted.Since.After(j.event.Time) {
 		text = noted.Earlier // a sweep has noted the change already
 	}
 	before, err := policy.ParseRole(string(p), text)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 func TestJudge_permissions(t *testing.T) {
@@ -39,7 +40,7 @@ func TestJudge_permissions(t *testing.T) {
 	dormant := versionSet(denyKMS, kmsPolicy)
 	delete(dormant.Parameters, "set_as_default")
 	before := func(text string) func(*Documents) {
-		return func(d *Documents) { d.NotedPermissions = map[cmek.Principal]Noted{role: notedBefore(text)} }
+		return func(d *Documents) { d.Noted = map[string]Noted{ledger.RolePolicies(role): notedBefore(text)} }
 	}
 	for _, tc := range []struct {
 		name  string
@@ -135,7 +136,7 @@ func TestJudge_permissionsBefore(t *testing.T) {
 		"never noted": {Noted{}, ""},
 		"garbled":     {Noted{Text: "{", Since: eventTime.Add(-time.Hour)}, ""},
 	} {
-		docs := allRead(roleReads(stands(is)), func(d *Documents) { d.NotedPermissions = map[cmek.Principal]Noted{role: tc.noted} })
+		docs := allRead(roleReads(stands(is)), func(d *Documents) { d.Noted = map[string]Noted{ledger.RolePolicies(role): tc.noted} })
 		got := Judge(onRole("PutRolePolicy", cmek.ChangePrincipalPolicy, denyKMS), docs, []Use{anyUse})
 		if got.Previous != tc.want {
 			t.Errorf("%s: the policies before are %q, want %q", name, got.Previous, tc.want)
@@ -148,9 +149,9 @@ func TestJudge_principalDeleted(t *testing.T) {
 	const withPath, elsewhere = cmek.Principal("arn:aws:iam::111122223333:role/db/crdb-cmek"), cmek.Principal("arn:aws:iam::999900001111:role/crdb-cmek")
 	deleted := calls("iam", "DeleteRole", cmek.ChangePrincipalDeleted, func(e *cmek.Event) { e.Identity = "crdb-cmek" })
 	noted := func(roles ...cmek.Principal) Documents {
-		d := Documents{NotedTrusts: map[cmek.Principal]Noted{}, NotedPermissions: map[cmek.Principal]Noted{}}
+		d := Documents{Noted: map[string]Noted{}}
 		for _, p := range roles {
-			d.NotedTrusts[p], d.NotedPermissions[p] = Noted{Text: "trust of " + string(p)}, Noted{Text: "policies of " + string(p)}
+			d.Noted[string(p)], d.Noted[ledger.RolePolicies(p)] = Noted{Text: "trust of " + string(p)}, Noted{Text: "policies of " + string(p)}
 		}
 		return d
 	}

@@ -3,12 +3,14 @@ package alerting
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
@@ -62,11 +64,13 @@ type scene struct {
 func newScene(r *rand.Rand) (scene, []statement) {
 	policies := many(r, keyStatement)
 	docs := Documents{
-		OrganizationID:   organization,
-		KeyPolicies:      map[cmek.KeyURI]Document{key: {Text: text(append(many(r, keyStatement), keyStatement(r))), Read: true}},
-		Trusts:           map[cmek.Principal]Document{role: {Text: goodTrust, Read: true}},
-		Permissions:      map[cmek.Principal]Document{role: {Text: roleText(many(r, roleStatement)), Read: true}},
-		NotedKeyPolicies: map[cmek.KeyURI]Noted{key: {Text: text(many(r, keyStatement)), Since: time.Unix(0, 0)}},
+		OrganizationID: organization,
+		Now: map[string]Document{
+			string(key):               {Text: text(append(many(r, keyStatement), keyStatement(r))), Read: true},
+			role:                      {Text: goodTrust, Read: true},
+			ledger.RolePolicies(role): {Text: roleText(many(r, roleStatement)), Read: true},
+		},
+		Noted: map[string]Noted{string(key): {Text: text(many(r, keyStatement)), Since: time.Unix(0, 0)}},
 	}
 	e := cmek.Event{ID: "e", Source: "aws.kms/AWS API Call via CloudTrail/PutKeyPolicy", Change: cmek.ChangeKeyPolicy, Key: key, Account: account, Region: "us-east-1", Time: time.Unix(1_000_000, 0)}
 	switch r.IntN(3) {
@@ -109,19 +113,20 @@ func TestJudge_unreadDocument(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s, _ := newScene(r)
 		with := Judge(s.event, s.docs, []Use{anyUse})
-		for name, take := range map[string]func(*Documents){
-			"the key policy":        func(d *Documents) { d.KeyPolicies = nil },
-			"the role's policies":   func(d *Documents) { d.Permissions = nil },
-			"both":                  func(d *Documents) { d.KeyPolicies, d.Permissions = nil, nil },
-			"a garbled role policy": func(d *Documents) { d.Permissions = map[cmek.Principal]Document{role: {Text: "{", Read: true}} },
-			"a garbled key policy":  func(d *Documents) { d.KeyPolicies = map[cmek.KeyURI]Document{key: {Text: "<html>", Read: true}} },
+		for name, take := range map[string]func(map[string]Document){
+			"the key policy":        func(d map[string]Document) { delete(d, string(key)) },
+			"the role's policies":   func(d map[string]Document) { delete(d, ledger.RolePolicies(role)) },
+			"both":                  func(d map[string]Document) { delete(d, string(key)); delete(d, ledger.RolePolicies(role)) },
+			"a garbled role policy": func(d map[string]Document) { d[ledger.RolePolicies(role)] = Document{Text: "{", Read: true} },
+			"a garbled key policy":  func(d map[string]Document) { d[string(key)] = Document{Text: "<html>", Read: true} },
 		} {
 			docs := s.docs
-			take(&docs)
+			docs.Now = maps.Clone(docs.Now)
+			take(docs.Now)
 			without := Judge(s.event, docs, []Use{anyUse})
 			if loss(with) > 0 && loss(without) == 0 {
 				t.Fatalf("seed %d: without %s a loss became an all-clear\n%s\nkey policy %s\nrole %s\nwith %+v\nwithout %+v", seed, name, s.event.Policy,
-					s.docs.KeyPolicies[key].Text, s.docs.Permissions[role].Text, with, without)
+					s.docs.Now[string(key)].Text, s.docs.Now[ledger.RolePolicies(role)].Text, with, without)
 			}
 		}
 	}
@@ -141,7 +146,7 @@ func TestJudge_removedAllow(t *testing.T) {
 			continue
 		}
 		s.event.Policy = text(slices.Delete(slices.Clone(policies), i, i+1))
-		s.docs.NotedKeyPolicies = nil // else it may be equal to the document before
+		s.docs.Noted = nil // else it may be equal to the document before
 		if without := Judge(s.event, s.docs, []Use{anyUse}); loss(without) < loss(with) {
 			t.Fatalf("seed %d: without %v the loss is %+v, with it %+v\n%s", seed, policies[i], without, with, text(policies))
 		}
@@ -157,14 +162,14 @@ func TestJudge_sameDocument(t *testing.T) {
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		s, _ := newScene(r)
 		s.event = cmek.Event{ID: "e", Change: cmek.ChangeKeyPolicy, Key: key, Account: account, Time: time.Unix(1_000_000, 0), Policy: text(policies)}
-		s.docs.NotedKeyPolicies = map[cmek.KeyURI]Noted{key: {Text: " " + text(shuffled) + "\n", Since: time.Unix(500_000, 0), Earlier: text(many(r, keyStatement))}}
+		s.docs.Noted = map[string]Noted{string(key): {Text: " " + text(shuffled) + "\n", Since: time.Unix(500_000, 0), At: time.Unix(999_000, 0), Earlier: text(many(r, keyStatement))}}
 		if got := Judge(s.event, s.docs, []Use{anyUse}); !got.Same || got.CutsOff || got.Exposes || len(got.Words) > 0 {
 			t.Fatalf("seed %d: the same policy again is judged as %+v\n%s", seed, got, text(policies))
 		}
 		// Noted after the event: a sweep may have seen the new document already, so it proves nothing.
-		noted := s.docs.NotedKeyPolicies[key]
+		noted := s.docs.Noted[string(key)]
 		noted.Since = time.Unix(1_000_000, 0).Add(time.Second)
-		s.docs.NotedKeyPolicies[key] = noted
+		s.docs.Noted[string(key)] = noted
 		before, _ := policy.Parse(noted.Earlier)
 		if after, _ := policy.Parse(s.event.Policy); policy.Equal(before, after) {
 			continue
@@ -180,7 +185,7 @@ func TestJudge_nobodyIsNeverFine(t *testing.T) {
 	for seed := range worlds() / 10 {
 		r := rand.New(rand.NewPCG(seed, 4))
 		s, _ := newScene(r)
-		s.docs.NotedKeyPolicies = nil
+		s.docs.Noted = nil
 		if got := Judge(s.event, s.docs, nil); got.Keeps() {
 			t.Fatalf("seed %d: with nobody to judge, %s is fine: %+v", seed, s.event.Policy, got)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/policy"
 )
 
@@ -110,9 +111,7 @@ func roleOf(i int) string { return fmt.Sprintf("%s-%d", role, i) }
 func allRead(edits ...func(*Documents)) Documents {
 	d := Documents{
 		OrganizationID: organization,
-		KeyPolicies:    map[cmek.KeyURI]Document{key: stands(goodKeyPolicy)},
-		Trusts:         map[cmek.Principal]Document{role: stands(goodTrust)},
-		Permissions:    map[cmek.Principal]Document{role: stands(noPolicies)},
+		Now:            map[string]Document{string(key): stands(goodKeyPolicy), role: stands(goodTrust), ledger.RolePolicies(role): stands(noPolicies)},
 	}
 	for _, edit := range edits {
 		edit(&d)
@@ -123,12 +122,12 @@ func allRead(edits ...func(*Documents)) Documents {
 func stands(text string) Document { return Document{Text: text, Read: true} }
 
 func keyPolicyReads(d Document) func(*Documents) {
-	return func(all *Documents) { all.KeyPolicies[key] = d }
+	return func(all *Documents) { all.Now[string(key)] = d }
 }
 func roleReads(d Document) func(*Documents) {
-	return func(all *Documents) { all.Permissions[role] = d }
+	return func(all *Documents) { all.Now[ledger.RolePolicies(role)] = d }
 }
-func trustReads(d Document) func(*Documents) { return func(all *Documents) { all.Trusts[role] = d } }
+func trustReads(d Document) func(*Documents) { return func(all *Documents) { all.Now[role] = d } }
 
 func inline(text string) string { return `{"inline":{"x":` + text + `},"attached":{}}` }
 func attached(text string) string {
@@ -152,10 +151,10 @@ func notedBefore(text string) Noted {
 func TestJudge_bounds(t *testing.T) {
 	keyPolicyOf := func(n int) Effect {
 		var uses []Use
-		docs := Documents{Permissions: map[cmek.Principal]Document{}}
+		docs := Documents{Now: map[string]Document{}}
 		for i := range n {
 			uses = append(uses, useBy(roleOf(i), key, crlAccount), useBy(roleOf(i), key, crlAccount))
-			docs.Permissions[cmek.Principal(roleOf(i))] = stands(inline(allowKMS))
+			docs.Now[ledger.RolePolicies(cmek.Principal(roleOf(i)))] = stands(inline(allowKMS))
 		}
 		return Judge(keyPolicySet(rootOnly), docs, uses)
 	}
@@ -170,7 +169,7 @@ func TestJudge_bounds(t *testing.T) {
 			uses = append(uses, useBy(role, key, accounts[i]), useBy(role, unused, accounts[i]))
 		}
 		trust := strings.Replace(goodTrust, `"`+"arn:aws:iam::444455556666:root"+`"`, `["`+strings.Join(accounts, `","`)+`"]`, 1)
-		docs := Documents{OrganizationID: organization, NotedTrusts: map[cmek.Principal]Noted{role: notedBefore(strings.Replace(trust, "Statement", noted, 1))}}
+		docs := Documents{OrganizationID: organization, Noted: map[string]Noted{role: notedBefore(strings.Replace(trust, "Statement", noted, 1))}}
 		return Judge(trustSet(trust), docs, uses)
 	}
 	wantEffect(t, "a role of 40 accounts", trustOf(40, "x"), "keeps")
@@ -182,7 +181,7 @@ func TestJudge_bounds(t *testing.T) {
 		docs, uses := allRead(), []Use(nil)
 		for i := range n {
 			uses = append(uses, useBy(role, keyOf(i), crlAccount), useBy(role, keyOf(i), crlAccount))
-			docs.KeyPolicies[keyOf(i)] = stands(goodKeyPolicy)
+			docs.Now[string(keyOf(i))] = stands(goodKeyPolicy)
 		}
 		return Judge(onRole("PutRolePolicy", cmek.ChangePrincipalPolicy, allowS3), docs, uses)
 	}
@@ -193,7 +192,7 @@ func TestJudge_bounds(t *testing.T) {
 		docs, uses := allRead(), []Use(nil)
 		for i := range n {
 			uses = append(uses, useBy(roleOf(i), key, crlAccount), useBy(roleOf(i), unused, crlAccount))
-			docs.Permissions[cmek.Principal(roleOf(i))] = stands(noPolicies)
+			docs.Now[ledger.RolePolicies(cmek.Principal(roleOf(i)))] = stands(noPolicies)
 		}
 		return Judge(versionSet(denyKMS, kmsPolicy), docs, uses)
 	}

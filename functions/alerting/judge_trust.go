@@ -27,18 +27,18 @@ func (j *judgement) trust(uses []Use) {
 	same := len(assumers) <= mostPairs
 	for _, a := range most(j, assumers, mostPairs, "clusters' accounts") {
 		principal := a.principal
-		read := j.docs.Trusts[principal]
+		read := j.docs.trust(principal)
 		if read.Missing && j.event.Policy == "" {
 			j.CutsOff = true
 			j.Words, same = append(j.Words, fmt.Sprintf("%s does not exist", principal)), false
 			continue
 		}
-		after, ok := j.after(read, "the new trust policy of "+string(principal))
+		after, text, ok := j.after(read, "the new trust policy of "+string(principal))
 		if !ok {
 			same = false
 			continue
 		}
-		before, equal := j.before(after, j.docs.NotedTrusts[principal])
+		before, equal := j.documentBefore(text, string(principal))
 		if equal {
 			continue
 		}
@@ -75,7 +75,7 @@ func (j *judgement) assume(trust policy.Trust, before *policy.Document, after po
 // anybodyAssumes judges a trust policy where the clusters' account is not known: nobody may assume the principal, everybody may,
 // or another account than its own may without an external id.
 func (j *judgement) anybodyAssumes() {
-	after, ok := j.after(Document{}, "the new trust policy")
+	after, _, ok := j.after(Document{}, "the new trust policy")
 	if !ok {
 		return
 	}

@@ -15,7 +15,7 @@ func TestJudge_trust(t *testing.T) {
 	two := strings.Replace(goodTrust, `"arn:aws:iam::444455556666:root"`, `["444455556666","`+cloud2+`"]`, 1)
 	uses := []Use{anyUse, useBy(role, unused, cloud2)}
 	before := func(text string) func(*Documents) {
-		return func(d *Documents) { d.NotedTrusts = map[cmek.Principal]Noted{role: notedBefore(text)} }
+		return func(d *Documents) { d.Noted = map[string]Noted{role: notedBefore(text)} }
 	}
 	unconfigured := func(d *Documents) { d.OrganizationID = "" }
 	for _, tc := range []struct {
@@ -65,10 +65,10 @@ func TestJudge_trust(t *testing.T) {
 func TestJudge_trustOfSeveralRoles(t *testing.T) {
 	omitted := calls("iam", "UpdateAssumeRolePolicy", cmek.ChangePrincipalTrust)
 	uses := []Use{anyUse, useBy(roleOf(1), key, crlAccount)}
-	docs := func(first, second Document, noted map[cmek.Principal]Noted) Documents {
-		return Documents{OrganizationID: organization, Trusts: map[cmek.Principal]Document{role: first, cmek.Principal(roleOf(1)): second}, NotedTrusts: noted}
+	docs := func(first, second Document, noted map[string]Noted) Documents {
+		return Documents{OrganizationID: organization, Now: map[string]Document{role: first, roleOf(1): second}, Noted: noted}
 	}
-	both := map[cmek.Principal]Noted{role: notedBefore(goodTrust), cmek.Principal(roleOf(1)): notedBefore(goodTrust)}
+	both := map[string]Noted{role: notedBefore(goodTrust), roleOf(1): notedBefore(goodTrust)}
 	for name, tc := range map[string]struct {
 		docs Documents
 		want string
@@ -78,7 +78,7 @@ func TestJudge_trustOfSeveralRoles(t *testing.T) {
 		"the other changed":               {docs(stands(goodTrust), stands(brokenTrust), both), "cuts off; exposes"},
 		"one does not exist":              {docs(Document{Missing: true}, stands(goodTrust), both), "cuts off"},
 		"one is not read":                 {docs(Document{}, stands(goodTrust), both), "unclear: the new trust policy of " + role + " could not be read"},
-		"of one it is not known":          {docs(stands(goodTrust), stands(goodTrust), map[cmek.Principal]Noted{role: both[role]}), "keeps"},
+		"of one it is not known":          {docs(stands(goodTrust), stands(goodTrust), map[string]Noted{role: both[role]}), "keeps"},
 		"the last does not exist":         {docs(stands(goodTrust), Document{Missing: true}, both), "cuts off"},
 		"the last is not read":            {docs(stands(goodTrust), Document{}, both), "unclear: the new trust policy of " + roleOf(1) + " could not be read"},
 		"the last is good, and one is so": {docs(stands(brokenTrust), stands(goodTrust), nil), "cuts off; exposes"},

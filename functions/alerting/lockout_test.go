@@ -121,25 +121,12 @@ func denied(yes bool) error {
 	return nil
 }
 
-func (u unreadable) KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error) {
-	if err := denied(u.keyPolicy); err != nil {
+func (u unreadable) Document(ctx context.Context, name string) (string, error) {
+	isRolePolicies := strings.HasSuffix(name, ledger.RolePolicies(""))
+	if err := denied(isRolePolicies && u.role || isRole(name) && u.trust || !isRolePolicies && !isRole(name) && u.keyPolicy); err != nil {
 		return "", err
 	}
-	return u.Policies.KeyPolicy(ctx, uri)
-}
-
-func (u unreadable) RolePolicies(ctx context.Context, p cmek.Principal) (string, error) {
-	if err := denied(u.role); err != nil {
-		return "", err
-	}
-	return u.Policies.RolePolicies(ctx, p)
-}
-
-func (u unreadable) RoleTrust(ctx context.Context, p cmek.Principal) (string, error) {
-	if err := denied(u.trust); err != nil {
-		return "", err
-	}
-	return u.Policies.RoleTrust(ctx, p)
+	return u.Policies.Document(ctx, name)
 }
 
 func TestLockout(t *testing.T) {

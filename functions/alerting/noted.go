@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
-	"github.com/keyturn/keyturn/internal/policy"
 )
 
 // Noted is what the sweep noted of a document: the last text and when it was seen last (At), the time before that (Before) and first
@@ -26,13 +25,12 @@ type Change struct {
 	Digest string
 }
 
-// digest stands for the meaning of the document that an event set; "" if it carries none that can be understood.
-func digest(e cmek.Event) string {
-	d, err := policy.Parse(e.Policy)
-	if err != nil {
-		return ""
-	}
-	return policy.Digest(d)
+// language compares documents of one kind by their texts.
+type language struct {
+	// digest stands for the meaning of a text; "" if it cannot be understood.
+	digest func(text string) string
+	// equal reports whether two texts are proven to mean the same.
+	equal func(a, b string) bool
 }
 
 // seen is when a sweep saw the last text before the event.
@@ -48,8 +46,7 @@ func (n Noted) seen(e cmek.Event) time.Time {
 // stood reports whether a document that was seen once stood until the event, as far as events say: no other one set anything else in
 // between. Events come in any order, so what rests on this is judged again some minutes later. That of a change which is never
 // delivered cannot be known: it stays unnoticed until the next sweep, for an hour at most.
-func (n Noted) stood(d policy.Document, seen time.Time, e cmek.Event) bool {
-	digest := policy.Digest(d)
+func (n Noted) stood(digest string, seen time.Time, e cmek.Event) bool {
 	return !n.Unread && !slices.ContainsFunc(n.Changes, func(c Change) bool {
 		between := !c.At.Before(seen.Add(-clocks)) && (e.Time.IsZero() || !c.At.After(e.Time))
 		return c.Event != e.ID && between && c.Digest != digest
@@ -59,10 +56,15 @@ func (n Noted) stood(d policy.Document, seen time.Time, e cmek.Event) bool {
 // clocks is how far two clocks may differ.
 const clocks = 10 * time.Minute
 
-// before is the document before this one, as far as it was noted. same: the one noted before the event is equal.
-func (j *judgement) before(after policy.Document, noted Noted) (before *policy.Document, same bool) {
+// longestNoted is how long before an event a document may have been seen last to prove that the event changed nothing. Sweeps see it
+// every hour.
+const longestNoted = 6 * time.Hour
+
+// before is the text of the document before the one that is there now, as far as it was noted; "" if it is not known. same: the one noted
+// before the event is equal.
+func (j *judgement) before(after string, noted Noted, in language) (before string, same bool) {
 	text, seen := noted.Text, noted.seen(j.event)
-	if d, err := policy.Parse(text); err == nil && policy.Equal(d, after) {
+	if in.equal(text, after) {
 		// A sweep between the event and this look may have noted the new document already: then the one before it counts.
 		since := noted.Since
 		if noted.Earlier != "" {
@@ -70,20 +72,18 @@ func (j *judgement) before(after policy.Document, noted Noted) (before *policy.D
 		}
 		if !noted.Since.IsZero() && !since.After(j.event.Time) {
 			j.Stale = true
-			if noted.stood(d, seen, j.event) {
-				return &d, true
-			}
-			return nil, false
+			recent := !seen.Before(j.event.Time.Add(-longestNoted))
+			return "", recent && noted.stood(in.digest(text), seen, j.event)
 		}
 		text, seen = noted.Earlier, noted.EarlierAt
 	}
-	d, err := policy.Parse(text)
-	if err != nil || policy.Equal(d, after) { // noted twice, in two spellings: what was there before is not known
-		return nil, false
+	digest := in.digest(text)
+	if digest == "" || in.equal(text, after) { // noted twice, in two spellings: what was there before is not known
+		return "", false
 	}
-	if j.Stale = true; !noted.stood(d, seen, j.event) {
-		return nil, false
+	if j.Stale = true; !noted.stood(digest, seen, j.event) {
+		return "", false
 	}
 	j.Previous = text
-	return &d, false
+	return text, false
 }

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // The document before an event is the noted one only if it is sure to have stood until then: a sweep saw it before the event, and no event
 // reports another one in between. Clocks may differ by ten minutes.
 func TestNoted_theDocumentBefore(t *testing.T) {
 	noon := time.Date(2000, 1, 1, 12, 0, 0, 0, time.UTC)
-	open, good := digest(cmek.Event{Policy: openKeyPolicy}), digest(cmek.Event{Policy: goodKeyPolicy})
+	open, good := awsDocument.digest(openKeyPolicy), awsDocument.digest(goodKeyPolicy)
 	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
 	change := func(id string, at time.Time, digest string) func(*Noted) {
 		return func(n *Noted) { n.Changes = append(n.Changes, Change{id, at, digest}) }
@@ -76,7 +77,7 @@ func TestNoted_theDocumentBefore(t *testing.T) {
 		if e.Time = noon; tc.timeless {
 			e.Time = time.Time{}
 		}
-		got := Judge(e, allRead(func(d *Documents) { d.NotedKeyPolicies = map[cmek.KeyURI]Noted{key: n} }), []Use{anyUse})
+		got := Judge(e, allRead(func(d *Documents) { d.Noted = map[string]Noted{string(key): n} }), []Use{anyUse})
 		said := unknown
 		switch {
 		case got.Same:
@@ -97,8 +98,8 @@ func TestNoted_theDocumentBefore(t *testing.T) {
 // A document noted twice in two spellings is no document before.
 func TestJudge_noGainIsProvenByASpelling(t *testing.T) {
 	e := cmek.Event{ID: "e", Source: "aws.kms/AWS API Call via CloudTrail/PutKeyPolicy", Change: cmek.ChangeKeyPolicy, Key: key, Account: account, Time: time.Unix(1_000_000, 0), Policy: openKeyPolicy}
-	docs := Documents{Permissions: map[cmek.Principal]Document{role: {Text: noPolicies, Read: true}},
-		NotedKeyPolicies: map[cmek.KeyURI]Noted{key: {Text: openKeyPolicy, Earlier: " " + openKeyPolicy, Since: e.Time.Add(2 * time.Hour)}}}
+	docs := Documents{Now: map[string]Document{ledger.RolePolicies(role): {Text: noPolicies, Read: true}},
+		Noted: map[string]Noted{string(key): {Text: openKeyPolicy, Earlier: " " + openKeyPolicy, Since: e.Time.Add(2 * time.Hour)}}}
 	if effect := Judge(e, docs, []Use{anyUse}); !effect.Exposes {
 		t.Errorf("a policy that lets a stranger in, noted after the event in two spellings: %+v", effect)
 	}

@@ -115,12 +115,12 @@ type hangsFor struct {
 	principal cmek.Principal
 }
 
-func (h hangsFor) RoleTrust(ctx context.Context, p cmek.Principal) (string, error) {
-	if p == h.principal {
+func (h hangsFor) Document(ctx context.Context, name string) (string, error) {
+	if name == string(h.principal) {
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
-	return h.Policies.RoleTrust(ctx, p)
+	return h.Policies.Document(ctx, name)
 }
 
 // An incident whose documents cannot be read keeps no other waiting, tick after tick.

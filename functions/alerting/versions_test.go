@@ -46,8 +46,8 @@ func onGoogle(t *testing.T, w *world, wrappedBy string) *versionedKMS {
 	t.Helper()
 	kms := &versionedKMS{w.kms, map[string]cmek.KeyState{"1": cmek.KeyDisabled, "2": cmek.KeyEnabled, "3": cmek.KeyEnabled, "4": cmek.KeyEnabled}, "4"}
 	w.KMS = kms
-	_, err := w.Ledger.UpdateCluster(t.Context(), "g-1", func(c *ledger.Cluster) error {
-		c.Cluster = cmek.Cluster{ID: "g-1", Name: "ledger", AccountID: "crl-prod-xyz", State: cmek.StateCreated}
+	_, err := w.Ledger.UpdateCluster(t.Context(), googleCluster, func(c *ledger.Cluster) error {
+		c.Cluster = cmek.Cluster{ID: googleCluster, Name: "ledger", AccountID: crlProject, State: cmek.StateCreated}
 		c.CMEK = cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{{Region: "us-east1", Status: cmek.Enabled, KeyInfos: []cmek.KeyInfo{{
 			Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: cryptoKey, AuthPrincipal: clusterAccount}, Status: cmek.Enabled,
 		}}}}}
@@ -156,6 +156,61 @@ func TestVersion_severityByWhatItIsNeededFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What happens to an old version, to the primary one, to the one that wraps a store key, and to one of which that is not known. A restored
+// version is disabled, which is reported, and ends nothing.
+func TestVersion_everyWayToLoseOne(t *testing.T) {
+	for _, row := range []struct {
+		sample, wrappedBy, primary string
+		state                      cmek.KeyState
+		want                       alert.Severity
+		says                       string
+	}{
+		{"kms-destroycryptokeyversion", "4", "4", cmek.KeyDeletionScheduled, alert.High, "was scheduled for destruction"},
+		{"kms-destroycryptokeyversion", "3", "4", cmek.KeyDeletionScheduled, alert.Critical, "was scheduled for destruction"},
+		{"kms-destroycryptokeyversion", "4", "3", cmek.KeyDeletionScheduled, alert.Critical, "was scheduled for destruction"},
+		{"kms-destroycryptokeyversion", "", "4", cmek.KeyDeletionScheduled, alert.Critical, "was scheduled for destruction"},
+		{"hypothetical-kms-scheduleddestructionevent", "4", "4", cmek.KeyDestroyed, alert.High, "was destroyed"},
+		{"hypothetical-kms-scheduleddestructionevent", "3", "4", cmek.KeyDestroyed, alert.Critical, "was destroyed"},
+		{"kms-restorecryptokeyversion", "4", "4", cmek.KeyDisabled, alert.High, "is still disabled"},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			kms := onGoogle(t, w, row.wrappedBy)
+			kms.primary, kms.versions["3"] = row.primary, row.state
+			w.receives(logged(t, row.sample, "a"))
+			if a := w.last(); a.Severity != row.want || !strings.Contains(a.Summary, "Version 3 of key payments") || !strings.Contains(a.Summary, row.says) {
+				t.Errorf("%s, wrapped by %q, primary %s: %s", row.sample, row.wrappedBy, row.primary, a.Headline())
+			}
+			w.ticks(3 * time.Hour)
+			if row.sample != "kms-restorecryptokeyversion" && len(w.open()) != 1 {
+				t.Errorf("%s: the version reads as %q, and open are %v", row.sample, row.state, w.open())
+			}
+		})
+	}
+}
+
+// A version that is scheduled for destruction and restored keeps its incident open until somebody enables it.
+func TestVersion_restoredIsNotRecovered(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		kms := onGoogle(t, w, "4")
+		kms.versions["3"] = cmek.KeyDeletionScheduled
+		w.receives(logged(t, "kms-destroycryptokeyversion", "a"))
+		time.Sleep(time.Minute)
+		kms.versions["3"] = cmek.KeyDisabled
+		w.receives(logged(t, "kms-restorecryptokeyversion", "b"))
+		w.ticks(24 * time.Hour)
+		w.want("a day after it was restored", "[HIGH] Version 3 of key payments was scheduled for destruction", "[HIGH] Version 3 of key payments is no longer scheduled for destruction, but is still disabled")
+		if len(w.open()) != 1 {
+			t.Fatalf("open are %v", w.open())
+		}
+		kms.versions["3"] = cmek.KeyEnabled
+		w.receives(logged(t, "kms-updatecryptokeyversion-enabled", "c"))
+		w.ticks(20 * time.Minute)
+		if !w.last().Resolved || len(w.open()) != 0 {
+			t.Errorf("it is enabled, and the last is %s", w.last().Headline())
+		}
+	})
 }
 
 // A primary version that is set back is no rotation like any other. By the entry alone it could be one.

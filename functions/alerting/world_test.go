@@ -327,28 +327,34 @@ func (k *fakeKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return found, nil
 }
 
-func (k *fakeKMS) KeyPolicy(ctx context.Context, _ cmek.KeyURI) (string, error) {
-	return k.keyPolicy, k.outage.err(ctx)
+func (k *fakeKMS) Deciding(use cmek.Use, _ map[string]string) []string {
+	if use.Spec.Type != cmek.AWSKMS {
+		return nil
+	}
+	return []string{string(use.Spec.URI), string(use.Spec.AuthPrincipal), ledger.RolePolicies(use.Spec.AuthPrincipal)}
 }
 
-func (k *fakeKMS) RoleTrust(ctx context.Context, _ cmek.Principal) (string, error) {
+func (k *fakeKMS) Document(ctx context.Context, name string) (string, error) {
 	if err := k.outage.err(ctx); err != nil {
 		return "", err
 	}
-	if k.trust == "" {
+	switch {
+	case strings.HasSuffix(name, ledger.RolePolicies("")):
+		if k.rolePolicies == "" {
+			return "", cmek.ErrDenied
+		}
+		return k.rolePolicies, nil
+	case !isRole(name):
+		return k.keyPolicy, nil
+	case k.trust == "":
 		return "", cmek.ErrNotFound
 	}
 	return k.trust, nil
 }
 
-func (k *fakeKMS) RolePolicies(ctx context.Context, _ cmek.Principal) (string, error) {
-	if err := k.outage.err(ctx); err != nil {
-		return "", err
-	}
-	if k.rolePolicies == "" {
-		return "", cmek.ErrDenied
-	}
-	return k.rolePolicies, nil
+// isRole reports whether the name is that of a role's trust policy.
+func isRole(name string) bool {
+	return cmek.Principal(name).IsRole() && !strings.HasSuffix(name, ledger.RolePolicies(""))
 }
 
 type fakeCloud struct{ outage outage }

@@ -253,7 +253,7 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 	if movedOn(before, swapped) {
 		w.wake(ctx, before)
 	}
-	err = errors.Join(w.noteStates(ctx, r.Keys), w.notePolicies(ctx, swapped.CMEK))
+	err = errors.Join(w.noteStates(ctx, r.Keys), w.notePolicies(ctx, swapped))
 	if !swapped.Unread.IsZero() {
 		err = errors.Join(err, fmt.Errorf("%w: %s", errUnread, swapped.Unread.Why))
 	}

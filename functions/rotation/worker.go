@@ -18,8 +18,8 @@ type worker struct {
 	lease *ledger.Worker
 	until time.Time
 	keys  *keyCache
-	// noted holds the keys and roles whose policies were noted in this tick.
-	noted onceEach
+	// noted holds the documents that were noted in this tick.
+	noted notedDocuments
 	// fleets holds the clusters of each key, by its canonical URI, kept up to date with our own swaps.
 	mu     sync.Mutex
 	fleets Fleet

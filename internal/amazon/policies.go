@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -14,6 +15,7 @@ import (
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // Policies reads the policies that decide about access to keys. Key policies are read as [KMS] reads keys; roles are read
@@ -22,6 +24,27 @@ type Policies struct{ keys *KMS }
 
 // NewPolicies returns a reader of policies; roles may be nil.
 func NewPolicies(config Config, roles ReaderRoles) *Policies { return &Policies{NewKMS(config, roles)} }
+
+// Deciding names the key's policy by the key's ARN, the trust policy of the role by the role's, and beside it all other policies of
+// the role.
+func (p *Policies) Deciding(use cmek.Use, _ map[string]string) []string {
+	if use.Spec.Type != cmek.AWSKMS {
+		return nil
+	}
+	role := use.Spec.AuthPrincipal
+	return []string{string(use.Spec.URI), string(role), ledger.RolePolicies(role)}
+}
+
+// Document reads a document that Deciding names.
+func (p *Policies) Document(ctx context.Context, name string) (string, error) {
+	if role, all := strings.CutSuffix(name, ledger.RolePolicies("")); all {
+		return p.RolePolicies(ctx, cmek.Principal(role))
+	}
+	if role := cmek.Principal(name); role.IsRole() {
+		return p.RoleTrust(ctx, role)
+	}
+	return p.KeyPolicy(ctx, cmek.KeyURI(name))
+}
 
 // KeyPolicy reads the key's policy as JSON text. GetKeyPolicy works in the key's own account only
 // (docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyPolicy.html).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -39,6 +41,40 @@ func simulatedPolicies(t *testing.T) (*simulator.World, amazon.Config, *[]string
 		world.AWSKMS().ServeHTTP(w, r)
 	})
 	return world, configAt(t, "http://kms.test", simulator.Transport(recorded)), calls
+}
+
+func TestPoliciesConform(t *testing.T) {
+	world, err := simulator.New(simulator.DefaultSeed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmektest.PoliciesConform(t, func(t *testing.T, condition cmektest.PolicyCondition) cmektest.ArrangedPolicies {
+		use := cmek.Use{ClusterID: "c-1", CloudAccount: "444455556666", Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: paymentsKey, AuthPrincipal: "arn:aws:iam::111122223333:role/cmek"}}
+		if err := world.DenyKMS(string(paymentsKey), condition == cmektest.KeyPolicyDenied); err != nil {
+			t.Fatal(err)
+		}
+		switch condition {
+		case cmektest.PrincipalMissing:
+			use.Spec.AuthPrincipal = "arn:aws:iam::111122223333:role/gone"
+		case cmektest.PoliciesOfAnother:
+			use.Spec = cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: "projects/p/locations/us-east1/keyRings/r/cryptoKeys/k", AuthPrincipal: "cmek@p.iam.gserviceaccount.com"}
+		}
+		iamEndpoint, _ := fakeIAM(t, "")
+		iamURL, _ := url.Parse(iamEndpoint)
+		iamProxy := httputil.NewSingleHostReverseProxy(iamURL)
+		both := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case condition == cmektest.PoliciesGarbled:
+				fmt.Fprint(w, "<html>hello</html>")
+			case r.Header.Get("X-Amz-Target") != "":
+				world.AWSKMS().ServeHTTP(w, r)
+			default:
+				iamProxy.ServeHTTP(w, r)
+			}
+		})
+		policies := amazon.NewPolicies(configAt(t, "http://aws.test", simulator.Transport(both)), nil)
+		return cmektest.ArrangedPolicies{Policies: policies, Use: use, KeyPolicy: string(paymentsKey), Principal: string(use.Spec.AuthPrincipal)}
+	})
 }
 
 func TestAKeyPolicyIsReadAsItIs(t *testing.T) {
@@ -130,7 +166,7 @@ func TestTheRepairerActsAsTheRoleInTheKeysAccount(t *testing.T) {
 
 const trustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"a+b c%20d"}}}]}`
 
-// fakeIAM answers GetRole, for the role cmek only, and AssumeRole of STS.
+// fakeIAM answers GetRole and the lists of a role's policies, which are empty, for the role cmek only, and AssumeRole of STS.
 func fakeIAM(t *testing.T, code string) (endpoint string, asked *[]string) {
 	t.Helper()
 	asked = new([]string)
@@ -143,6 +179,8 @@ func fakeIAM(t *testing.T, code string) (endpoint string, asked *[]string) {
 		case code != "" || role != "cmek":
 			w.WriteHeader(map[bool]int{true: http.StatusForbidden, false: http.StatusNotFound}[code == "AccessDenied"])
 			fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>no</Message></Error></ErrorResponse>`, map[bool]string{true: code, false: "NoSuchEntity"}[code != ""])
+		case action == "ListRolePolicies" || action == "ListAttachedRolePolicies":
+			fmt.Fprintf(w, `<%[1]sResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><%[1]sResult><IsTruncated>false</IsTruncated></%[1]sResult></%[1]sResponse>`, action)
 		default:
 			fmt.Fprintf(w, `<GetRoleResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetRoleResult><Role><Path>/</Path>
 				<RoleName>cmek</RoleName><RoleId>AROA</RoleId><Arn>arn:aws:iam::111122223333:role/cmek</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate>

@@ -200,3 +200,11 @@ func (c Cluster) Busy() string {
 	}
 	return ""
 }
+
+// Use is a key as a cluster uses it: one key info of the cluster, whatever its status.
+type Use struct {
+	ClusterID string
+	// CloudAccount is the account or project that the cluster's nodes run in, which acts as the principal.
+	CloudAccount string
+	Spec         KeySpec
+}

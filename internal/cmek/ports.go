@@ -29,13 +29,16 @@ type KMS interface {
 	Describe(ctx context.Context, uri KeyURI) (Key, error)
 }
 
-// Policies reads the policies that decide about a cluster's access to its keys, as JSON text. An error says nothing about
-// them; ErrNotFound means that the role does not exist.
+// Policies reads the documents that decide about a cluster's access to its keys. Each has a name, under which the ledger and the
+// archive keep it.
 type Policies interface {
-	KeyPolicy(ctx context.Context, uri KeyURI) (string, error)
-	RoleTrust(ctx context.Context, role Principal) (string, error)
-	// RolePolicies returns all identity policies of a role and its permissions boundary, as package policy reads them.
-	RolePolicies(ctx context.Context, role Principal) (string, error)
+	// Deciding names the documents that decide about the use, as far as those show that were read so far (known, the texts by name):
+	// what a document refers to is named once that one is known. It reads nothing, names each once and in one order, and names
+	// nothing for a key of another cloud.
+	Deciding(use Use, known map[string]string) []string
+	// Document reads a document as it is now, as JSON text. An error says nothing about it: ErrDenied means that we may not read
+	// it, ErrNotFound that what it belongs to does not exist.
+	Document(ctx context.Context, name string) (string, error)
 }
 
 // Archive keeps immutable evidence.

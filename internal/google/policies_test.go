@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/policy"
 	policies "github.com/keyturn/keyturn/internal/policy/google"
@@ -90,16 +91,36 @@ func (f *fakeIAM) reader() *google.Policies {
 	return google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: inProcess{f}}, Endpoint: "http://iam.test/"})
 }
 
-// mayUse completes what is read for the question whether the account may use the key.
-func (f *fakeIAM) mayUse(ctx context.Context) (policies.Access, []google.Unread) {
-	ask := func(d policies.Documents) policies.Access {
-		return policies.KeyAccess(d, testKey, policies.ServiceAccount{Email: testAccount, UniqueID: "1001"}, made)
-	}
-	docs, unread := f.reader().Complete(ctx, policies.Documents{}, func(d policies.Documents) []policies.Missing { return ask(d).Missing() })
-	return ask(docs), unread
+var testUse = cmek.Use{ClusterID: "00000000-0000-0000-0000-0000000000a1", CloudAccount: "crl-prod-abc",
+	Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: testKey, AuthPrincipal: testAccount}}
+
+// mayUse reads everything for the question whether the account may use the key.
+func (f *fakeIAM) mayUse(ctx context.Context) (policies.Access, []cmektest.Unread) {
+	texts, unread := cmektest.ReadPolicies(ctx, f.reader(), testUse)
+	docs, _ := policies.ReadAll(texts)
+	return policies.KeyAccess(docs, testKey, policies.ServiceAccount{Email: testAccount, UniqueID: "1001"}, made), unread
 }
 
-func TestComplete_readsUntilTheAnswerIsCertain(t *testing.T) {
+func TestPoliciesConform(t *testing.T) {
+	cmektest.PoliciesConform(t, func(_ *testing.T, condition cmektest.PolicyCondition) cmektest.ArrangedPolicies {
+		use, more := testUse, map[string]string{}
+		switch condition {
+		case cmektest.PrincipalMissing:
+			more["GET "+accountURL] = notFound
+		case cmektest.KeyPolicyDenied:
+			more[keyPolicy] = denied
+		case cmektest.PoliciesGarbled:
+			for call := range newFakeIAM(nil).answers {
+				more[call] = "<html>hello</html>"
+			}
+		case cmektest.PoliciesOfAnother:
+			use.Spec = cmek.KeySpec{Type: cmek.AWSKMS, URI: "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", AuthPrincipal: "arn:aws:iam::111122223333:role/cmek"}
+		}
+		return cmektest.ArrangedPolicies{Policies: newFakeIAM(more).reader(), Use: use, KeyPolicy: string(testKey), Principal: policies.State(testAccount)}
+	})
+}
+
+func TestDocuments_readUntilTheAnswerIsCertain(t *testing.T) {
 	const member = "serviceAccount:" + testAccount
 	denyAll := `{"name":"policies/cloudresourcemanager.googleapis.com%2Ffolders%2F12/denypolicies/stop","rules":[{"denyRule":{"deniedPrincipals":["principalSet://goog/public:all"],"deniedPermissions":["cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"]}}]}`
 	for _, row := range []struct {
@@ -145,7 +166,7 @@ func TestComplete_readsUntilTheAnswerIsCertain(t *testing.T) {
 	}
 }
 
-func TestComplete_namesWhatCouldNotBeRead(t *testing.T) {
+func TestDocuments_thatCannotBeRead(t *testing.T) {
 	const member = "serviceAccount:" + testAccount
 	for _, row := range []struct {
 		name string
@@ -179,14 +200,14 @@ func TestComplete_namesWhatCouldNotBeRead(t *testing.T) {
 			continue
 		}
 		for i, u := range unread {
-			if !strings.HasPrefix(u.String(), row.says[i]) || row.is != nil && !errors.Is(u.Err, row.is) || row.is == nil && (errors.Is(u.Err, cmek.ErrDenied) || errors.Is(u.Err, cmek.ErrNotFound)) {
-				t.Errorf("%s: %v is unread, want %q because of %v", row.name, u, row.says[i], row.is)
+			if !strings.HasPrefix(policies.MissingIn(u.Name).String()+": ", row.says[i]) || row.is != nil && !errors.Is(u.Err, row.is) || row.is == nil && (errors.Is(u.Err, cmek.ErrDenied) || errors.Is(u.Err, cmek.ErrNotFound)) {
+				t.Errorf("%s: %s is unread (%v), want %q because of %v", row.name, u.Name, u.Err, row.says[i], row.is)
 			}
 		}
 	}
 }
 
-func TestComplete_isBounded(t *testing.T) {
+func TestDocuments_areBounded(t *testing.T) {
 	var bindings []any
 	for i := range 300 {
 		bindings = append(bindings, map[string]any{"role": fmt.Sprintf("projects/p/roles/r%d", i), "members": []string{"serviceAccount:" + testAccount}})
@@ -194,8 +215,8 @@ func TestComplete_isBounded(t *testing.T) {
 	text, _ := json.Marshal(map[string]any{"version": 1, "bindings": bindings})
 	f := newFakeIAM(map[string]string{keyPolicy: string(text)})
 	access, unread := f.mayUse(t.Context())
-	if access.Decision() != policy.CannotTell || len(f.calls) > 100 || len(unread) == 0 || !strings.Contains(unread[len(unread)-1].String(), "more than") {
-		t.Errorf("%d calls, the answer is %v, the last of %d unread is %v", len(f.calls), access.Decision(), len(unread), unread[len(unread)-1])
+	if access.Decision() != policy.CannotTell || len(f.calls) > 120 || len(unread) == 0 {
+		t.Errorf("%d calls, the answer is %v, %d are unread", len(f.calls), access.Decision(), len(unread))
 	}
 	endless := newFakeIAM(nil)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -203,25 +224,8 @@ func TestComplete_isBounded(t *testing.T) {
 		fmt.Fprint(w, `{"nextPageToken":"again"}`)
 	})
 	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: inProcess{handler}}, Endpoint: "http://iam.test"})
-	if got, err := reader.DenyPolicies(t.Context(), "projects/p"); err == nil || len(endless.calls) > 1000 {
+	if got, err := reader.Document(t.Context(), policies.Denies("projects/p")); err == nil || len(endless.calls) > 1000 {
 		t.Errorf("pages without end were read as %v after %d calls", got, len(endless.calls))
-	}
-}
-
-func TestComplete_keepsWhatAnEventBrought(t *testing.T) {
-	f := newFakeIAM(map[string]string{keyPolicy: bound(usesKeys, "serviceAccount:"+testAccount)})
-	before := policies.Documents{}.With(string(testKey), policies.Policy{Version: 3})
-	ask := func(d policies.Documents) policies.Access {
-		return policies.KeyAccess(d, testKey, policies.ServiceAccount{Email: testAccount}, made)
-	}
-	docs, unread := f.reader().Complete(t.Context(), before, func(d policies.Documents) []policies.Missing {
-		return append(ask(d).Missing(), ask(d).Missing()...) // two questions may lack the same
-	})
-	if once := slices.Compact(slices.Sorted(slices.Values(f.calls))); len(once) != len(f.calls) {
-		t.Errorf("calls are repeated: %q", f.calls)
-	}
-	if ask(docs).Decision() != policy.Denied || len(unread) > 0 || slices.Contains(f.calls, keyPolicy) || len(before.Policies) != 1 {
-		t.Errorf("the answer is %v after %q, unread %v", ask(docs).Decision(), f.calls, unread)
 	}
 }
 
@@ -255,7 +259,8 @@ func TestParents_ofAProject(t *testing.T) {
 		"a name that none can have":        {answer: ancestors("project p", "organization ../x"), fails: true},
 		"a folder without a name":          {answer: ancestors("project p", "folder ", "organization 34"), fails: true},
 	} {
-		got, err := newFakeIAM(map[string]string{ancestry: row.answer}).reader().Parents(t.Context(), "projects/p")
+		text, err := newFakeIAM(map[string]string{ancestry: row.answer}).reader().Document(t.Context(), "projects/p#parents")
+		got, _ := policies.ParseParents(text)
 		if (err != nil) != row.fails || !slices.Equal(got, row.want) {
 			t.Errorf("%s: parents are %q, error %v; want %q, an error %t", name, got, err, row.want, row.fails)
 		}
@@ -272,7 +277,7 @@ func TestServiceAccount_states(t *testing.T) {
 	}{
 		"enabled":            {answer: account(""), want: policies.ServiceAccount{Email: testAccount, UniqueID: "1001"}},
 		"disabled":           {answer: account(`,"disabled":true`), want: policies.ServiceAccount{Email: testAccount, UniqueID: "1001", Disabled: true}},
-		"deleted":            {answer: notFound, want: policies.ServiceAccount{Email: testAccount, Missing: true}},
+		"deleted":            {answer: notFound, is: cmek.ErrNotFound, fails: true},
 		"refused":            {answer: denied, is: cmek.ErrDenied, fails: true},
 		"nothing":            {answer: `{}`, fails: true},
 		"no unique id":       {answer: `{"email":"` + testAccount + `"}`, is: cmek.ErrIncomplete, fails: true},
@@ -281,7 +286,8 @@ func TestServiceAccount_states(t *testing.T) {
 		"disabled as a text": {answer: account(`,"disabled":"true"`), fails: true},
 		"a proxy's page":     {answer: `<html/>`, fails: true},
 	} {
-		got, err := newFakeIAM(map[string]string{"GET " + accountURL: row.answer}).reader().ServiceAccount(t.Context(), " CMEK@p.iam.gserviceaccount.com")
+		text, err := newFakeIAM(map[string]string{"GET " + accountURL: row.answer}).reader().Document(t.Context(), policies.State(" CMEK@p.iam.gserviceaccount.com"))
+		got, _ := policies.ParseServiceAccount(text)
 		if (err != nil) != row.fails || got != row.want || row.is != nil && !errors.Is(err, row.is) {
 			t.Errorf("%s: account is %+v, error %v; want %+v", name, got, err, row.want)
 		}
@@ -300,7 +306,7 @@ func TestServiceAccount_isAskedForInItsProject(t *testing.T) {
 		"projects/p/serviceAccounts/a@p.iam.gserviceaccount.com": "",
 	} {
 		f := newFakeIAM(nil)
-		_, err := f.reader().ServiceAccount(t.Context(), email)
+		_, err := f.reader().Document(t.Context(), policies.State(email))
 		if got := strings.Join(f.calls, " "); got != want || want == "" && err == nil {
 			t.Errorf("%q: calls are %q, error %v; want %q", email, got, err, want)
 		}
@@ -337,10 +343,10 @@ func TestPoliciesOfOddNamesAreNotAskedFor(t *testing.T) {
 		"", "projects", "projects/", "projects/p;x", "folders/x", "organizations/", "projects/p/locations/l/keyRings/..", string(testKey) + "/cryptoKeyVersions/1",
 		"projects/p/serviceAccounts/a/b@c", "projects/p/topics/t", "//cloudkms.googleapis.com/" + string(testKey),
 	} {
-		_, policyErr := f.reader().Policy(t.Context(), name)
-		_, denyErr := f.reader().DenyPolicies(t.Context(), name)
-		_, parentsErr := f.reader().Parents(t.Context(), name)
-		_, roleErr := f.reader().Role(t.Context(), name+"/roles/")
+		_, policyErr := f.reader().Document(t.Context(), name)
+		_, denyErr := f.reader().Document(t.Context(), policies.Denies(name))
+		_, parentsErr := f.reader().Document(t.Context(), name+"#parents")
+		_, roleErr := f.reader().Document(t.Context(), name+"/roles/")
 		if policyErr == nil || denyErr == nil || parentsErr == nil || roleErr == nil || len(f.calls) > 0 {
 			t.Errorf("%q: errors %v, %v, %v, %v after the calls %q", name, policyErr, denyErr, parentsErr, roleErr, f.calls)
 		}
@@ -364,23 +370,23 @@ func TestPoliciesAreReadAgainAfterWhatPasses(t *testing.T) {
 				fmt.Fprint(w, nothing)
 			})
 			reader := google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: inProcess{handler}}, Endpoint: "http://iam.test"})
-			if _, err := reader.Policy(t.Context(), "projects/p"); (err != nil) != row.fails || calls != row.want {
+			if _, err := reader.Document(t.Context(), "projects/p"); (err != nil) != row.fails || calls != row.want {
 				t.Errorf("after %d answers %d there were %d calls, error %v; want %d", row.failures, row.status, calls, err, row.want)
 			}
 		}
 		lost := roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset") })
 		reader := google.NewPolicies(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second, Transport: lost}})
-		if _, err := reader.Policy(t.Context(), "projects/p"); err == nil || !strings.Contains(err.Error(), "connection reset") {
+		if _, err := reader.Document(t.Context(), "projects/p"); err == nil || !strings.Contains(err.Error(), "connection reset") {
 			t.Errorf("error is %v", err)
 		}
 		begin := time.Now()
 		nobody := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: lost}, Tokens: tokenSource{errors.New("no such account")}})
-		if _, err := nobody.Policy(t.Context(), "projects/p"); !errors.Is(err, cmek.ErrDenied) || time.Since(begin) > 0 {
+		if _, err := nobody.Document(t.Context(), "projects/p"); !errors.Is(err, cmek.ErrDenied) || time.Since(begin) > 0 {
 			t.Errorf("without a token the error is %v after %s, want ErrDenied at once", err, time.Since(begin))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := reader.Policy(ctx, "projects/p"); !errors.Is(err, context.Canceled) {
+		if _, err := reader.Document(ctx, "projects/p"); !errors.Is(err, context.Canceled) {
 			t.Errorf("with a canceled context the error is %v", err)
 		}
 	})
@@ -393,9 +399,9 @@ func TestAPIsAreCalledAtTheirOwnHosts(t *testing.T) {
 		return nil, context.Canceled
 	})
 	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: transport}})
-	_, _ = reader.Policy(t.Context(), string(testKey))
-	_, _ = reader.Policy(t.Context(), "folders/12")
-	_, _ = reader.ServiceAccount(t.Context(), testAccount)
+	_, _ = reader.Document(t.Context(), string(testKey))
+	_, _ = reader.Document(t.Context(), "folders/12")
+	_, _ = reader.Document(t.Context(), policies.State(testAccount))
 	if want := []string{"https://cloudkms.googleapis.com", "https://cloudresourcemanager.googleapis.com", "https://iam.googleapis.com"}; !slices.Equal(hosts, want) {
 		t.Errorf("hosts are %q, want %q", hosts, want)
 	}

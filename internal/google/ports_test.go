@@ -10,6 +10,7 @@ import (
 var (
 	_ ledger.Store   = (*google.Store)(nil)
 	_ cmek.KMS       = (*google.KMS)(nil)
+	_ cmek.Policies  = (*google.Policies)(nil)
 	_ cmek.Archive   = (*google.Archive)(nil)
 	_ alert.Notifier = (*google.Notifier)(nil)
 )

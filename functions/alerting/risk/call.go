@@ -28,3 +28,9 @@ func Adds(e cmek.Event) bool {
 func Dormant(e cmek.Event) bool {
 	return call(e) == "CreatePolicyVersion" && e.Policy != "" && e.Parameters["omitted"] == "" && e.Parameters["set_as_default"] != "true"
 }
+
+// Denies reports whether an event set a policy that takes access away whatever others grant, beside those.
+func Denies(e cmek.Event) bool { return e.Change == cmek.ChangeDenyPolicy }
+
+// Deletes reports whether the call of an event deleted what it is about.
+func Deletes(e cmek.Event) bool { return strings.HasPrefix(call(e), "Delete") }

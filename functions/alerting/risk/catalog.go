@@ -51,7 +51,7 @@ var catalog = []Row{
 	{Change: cmek.ChangePrincipalDisabled, Entry: "RK-10", Severity: alert.Critical, Kind: PrincipalDeleted, Scope: ScopePrincipal, Incident: alert.AccessLost},
 	{Change: cmek.ChangePrincipalEnabled, Entry: "RK-10", Severity: alert.Info, Kind: Restored, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangePrincipalUndeleted, Entry: "RK-10", Severity: alert.Info, Kind: Restored, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true},
-	{Change: cmek.ChangePrincipalCreated, Entry: "RK-10", Severity: alert.High, Kind: Other, Scope: ScopePrincipal, InUseOnly: true},
+	{Change: cmek.ChangePrincipalCreated, Entry: "RK-10", Severity: alert.High, Kind: Recreated, Scope: ScopePrincipal, Incident: alert.AccessLost, InUseOnly: true},
 
 	{Change: cmek.ChangeRotationDisabled, Entry: "RK-11", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
 	{Change: cmek.ChangeRotationSchedule, Entry: "RK-11", Severity: alert.Info, Kind: Other, Scope: ScopeKey, rate: ratePeriod},

@@ -228,7 +228,7 @@ var gcp = map[cmek.Change]words{
 		},
 	},
 	cmek.ChangePrincipalEnabled: {
-		subject: gcpAccount, happened: always("was enabled"), attempt: "enable %s", impact: always("Nodes that restarted while it was disabled may not recover by themselves."),
+		subject: gcpAccount, happened: always("was enabled"), attempt: "enable %s", impact: gcpReturned("disabled"),
 		steps: func(_ Case, p *plan) { p.check() },
 	},
 	cmek.ChangePrincipalDeleted: {
@@ -241,7 +241,7 @@ var gcp = map[cmek.Change]words{
 		},
 	},
 	cmek.ChangePrincipalUndeleted: {
-		subject: gcpAccount, happened: always("was undeleted"), attempt: "undelete %s", impact: always("Nodes that restarted while it was deleted may not recover by themselves."),
+		subject: gcpAccount, happened: always("was undeleted"), attempt: "undelete %s", impact: gcpReturned("deleted"),
 		steps: func(_ Case, p *plan) { p.check() },
 	},
 	cmek.ChangePrincipalCreated: {
@@ -381,7 +381,7 @@ var gcp = map[cmek.Change]words{
 		},
 	},
 	cmek.ChangeAPIEnabled: {
-		subject: gcpAPI, happened: always("was enabled"), attempt: "enable %s", impact: always("Nodes that restarted while it was disabled may not recover by themselves."),
+		subject: gcpAPI, happened: always("was enabled"), attempt: "enable %s", impact: gcpReturned("disabled"),
 		steps: func(_ Case, p *plan) { p.check() },
 	},
 	cmek.ChangeBillingDisabled: {

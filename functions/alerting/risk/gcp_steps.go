@@ -260,6 +260,16 @@ func gcpStrangerImpact(does string) func(Case) string {
 	}
 }
 
+// gcpReturned says what a service account that came back means, after it was disabled or deleted.
+func gcpReturned(from string) func(Case) string {
+	return func(c Case) string {
+		if c.Effect != nil && c.Effect.StillLost {
+			return "The clusters still cannot use their keys as the service account: IAM shows it as unusable, or without its roles. " + unusable
+		}
+		return "Nodes that restarted while it was " + from + " may not recover by themselves."
+	}
+}
+
 // gcpRefusal says what a refused call means.
 func gcpRefusal(c Case) string {
 	switch c.Event.Failure {

@@ -28,7 +28,8 @@ const (
 	Canceled  Kind = "deletion canceled"
 	// KeyPolicy, Trust, Permissions (of a principal), Boundary: a document decides. Managed: so it does, for whoever it is
 	// attached to. Inherited: a policy beside the key's own decides, such as that of what is above the key. PrincipalDeleted:
-	// there is no document any more, or it does not count while the principal is disabled.
+	// there is no document any more, or it does not count while the principal is disabled. Recreated: another principal has the
+	// name of one that was deleted, and what documents say of that one may not hold for it.
 	KeyPolicy        Kind = "key policy"
 	Trust            Kind = "trust"
 	Permissions      Kind = "permissions"
@@ -36,6 +37,7 @@ const (
 	Managed          Kind = "managed policy"
 	Inherited        Kind = "inherited policy"
 	PrincipalDeleted Kind = "principal deleted"
+	Recreated        Kind = "principal created anew"
 	// Tags of a key: nothing but the heartbeat makes them more than a change of their row.
 	Tags Kind = "tags"
 	// Use of a key, Assumed (of a principal), Refused: either of them was denied to the caller.
@@ -53,7 +55,7 @@ const (
 // Documented reports whether the judgement about a change of the kind depends on policy documents.
 func (k Kind) Documented() bool {
 	switch k {
-	case KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted:
+	case KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted, Recreated:
 		return true
 	}
 	return false
@@ -149,6 +151,8 @@ type Effect struct {
 	Unclear []string
 	// Same: the document was proven equal to the one before, so nothing changed. LocksOut: nobody can manage the key any more.
 	Same, LocksOut bool
+	// StillLost: a principal was brought back, and the clusters still cannot use their keys as it.
+	StillLost bool
 	// Unattached: no principal of a cluster has the managed policy that was changed.
 	Unattached bool
 	// Dormant: the document is a version of a policy that is not in force.
@@ -226,7 +230,7 @@ func (r Row) Rate(c Case) alert.Severity {
 		return alert.None
 	}
 	s := r.Severity
-	if c.Effect != nil || r.Kind.SetsDocument() && c.Event.Succeeded() {
+	if c.Effect != nil && r.Kind != Restored || r.Kind.SetsDocument() && c.Event.Succeeded() {
 		s = r.rateEffect(c.Effect)
 	}
 	if r.rate != nil {
@@ -307,7 +311,7 @@ func (r Row) Opens(c Case) string {
 		return ""
 	case r.Kind == Refused:
 		return c.refusal()
-	case r.Kind.SetsDocument():
+	case r.Kind.SetsDocument() || r.Kind == Recreated:
 		if c.Effect == nil || !c.Effect.CutsOff {
 			return ""
 		}
@@ -376,8 +380,11 @@ func (r Row) Runbook() string {
 	return Runbook + "#" + strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(string(r.Change)))
 }
 
-// broken reports whether the KMS says clearly that the key cannot be used, or the version of it that the event is about.
-func (c Case) broken() bool { return c.KeyKnown && c.state().Unusable() }
+// broken reports whether the KMS says clearly that the key cannot be used, or the version of it that the event is about; or the IAM that
+// a principal which the event brought back cannot.
+func (c Case) broken() bool {
+	return c.KeyKnown && c.state().Unusable() || c.Effect != nil && c.Effect.StillLost
+}
 
 // state is the state of the key, or of the version of it that the event is about, as read. That of a version that the KMS does not show
 // is unknown.

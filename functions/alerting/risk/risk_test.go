@@ -116,7 +116,7 @@ func TestEveryChangeHasARowOrAReason(t *testing.T) {
 }
 
 func TestEveryRowIsComplete(t *testing.T) {
-	kinds := []Kind{State, Restored, Scheduled, Canceled, KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted, Failed, Tags, Use, Assumed, Refused, Watch, Other}
+	kinds := []Kind{State, Restored, Scheduled, Canceled, KeyPolicy, Trust, Permissions, Boundary, Managed, Inherited, PrincipalDeleted, Recreated, Failed, Tags, Use, Assumed, Refused, Watch, Other}
 	scopes := []Scope{ScopeKey, ScopeVersion, ScopePrincipal, ScopeAccount, ScopeAll}
 	for _, row := range catalog {
 		for field, ok := range map[string]bool{

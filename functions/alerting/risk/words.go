@@ -152,6 +152,9 @@ func (c Case) access(can string) string {
 	case e.Dormant:
 		return "The new version is not the default one, so it is not in force until somebody makes it the default."
 	case e.Unattached:
+		if OnGoogle(c.Event) {
+			return "It decides about no key and no service account of a cluster, so the clusters are not affected."
+		}
 		return "The policy is attached to no role of a cluster, so the clusters are not affected."
 	case len(e.Unclear) > 0:
 		said = append(said, "Whether the clusters can still use the key is unknown: "+strings.Join(e.Unclear, "; ")+".")

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// With a ledger explain judges what a change of Google Cloud does to the clusters that use the key: by the entry, by what it says that it
+// changed, and by the document that the sweep noted before. What it would have to read stays unclear.
+func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
+	const (
+		cluster = "0a5d1c2e-7f43-4b1a-9c68-a90d4e613b1f"
+		key     = cmek.KeyURI("projects/acme-keys/locations/us-east1/keyRings/crdb/cryptoKeys/payments")
+		account = "crdb-cmek@acme-keys.iam.gserviceaccount.com"
+		granted = `{"version":1,"etag":"BwX=","bindings":[{"role":"roles/cloudkms.cryptoKeyEncrypterDecrypter","members":["serviceAccount:` + account + `"]}]}`
+	)
+	b := newBench(t).swept(t)
+	file := "file:" + filepath.Join(b.folder, "ledger.db")
+	if err := (&program{environ: b.environ}).withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+		if _, err := l.UpdateCluster(ctx, cluster, func(c *ledger.Cluster) error {
+			c.Cluster = cmek.Cluster{ID: cluster, Name: "ledger", AccountID: "crl-prod-xyz", State: cmek.StateCreated}
+			c.CMEK = cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{{Region: "us-east1", Status: cmek.Enabled, KeyInfos: []cmek.KeyInfo{{
+				Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: key, AuthPrincipal: account}, Status: cmek.Enabled,
+			}}}}}
+			c.NextLook = time.Now()
+			return nil
+		}); err != nil {
+			return err
+		}
+		return l.NotePolicy(ctx, string(key), granted, ledger.NotedPolicy{})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	samples := samplesOf(t, "../../events/testdata/google/*.json")
+	for _, name := range []string{"iam-createserviceaccount", "iam-deleterole", "iam-disableserviceaccount", "iam-setiampolicy-token-creator-removed", "kms-setiampolicy-key",
+		"kms-setiampolicy-key-ring", "kms-updatecryptokeyversion-disabled", "resourcemanager-setiampolicy-v1", "resourcemanager-setiampolicy-organization"} {
+		o := b.keyturnWith(t.Context(), samples[name], "explain", "--ledger", file)
+		o.wantCode(t, exitFine, "explain", name)
+		fmt.Fprintf(&text, "-- %s --\n%s\n", name, o.out)
+	}
+	golden(t, "explain-google-ledger.txt", text.String())
+
+	// The policy that the ledger has noted, set again, changes nothing; without the ledger nobody knows.
+	again := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
+	again = strings.NewReplacer(`"roles/cloudkms.admin"`, `"roles/cloudkms.cryptoKeyEncrypterDecrypter"`, `"group:kms@acme.example"`, `"serviceAccount:`+account+`"`).Replace(again)
+	o := b.keyturnWith(t.Context(), again, "explain", "-o", "json", "--ledger", file)
+	if x := decodeJSON[explanation](t, o.out); x.Severity != alert.Info {
+		t.Errorf("the noted policy set again is %s because %s; want info", x.Severity, x.Reason)
+	}
+	o = explainText(t.Context(), again, "-o", "json")
+	if x := decodeJSON[explanation](t, o.out); x.Severity != alert.High {
+		t.Errorf("without a ledger the same policy is %s because %s; want high", x.Severity, x.Reason)
+	}
+}
