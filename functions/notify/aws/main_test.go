@@ -217,7 +217,7 @@ func TestTheReadmeListsEveryVariableWithItsDefault(t *testing.T) {
 		t.Errorf("README.md lists %s, which is no variable", name)
 	}
 	for name, want := range map[string]string{
-		"KEYTURN_ALLOW_PRIVATE": fmt.Sprint(defaults.Notify.AllowPrivate),
+		"KEYTURN_ALLOW_PRIVATE":  fmt.Sprint(defaults.Notify.AllowPrivate),
 		"KEYTURN_ALLOW_LOOPBACK": fmt.Sprint(defaults.Notify.AllowLoopback), "KEYTURN_LOG_LEVEL": defaults.LogLevel.String(),
 	} {
 		if !strings.Contains(string(readme), fmt.Sprintf("\n| `%s` | `%s` |", name, want)) {
