@@ -20,6 +20,10 @@ locals {
   sweep_every   = lookup(var.settings, "KEYTURN_SWEEP_EVERY", "15m")
   sweep_minutes = 3 * max(15, local.sweep_every == "1h" ? 60 : tonumber(trimsuffix(local.sweep_every, "m")))
 
+  # Files of a release are below its tag, those of another commit below the end of its version, and all others below main.
+  release_file = can(regex("^v[0-9]+[.][0-9]+[.][0-9]+(-[0-9A-Za-z.-]+)?$", var.release)) ? try(regex("[-.][0-9]{14}-([0-9a-f]{12})$", var.release)[0], var.release) : "main"
+  runbooks     = coalesce(var.runbooks, "https://github.com/keyturn/keyturn/blob/${local.release_file}/")
+
   # Entries of the log of a function.
   log_of = { for f in keys(local.functions) : f => "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}-${f}\"" }
 
@@ -104,12 +108,10 @@ resource "google_logging_metric" "value" {
     unit        = "s"
   }
 
-  # From a second to about two months.
+  # A value counts as the upper bound of its bucket: the limits of the alarms are bounds.
   bucket_options {
-    exponential_buckets {
-      num_finite_buckets = 46
-      growth_factor      = 1.4
-      scale              = 1
+    explicit_buckets {
+      bounds = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800]
     }
   }
 }
@@ -179,7 +181,7 @@ locals {
       summary  = "At least 3 ticks of ${f} failed within 15 minutes."
       impact   = "Some of its work is not done; the rest is."
       steps    = [local.read_log[f]]
-      query    = "sum(increase(${local.promql["${f}-tick-errors"]}{monitored_resource=\"cloud_scheduler_job\"}[15m])) > 2"
+      query    = "sum(increase(${local.promql["${f}-tick-errors"]}[15m])) > 2"
     }
     }, {
     for f in keys(local.ticks) : "${f}-tick-silent" => {
@@ -276,12 +278,12 @@ resource "google_monitoring_alert_policy" "alarm" {
     content = join("\n\n", concat(
       [each.value.summary, "**Impact**: ${each.value.impact}", "**Recovery steps**"],
       [for i, step in each.value.steps : "${i + 1}. ${step}"],
-      ["**Runbook**: ${var.runbooks}infra/gcp/RUNBOOK.md#${each.value.runbook}"],
+      ["**Runbook**: ${local.runbooks}infra/gcp/RUNBOOK.md#${each.value.runbook}"],
     ))
 
     links {
       display_name = "Runbook"
-      url          = "${var.runbooks}infra/gcp/RUNBOOK.md#${each.value.runbook}"
+      url          = "${local.runbooks}infra/gcp/RUNBOOK.md#${each.value.runbook}"
     }
   }
 

@@ -9,6 +9,8 @@ module "pubsub" {
   endpoints = { for f in keys(local.functions) : f => google_cloudfunctions2_function.function[f].service_config[0].uri }
   account   = google_service_account.account["push"].email
   labels    = var.labels
+
+  timeout_seconds = local.timeout_seconds
 }
 
 locals {

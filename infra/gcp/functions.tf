@@ -53,8 +53,8 @@ locals {
     for name, c in var.channels : "notify-${name}" => merge({
       KEYTURN_CHANNEL        = c.kind
       KEYTURN_CHANNEL_SECRET = "${local.secrets}/${local.channel_secrets[name]}"
-      KEYTURN_RUNBOOKS       = var.runbooks
       },
+      var.runbooks == null ? {} : { KEYTURN_RUNBOOKS = var.runbooks },
       c.url == null ? {} : { KEYTURN_CHANNEL_URL = c.url },
       c.min_severity == null ? {} : { KEYTURN_MIN_SEVERITY = c.min_severity },
       c.allow_private ? { KEYTURN_ALLOW_PRIVATE = "true" } : {},
@@ -63,11 +63,16 @@ locals {
     )
   })
 
+  # Seconds that a request may take: a tick, or a push that waits for others. Pub/Sub and Scheduler wait a little longer for the answer.
+  timeout_seconds = 60
+
+  # An instance handles 8 to 10 events at a time and lets others wait, while a tick takes a minute: with a concurrency of 1, a tick would keep
+  # pushes waiting and use up their attempts. notify holds the requests of all alerts that it sends as one message.
   functions = merge({
-    rotation = { package = "rotation", entry_point = "Rotation", memory = "512Mi", description = "keyturn: follows key rotations through" }
-    alerting = { package = "alerting", entry_point = "Alerting", memory = "512Mi", description = "keyturn: notifies at once when a key is at risk" }
+    rotation = { package = "rotation", entry_point = "Rotation", memory = "512Mi", concurrency = 16, description = "keyturn: follows key rotations through" }
+    alerting = { package = "alerting", entry_point = "Alerting", memory = "512Mi", concurrency = 16, description = "keyturn: notifies at once when a key is at risk" }
     }, {
-    for name, c in var.channels : "notify-${name}" => { package = "notify", entry_point = "Notify", memory = "256Mi", description = "keyturn: carries alerts to ${name}" }
+    for name, c in var.channels : "notify-${name}" => { package = "notify", entry_point = "Notify", memory = "256Mi", concurrency = 250, description = "keyturn: carries alerts to ${name}" }
   })
 
   packages = toset(values(local.functions)[*].package)
@@ -101,8 +106,8 @@ resource "google_storage_bucket_object" "source" {
   for_each = local.packages
 
   bucket = google_storage_bucket.source.name
-  name   = "${each.key}-${filemd5("${var.dist}/${each.key}-gcp.zip")}.zip"
-  source = "${var.dist}/${each.key}-gcp.zip"
+  name   = "${each.key}-${filemd5("${var.dist}/${each.key}.zip")}.zip"
+  source = "${var.dist}/${each.key}.zip"
 }
 
 # Not google_cloud_run_v2_service: its build_config builds nothing (issues 22263 and 23057 of the provider).
@@ -128,21 +133,20 @@ resource "google_cloudfunctions2_function" "function" {
     }
   }
 
-  # A tick may take 55 s. The others in flight are pushes, which must not wait for it: with a concurrency of 1, a tick would keep them
-  # waiting and use up their attempts. The ledger's lease lets one tick work at a time, however many instances there are.
+  # The ledger's lease lets one tick work at a time, however many instances there are.
   service_config {
     service_account_email            = google_service_account.account[each.key].email
     available_cpu                    = "1"
     available_memory                 = each.value.memory
-    max_instance_request_concurrency = 16
+    max_instance_request_concurrency = each.value.concurrency
     max_instance_count               = 2
     min_instance_count               = 0
-    timeout_seconds                  = 55
+    timeout_seconds                  = local.timeout_seconds
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
     all_traffic_on_latest_revision   = true
 
     environment_variables = merge(
-      { KEYTURN_VERSION = var.release },
+      { KEYTURN_VERSION = var.release, KEYTURN_TIMEOUT = "${local.timeout_seconds}s" },
       { for k, v in var.settings : k => v if contains(local.readers[k], each.value.package) },
       local.own_environment[each.key],
     )

@@ -65,3 +65,23 @@ func TestMetrics_areReadAndThere(t *testing.T) {
 		t.Errorf("metrics are %v, and read are %v", slices.Sorted(maps.Keys(there)), slices.Sorted(maps.Keys(read)))
 	}
 }
+
+// A measured value counts as the upper bound of its bucket, so an alarm's limit must be a bound.
+func TestLimits_areBoundsOfTheBuckets(t *testing.T) {
+	m := readModule(t, ".")
+	bounds := map[string]bool{}
+	for _, options := range m.resource(t, "google_logging_metric.value").inner("bucket_options") {
+		for _, bound := range value(t, "bounds", options.inner("explicit_buckets")[0].exprs["bounds"]).AsValueSlice() {
+			bounds[bound.AsBigFloat().String()] = true
+		}
+	}
+	limits := regexp.MustCompile(`histogram_quantile\(1, [^>]*> (\d+)"`).FindAllStringSubmatch(m.source["alarms"], -1)
+	if len(limits) != 2 {
+		t.Fatalf("%d alarms have a limit for a measured value, want 2", len(limits))
+	}
+	for _, limit := range limits {
+		if !bounds[limit[1]] {
+			t.Errorf("%s is no bound of the buckets %v", limit[1], slices.Sorted(maps.Keys(bounds)))
+		}
+	}
+}

@@ -14,7 +14,7 @@ resource "google_cloud_scheduler_job" "tick" {
   description      = "Every minute: ${each.value}"
   schedule         = "* * * * *"
   time_zone        = "Etc/UTC"
-  attempt_deadline = "60s"
+  attempt_deadline = "${local.timeout_seconds + 10}s"
 
   retry_config {
     retry_count = 0

@@ -335,7 +335,7 @@ func startPubSub(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	var output bytes.Buffer
-	process := exec.Command("gcloud", "beta", "emulators", "pubsub", "start", "--host-port="+address, "--data-dir="+t.TempDir(), "--project=acme-keyturn") //nolint:noctx // it lives until the test has cleaned up
+	process := exec.Command("gcloud", "beta", "emulators", "pubsub", "start", "--host-port="+address, "--data-dir="+t.TempDir(), "--project=acme-keyturn") // lives until the test has cleaned up
 	process.Stdout, process.Stderr = &output, &output
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // gcloud starts Java, which must end with it
 	process.WaitDelay = 5 * time.Second

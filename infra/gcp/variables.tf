@@ -53,9 +53,9 @@ variable "labels" {
 }
 
 variable "dist" {
-  description = "Folder with rotation-gcp.zip, alerting-gcp.zip and notify-gcp.zip, as make stage-gcp writes them."
+  description = "Folder with rotation.zip, alerting.zip and notify.zip, as make stage-gcp writes them."
   type        = string
-  default     = "dist"
+  default     = "dist/gcp"
 }
 
 # What it watches
@@ -250,12 +250,12 @@ variable "channels" {
 }
 
 variable "runbooks" {
-  description = "URL below which the runbooks are."
+  description = "URL below which the runbooks are, ending in a slash; the files of the deployed release if null."
   type        = string
-  default     = "https://github.com/keyturn/keyturn/blob/main/"
+  default     = null
 
   validation {
-    condition     = can(regex("^https://[^/]+/(.*/)?$", var.runbooks))
+    condition     = var.runbooks == null || can(regex("^https://[^/]+/(.*/)?$", var.runbooks))
     error_message = "The URL of the runbooks must be https and end in a slash."
   }
 }
@@ -303,7 +303,7 @@ variable "archive_locked" {
 }
 
 variable "release" {
-  description = "Version of keyturn that is deployed, for keyturn version --deployment."
+  description = "Version of keyturn that is deployed, such as v1.2.3 (keyturn version --short). Runbooks are linked to it."
   type        = string
   default     = "dev"
 }

@@ -231,6 +231,40 @@ run "sweeps_may_be_rarer" {
   }
 }
 
+run "runbooks_are_those_of_the_release" {
+  command = plan
+  variables {
+    release = "v1.2.3"
+  }
+  assert {
+    condition     = startswith(google_monitoring_alert_policy.alarm["sweep-overdue"].documentation[0].links[0].url, "https://github.com/keyturn/keyturn/blob/v1.2.3/infra/gcp/RUNBOOK.md#")
+    error_message = "The runbook is not the release's."
+  }
+}
+
+run "runbooks_of_a_commit" {
+  command = plan
+  variables {
+    release = "v1.2.4-0.20261129063320-0123456789ab"
+  }
+  assert {
+    condition     = startswith(google_monitoring_alert_policy.alarm["sweep-overdue"].documentation[0].links[0].url, "https://github.com/keyturn/keyturn/blob/0123456789ab/infra/")
+    error_message = "The runbook is not the commit's."
+  }
+}
+
+run "runbooks_of_your_own" {
+  command = plan
+  variables {
+    release  = "v1.2.3"
+    runbooks = "https://wiki.example.com/keyturn/"
+  }
+  assert {
+    condition     = startswith(google_monitoring_alert_policy.alarm["sweep-overdue"].documentation[0].links[0].url, "https://wiki.example.com/keyturn/infra/gcp/RUNBOOK.md#")
+    error_message = "The runbook is not where it was said to be."
+  }
+}
+
 run "refused" {
   command = plan
   variables {

@@ -14,7 +14,7 @@ terraform {
 variable "dist" {
   description = "Folder of the zips that make stage-gcp writes."
   type        = string
-  default     = "../../../../dist"
+  default     = "../../../../dist/gcp"
 }
 
 provider "google" {

@@ -55,7 +55,7 @@ resource "google_pubsub_subscription" "push" {
 
   name                       = "${var.name}-${each.key}"
   topic                      = google_pubsub_topic.topic[each.value.topic].id
-  ack_deadline_seconds       = 60
+  ack_deadline_seconds       = var.timeout_seconds + 10
   message_retention_duration = local.week
   labels                     = var.labels
 

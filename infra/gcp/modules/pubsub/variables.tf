@@ -30,3 +30,9 @@ variable "labels" {
   type        = map(string)
   default     = {}
 }
+
+variable "timeout_seconds" {
+  description = "Time limit of the functions. A push that takes longer is delivered again."
+  type        = number
+  default     = 60
+}
