@@ -56,6 +56,11 @@ variable "dist" {
   description = "Folder with rotation.zip, alerting.zip and notify.zip, as make stage-gcp writes them."
   type        = string
   default     = "dist/gcp"
+
+  validation {
+    condition     = length(trimspace(var.dist)) > 0
+    error_message = "Name the folder of the zips."
+  }
 }
 
 # What it watches
@@ -210,6 +215,11 @@ variable "notification_channels" {
   description = "Resource names of further notification channels of Cloud Monitoring for the alert policies about keyturn itself."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for c in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", c))])
+    error_message = "A notification channel must be named projects/PROJECT/notificationChannels/NUMBER."
+  }
 }
 
 variable "channels" {
@@ -277,12 +287,22 @@ variable "firestore_location" {
   description = "Location of the ledger; the region if null. It can never be changed."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.firestore_location == null || can(regex("^[a-z0-9-]+$", var.firestore_location))
+    error_message = "The location must be one of Firestore, such as us-east1 or nam5."
+  }
 }
 
 variable "archive_bucket" {
   description = "Name of the bucket for evidence; PROJECT-NAME-archive if null. Names of buckets are unique in the world."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.archive_bucket == null || can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", var.archive_bucket))
+    error_message = "The bucket must have the name of a bucket of Cloud Storage."
+  }
 }
 
 variable "archive_days" {
@@ -306,4 +326,9 @@ variable "release" {
   description = "Version of keyturn that is deployed, such as v1.2.3 (keyturn version --short). Runbooks are linked to it."
   type        = string
   default     = "dev"
+
+  validation {
+    condition     = can(regex("^[0-9A-Za-z][0-9A-Za-z.+-]{0,127}$", var.release))
+    error_message = "The release must be a version, such as v1.2.3."
+  }
 }

@@ -286,11 +286,16 @@ run "refused" {
     runbooks                  = "http://example.com"
     api_key_secret            = "projects/p/secrets/s"
     archive_days              = 0
+    dist                      = " "
+    notification_channels     = ["987"]
+    firestore_location        = "US"
+    archive_bucket            = "B"
+    release                   = "v 1"
   }
   expect_failures = [
     var.project, var.project_number, var.region, var.name, var.labels, var.watched_projects, var.organization, var.heartbeats,
     var.mode, var.cockroach_organization_id, var.cockroach_server, var.settings, var.alert_emails, var.operations_emails, var.channels, var.runbooks,
-    var.api_key_secret, var.archive_days,
+    var.api_key_secret, var.archive_days, var.dist, var.notification_channels, var.firestore_location, var.archive_bucket, var.release,
   ]
 }
 
