@@ -45,7 +45,7 @@ soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simul
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
 	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
-	KEYTURN_E2E=1 go test -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./internal/amazon/... ./internal/google/... ./internal/local/... ./scripts/stagegcp
+	KEYTURN_E2E=1 go test -json -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./infra/gcp ./internal/amazon/... ./internal/google/... ./internal/local/... ./scripts/stagegcp | go run ./scripts/skipped
 
 .PHONY: lint
 lint: need-go ## Lint, with the design's import rules
@@ -109,7 +109,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/alerting/gcp ./functions/keyturn ./functions/notify/aws ./functions/notify/gcp ./functions/rotation/aws ./functions/rotation/gcp ./functions/trailcheck/aws ./infra/aws/stack ./internal/channel -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./functions/alerting/gcp ./functions/notify/gcp ./functions/rotation/gcp ./infra/aws/stack ./infra/gcp ./infra/gcp/filter ./internal/channel -update
 
 .PHONY: mutate
 mutate: export TESTS = world claims_of_reads upgrade failed_move same_work revived optout

@@ -17,6 +17,10 @@ import (
 // Limit is the number of characters that a filter can have.
 const Limit = 20_000
 
+// OwnPlaceholder is the address in the generated files of the Terraform module for which the module puts those of its own service accounts:
+// they are known only where it is deployed.
+const OwnPlaceholder = "own@keyturn.invalid"
+
 // Options say what a deployment adds to the filter.
 type Options struct {
 	// DataAccess selects entries of Data Access logs as well: use of keys and of service accounts. Somebody must have enabled these logs.

@@ -20,20 +20,20 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 const own = "keyturn-alerting@hub.iam.gserviceaccount.com"
 
-// filters are those of the deployment, by their golden files.
+// filters are those of the Terraform module, by the files that it reads.
 var filters = map[string]struct {
 	subscribes []cmek.Change
 	options    filter.Options
 }{
-	"rotation":             {rotation.Subscribes, filter.Options{Own: []string{own}}},
-	"alerting":             {alerting.Subscribes, filter.Options{Own: []string{own}}},
-	"alerting-data-access": {alerting.Subscribes, filter.Options{DataAccess: true, Own: []string{own, "keyturn-rotation@hub.iam.gserviceaccount.com"}}},
+	"rotation":             {rotation.Subscribes, filter.Options{}},
+	"alerting":             {alerting.Subscribes, filter.Options{}},
+	"alerting-data-access": {alerting.Subscribes, filter.Options{DataAccess: true, Own: []string{filter.OwnPlaceholder}}},
 }
 
 func TestSink_isAsReviewed(t *testing.T) {
 	for name, f := range filters {
 		got := sink(t, f.subscribes, f.options)
-		golden := filepath.Join("testdata", name+".txt")
+		golden := filepath.Join("../filters", name+".txt")
 		if *update {
 			if err := os.WriteFile(golden, []byte(got+"\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -206,6 +206,20 @@ func TestSink_ownUseIsNotSelected(t *testing.T) {
 	without := sink(t, alerting.Subscribes, filter.Options{Own: []string{own}})
 	if selects(t, without, use) || !selects(t, without, change) {
 		t.Error("without Data Access logs a use is selected, or a change is not")
+	}
+}
+
+// The module puts the addresses of its service accounts in the placeholder's place, joined by OR.
+func TestSink_ownAddressesTakeThePlaceholdersPlace(t *testing.T) {
+	emails := []string{own, "keyturn-rotation@hub.iam.gserviceaccount.com"}
+	generated := sink(t, alerting.Subscribes, filter.Options{DataAccess: true, Own: []string{filter.OwnPlaceholder}})
+	placeholder := `"` + filter.OwnPlaceholder + `"`
+	if n := strings.Count(generated, placeholder); n != 1 {
+		t.Fatalf("the placeholder stands in the filter %d times, want once", n)
+	}
+	got := strings.Replace(generated, placeholder, `"`+strings.Join(emails, `" OR "`)+`"`, 1)
+	if want := sink(t, alerting.Subscribes, filter.Options{DataAccess: true, Own: emails}); got != want {
+		t.Errorf("with its own addresses the module's filter is\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -1,0 +1,408 @@
+package gcp_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// needs are the permissions that the APIs ask for, by call. Sources: the "IAM permissions" of each method in the API's reference; for
+// Firestore, firebase.google.com/docs/firestore/security/iam; for custom roles, roles.get of the IAM API, which asks for nothing where the
+// role is Google's.
+var needs = []struct{ call, permissions string }{
+	{`GET cloudkms\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/:]+`, "cloudkms.cryptoKeys.get"},
+	{`GET cloudkms\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+/cryptoKeyVersions`, "cloudkms.cryptoKeyVersions.list"},
+	{`GET cloudkms\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+:getIamPolicy`, "cloudkms.cryptoKeys.getIamPolicy"},
+	{`GET cloudkms\.googleapis\.com/v1/projects/[^/]+/locations/[^/]+/keyRings/[^/]+:getIamPolicy`, "cloudkms.keyRings.getIamPolicy"},
+	{`GET iam\.googleapis\.com/v1/projects/[^/]+/serviceAccounts/[^/:]+`, "iam.serviceAccounts.get"},
+	{`POST iam\.googleapis\.com/v1/projects/[^/]+/serviceAccounts/[^/]+:getIamPolicy`, "iam.serviceAccounts.getIamPolicy"},
+	{`GET iam\.googleapis\.com/v1/(projects|organizations)/[^/]+/roles/[^/]+`, "iam.roles.get"},
+	{`GET iam\.googleapis\.com/v1/roles/[^/]+`, ""},
+	{`GET iam\.googleapis\.com/v2/policies/[^/]+/denypolicies`, "iam.denypolicies.list"},
+	{`GET iam\.googleapis\.com/v2/policies/[^/]+/denypolicies/[^/]+`, "iam.denypolicies.get"},
+	{`POST cloudresourcemanager\.googleapis\.com/v3/projects/[^/]+:getIamPolicy`, "resourcemanager.projects.getIamPolicy"},
+	{`POST cloudresourcemanager\.googleapis\.com/v3/folders/[^/]+:getIamPolicy`, "resourcemanager.folders.getIamPolicy"},
+	{`POST cloudresourcemanager\.googleapis\.com/v3/organizations/[^/]+:getIamPolicy`, "resourcemanager.organizations.getIamPolicy"},
+	{`POST cloudresourcemanager\.googleapis\.com/v1/projects/[^/]+:getAncestry`, "resourcemanager.projects.get"},
+	{`GET cloudresourcemanager\.googleapis\.com/v3/projects/[^/:]+`, "resourcemanager.projects.get"},
+	{`GET secretmanager\.googleapis\.com/v1/projects/[^/]+/secrets/[^/]+/versions/[^/]+:access`, "secretmanager.versions.access"},
+	{`POST pubsub\.googleapis\.com/v1/projects/[^/]+/topics/[^/]+:publish`, "pubsub.topics.publish"},
+	{`POST storage\.googleapis\.com/upload/storage/v1/b/[^/]+/o`, "storage.objects.create"},
+	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/]+`, "storage.objects.get"},
+	{`firestore BatchGetDocuments`, "datastore.entities.get"},
+	{`firestore RunQuery`, "datastore.entities.get datastore.entities.list"},
+	{`firestore Commit where it does not exist`, "datastore.entities.create"},
+	{`firestore Commit where it exists`, "datastore.entities.update"},
+}
+
+// What the functions call through each adapter, as their ports have it.
+var uses = map[string][]func(*testing.T, *recorder){
+	"rotation":         {readsKeys, readsPolicies, usesLedger, readsSecret, publishes, archives},
+	"alerting":         {readsKeys, readsPolicies, usesLedger, readsSecret, publishes},
+	"notify":           {readsSecret},
+	"notify-pagerduty": {readsSecret, writesPages},
+}
+
+// byGoogle are permissions that Google's own services use for an account, so that no call of the code shows them.
+var byGoogle = map[string]string{
+	"push":         "run.routes.invoke", // Pub/Sub
+	"tick":         "run.routes.invoke", // Cloud Scheduler
+	"heartbeat":    "cloudkms.cryptoKeys.update",
+	"build":        "artifactregistry.repositories.downloadArtifacts artifactregistry.repositories.uploadArtifacts logging.logEntries.create storage.objects.get storage.objects.list", // Cloud Build
+	"agent:pubsub": "iam.serviceAccounts.getOpenIdToken pubsub.subscriptions.consume pubsub.topics.publish",
+	"agent:assets": "pubsub.topics.publish",
+	"sink":         "pubsub.topics.publish",
+}
+
+// What each account may do is what its calls need: nothing is missing, and nothing is unused.
+func TestPermissions_areThoseOfTheCalls(t *testing.T) {
+	granted := permitted(t, readModule(t, "."))
+	accounts := map[string]bool{}
+	for account := range granted {
+		accounts[account] = true
+	}
+	for account := range uses {
+		accounts[account] = true
+	}
+	for account := range accounts {
+		needed := map[string]string{}
+		for _, permission := range strings.Fields(byGoogle[account]) {
+			needed[permission] = "a service of Google"
+		}
+		for _, use := range uses[account] {
+			made := &recorder{}
+			use(t, made)
+			if len(made.calls) == 0 {
+				t.Errorf("%s: a use made no call", account)
+			}
+			for _, call := range made.calls {
+				for _, permission := range strings.Fields(permissionsFor(t, call)) {
+					needed[permission] = call
+				}
+			}
+		}
+		for permission, call := range needed {
+			if len(granted[account][permission]) == 0 {
+				t.Errorf("%s may not %s, which takes %s", account, call, permission)
+			}
+		}
+		for permission, where := range granted[account] {
+			if needed[permission] == "" {
+				t.Errorf("%s may %s by %v, and never does", account, permission, where)
+			}
+		}
+		if len(needed) == 0 {
+			t.Errorf("%s needs nothing", account)
+		}
+	}
+}
+
+// permissionsFor are those of the one line of the table that is about the call.
+func permissionsFor(t *testing.T, call string) string {
+	t.Helper()
+	var found []string
+	for _, line := range needs {
+		if regexp.MustCompile("^" + line.call + "$").MatchString(call) {
+			found = append(found, line.permissions)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d lines of the table are about %q", len(found), call)
+	}
+	return found[0]
+}
+
+// Each line of the table is about a call that is made.
+func TestNeeds_areOfCallsThatAreMade(t *testing.T) {
+	made := &recorder{}
+	for _, list := range uses {
+		for _, use := range list {
+			use(t, made)
+		}
+	}
+	for _, line := range needs {
+		if !slices.ContainsFunc(made.calls, regexp.MustCompile("^"+line.call+"$").MatchString) {
+			t.Errorf("no call is like %s", line.call)
+		}
+	}
+}
+
+const (
+	key     = "projects/acme-keys/locations/us-east1/keyRings/crdb/cryptoKeys/cmek"
+	account = "crdb-payments@acme-keys.iam.gserviceaccount.com"
+)
+
+func readsKeys(t *testing.T, made *recorder) {
+	kms, err := google.NewKMS(made.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read, err := kms.Key(t.Context(), key); err != nil || read.Version.ID != "1" {
+		t.Fatalf("the key is %+v, error %v", read, err)
+	}
+	if _, err := kms.Describe(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readsPolicies(t *testing.T, made *recorder) {
+	ctx, reader := t.Context(), google.NewPolicies(made.config())
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ring, _, _ := strings.Cut(key, "/cryptoKeys/")
+	for _, resource := range []string{key, ring, "projects/acme-keys/serviceAccounts/" + account, "projects/acme-keys", "folders/55", "organizations/77"} {
+		_, err := reader.Policy(ctx, resource)
+		check(err)
+	}
+	denies, err := reader.DenyPolicies(ctx, "projects/acme-keys")
+	check(err)
+	if len(denies) != 1 {
+		t.Fatalf("%d deny policies are read, want 1", len(denies))
+	}
+	_, err = reader.Parents(ctx, "projects/acme-keys")
+	check(err)
+	for _, role := range []string{"roles/viewer", "projects/acme-keys/roles/r", "organizations/77/roles/r"} {
+		_, err := reader.Role(ctx, role)
+		check(err)
+	}
+	_, err = reader.ServiceAccount(ctx, account)
+	check(err)
+	_, _, err = reader.Project(ctx, "acme-keys")
+	check(err)
+}
+
+func readsSecret(t *testing.T, made *recorder) {
+	secret, err := google.NewSecret(made.config(), "projects/acme-keyturn/secrets/keyturn-api-key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secret.Value(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func publishes(t *testing.T, made *recorder) {
+	t.Setenv("PUBSUB_EMULATOR_HOST", "")
+	notifier, err := google.NewNotifier(made.config(), google.Topics{
+		Owners: "projects/acme-keyturn/topics/keyturn-alerts", Operations: "projects/acme-keyturn/topics/keyturn-operations",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, audience := range []alert.Audience{alert.Owners, alert.Operations} {
+		if err := notifier.Notify(t.Context(), alert.Alert{ID: "a", Summary: "a", Severity: alert.Critical, Audience: audience}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func archives(t *testing.T, made *recorder) {
+	archive, err := google.NewArchive(made.config(), "acme-keyturn-archive", "evidence/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"new.json", "taken.json"} { // what is there is compared
+		if err := archive.PutIfAbsent(t.Context(), name, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func usesLedger(t *testing.T, made *recorder) {
+	store := made.ledger(t)
+	ctx := t.Context()
+	if _, err := store.Get(ctx, "rotation", "cluster"); err != nil {
+		t.Fatal(err)
+	}
+	for version := range int64(2) { // the first is made, the second replaces it
+		if err := store.Put(ctx, ledger.Record{Kind: "rotation", ID: "cluster", Version: version, Data: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Due(ctx, "rotation", time.Now(), 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.ByKey(ctx, "rotation", key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writesPages(t *testing.T, made *recorder) {
+	l := ledger.New(made.ledger(t), rand.New(rand.NewPCG(1, 1)))
+	for range 2 {
+		if err := l.UpdatePages(t.Context(), "secret", func(p *ledger.Pages) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// recorder stands for all of Google's APIs, and writes down what is called.
+type recorder struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (r *recorder) add(call string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, call)
+}
+
+func (r *recorder) config() google.Config {
+	return google.Config{HTTP: &http.Client{Transport: r, Timeout: 10 * time.Second}}
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.add(req.Method + " " + req.URL.Host + req.URL.EscapedPath())
+	status, body := answer(req)
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(body)), Request: req,
+	}, nil
+}
+
+// answer is what the APIs' references say, no more than the adapters ask for.
+func answer(req *http.Request) (status int, body string) {
+	path := req.URL.EscapedPath()
+	last := path[strings.LastIndex(path, "/")+1:]
+	const version = `{"name":"` + key + `/cryptoKeyVersions/1","state":"ENABLED","createTime":"2026-01-01T12:00:00Z"}`
+	switch {
+	case last == "cryptoKeyVersions":
+		return 200, `{"cryptoKeyVersions":[` + version + `],"totalSize":1}`
+	case last == "cmek":
+		return 200, `{"name":"` + key + `","purpose":"ENCRYPT_DECRYPT","createTime":"2026-01-01T12:00:00Z","primary":` + version + `}`
+	case strings.HasSuffix(last, ":getIamPolicy"):
+		return 200, `{"version":3,"etag":"ACAB"}`
+	case strings.HasSuffix(last, ":getAncestry"):
+		return 200, `{"ancestor":[{"resourceId":{"type":"project","id":"acme-keys"}}]}`
+	case strings.HasSuffix(last, ":access"):
+		sum := crc32.Checksum([]byte("CCDB1_abc"), crc32.MakeTable(crc32.Castagnoli))
+		return 200, fmt.Sprintf(`{"payload":{"data":%q,"dataCrc32c":"%d"}}`, base64.StdEncoding.EncodeToString([]byte("CCDB1_abc")), sum)
+	case strings.HasSuffix(last, ":publish"):
+		return 200, `{"messageIds":["1"]}`
+	case last == "denypolicies":
+		return 200, `{"policies":[{"name":"policies/p/denypolicies/d"}]}`
+	case strings.Contains(path, "/denypolicies/"):
+		return 200, `{"name":"policies/cloudresourcemanager.googleapis.com%2Fprojects%2Facme-keys/denypolicies/d","rules":[]}`
+	case strings.Contains(path, "/roles/"):
+		return 200, `{"name":"` + strings.TrimPrefix(path, "/v1/") + `","includedPermissions":["cloudkms.cryptoKeys.get"]}`
+	case strings.Contains(path, "/serviceAccounts/"):
+		return 200, `{"email":"` + account + `","uniqueId":"1"}`
+	case path == "/v3/projects/acme-keys":
+		return 200, `{"name":"projects/123456","projectId":"acme-keys"}`
+	case strings.HasPrefix(path, "/upload/storage/"):
+		_, parameters, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
+		part, err := multipart.NewReader(req.Body, parameters["boundary"]).NextPart()
+		if err != nil {
+			return 400, err.Error()
+		}
+		about, err := io.ReadAll(part)
+		var object struct{ Name string }
+		if err != nil || json.Unmarshal(about, &object) != nil {
+			return 400, "no object"
+		}
+		if strings.Contains(object.Name, "taken") {
+			return 412, `{"error":{"code":412}}`
+		}
+		return 200, string(about)
+	case strings.HasPrefix(path, "/storage/"):
+		return 200, `{}`
+	}
+	return 404, `{"error":{"code":404,"status":"NOT_FOUND"}}`
+}
+
+// ledger is the ledger in a database of Firestore that holds what was written.
+func (r *recorder) ledger(t *testing.T) *google.Store {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	firestorepb.RegisterFirestoreServer(server, &firestore{recorder: r, documents: map[string]*firestorepb.Document{}})
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	t.Setenv("FIRESTORE_EMULATOR_HOST", listener.Addr().String())
+	store, err := google.NewStore(r.config(), "acme-keyturn", "keyturn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+type firestore struct {
+	firestorepb.UnimplementedFirestoreServer
+	recorder  *recorder
+	documents map[string]*firestorepb.Document
+}
+
+func (f *firestore) BatchGetDocuments(q *firestorepb.BatchGetDocumentsRequest, to firestorepb.Firestore_BatchGetDocumentsServer) error {
+	f.recorder.add("firestore BatchGetDocuments")
+	for _, name := range q.Documents {
+		one := &firestorepb.BatchGetDocumentsResponse{ReadTime: timestamppb.Now(), Result: &firestorepb.BatchGetDocumentsResponse_Missing{Missing: name}}
+		if document := f.documents[name]; document != nil {
+			one.Result = &firestorepb.BatchGetDocumentsResponse_Found{Found: document}
+		}
+		if err := to.Send(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *firestore) RunQuery(_ *firestorepb.RunQueryRequest, to firestorepb.Firestore_RunQueryServer) error {
+	f.recorder.add("firestore RunQuery")
+	return to.Send(&firestorepb.RunQueryResponse{ReadTime: timestamppb.Now()})
+}
+
+func (f *firestore) Commit(_ context.Context, q *firestorepb.CommitRequest) (*firestorepb.CommitResponse, error) {
+	now := timestamppb.Now()
+	result := &firestorepb.CommitResponse{CommitTime: now}
+	for _, write := range q.Writes {
+		document := write.GetUpdate()
+		switch write.CurrentDocument.GetConditionType().(type) {
+		case *firestorepb.Precondition_UpdateTime:
+			f.recorder.add("firestore Commit where it exists")
+		case *firestorepb.Precondition_Exists:
+			if write.CurrentDocument.GetExists() {
+				f.recorder.add("firestore Commit where it exists")
+			} else {
+				f.recorder.add("firestore Commit where it does not exist")
+			}
+		default:
+			return nil, status.Error(codes.InvalidArgument, "a write that would replace anything")
+		}
+		document.CreateTime, document.UpdateTime = now, now
+		f.documents[document.Name] = document
+		result.WriteResults = append(result.WriteResults, &firestorepb.WriteResult{UpdateTime: now})
+	}
+	return result, nil
+}

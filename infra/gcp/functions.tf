@@ -1,0 +1,156 @@
+locals {
+  # Which functions read the settings that an owner may choose. All others follow from the deployment.
+  readers = {
+    KEYTURN_CLOUD_API_VERSION = ["rotation", "alerting"]
+    KEYTURN_CONCURRENCY       = ["rotation"]
+    KEYTURN_CONFIRM           = ["rotation"]
+    KEYTURN_ENRICH            = ["alerting"]
+    KEYTURN_GRACE             = ["rotation"]
+    KEYTURN_HEALTHY_FOR       = ["alerting"]
+    KEYTURN_IN_FLIGHT         = ["rotation"]
+    KEYTURN_LOG_LEVEL         = ["rotation", "alerting", "notify"]
+    KEYTURN_POLL              = ["rotation"]
+    KEYTURN_RECHECK_EVERY     = ["alerting"]
+    KEYTURN_SETTLE            = ["rotation"]
+    KEYTURN_SWEEP_EVERY       = ["rotation"]
+  }
+
+  ledger_url = "firestore://${var.project}/${var.name}"
+  secrets    = "projects/${var.project}/secrets"
+
+  common = merge({
+    KEYTURN_LEDGER           = local.ledger_url
+    KEYTURN_ALERTS_TOPIC     = "projects/${var.project}/topics/${var.name}-alerts"
+    KEYTURN_OPERATIONS_TOPIC = "projects/${var.project}/topics/${var.name}-operations"
+    KEYTURN_API_KEY_SECRET   = "${local.secrets}/${local.api_key_secret}"
+  }, var.cockroach_server == null ? {} : { COCKROACH_SERVER = var.cockroach_server })
+
+  # Every name by which an entry of the audit log can call a part of the deployment. Whoever changes one is reported.
+  own_resources = sort(distinct(concat(
+    module.pubsub.names,
+    [for f in keys(local.functions) : "${var.name}-${f}"],
+    [for f in keys(local.ticks) : "${var.name}-${f}-tick"],
+    [for f in keys(local.filters) : "${var.name}-${f}"],
+    [for p in keys(var.heartbeats) : "${var.name}-heartbeat-${replace(p, "/[:.]/", "-")}"],
+    [var.name], # ledger, and feed
+    [local.api_key_secret], values(local.channel_secrets),
+    # Deletions name alert policies and notification channels by number alone.
+    [for p in google_monitoring_alert_policy.alarm : p.display_name], [for p in google_monitoring_alert_policy.alarm : basename(p.name)],
+    [for c in google_monitoring_notification_channel.email : basename(c.name)],
+  )))
+
+  own_environment = merge({
+    rotation = merge(local.common, {
+      KEYTURN_MODE    = var.mode
+      KEYTURN_ARCHIVE = "gs://${local.archive_bucket}/${local.archive_prefix}"
+    })
+    alerting = merge(local.common, {
+      KEYTURN_ORGANIZATION_ID = var.cockroach_organization_id
+      KEYTURN_OWN_ROLES       = join(",", sort(values(local.emails)))
+      KEYTURN_OWN_RESOURCES   = join(",", local.own_resources)
+    }, length(var.heartbeats) == 0 ? {} : { KEYTURN_HEARTBEAT_ROLE = local.emails["heartbeat"] })
+    }, {
+    for name, c in var.channels : "notify-${name}" => merge({
+      KEYTURN_CHANNEL        = c.kind
+      KEYTURN_CHANNEL_SECRET = "${local.secrets}/${local.channel_secrets[name]}"
+      },
+      var.runbooks == null ? {} : { KEYTURN_RUNBOOKS = var.runbooks },
+      c.url == null ? {} : { KEYTURN_CHANNEL_URL = c.url },
+      c.min_severity == null ? {} : { KEYTURN_MIN_SEVERITY = c.min_severity },
+      c.allow_private ? { KEYTURN_ALLOW_PRIVATE = "true" } : {},
+      # Only pages are counted.
+      c.kind == "pagerduty" ? { KEYTURN_LEDGER = local.ledger_url } : {},
+    )
+  })
+
+  # Seconds that a request may take: a tick, or a push that waits for others. Pub/Sub and Scheduler wait a little longer for the answer.
+  timeout_seconds = 60
+
+  # An instance handles 8 to 10 events at a time and lets others wait, while a tick takes a minute: with a concurrency of 1, a tick would keep
+  # pushes waiting and use up their attempts. notify holds the requests of all alerts that it sends as one message.
+  functions = merge({
+    rotation = { package = "rotation", entry_point = "Rotation", memory = "512Mi", concurrency = 16, description = "keyturn: follows key rotations through" }
+    alerting = { package = "alerting", entry_point = "Alerting", memory = "512Mi", concurrency = 16, description = "keyturn: notifies at once when a key is at risk" }
+    }, {
+    for name, c in var.channels : "notify-${name}" => { package = "notify", entry_point = "Notify", memory = "256Mi", concurrency = 250, description = "keyturn: carries alerts to ${name}" }
+  })
+
+  packages = toset(values(local.functions)[*].package)
+}
+
+resource "google_storage_bucket" "source" {
+  project                     = var.project
+  name                        = "${local.bucket_prefix}-source"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  labels                      = var.labels
+
+  # What is deployed is the newest of each.
+  lifecycle_rule {
+    condition {
+      age                = 30
+      num_newer_versions = 3
+    }
+    action {
+      type = "Delete"
+    }
+  }
+  versioning {
+    enabled = true
+  }
+}
+
+# The name changes with the content, so that a new zip is a new deployment.
+resource "google_storage_bucket_object" "source" {
+  for_each = local.packages
+
+  bucket = google_storage_bucket.source.name
+  name   = "${each.key}-${filemd5("${var.dist}/${each.key}.zip")}.zip"
+  source = "${var.dist}/${each.key}.zip"
+}
+
+# Not google_cloud_run_v2_service: its build_config builds nothing (issues 22263 and 23057 of the provider).
+resource "google_cloudfunctions2_function" "function" {
+  for_each = local.functions
+
+  project     = var.project
+  location    = var.region
+  name        = "${var.name}-${each.key}"
+  description = each.value.description
+  labels      = var.labels
+
+  build_config {
+    runtime         = "go126"
+    entry_point     = each.value.entry_point
+    service_account = google_service_account.account["build"].id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.source[each.value.package].name
+      }
+    }
+  }
+
+  # The ledger's lease lets one tick work at a time, however many instances there are.
+  service_config {
+    service_account_email            = google_service_account.account[each.key].email
+    available_cpu                    = "1"
+    available_memory                 = each.value.memory
+    max_instance_request_concurrency = each.value.concurrency
+    max_instance_count               = 2
+    min_instance_count               = 0
+    timeout_seconds                  = local.timeout_seconds
+    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    all_traffic_on_latest_revision   = true
+
+    environment_variables = merge(
+      { KEYTURN_VERSION = var.release, KEYTURN_TIMEOUT = "${local.timeout_seconds}s" },
+      { for k, v in var.settings : k => v if contains(local.readers[k], each.value.package) },
+      local.own_environment[each.key],
+    )
+  }
+
+  depends_on = [google_project_iam_member.build, google_storage_bucket_iam_member.build]
+}

@@ -1,0 +1,122 @@
+package gcp_test
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// argumentsOf checks arguments as they are written, of the block and of those nested in it ("retry_policy.minimum_backoff").
+func argumentsOf(t *testing.T, b block, want map[string]string) {
+	t.Helper()
+	for name, text := range want {
+		at, argument := b, name
+		if outer, inner, nested := strings.Cut(name, "."); nested {
+			blocks := b.inner(outer)
+			if len(blocks) != 1 {
+				t.Errorf("%s has %d blocks %s, want 1", b.address(), len(blocks), outer)
+				continue
+			}
+			at, argument = blocks[0], inner
+		}
+		if at.text[argument] != text {
+			t.Errorf("%s: %s is %s, want %s", b.address(), name, at.text[argument], text)
+		}
+	}
+}
+
+func TestSubscriptions_loseNothing(t *testing.T) {
+	m := readModule(t, "modules/pubsub")
+	argumentsOf(t, m.resource(t, "google_pubsub_subscription.push"), map[string]string{
+		"expiration_policy.ttl": `""`, "message_retention_duration": "local.week",
+		"retry_policy.minimum_backoff": `"10s"`, "retry_policy.maximum_backoff": `"600s"`,
+		"dead_letter_policy.max_delivery_attempts": "100",
+		"dead_letter_policy.dead_letter_topic":     "google_pubsub_topic.dead[each.value.function].id",
+		"push_config.push_endpoint":                "var.endpoints[each.value.function]",
+	})
+	for _, name := range []string{"dead", "critical"} {
+		argumentsOf(t, m.resource(t, "google_pubsub_subscription."+name), map[string]string{"expiration_policy.ttl": `""`})
+	}
+	if dead, topics := m.resource(t, "google_pubsub_subscription.dead"), m.resource(t, "google_pubsub_topic.dead"); dead.text["for_each"] != topics.text["for_each"] ||
+		dead.text["topic"] != "google_pubsub_topic.dead[each.key].id" || dead.text["message_retention_duration"] != "local.week" {
+		t.Error("a dead-letter topic has no subscription that keeps what it gets")
+	}
+	if got := value(t, "week", m.locals["week"]).AsString(); got != "604800s" {
+		t.Errorf("a week is %s", got)
+	}
+	if alarms := readModule(t, ".").source["alarms"]; !strings.Contains(alarms, `for f in keys(local.functions) : "${f}-dead-letters"`) {
+		t.Error("no alert policy watches the dead letters of every function")
+	}
+}
+
+func TestFunctions_areReachableFromInsideOnly(t *testing.T) {
+	m := readModule(t, ".")
+	argumentsOf(t, m.resource(t, "google_cloudfunctions2_function.function"), map[string]string{
+		"build_config.runtime": `"go126"`, "build_config.service_account": `google_service_account.account["build"].id`,
+		"service_config.ingress_settings": `"ALLOW_INTERNAL_ONLY"`, "service_config.available_cpu": `"1"`, "service_config.max_instance_count": "2",
+		"service_config.service_account_email": "google_service_account.account[each.key].email",
+	})
+	concurrencies := regexp.MustCompile(`concurrency = (\d+)`).FindAllStringSubmatch(m.source["functions"], -1)
+	if len(concurrencies) != 3 {
+		t.Fatalf("%d functions have a concurrency, want 3", len(concurrencies))
+	}
+	for _, found := range concurrencies {
+		if len(found[1]) == 1 && found[1] < "8" {
+			t.Errorf("a function serves %s requests at a time: a tick would keep pushes waiting", found[1])
+		}
+	}
+	entries := map[string]bool{}
+	for _, found := range regexp.MustCompile(`entry_point = "([A-Za-z]+)"`).FindAllStringSubmatch(m.source["functions"], -1) {
+		entries[found[1]] = true
+	}
+	if got := slices.Sorted(maps.Keys(entries)); !slices.Equal(got, []string{"Alerting", "Notify", "Rotation"}) {
+		t.Errorf("the entry points are %v", got)
+	}
+}
+
+func TestWhatMustSurvive_isProtected(t *testing.T) {
+	m := readModule(t, ".")
+	argumentsOf(t, m.resource(t, "google_firestore_database.ledger"), map[string]string{
+		"point_in_time_recovery_enablement": `"POINT_IN_TIME_RECOVERY_ENABLED"`, "delete_protection_state": `"DELETE_PROTECTION_ENABLED"`, "deletion_policy": `"ABANDON"`,
+	})
+	argumentsOf(t, m.resource(t, "google_storage_bucket.archive"), map[string]string{
+		"retention_policy.is_locked": "var.archive_locked", "retention_policy.retention_period": "var.archive_days * 86400",
+		"uniform_bucket_level_access": "true", "public_access_prevention": `"enforced"`, "force_destroy": "false",
+	})
+	if versions := m.resources("google_secret_manager_secret_version"); len(versions) > 0 {
+		t.Error("a secret has a value in Terraform's state")
+	}
+	for _, address := range []string{"google_kms_key_ring.cmek", "google_kms_crypto_key.cmek", "google_service_account.cmek"} {
+		argumentsOf(t, readModule(t, "modules/cmek-key").resource(t, address), map[string]string{"lifecycle.prevent_destroy": "true"})
+	}
+}
+
+// A plan needs no access to Google Cloud, and versions of the provider are those that were tried.
+func TestModules_haveNoDataSourcesAndOneConstraint(t *testing.T) {
+	for _, folder := range []string{".", "modules/pubsub", "modules/cmek-key", "tests/emulator", "examples/one-project", "examples/keys-elsewhere", "examples/organization"} {
+		m := readModule(t, folder)
+		constraint := ""
+		for _, b := range m.blocks {
+			if b.kind == "data" {
+				t.Errorf("%s has the data source %s", folder, b.address())
+			}
+			for _, required := range b.inner("required_providers") {
+				constraint = required.text["google"]
+			}
+			if b.kind == "variable" && (b.text["description"] == "" || b.text["type"] == "") {
+				t.Errorf("%s: variable %s has no description or no type", folder, b.address())
+			}
+			if folder == "." && b.kind == "variable" && b.text["type"] != "bool" && len(b.inner("validation")) == 0 {
+				t.Errorf("variable %s takes anything", b.address())
+			}
+			if b.kind == "output" && b.text["description"] == "" && (folder == "." || strings.HasPrefix(folder, "modules/")) {
+				t.Errorf("%s: output %s has no description", folder, b.address())
+			}
+		}
+		if !strings.Contains(constraint, `version = ">= 7.0, < 9.0"`) {
+			t.Errorf("%s asks for the provider %s", folder, constraint)
+		}
+	}
+}
