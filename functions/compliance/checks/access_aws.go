@@ -54,7 +54,7 @@ func awsExact(s *scope) verdict {
 		}
 	}
 	if len(extra) > 0 {
-		found.add(alert.Medium, "the key policy also lets the role %s", sentences(extra))
+		found.add(alert.Medium, "the key policy also lets the role call %s", sentences(extra))
 	}
 	return found.verdict("the role may do all that the cluster needs, and the key policy grants it no more")
 }
