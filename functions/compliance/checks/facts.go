@@ -83,12 +83,7 @@ type Request struct {
 }
 
 // Backups are a cluster's managed backups.
-type Backups struct {
-	// Newest is the as_of_time of the newest backup; zero if there is none.
-	Newest time.Time `json:"newest,omitzero"`
-	// Frequency is the configured one; 0 if backups are off.
-	Frequency time.Duration `json:"frequency"`
-}
+type Backups = cmek.Backups
 
 // The actions of the audit log that change a CMEK (Cloud API, AuditLogAction).
 const (
@@ -143,37 +138,11 @@ type Key struct {
 	LastUse Fact[LastUse] `json:"last_use"`
 }
 
-// Description is what the KMS says about a key. The words are the KMS's own.
-type Description struct {
-	cmek.Key
-	CreatedAt time.Time `json:"created_at"`
-	// Purpose is AWS' KeyUsage or Google's purpose, ENCRYPT_DECRYPT for a CMEK of either. Spec is AWS' KeySpec, or the algorithm of Google's
-	// version template.
-	Purpose string `json:"purpose"`
-	Spec    string `json:"spec"`
-	// Manager (AWS or CUSTOMER), Origin (AWS_KMS, EXTERNAL, AWS_CLOUDHSM, EXTERNAL_KEY_STORE), ExpirationModel and ValidTo (the earliest
-	// expiry of any imported material) are AWS'.
-	Manager         string    `json:"manager,omitempty"`
-	Origin          string    `json:"origin,omitempty"`
-	ExpirationModel string    `json:"expiration_model,omitempty"`
-	ValidTo         time.Time `json:"valid_to,omitzero"`
-	// Primary and Replicas are the related keys of AWS' MultiRegionConfiguration, this one among them; "" and none for a single-Region key.
-	Primary  cmek.KeyURI   `json:"primary,omitempty"`
-	Replicas []cmek.KeyURI `json:"replicas,omitempty"`
-	// DeletionWindow is how long a deletion waits: Google's destroyScheduledDuration; on AWS the waiting period of the deletion that is
-	// scheduled (PendingWindowInDays of ScheduleKeyDeletion in CloudTrail). 0: not known.
-	DeletionWindow time.Duration `json:"deletion_window,omitempty"`
-}
+// Description is what the KMS says about a key.
+type Description = cmek.KeyDescription
 
 // Rotation is a key's automatic rotation.
-type Rotation struct {
-	// Unsupported: the KMS says that it cannot rotate such a key by itself (imported material, a custom or external key store).
-	Unsupported bool          `json:"unsupported,omitempty"`
-	Enabled     bool          `json:"enabled,omitempty"`
-	Period      time.Duration `json:"period,omitempty"`
-	// Next is when the next rotation is due; zero if the KMS does not tell.
-	Next time.Time `json:"next,omitzero"`
-}
+type Rotation = cmek.KeyRotation
 
 // Use is a key info of a cluster, current or past.
 type Use struct {
@@ -191,20 +160,10 @@ type Use struct {
 }
 
 // KeyGrant is a grant of AWS KMS.
-type KeyGrant struct {
-	ID         string    `json:"id"`
-	Grantee    string    `json:"grantee"`
-	Operations []string  `json:"operations"`
-	CreatedAt  time.Time `json:"created_at"`
-}
+type KeyGrant = cmek.KeyGrant
 
 // LastUse is the last successful operation with a key.
-type LastUse struct {
-	// At is when it was; zero if there was none since Tracked, which is when its KMS or its log began to record uses.
-	At        time.Time `json:"at,omitzero"`
-	Operation string    `json:"operation,omitempty"`
-	Tracked   time.Time `json:"tracked"`
-}
+type LastUse = cmek.KeyUsage
 
 // Document is a policy of a role as JSON text. Missing: the role does not exist.
 type Document struct {

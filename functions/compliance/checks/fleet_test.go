@@ -126,7 +126,7 @@ func cluster(id, name, provider, accountID string, regions ...cmek.RegionInfo) C
 	}
 	return Cluster{
 		ID: id, Info: known(info), CMEK: known(cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: regions}), Done: known(done),
-		Requests: known([]Request{{ago(9*oneDay + time.Hour)}}), Backups: known(Backups{ago(20 * time.Hour), oneDay}),
+		Requests: known([]Request{{ago(9*oneDay + time.Hour)}}), Backups: known(Backups{Newest: ago(20 * time.Hour), Frequency: oneDay, Retention: 30 * oneDay}),
 		Audit: known([]AuditEntry{{ID: "e1", Action: AuditUpdate, At: ago(9*oneDay + time.Hour - time.Minute), By: "keyturn"}}), Pins: known([]Pin(nil)),
 	}
 }

@@ -74,7 +74,7 @@ func judgeBackups(s *scope) verdict {
 	case b.Newest.IsZero() && !created.IsZero() && s.now.Sub(created) <= limit:
 		return notApplicable("the cluster is of %s, too young to have a backup", at(created))
 	case b.Newest.IsZero():
-		return fail("there is no backup")
+		return fail("there is no backup of the last %s", span(limit))
 	case b.Newest.After(s.now.Add(clocks)):
 		return unknown("the newest backup is of %s, which is in the future", at(b.Newest))
 	case s.now.Sub(b.Newest) > limit:
