@@ -68,16 +68,13 @@ func description(uri cmek.KeyURI, described *types.KeyMetadata) cmek.KeyDescript
 	d.Manager, d.Origin = string(described.KeyManager), string(described.Origin)
 	d.ExpirationModel, d.ValidTo = string(described.ExpirationModel), aws.ToTime(described.ValidTo)
 	if related := described.MultiRegionConfiguration; related != nil {
-		all := related.ReplicaKeys
 		if related.PrimaryKey != nil {
 			d.Primary = cmek.KeyURI(aws.ToString(related.PrimaryKey.Arn))
-			all = append([]types.MultiRegionKey{*related.PrimaryKey}, all...)
 		}
-		for _, key := range all {
+		for _, key := range related.ReplicaKeys {
 			d.Replicas = append(d.Replicas, cmek.KeyURI(aws.ToString(key.Arn)))
 		}
 		slices.Sort(d.Replicas)
-		d.Replicas = slices.Compact(d.Replicas)
 	}
 	return d
 }

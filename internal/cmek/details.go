@@ -16,7 +16,7 @@ type KeyDescription struct {
 	Origin          string    `json:"origin,omitempty"`
 	ExpirationModel string    `json:"expiration_model,omitempty"`
 	ValidTo         time.Time `json:"valid_to,omitzero"`
-	// Primary and Replicas are the related keys of AWS' MultiRegionConfiguration, this one among them; "" and none for a single-Region key.
+	// Primary and Replicas are the keys of AWS' MultiRegionConfiguration, and this one is among the two; "" and none for a single-Region key.
 	Primary  KeyURI   `json:"primary,omitempty"`
 	Replicas []KeyURI `json:"replicas,omitempty"`
 	// DeletionWindow is how long a deletion waits: Google's destroyScheduledDuration; on AWS the waiting period of the deletion that is

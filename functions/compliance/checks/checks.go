@@ -158,7 +158,7 @@ type Evidence struct {
 // Run asks each check about each of its subjects in the snapshot. Findings come in the order of checks, then of subjects.
 // Declarations must be valid.
 func Run(facts Facts, declared Declarations, now time.Time) []Finding {
-	declared.Thresholds = declared.Thresholds.withDefaults()
+	declared.Thresholds = declared.Thresholds.WithDefaults()
 	w := newWorld(facts, declared, now)
 	subjects := map[SubjectKind][]*scope{}
 	var findings []Finding

@@ -76,8 +76,8 @@ func (t *Thresholds) all() []threshold {
 	}
 }
 
-// withDefaults are the thresholds with the default of each that is not declared.
-func (t Thresholds) withDefaults() Thresholds {
+// WithDefaults are the thresholds with the default of each that is not declared.
+func (t Thresholds) WithDefaults() Thresholds {
 	for _, one := range t.all() {
 		if *one.value == 0 {
 			*one.value = *one.initial

@@ -54,10 +54,10 @@ func TestValidate_accepts(t *testing.T) {
 }
 
 func TestThresholds_have_defaults(t *testing.T) {
-	if got := (Thresholds{}).withDefaults(); got != defaults {
+	if got := (Thresholds{}).WithDefaults(); got != defaults {
 		t.Errorf("%+v", got)
 	}
-	if got := (Thresholds{StuckHours: 5}).withDefaults(); got.StuckHours != 5 || got.FollowHours != 24 {
+	if got := (Thresholds{StuckHours: 5}).WithDefaults(); got.StuckHours != 5 || got.FollowHours != 24 {
 		t.Errorf("%+v", got)
 	}
 	for _, one := range (&Thresholds{}).all() {

@@ -65,7 +65,7 @@ func awsReplicas(s *scope) verdict {
 	related := append([]cmek.KeyURI{key.Primary}, key.Replicas...)
 	var found problems
 	for _, u := range s.key.Uses.Value {
-		if inForce(u.Status) && !slices.ContainsFunc(related, func(r cmek.KeyURI) bool { return sameKey(r, u.Spec.URI) }) {
+		if InForce(u.Status) && !slices.ContainsFunc(related, func(r cmek.KeyURI) bool { return sameKey(r, u.Spec.URI) }) {
 			found.add(alert.Medium, "cluster %s names %s, which is no replica of the key", clip(u.ClusterName), u.Spec.URI)
 		}
 	}
@@ -130,7 +130,7 @@ func judgeShared(s *scope) verdict {
 	}
 	clusters, environments := map[string]bool{}, map[string]bool{}
 	for _, u := range s.key.Uses.Value {
-		if inForce(u.Status) {
+		if InForce(u.Status) {
 			clusters[u.ClusterID] = true
 			environments[s.declared.environment(u.ClusterID, u.Labels)] = true
 		}

@@ -35,7 +35,7 @@ func asked(t *testing.T, visit func(Check, Need, func() (*scope, []reading))) {
 
 func goodWorld() *world {
 	facts, declared := goodFleet()
-	declared.Thresholds = declared.Thresholds.withDefaults()
+	declared.Thresholds = declared.Thresholds.WithDefaults()
 	return newWorld(facts, declared, now)
 }
 

@@ -129,7 +129,7 @@ func (s *scope) neededKey() need {
 	var n need
 	for _, u := range s.own().all {
 		switch {
-		case inForce(u.Status):
+		case InForce(u.Status):
 			return need{inUse: fmt.Sprintf("cluster %s uses it in %s (%s)", clip(u.ClusterName), clip(u.Region), clip(string(u.Status)))}
 		case u.Until.IsZero():
 			n.unclear = fmt.Sprintf("it is not known when cluster %s left it in %s", clip(u.ClusterName), clip(u.Region))
@@ -170,7 +170,7 @@ func (s *scope) neededVersion(version cmek.KeyVersion) need {
 	for _, u := range s.own().all {
 		where := fmt.Sprintf("region %s of cluster %s", clip(u.Region), clip(u.ClusterName))
 		left := u.DoneAt
-		if !inForce(u.Status) {
+		if !InForce(u.Status) {
 			left = u.Until // the region left all versions
 		} else {
 			switch {

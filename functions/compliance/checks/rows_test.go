@@ -84,7 +84,9 @@ func version(n int, s cmek.KeyState) func(*Key) {
 }
 
 func grant(grantee string, created time.Time, operations ...string) func(*Key) {
-	return func(k *Key) { k.Grants.Value = append(k.Grants.Value, KeyGrant{ID: "g1", Grantee: grantee, Operations: operations, CreatedAt: created}) }
+	return func(k *Key) {
+		k.Grants.Value = append(k.Grants.Value, KeyGrant{ID: "g1", Grantee: grantee, Operations: operations, CreatedAt: created})
+	}
 }
 
 // moved gives the cluster's first region another name.

@@ -114,7 +114,7 @@ func newWorld(facts Facts, declared Declarations, now time.Time) *world {
 					continue
 				}
 				status := region.Newest(info.Spec.URI).Status
-				seen := shownInfo{c.ID, region.Region, inForce(status)}
+				seen := shownInfo{c.ID, region.Region, InForce(status)}
 				w.shown[place(info.Spec.URI)] = append(w.shown[place(info.Spec.URI)], seen)
 				w.shown[info.Spec.AuthPrincipal.Canonical()] = append(w.shown[info.Spec.AuthPrincipal.Canonical()], seen)
 			}
@@ -130,7 +130,7 @@ func newWorld(facts Facts, declared Declarations, now time.Time) *world {
 func (w *world) name(info cmek.KeyInfo) {
 	w.keyOf(info.Spec.URI)
 	w.nameAccount(info.Spec.URI)
-	if inForce(info.Status) {
+	if InForce(info.Status) {
 		w.principalOf(info.Spec.AuthPrincipal)
 	}
 }
@@ -271,7 +271,7 @@ func (w *world) accesses() []*scope {
 	for _, c := range w.facts.Clusters {
 		for _, region := range c.CMEK.Value.RegionInfos {
 			for _, info := range region.KeyInfos {
-				if inForce(info.Status) {
+				if InForce(info.Status) {
 					add(info.Spec)
 				}
 			}
@@ -279,7 +279,7 @@ func (w *world) accesses() []*scope {
 	}
 	for _, k := range w.facts.Keys {
 		for _, u := range k.Uses.Value {
-			if inForce(u.Status) && sameKey(u.Spec.URI, k.URI) {
+			if InForce(u.Status) && sameKey(u.Spec.URI, k.URI) {
 				add(u.Spec)
 			}
 		}
@@ -322,9 +322,9 @@ func (c *Cluster) regions() []string {
 
 const unknownRegion = "?"
 
-// inForce reports whether a key info with the status is one that protects data now, or may. REVOKED keys do, too: the cluster
+// InForce reports whether a key info with the status is one that protects data now, or may. REVOKED keys do, too: the cluster
 // needs them to come back.
-func inForce(s cmek.Status) bool { return s != cmek.Disabled }
+func InForce(s cmek.Status) bool { return s != cmek.Disabled }
 
 // protects reports whether data is written under a key with the status.
 func protects(s cmek.Status) bool {
@@ -391,7 +391,7 @@ func (s *scope) own() *ownUses {
 		if !sameKey(u.Spec.URI, s.key.URI) {
 			continue
 		}
-		where, live := u.ClusterID+"/"+u.Region, inForce(u.Status)
+		where, live := u.ClusterID+"/"+u.Region, InForce(u.Status)
 		listed[where] = listed[where] || live
 		o.all = append(o.all, u)
 		o.principals = addNew(o.principals, u.Spec.AuthPrincipal)
