@@ -180,7 +180,7 @@ func (g *gatherer) keyOfAWS(ctx context.Context, k *checks.Key) {
 	k.LastUse = read(last, err, "AWS KMS GetKeyLastUsage", "")
 }
 
-const notHere = "this run has no access to it"
+const notHere = "this run does not read it"
 
 func (g *gatherer) keyOfGoogle(ctx context.Context, k *checks.Key) {
 	g.details(ctx, k, g.Google.Keys, "Cloud KMS GetCryptoKey and ListCryptoKeyVersions", "Cloud KMS GetCryptoKey")

@@ -79,8 +79,20 @@ func description(uri cmek.KeyURI, described *types.KeyMetadata) cmek.KeyDescript
 	return d
 }
 
+// refusal is an error of KMS in few words, without the SDK's account of the call, which differs from one to the next.
+type refusal struct {
+	error
+	text string
+}
+
+func (r refusal) Error() string { return r.text }
+func (r refusal) Unwrap() error { return r.error }
+
 // missing names the action on the key that an error of denial is for want of.
 func missing(err error, action string, uri cmek.KeyURI) error {
+	if errorCode(err) != "" {
+		err = refusal{err, action + ": " + reason(err)}
+	}
 	if !errors.Is(err, cmek.ErrDenied) {
 		return err
 	}

@@ -69,7 +69,7 @@ func judgeEnabled(s *scope) verdict {
 
 func fixEnabled(s *scope, p *plan) {
 	if s.cluster.CMEK.Value.HasKeys() {
-		p.say("Ask Cockroach Labs' support to bring the CMEK back into force: the API has no way out of " + string(s.cluster.CMEK.Value.Status) + ".")
+		p.say(afterRevoke + string(s.cluster.CMEK.Value.Status) + ".")
 		return
 	}
 	p.say("Create a key in each region (" + listed(regionNames(s.cluster)) + ") and enable CMEK for the cluster, or declare it under out_of_scope with the reason.")
@@ -83,6 +83,8 @@ func regionNames(c *Cluster) (names []string) {
 	slices.Sort(names)
 	return names
 }
+
+const afterRevoke = "Ask Cockroach Labs' support to bring the CMEK back into force: the API has no way out of "
 
 func judgeRegion(s *scope) verdict {
 	if s.subject.Region == unknownRegion {
@@ -110,6 +112,10 @@ func judgeRegion(s *scope) verdict {
 }
 
 func fixRegion(s *scope, p *plan) {
+	if r, _ := s.region(); r.Status == cmek.Revoked || r.Status == cmek.Revoking {
+		p.say(afterRevoke)
+		return
+	}
 	p.say("Create a key for region " + clip(s.subject.Region) + ", allow the cluster's principal to use it, and add the region with its key to the CMEK of cluster " + clip(s.cluster.ID) + ".")
 	p.run("ccloud cluster cmek get", []string{s.cluster.ID})
 }

@@ -13,46 +13,46 @@ import (
 
 // Declarations are what the owner says should be so: the part of keyturn.yaml that checks compare with.
 type Declarations struct {
-	Thresholds Thresholds `json:"thresholds"`
+	Thresholds Thresholds `json:"thresholds" yaml:"thresholds"`
 	// Accounts are the AWS accounts and Google projects that keys may be in; none: any.
-	Accounts []string `json:"accounts,omitempty"`
+	Accounts []string `json:"accounts,omitempty" yaml:"accounts"`
 	// Principals may decrypt with any key, beside the clusters that use it: ARNs and account ids as key policies write them, and member
 	// identifiers of Google ("group:…").
-	Principals []string `json:"principals,omitempty"`
+	Principals []string `json:"principals,omitempty" yaml:"principals"`
 	// EnvironmentLabel is the label of a cluster that names its environment; "" is "environment". Environments name it for clusters by id.
-	EnvironmentLabel string            `json:"environment_label,omitempty"`
-	Environments     map[string]string `json:"environments,omitempty"`
+	EnvironmentLabel string            `json:"environment_label,omitempty" yaml:"environment_label"`
+	Environments     map[string]string `json:"environments,omitempty" yaml:"environments"`
 	// Residency lists, for a region of clusters, the locations that its key may be in beside the region itself.
-	Residency map[string][]string `json:"residency,omitempty"`
-	Keys      []KeyDeclaration    `json:"keys,omitempty"`
+	Residency map[string][]string `json:"residency,omitempty" yaml:"residency"`
+	Keys      []KeyDeclaration    `json:"keys,omitempty" yaml:"keys"`
 	// OutOfScope are clusters that are not checked.
-	OutOfScope []Exclusion `json:"out_of_scope,omitempty"`
+	OutOfScope []Exclusion `json:"out_of_scope,omitempty" yaml:"out_of_scope"`
 	// AuditCredential: there is a second credential that may read the organization's audit log and roles.
-	AuditCredential bool        `json:"audit_credential,omitempty"`
-	Exceptions      []Exception `json:"exceptions,omitempty"`
+	AuditCredential bool        `json:"audit_credential,omitempty" yaml:"audit_credential"`
+	Exceptions      []Exception `json:"exceptions,omitempty" yaml:"exceptions"`
 }
 
 // Thresholds are limits. 0 is the default.
 type Thresholds struct {
 	// CryptoperiodDays is the longest time that key material may be in use (365), RotationGraceDays what a rotation may be late (7).
-	CryptoperiodDays  int `json:"cryptoperiod_days,omitempty"`
-	RotationGraceDays int `json:"rotation_grace_days,omitempty"`
+	CryptoperiodDays  int `json:"cryptoperiod_days,omitempty" yaml:"cryptoperiod_days"`
+	RotationGraceDays int `json:"rotation_grace_days,omitempty" yaml:"rotation_grace_days"`
 	// FollowHours is by when after a rotation the store keys must be re-encrypted (24), StuckHours how long an operation may run (2).
-	FollowHours int `json:"follow_hours,omitempty"`
-	StuckHours  int `json:"stuck_hours,omitempty"`
+	FollowHours int `json:"follow_hours,omitempty" yaml:"follow_hours"`
+	StuckHours  int `json:"stuck_hours,omitempty" yaml:"stuck_hours"`
 	// ExpiryNoticeDays is how long before its expiry imported material must be replaced (30).
-	ExpiryNoticeDays int `json:"expiry_notice_days,omitempty"`
+	ExpiryNoticeDays int `json:"expiry_notice_days,omitempty" yaml:"expiry_notice_days"`
 	// ClustersPerKey is how many clusters may share a key (20).
-	ClustersPerKey int `json:"clusters_per_key,omitempty"`
+	ClustersPerKey int `json:"clusters_per_key,omitempty" yaml:"clusters_per_key"`
 	// DeletionWindowDays is the shortest wait before a deletion is final (30), WatchDays how long a retired key must be unused (30).
-	DeletionWindowDays int `json:"deletion_window_days,omitempty"`
-	WatchDays          int `json:"watch_days,omitempty"`
+	DeletionWindowDays int `json:"deletion_window_days,omitempty" yaml:"deletion_window_days"`
+	WatchDays          int `json:"watch_days,omitempty" yaml:"watch_days"`
 	// HeartbeatMinutes is how old the last proof of detection may be (30).
-	HeartbeatMinutes int `json:"heartbeat_minutes,omitempty"`
+	HeartbeatMinutes int `json:"heartbeat_minutes,omitempty" yaml:"heartbeat_minutes"`
 	// BackupFactor times the frequency is how old the newest backup may be (3).
-	BackupFactor int `json:"backup_factor,omitempty"`
+	BackupFactor int `json:"backup_factor,omitempty" yaml:"backup_factor"`
 	// CredentialDays is how old a credential may be (90).
-	CredentialDays int `json:"credential_days,omitempty"`
+	CredentialDays int `json:"credential_days,omitempty" yaml:"credential_days"`
 }
 
 var defaults = Thresholds{CryptoperiodDays: 365, RotationGraceDays: 7, FollowHours: 24, StuckHours: 2, ExpiryNoticeDays: 30, ClustersPerKey: 20,
@@ -88,33 +88,33 @@ func (t Thresholds) WithDefaults() Thresholds {
 
 // KeyDeclaration is what is declared about one key.
 type KeyDeclaration struct {
-	Key cmek.KeyURI `json:"key"`
+	Key cmek.KeyURI `json:"key" yaml:"key"`
 	// OwnerRotated: its owner rotates it, and so replaces material before it expires.
-	OwnerRotated bool `json:"owner_rotated,omitempty"`
+	OwnerRotated bool `json:"owner_rotated,omitempty" yaml:"owner_rotated"`
 	// CryptoperiodDays is another limit for this key; 0 is that of the thresholds.
-	CryptoperiodDays int `json:"cryptoperiod_days,omitempty"`
+	CryptoperiodDays int `json:"cryptoperiod_days,omitempty" yaml:"cryptoperiod_days"`
 	// Principals may decrypt with this key, as Declarations.Principals.
-	Principals []string `json:"principals,omitempty"`
+	Principals []string `json:"principals,omitempty" yaml:"principals"`
 	// Retired: the key is to be deleted once nothing needs it.
-	Retired bool `json:"retired,omitempty"`
+	Retired bool `json:"retired,omitempty" yaml:"retired"`
 }
 
 // Exclusion is a cluster that is not checked, and why.
 type Exclusion struct {
-	Cluster string `json:"cluster"`
-	Reason  string `json:"reason"`
+	Cluster string `json:"cluster" yaml:"cluster"`
+	Reason  string `json:"reason" yaml:"reason"`
 }
 
 // Exception accepts the failure of a check about a subject until a date. It never hides an ERROR.
 type Exception struct {
-	Check string `json:"check"`
+	Check string `json:"check" yaml:"check"`
 	// Subject is the id of the subject ([Subject.ID]), or "*" for all.
-	Subject  string `json:"subject"`
-	Owner    string `json:"owner"`
-	Approver string `json:"approver"`
-	Reason   string `json:"reason"`
+	Subject  string `json:"subject" yaml:"subject"`
+	Owner    string `json:"owner" yaml:"owner"`
+	Approver string `json:"approver" yaml:"approver"`
+	Reason   string `json:"reason" yaml:"reason"`
 	// Expires is when the failure counts again.
-	Expires time.Time `json:"expires"`
+	Expires time.Time `json:"expires" yaml:"expires"`
 }
 
 // The notice before an exception expires, and the longest time that one may last.
