@@ -319,12 +319,17 @@ func placeOf(uri cmek.KeyURI) (at place, ok bool) {
 	return place{}, false
 }
 
-// facts are those about the detection and the logs there.
-func (at place) facts() checks.Account {
+// at reads the detection and the logs of a place.
+func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a := checks.Account{Cloud: at.cloud, ID: at.account, Location: at.location}
 	a.Watch = notRead[checks.Watch]("rules, targets, alarms and dead-letter queues", notHere)
 	a.Heartbeat = notRead[time.Time]("log of alerting", "the heartbeat is in the log of alerting and not in the ledger")
 	a.Trails = notRead[[]checks.Trail]("AWS CloudTrail", notHere)
 	a.AuditConfigs = notRead[[]checks.AuditConfig]("Google Cloud IAM", notHere)
+	if at.cloud == checks.AWS && g.AWS.Trails != nil {
+		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)
+		a.Trails = read(trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
+			"cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus and cloudtrail:GetEventSelectors in account "+at.account)
+	}
 	return a
 }

@@ -1,6 +1,7 @@
 package compliance_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -301,6 +302,30 @@ func TestRetire_keeps_what_is_in_use_or_not_known(t *testing.T) {
 		w.refused["GET /api/v1/clusters"] = true
 		if _, err = w.Retire(t.Context(), paymentsKey, cmek.KeyVersion{}); err == nil {
 			t.Error("a key is judged without the list of clusters")
+		}
+	})
+}
+
+// trails are those of one account; the others' cannot be read.
+type trails struct{}
+
+func (trails) Trails(_ context.Context, account, region string) ([]checks.Trail, error) {
+	if region == "us-west-2" {
+		return nil, cmek.ErrDenied
+	}
+	return []checks.Trail{{Name: account, Writes: checks.Yes, Reads: checks.Yes}}, nil
+}
+
+func TestTrails_are_read_where_the_keys_are(t *testing.T) {
+	within(t, func(t *testing.T, w *world) {
+		w.AWS.Trails = trails{}
+		got := results(w.check(orders))
+		if f := got["CMEK-26 AWS/111122223333/us-east-1"]; f.Result != checks.Pass {
+			t.Errorf("%s, %s", f.Result, f.Why)
+		}
+		f := got["CMEK-26 AWS/111122223333/us-west-2"]
+		if f.Result != checks.Error || len(f.Grants) != 1 || !strings.Contains(f.Grants[0], "cloudtrail:DescribeTrails") {
+			t.Errorf("%s, %s, %v", f.Result, f.Why, f.Grants)
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (f *Function) gather(ctx context.Context, names []string) (*gatherer, error
 	for _, at := range slices.SortedFunc(maps.Keys(places), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.cloud, b.cloud), cmp.Compare(a.account, b.account), cmp.Compare(a.location, b.location))
 	}) {
-		g.facts.Accounts = append(g.facts.Accounts, at.facts())
+		g.facts.Accounts = append(g.facts.Accounts, g.at(ctx, at))
 	}
 	return g, nil
 }

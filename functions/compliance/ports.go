@@ -3,6 +3,7 @@ package compliance
 import (
 	"context"
 
+	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -41,12 +42,18 @@ type Roles interface {
 	RolePolicies(ctx context.Context, role cmek.Principal) (string, error)
 }
 
+// Trails says what the trails that are seen in a Region of an account record of KMS.
+type Trails interface {
+	Trails(ctx context.Context, account, region string) ([]checks.Trail, error)
+}
+
 // AWS is how AWS is read. What is nil is not read, and every check that needs it says so.
 type AWS struct {
 	Keys     Keys
 	Use      KeyUse
 	Policies KeyPolicies
 	Roles    Roles
+	Trails   Trails
 }
 
 // Google is how Google Cloud is read, as AWS is.

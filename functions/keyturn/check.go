@@ -173,9 +173,15 @@ func (p *program) compliance(ctx context.Context) (f *compliance.Function, done 
 	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
 	keys, policies := amazon.NewKMS(aws, roles), amazon.NewPolicies(aws, roles)
 	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies}}
-	// The credentials for a simulator are nobody's at the real IAM.
-	if !s.Rotation.Loopback || p.lookup("AWS_ENDPOINT_URL_IAM") != "" || p.lookup("AWS_ENDPOINT_URL") != "" {
+	// The credentials for a simulator are nobody's at the real AWS.
+	reaches := func(service string) bool {
+		return !s.Rotation.Loopback || p.lookup("AWS_ENDPOINT_URL_"+service) != "" || p.lookup("AWS_ENDPOINT_URL") != ""
+	}
+	if reaches("IAM") {
 		f.AWS.Roles = policies
+	}
+	if reaches("STS") && reaches("CLOUDTRAIL") {
+		f.AWS.Trails = &ownTrails{aws: aws}
 	}
 	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
 		f.Ledger = w.Ledger

@@ -14,9 +14,6 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// ComplianceReads are the actions beside [KeyReads] that compliance reads a key with.
-func ComplianceReads() []string { return []string{"kms:GetKeyLastUsage", "kms:ListGrants"} }
-
 // Details reads all that KMS shows of a key, with the calls of [KMS.Key]. A part that KMS refuses is an error, a
 // [*cmek.PermissionError] if an action is missing. A key that does not exist is described as cmek.KeyNotFound.
 func (k *KMS) Details(ctx context.Context, uri cmek.KeyURI) (d cmek.KeyDetails) {

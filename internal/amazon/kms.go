@@ -26,9 +26,9 @@ type KMS struct {
 	byAccount map[string]*kms.Client
 }
 
-// KeyReads are the actions that keyturn reads a key with.
+// KeyReads are the actions that keyturn reads a key with: GetKeyLastUsage and ListGrants for compliance, the others for all.
 func KeyReads() []string {
-	return []string{"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListKeyRotations"}
+	return []string{"kms:DescribeKey", "kms:GetKeyLastUsage", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:ListKeyRotations"}
 }
 
 // ReaderStatement is the statement of a key's policy that lets a role of the key's account read the key. The role is named by a
