@@ -55,44 +55,51 @@ func (g *gatherer) backupsOf(ctx context.Context, id string) checks.Fact[cmek.Ba
 
 // incomplete is why nobody can say which clusters use a key; "" if that is known.
 func (g *gatherer) incomplete() string {
-	if len(g.unread) == 0 {
+	switch n := len(g.unread); n {
+	case 0:
 		return ""
+	case 1:
+		return "the keys of cluster " + g.unread[0] + " are not known"
+	default:
+		return fmt.Sprintf("the keys of %d clusters are not known, among them %s", n, g.unread[0])
 	}
-	return fmt.Sprintf("the keys of %d clusters are not known, among them %s", len(g.unread), g.unread[0])
 }
 
 // inventoried is a fact that follows from the keys of all clusters. It is as old as the oldest of them.
 func inventoried[T any](g *gatherer, value T) checks.Fact[T] {
+	const source = "inventory of all clusters"
 	if why := g.incomplete(); why != "" {
-		fact := notRead[T]("inventory of all clusters", why)
+		fact := notRead[T](source, why)
 		fact.Value = value // what is known proves that a key is in use
 		return fact
 	}
-	at := time.Now()
-	for _, c := range g.clusters {
-		if c.CMEK.ReadAt.Before(at) {
-			at = c.CMEK.ReadAt
-		}
-	}
-	return checks.Known(value, at, "inventory of all clusters")
+	return checks.Known(value, g.oldest, source)
 }
 
-// uses are the key infos of all clusters that name the key or a related one.
-func (g *gatherer) uses(uri cmek.KeyURI) (uses []checks.Use) {
+// index finds the uses of each key, related ones included, and the clusters of each principal, in the order of clusters.
+func (g *gatherer) index() {
+	g.oldest = time.Now()
 	for _, id := range slices.Sorted(maps.Keys(g.clusters)) {
 		c := g.clusters[id]
+		if c.CMEK.ReadAt.Before(g.oldest) {
+			g.oldest = c.CMEK.ReadAt
+		}
 		for _, region := range c.CMEK.Value.RegionInfos {
 			seen := map[cmek.KeyURI]bool{}
 			for _, info := range region.KeyInfos {
-				if !info.Spec.URI.SameKey(uri) || seen[info.Spec.URI] {
-					continue
+				if uri := info.Spec.URI; !seen[uri] {
+					seen[uri] = true
+					g.uses[uri.Canonical()] = append(g.uses[uri.Canonical()], g.use(c, region, region.Newest(uri)))
 				}
-				seen[info.Spec.URI] = true
-				uses = append(uses, g.use(c, region, region.Newest(info.Spec.URI)))
+			}
+		}
+		for _, p := range g.acting(id) {
+			assumer := checks.Assumer{ClusterID: id, AccountID: c.Info.Value.AccountID}
+			if all := g.assumers[p.Canonical()]; !slices.Contains(all, assumer) {
+				g.assumers[p.Canonical()] = append(all, assumer)
 			}
 		}
 	}
-	return uses
 }
 
 func (g *gatherer) use(c *checks.Cluster, region cmek.RegionInfo, info cmek.KeyInfo) checks.Use {
@@ -123,7 +130,7 @@ func (g *gatherer) retention(ctx context.Context, uses []checks.Use) checks.Fact
 
 // firstSeen is when keyturn saw the key's current version become so; zero if it has been since keyturn knows the key. Work that is open
 // for the version says it, and done work an upper bound.
-func (g *gatherer) firstSeen(uri cmek.KeyURI, current cmek.KeyVersion) checks.Fact[time.Time] {
+func (g *gatherer) firstSeen(uri cmek.KeyURI, uses []checks.Use, current cmek.KeyVersion) checks.Fact[time.Time] {
 	if uri.Type() == cmek.AWSKMS {
 		return checks.Known(time.Time{}, time.Now(), "not needed: AWS KMS tells when a key was rotated")
 	}
@@ -136,7 +143,11 @@ func (g *gatherer) firstSeen(uri cmek.KeyURI, current cmek.KeyVersion) checks.Fa
 			first = at
 		}
 	}
-	for _, item := range g.items {
+	for _, u := range uses {
+		item := g.items[u.ClusterID]
+		if item == nil {
+			continue
+		}
 		for _, w := range item.Work {
 			if w.Key.SameKey(uri) && w.Version == current {
 				note(w.SeenVersion())
@@ -153,7 +164,7 @@ func (g *gatherer) firstSeen(uri cmek.KeyURI, current cmek.KeyVersion) checks.Fa
 
 // key reads a key.
 func (g *gatherer) key(ctx context.Context, uri cmek.KeyURI) checks.Key {
-	uses := g.uses(uri)
+	uses := g.uses[uri.Canonical()]
 	k := checks.Key{URI: uri, Uses: inventoried(g, uses), Retention: g.retention(ctx, uses)}
 	switch uri.Type() {
 	case cmek.AWSKMS:
@@ -161,7 +172,7 @@ func (g *gatherer) key(ctx context.Context, uri cmek.KeyURI) checks.Key {
 	case cmek.GCPCloudKMS:
 		g.keyOfGoogle(ctx, &k)
 	}
-	k.FirstSeen = g.firstSeen(uri, k.Description.Value.Version)
+	k.FirstSeen = g.firstSeen(uri, uses, k.Description.Value.Version)
 	return k
 }
 
@@ -262,7 +273,7 @@ func (g *gatherer) principals(ctx context.Context, chosen []string) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(found)) {
-		p := checks.Principal{ID: found[key], Clusters: inventoried(g, g.assumers(found[key]))}
+		p := checks.Principal{ID: found[key], Clusters: inventoried(g, g.assumers[key])}
 		if p.ID.IsRole() {
 			g.role(ctx, &p)
 		} else {
@@ -283,15 +294,6 @@ func (g *gatherer) acting(id string) (principals []cmek.Principal) {
 		}
 	}
 	return principals
-}
-
-func (g *gatherer) assumers(p cmek.Principal) (assumers []checks.Assumer) {
-	for _, id := range slices.Sorted(maps.Keys(g.clusters)) {
-		if slices.ContainsFunc(g.acting(id), p.Same) {
-			assumers = append(assumers, checks.Assumer{ClusterID: id, AccountID: g.clusters[id].Info.Value.AccountID})
-		}
-	}
-	return assumers
 }
 
 func (g *gatherer) role(ctx context.Context, p *checks.Principal) {

@@ -43,13 +43,18 @@ type gatherer struct {
 	// all are all clusters that are listed or in the ledger, unread those whose keys are not known.
 	all    []member
 	unread []string
+	// uses are those of each key, and assumers the clusters of each principal, by canonical names. oldest is the reading of the oldest
+	// inventory among them.
+	uses     map[string][]checks.Use
+	assumers map[string][]checks.Assumer
+	oldest   time.Time
 
 	backups  map[string]checks.Fact[cmek.Backups]
 	policies map[cmek.KeyURI]checks.Fact[string]
 }
 
 func newGatherer(f *Function) *gatherer {
-	return &gatherer{Function: f, clusters: map[string]*checks.Cluster{}, items: map[string]*ledger.Cluster{},
+	return &gatherer{Function: f, clusters: map[string]*checks.Cluster{}, items: map[string]*ledger.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{},
 		backups: map[string]checks.Fact[cmek.Backups]{}, policies: map[cmek.KeyURI]checks.Fact[string]{}}
 }
 
@@ -155,6 +160,7 @@ func (g *gatherer) inventory(ctx context.Context) error {
 			g.take(item.Cluster, checks.Fact[cmek.Cluster]{Value: item.Cluster, Reading: unlisted}, checks.Fact[cmek.ClusterInfo]{Value: item.CMEK, Reading: unlisted})
 		}
 	}
+	g.index()
 	return ctx.Err()
 }
 
