@@ -63,6 +63,7 @@ func TestRefusal_is_an_ERROR_that_names_the_permission(t *testing.T) {
 		{"GetKeyLastUsage", "CMEK-31", paymentsKey, "kms:GetKeyLastUsage in the key policy of " + paymentsKey},
 		{"GET /api/v1/organization", "CMEK-16", paymentsRole, "Cluster Operator"},
 		{"GET /api/v1/clusters/" + payments + "/backups-config", "CMEK-27", payments, "Cluster Operator"},
+		{"GET /api/v1/clusters/" + payments + "/backups-config", "CMEK-06", paymentsKey, "Cluster Operator"},
 		{"GET /api/v1/clusters/" + payments + "/cmek", "CMEK-01", payments, "Cluster Operator"},
 	} {
 		t.Run(tt.request, func(t *testing.T) {
