@@ -69,7 +69,7 @@ func judgeEnabled(s *scope) verdict {
 
 func fixEnabled(s *scope, p *plan) {
 	if s.cluster.CMEK.Value.HasKeys() {
-		p.say(afterRevoke + string(s.cluster.CMEK.Value.Status) + ".")
+		p.say(afterRevoke)
 		return
 	}
 	p.say("Create a key in each region (" + listed(regionNames(s.cluster)) + ") and enable CMEK for the cluster, or declare it under out_of_scope with the reason.")
@@ -84,7 +84,8 @@ func regionNames(c *Cluster) (names []string) {
 	return names
 }
 
-const afterRevoke = "Ask Cockroach Labs' support to bring the CMEK back into force: the API has no way out of "
+// afterRevoke: CockroachDB docs, "Manage customer-managed encryption keys", Revoke access.
+const afterRevoke = "Ask Cockroach Labs' support to bring the CMEK back into force: the API has no way to do so."
 
 func judgeRegion(s *scope) verdict {
 	if s.subject.Region == unknownRegion {

@@ -170,6 +170,10 @@ var rows = slices.Concat(
 	twice("CMEK-27", "backups stopped", func(c *Cluster) { c.Backups.Value.Newest = ago(3*oneDay + time.Minute) }, Fail, "", "older than"),
 	twice("CMEK-27", "backups late, within the factor", func(c *Cluster) { c.Backups.Value.Newest = ago(3*oneDay - time.Minute) }, Pass, "", ""),
 	twice("CMEK-27", "backups off", func(c *Cluster) { c.Backups.Value.Frequency = 0 }, Fail, "", "off"),
+	twice("CMEK-02", "revoked", func(c *Cluster) {
+		r := &c.CMEK.Value.RegionInfos[0]
+		r.Status, r.KeyInfos[0].Status = cmek.Revoked, cmek.Revoked
+	}, Fail, "", "REVOKED", "CMEK-04:NOT_APPLICABLE", "CMEK-22:NOT_APPLICABLE"),
 	twice("CMEK-27", "no backup", func(c *Cluster) { c.Backups.Value.Newest = time.Time{} }, Fail, "", "no backup"),
 	twice("CMEK-27", "too young for a backup", func(c *Cluster) {
 		c.Backups.Value.Newest, c.Info.Value.CreatedAt = time.Time{}, ago(oneDay)
