@@ -43,8 +43,8 @@ type program struct {
 	flagged map[string]string
 	// dir is the working directory, from which keyturn.yaml is searched for; "" for no search.
 	dir string
-	// deployment is what --deployment names.
-	deployment string
+	// deployment is what --deployment names, declarations the keyturn.yaml that --config does.
+	deployment, declarations string
 	// found is what the deployment publishes, once it was found, and foundBy what named it.
 	found   *deployment.Published
 	foundBy string
@@ -90,8 +90,8 @@ Exit codes:
   0  fine
   1  failed
   2  wrong usage or configuration; nothing was done
-  3  something needs attention: blocked, failed or stuck work, what cannot be read, or an open incident of
-     severity high or critical
+  3  something needs attention: blocked, failed or stuck work, what cannot be read, an open incident of
+     severity high or critical, a check that fails, or a key that must be kept
   4  a check before the first request refused it, and nothing was sent
   5  nothing needs attention, and a re-encryption is due (only with --detailed-exitcode)`
 
@@ -166,7 +166,7 @@ func (p *program) command() *cobra.Command {
 		}
 	}
 	add("try", p.demoCommand(), p.simulateCommand(), p.serveCommand())
-	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand())
+	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand(), p.checkCommand(), p.retireCommand())
 	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
 	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())
 	return root

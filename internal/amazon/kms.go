@@ -26,9 +26,9 @@ type KMS struct {
 	byAccount map[string]*kms.Client
 }
 
-// KeyReads are the actions that keyturn reads a key with.
+// KeyReads are the actions that keyturn reads a key with: GetKeyLastUsage and ListGrants for compliance, the others for all.
 func KeyReads() []string {
-	return []string{"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListKeyRotations"}
+	return []string{"kms:DescribeKey", "kms:GetKeyLastUsage", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:ListKeyRotations"}
 }
 
 // ReaderStatement is the statement of a key's policy that lets a role of the key's account read the key. The role is named by a
@@ -171,17 +171,18 @@ func (k *KMS) credentials(account string) aws.CredentialsProvider {
 	}))
 }
 
-// key completes what DescribeKey showed with what the rotation calls show.
+// key completes what DescribeKey showed with what the rotation calls show. What KMS does not tell is left out.
 func (r keyReader) key(ctx context.Context, key cmek.Key, described types.KeyMetadata) (cmek.Key, error) {
 	history, err := r.rotationHistory(ctx, key.URI, described)
-	if err != nil {
+	if err != nil && !notTold(err) {
 		return cmek.Key{}, err
 	}
 	history.addTo(&key, described)
-	key.RotationRunning, err = r.rotationRunning(ctx, key.URI)
-	if err != nil {
+	status, err := r.rotationStatus(ctx, key.URI)
+	if err != nil && !notTold(err) {
 		return cmek.Key{}, err
 	}
+	key.RotationRunning = status.OnDemandRotationStartDate != nil
 	return key, nil
 }
 
@@ -204,16 +205,12 @@ func keyState(state types.KeyState) cmek.KeyState {
 	return cmek.KeyUnknown
 }
 
-// rotationRunning reports whether an on-demand rotation is under way; false if KMS does not show it.
-func (r keyReader) rotationRunning(ctx context.Context, uri cmek.KeyURI) (bool, error) {
+func (r keyReader) rotationStatus(ctx context.Context, uri cmek.KeyURI) (kms.GetKeyRotationStatusOutput, error) {
 	out, err := r.client.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: aws.String(string(uri))}, r.region)
-	if notTold(err) {
-		return false, nil
-	}
 	if err != nil {
-		return false, explain(err, fmt.Sprintf("read rotation status of key %s", uri))
+		return kms.GetKeyRotationStatusOutput{}, explain(err, fmt.Sprintf("read rotation status of key %s", uri))
 	}
-	return out.OnDemandRotationStartDate != nil, nil
+	return *out, nil
 }
 
 // notTold reports whether KMS refuses to say anything about the rotations of a key that it has just described. What it

@@ -18,7 +18,7 @@ const mostRotationPages = 5
 
 // rotationHistory is what ListKeyRotations shows about a key.
 type rotationHistory struct {
-	// known is false if KMS did not show it, which it does in the key's own account only.
+	// known is false if KMS did not show it, which it does in the key's own account only, or of a replica whose primary it does not show.
 	known bool
 	// rotations are those that were completed, the oldest first; the first material has none.
 	rotations []types.RotationsListEntry
@@ -119,7 +119,7 @@ func materialState(entry types.RotationsListEntry) cmek.KeyState {
 func (r keyReader) rotationHistory(ctx context.Context, uri cmek.KeyURI, described types.KeyMetadata) (rotationHistory, error) {
 	history, err := r.listRotations(ctx, uri)
 	related := described.MultiRegionConfiguration
-	if err != nil || !history.known || len(history.rotations) > 0 ||
+	if err != nil || len(history.rotations) > 0 ||
 		related == nil || related.MultiRegionKeyType != types.MultiRegionKeyTypeReplica {
 		return history, err
 	}
@@ -143,9 +143,6 @@ func (r keyReader) listRotations(ctx context.Context, uri cmek.KeyURI) (rotation
 			return rotationHistory{}, fmt.Errorf("list rotations of key %s: more than %d pages", uri, mostRotationPages)
 		}
 		out, err := pages.NextPage(ctx, r.region)
-		if notTold(err) {
-			return rotationHistory{}, nil
-		}
 		if err != nil {
 			return rotationHistory{}, explain(err, fmt.Sprintf("list rotations of key %s", uri))
 		}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf16"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -291,17 +292,8 @@ func compact(document string) string {
 // invisible reports whether a character is changed or left out where an alert is shown.
 func invisible(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
 
-// quoted makes a value from an event safe to paste into a shell: whoever made the call may have chosen it. Zsh expands a word that
-// begins with "=".
-func quoted(value string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@+=,", r)
-	}
-	if value != "" && value[0] != '=' && strings.IndexFunc(value, func(r rune) bool { return !plain(r) }) < 0 {
-		return value
-	}
-	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
-}
+// quoted makes a value from an event safe to paste into a shell.
+func quoted(value string) string { return alert.ShellWord(value) }
 
 // the names a thing at the beginning of a sentence; an unknown name gives "A thing".
 func the(thing, name string) string {

@@ -11,6 +11,7 @@ import (
 	runtime "github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keyturn/keyturn/functions/trailcheck"
+	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 )
@@ -42,7 +43,7 @@ func wire(environ []string) *resource {
 		}
 		return r
 	}
-	function := &trailcheck.Function{Trails: trails{amazon.NewTrails(aws)}, Region: aws.Region, Log: log}
+	function := &trailcheck.Function{Trails: cloudtrail.Trails{Reader: amazon.NewTrails(aws)}, Region: aws.Region, Log: log}
 	r.check = function.Check
 	return r
 }

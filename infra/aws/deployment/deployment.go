@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -48,6 +49,8 @@ type Deployment struct {
 	// Operators are the ARNs of roles in the hub's account whose holders run keyturn's command line: the reader roles trust them besides the
 	// functions. Others can do everything that needs no reading of keys.
 	Operators []string `yaml:"operators"`
+	// Compliance is what compliance checks compare with: limits, expected principals, exceptions.
+	Compliance checks.Declarations `yaml:"compliance"`
 
 	// Version is what the deployment is made from. It is no part of the file: the program sets it.
 	Version string

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -99,6 +100,10 @@ func (r *reader) value(node ast.Node, v reflect.Value, path string) {
 		}
 		return
 	}
+	if date, ok := v.Addr().Interface().(*time.Time); ok {
+		r.date(node, date, path)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -113,6 +118,18 @@ func (r *reader) value(node ast.Node, v reflect.Value, path string) {
 		r.list(node, v, path)
 	default:
 		r.scalar(node, v, path)
+	}
+}
+
+// date sets a day, which begins at midnight UTC.
+func (r *reader) date(node ast.Node, date *time.Time, path string) {
+	scalar, ok := node.(ast.ScalarNode)
+	var err error
+	if ok {
+		*date, err = time.Parse(time.DateOnly, scalar.GetToken().Value)
+	}
+	if !ok || err != nil {
+		r.mistyped(node, path, "a date such as 2027-01-31")
 	}
 }
 

@@ -92,6 +92,19 @@ cmek_keys:
     cluster_account: "777788889999"
 tags: {team: platform-security, "cost:center": "x"}
 new_regions: [eu-west-9]
+compliance:
+  thresholds: {cryptoperiod_days: 90, rotation_grace_days: 7, follow_hours: 24, stuck_hours: 2, expiry_notice_days: 30, clusters_per_key: 20,
+    deletion_window_days: 30, watch_days: 30, heartbeat_minutes: 30, backup_factor: 3, credential_days: 90}
+  accounts: ["111122223333"]
+  principals: [arn:aws:iam::111122223333:role/backup]
+  environment_label: env
+  environments: {7c1d9e20-3a4b-4c5d-8e6f-000000000001: prod}
+  residency: {us-east-1: [us-west-2]}
+  keys:
+    - {key: "arn:aws:kms:us-east-1:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11", owner_rotated: true, cryptoperiod_days: 30, principals: ["444455556666"], retired: false}
+  out_of_scope: [{cluster: 7c1d9e20-3a4b-4c5d-8e6f-000000000002, reason: a trial}]
+  audit_credential: true
+  exceptions: [{check: CMEK-22, subject: "*", owner: platform, approver: security, reason: no key there yet, expires: 2020-06-30}]
 `
 
 // onlyChecked are near misses that a schema cannot express, because they compare fields, or values with one another by a part.
@@ -105,6 +118,9 @@ var onlyChecked = []struct{ from, to string }{
 	{"name: siem", "name: slack"},
 	{"KEYTURN_SETTLE: 5m", "KEYTURN_SETTLE: 5 minutes"},
 	{"eu-central-1:111122223333:key/mrk", "us-west-2:111122223333:key/mrk"},
+	{"approver: security", "approver: platform"},
+	{"expires: 2020-06-30", "expires: 2999-06-30"},
+	{"expires: 2020-06-30", "expires: 2020-13-30"},
 }
 
 func TestTheSchemaAndTheValidatorRefuseTheSameNearMisses(t *testing.T) {
@@ -136,6 +152,9 @@ func TestTheSchemaAndTheValidatorRefuseTheSameNearMisses(t *testing.T) {
 		{"regions: [eu-central-1, us-west-2]", "regions: []"}, {"regions: [eu-central-1, us-west-2]", "regions: [eu-central-1, eu-central-1]"}, {`    cluster_account: "777788889999"` + "\n", ""},
 		{"role/oncall", "user/oncall"}, {"[arn:aws:iam::111122223333:role/oncall]", "oncall"},
 		{"{team:", `{"aws:team":`}, {"{team:", `{"t;eam":`}, {"new_regions: [eu-west-9]", "new_regions: [eu-west-1]"}, {"new_regions: [eu-west-9]", "new_regions: [cn-north-9]"},
+		{"cryptoperiod_days: 90", "cryptoperiod_days: -90"}, {"backup_factor: 3", "backup_factor: three"}, {"stuck_hours", "stuck_days"}, {"us-east-1: [us-west-2]", "us-east-1: us-west-2"},
+		{`{key: "arn:aws:kms`, `{key: "orders:kms`}, {"a trial", `""`}, {"audit_credential: true", "audit_credential: yes"}, {"000001: prod", `000001: ""`},
+		{"check: CMEK-22", "check: CMEK-19"}, {"check: CMEK-22", "check: CMEK-33"}, {"owner: platform", `owner: " "`}, {"approver: security, ", ""}, {"expires: 2020-06-30", "expires: soon"}, {", expires: 2020-06-30", ""},
 		{"new_regions: [eu-west-9]", "zone: a"}, {"alerts: {email: [a@example.com]}\n", ""}, {"mode: follow", "mode: follow\nmode: follow"},
 	} {
 		file := strings.Replace(rich, c.from, c.to, 1)

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -73,6 +75,7 @@ func (d Deployment) validate() Problems {
 		v.check(!slices.Contains(amazon.Regions(), region), field, region, "leave it out: keyturn knows this Region")
 	}
 	v.tags(d.Tags)
+	v.compliance(d.Compliance)
 	for i, k := range d.CMEKKeys {
 		v.cmekKey(fmt.Sprintf("cmek_keys[%d]", i), k, d, d.CMEKKeys[:i])
 	}
@@ -302,5 +305,17 @@ func (v *validation) cmekKey(place string, k CMEKKey, d Deployment, before []CME
 		v.check(k.MultiRegion, place+".primary_key", string(k.PrimaryKey), "leave it out: only multi-Region keys have a primary")
 		v.key(place+".primary_key", k.PrimaryKey, k.Account)
 		v.check(len(k.Regions) == 0 || k.PrimaryKey.Location() == k.Regions[0], place+".primary_key", string(k.PrimaryKey), "list the primary's Region first under regions")
+	}
+}
+
+// compliance reports what the declarations themselves say is wrong: "exceptions[0]: owner is missing".
+func (v *validation) compliance(d checks.Declarations) {
+	joined, ok := d.Validate(time.Now()).(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		field, _, _ := strings.Cut(err.Error(), " ")
+		v.problems = append(v.problems, Problem{Field: "compliance." + strings.TrimSuffix(field, ":"), Message: "compliance." + err.Error()})
 	}
 }

@@ -61,20 +61,21 @@ func covers(granted, called string) bool {
 	return regexp.MustCompile("^" + strings.ReplaceAll(pattern, `\*`, ".*") + "$").MatchString(called)
 }
 
-// byAWS are the permissions that AWS itself uses on a role's behalf, so that no call of a function shows them, by the roles that
-// may have them.
-var byAWS = []struct{ roles, actions, why string }{
+// byOthers are the permissions that AWS itself or the command of a person uses, so that no call of a function shows them, by the roles
+// that may have them.
+var byOthers = []struct{ roles, actions, why string }{
 	{`^(rotation|alerting|notify|trailcheck)-`, "logs:CreateLogStream logs:PutLogEvents", "Lambda writes the log."},
 	{`^(rotation|alerting|notify|trailcheck)-`, "xray:PutTelemetryRecords xray:PutTraceSegments", "Lambda's X-Ray daemon sends the traces."},
 	{`^(rotation-event|alerting-event|notify-[a-z]+)$`, "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage", "Lambda polls the queue."},
 	{`-tick$`, "sqs:SendMessage", "Lambda puts away ticks that failed."},
 	{`-scheduler$`, "lambda:InvokeFunction sqs:SendMessage", "Scheduler invokes, and puts away what it cannot."},
 	{`^forward-`, "events:PutEvents", "EventBridge forwards."},
+	{`^reader$`, "kms:GetKeyLastUsage kms:ListGrants", "An operator's keyturn check and keyturn retire read them."},
 	{`^heartbeat-`, "kms:TagResource sqs:SendMessage", "Scheduler tags the canary key, and puts away what it cannot."},
 }
 
-func usedByAWS(role, action string) bool {
-	for _, by := range byAWS {
+func usedByOthers(role, action string) bool {
+	for _, by := range byOthers {
 		if regexp.MustCompile(by.roles).MatchString(role) && slices.Contains(strings.Fields(by.actions), action) {
 			return true
 		}
@@ -117,7 +118,7 @@ func TestNothingIsGrantedThatIsNeverUsed(t *testing.T) {
 		}
 		for _, s := range r.statements {
 			for _, action := range s.actions {
-				if usedByAWS(name, action) {
+				if usedByOthers(name, action) {
 					continue
 				}
 				for _, on := range s.resources {

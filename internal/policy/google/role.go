@@ -46,6 +46,9 @@ var predefined = map[string][]Permission{
 // documentation, "Allow policies": policy versions).
 const hiddenCondition = "_withcond_"
 
+// Knows reports whether it is known what the role gives of the permissions that count here: it was read, or its contents are documented.
+func (d Documents) Knows(role string) bool { return d.gives(role, Encrypt).is != maybe }
+
 // gives decides whether a role includes the permission.
 func (d Documents) gives(role string, p Permission) finding {
 	name, _, _ := strings.Cut(role, hiddenCondition)

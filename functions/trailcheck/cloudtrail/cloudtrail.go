@@ -1,4 +1,5 @@
-package main
+// Package cloudtrail hands CloudTrail's trails to trailcheck, and to whoever asks the same of them.
+package cloudtrail
 
 import (
 	"context"
@@ -7,11 +8,12 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon"
 )
 
-// trails hands CloudTrail's trails to the check.
-type trails struct{ reader *amazon.Trails }
+// Trails implements trailcheck.Trails.
+type Trails struct{ Reader *amazon.Trails }
 
-func (t trails) Trails(ctx context.Context) ([]trailcheck.Trail, error) {
-	read, err := t.reader.Trails(ctx)
+// Trails reads the trails as [amazon.Trails] does.
+func (t Trails) Trails(ctx context.Context) ([]trailcheck.Trail, error) {
+	read, err := t.Reader.Trails(ctx)
 	var all []trailcheck.Trail
 	for _, r := range read {
 		trail := trailcheck.Trail{

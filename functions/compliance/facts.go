@@ -1,0 +1,337 @@
+package compliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+const noLedger = "no ledger is named"
+
+// complete adds what the checks need of a cluster beside its inventory.
+func (g *gatherer) complete(ctx context.Context, c *checks.Cluster) {
+	c.Backups = g.backupsOf(ctx, c.ID)
+	c.Done = g.done(c.ID)
+	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
+	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
+	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")
+	c.Pins = checks.Known([]checks.Pin(nil), time.Now(), fromLedger) // no region follows an alias: there is no such order
+}
+
+// done are the versions that the ledger knows the regions' store keys to be encrypted under. They are as the ledger says now, whenever
+// the cluster was last read.
+func (g *gatherer) done(id string) checks.Fact[[]checks.Done] {
+	item := g.items[id]
+	switch {
+	case g.Ledger == nil:
+		return notRead[[]checks.Done](fromLedger, noLedger)
+	case item == nil && g.ledgerErr != nil:
+		return notRead[[]checks.Done](fromLedger, g.ledgerErr.Error())
+	}
+	var done []checks.Done
+	if item != nil {
+		for _, d := range item.Done {
+			done = append(done, checks.Done{Region: d.Region, URI: d.Key, Version: d.Version, At: d.At})
+		}
+	}
+	return checks.Known(done, time.Now(), fromLedger)
+}
+
+func (g *gatherer) backupsOf(ctx context.Context, id string) checks.Fact[cmek.Backups] {
+	if b, ok := g.backups[id]; ok {
+		return b
+	}
+	b, err := g.Cloud.Backups(ctx, id, g.Declared.Thresholds.WithDefaults().BackupFactor)
+	g.backups[id] = read(b, err, fromBackups, operatorRole)
+	return g.backups[id]
+}
+
+// incomplete is why nobody can say which clusters use a key; "" if that is known.
+func (g *gatherer) incomplete() string {
+	switch n := len(g.unread); n {
+	case 0:
+		return ""
+	case 1:
+		return "the keys of cluster " + g.unread[0] + " are not known"
+	default:
+		return fmt.Sprintf("the keys of %d clusters are not known, among them %s", n, g.unread[0])
+	}
+}
+
+// inventoried is a fact that follows from the keys of all clusters. It is as old as the oldest of them.
+func inventoried[T any](g *gatherer, value T) checks.Fact[T] {
+	const source = "inventory of all clusters"
+	if why := g.incomplete(); why != "" {
+		fact := notRead[T](source, why)
+		fact.Value = value // what is known proves that a key is in use
+		return fact
+	}
+	return checks.Known(value, g.oldest, source)
+}
+
+// index finds the uses of each key, related ones included, and the clusters of each principal, in the order of clusters.
+func (g *gatherer) index() {
+	g.oldest = time.Now()
+	for _, id := range slices.Sorted(maps.Keys(g.clusters)) {
+		c := g.clusters[id]
+		if c.CMEK.ReadAt.Before(g.oldest) {
+			g.oldest = c.CMEK.ReadAt
+		}
+		for _, region := range c.CMEK.Value.RegionInfos {
+			seen := map[cmek.KeyURI]bool{}
+			for _, info := range region.KeyInfos {
+				if uri := info.Spec.URI; !seen[uri] {
+					seen[uri] = true
+					g.uses[uri.Canonical()] = append(g.uses[uri.Canonical()], g.use(c, region, region.Newest(uri)))
+				}
+			}
+		}
+		for _, p := range g.acting(id) {
+			assumer := checks.Assumer{ClusterID: id, AccountID: c.Info.Value.AccountID}
+			if all := g.assumers[p.Canonical()]; !slices.Contains(all, assumer) {
+				g.assumers[p.Canonical()] = append(all, assumer)
+			}
+		}
+	}
+}
+
+func (g *gatherer) use(c *checks.Cluster, region cmek.RegionInfo, info cmek.KeyInfo) checks.Use {
+	u := checks.Use{ClusterID: c.ID, ClusterName: c.Info.Value.Name, Labels: c.Info.Value.Labels, Region: region.Region, Spec: info.Spec, Status: info.Status}
+	if !checks.InForce(info.Status) {
+		u.Until = info.UpdatedAt
+	}
+	if item := g.items[c.ID]; item != nil {
+		if done, ok := item.DoneIn(region.Region); ok && done.Key == info.Spec.URI {
+			u.Done, u.DoneAt = done.Version, done.At
+		}
+	}
+	return u
+}
+
+// retention is the longest backup retention of the clusters.
+func (g *gatherer) retention(ctx context.Context, uses []checks.Use) checks.Fact[time.Duration] {
+	longest := checks.Known(time.Duration(0), time.Now(), fromBackups)
+	for _, u := range uses {
+		b := g.backupsOf(ctx, u.ClusterID)
+		if b.Unread != "" {
+			return checks.Fact[time.Duration]{Reading: b.Reading}
+		}
+		longest.Value, longest.ReadAt = max(longest.Value, b.Value.Retention), b.ReadAt
+	}
+	return longest
+}
+
+// firstSeen is when keyturn saw the key's current version become so; zero if it has been since keyturn knows the key. Work that is open
+// for the version says it, and done work an upper bound.
+func (g *gatherer) firstSeen(uri cmek.KeyURI, uses []checks.Use, current cmek.KeyVersion) checks.Fact[time.Time] {
+	if uri.Type() == cmek.AWSKMS {
+		return checks.Known(time.Time{}, time.Now(), "not needed: AWS KMS tells when a key was rotated")
+	}
+	if g.Ledger == nil {
+		return notRead[time.Time](fromLedger, noLedger)
+	}
+	var first time.Time
+	note := func(at time.Time) {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	for _, u := range uses {
+		item := g.items[u.ClusterID]
+		if item == nil {
+			continue
+		}
+		for _, w := range item.Work {
+			if w.Key.SameKey(uri) && w.Version == current {
+				note(w.SeenVersion())
+			}
+		}
+		for _, d := range item.Done {
+			if d.Key.SameKey(uri) && d.Version == current && d.Followed {
+				note(d.At)
+			}
+		}
+	}
+	return checks.Known(first, time.Now(), fromLedger)
+}
+
+// key reads a key.
+func (g *gatherer) key(ctx context.Context, uri cmek.KeyURI) checks.Key {
+	uses := g.uses[uri.Canonical()]
+	k := checks.Key{URI: uri, Uses: inventoried(g, uses), Retention: g.retention(ctx, uses)}
+	switch uri.Type() {
+	case cmek.AWSKMS:
+		g.keyOfAWS(ctx, &k)
+	case cmek.GCPCloudKMS:
+		g.keyOfGoogle(ctx, &k)
+	}
+	k.FirstSeen = g.firstSeen(uri, uses, k.Description.Value.Version)
+	return k
+}
+
+func (g *gatherer) keyOfAWS(ctx context.Context, k *checks.Key) {
+	g.details(ctx, k, g.AWS.Keys, "AWS KMS DescribeKey and ListKeyRotations", "AWS KMS GetKeyRotationStatus")
+	k.Policy = g.policy(ctx, k.URI)
+	k.Replicas = g.replicas(ctx, k.Description)
+	if g.AWS.Use == nil {
+		k.Grants = notRead[[]cmek.KeyGrant]("AWS KMS ListGrants", notHere)
+		k.LastUse = notRead[cmek.KeyUsage]("AWS KMS GetKeyLastUsage", notHere)
+		return
+	}
+	grants, err := g.AWS.Use.Grants(ctx, k.URI)
+	k.Grants = read(grants, err, "AWS KMS ListGrants", "")
+	last, err := g.AWS.Use.LastUse(ctx, k.URI)
+	k.LastUse = read(last, err, "AWS KMS GetKeyLastUsage", "")
+}
+
+const notHere = "this run does not read it"
+
+func (g *gatherer) keyOfGoogle(ctx context.Context, k *checks.Key) {
+	g.details(ctx, k, g.Google.Keys, "Cloud KMS GetCryptoKey and ListCryptoKeyVersions", "Cloud KMS GetCryptoKey")
+	k.IAM.Reading = notRead[int]("Google Cloud IAM", notHere).Reading
+	k.LastUse = notRead[cmek.KeyUsage]("Data Access logs of Cloud KMS", notHere)
+}
+
+func (g *gatherer) details(ctx context.Context, k *checks.Key, keys Keys, describing, rotating string) {
+	if keys == nil {
+		k.Description, k.Rotation = notRead[cmek.KeyDescription](describing, notHere), notRead[cmek.KeyRotation](rotating, notHere)
+		return
+	}
+	d := keys.Details(ctx, k.URI)
+	k.Description, k.Rotation = read(d.Description, d.DescriptionErr, describing, ""), read(d.Rotation, d.RotationErr, rotating, "")
+}
+
+// policy is a key policy: the one that the sweep noted if it is fresh, else KMS's own.
+func (g *gatherer) policy(ctx context.Context, uri cmek.KeyURI) checks.Fact[string] {
+	if p, ok := g.policies[uri]; ok {
+		return p
+	}
+	p := g.document(ctx, string(uri), "AWS KMS GetKeyPolicy", "kms:GetKeyPolicy in the key policy of "+string(uri), g.AWS.Policies != nil,
+		func() (string, error) { return g.AWS.Policies.KeyPolicy(ctx, uri) })
+	fact := checks.Fact[string]{Value: p.Value.Text, Reading: p.Reading}
+	if p.Value.Missing {
+		fact = notRead[string](p.Source, "the key does not exist")
+	}
+	g.policies[uri] = fact
+	return fact
+}
+
+// document is a policy by the name under which the sweep notes it: as noted if that is fresh, else as read now.
+func (g *gatherer) document(ctx context.Context, name, source, grant string, can bool, call func() (string, error)) checks.Fact[checks.Document] {
+	if g.Ledger != nil {
+		noted, err := g.Ledger.PolicyNoted(ctx, name)
+		if err == nil && noted.Document != "" && time.Since(noted.At) < freshPolicies {
+			return checks.Known(checks.Document{Text: noted.Document}, noted.At, fromLedger+" (noted policies)")
+		}
+	}
+	if !can {
+		return notRead[checks.Document](source, notHere)
+	}
+	text, err := call()
+	if errors.Is(err, cmek.ErrNotFound) {
+		return checks.Known(checks.Document{Missing: true}, time.Now(), source)
+	}
+	return read(checks.Document{Text: text}, err, source, grant)
+}
+
+// replicas are the policies of all keys of a multi-Region key.
+func (g *gatherer) replicas(ctx context.Context, described checks.Fact[cmek.KeyDescription]) checks.Fact[map[cmek.KeyURI]string] {
+	if described.Unread != "" {
+		return checks.Fact[map[cmek.KeyURI]string]{Reading: described.Reading}
+	}
+	all := checks.Known(map[cmek.KeyURI]string{}, described.ReadAt, "AWS KMS GetKeyPolicy of each related key")
+	related := described.Value.Replicas
+	if primary := described.Value.Primary; primary != "" {
+		related = append([]cmek.KeyURI{primary}, related...)
+	}
+	for _, uri := range related {
+		p := g.policy(ctx, uri)
+		if p.Unread != "" {
+			return checks.Unread[map[cmek.KeyURI]string](p.Source, string(uri)+": "+p.Unread, p.Grant)
+		}
+		all.Value[uri] = p.Value
+		if p.ReadAt.Before(all.ReadAt) {
+			all.ReadAt = p.ReadAt
+		}
+	}
+	return all
+}
+
+// principals reads whom the clusters act as.
+func (g *gatherer) principals(ctx context.Context, chosen []string) {
+	found := map[string]cmek.Principal{}
+	for _, id := range chosen {
+		for _, p := range g.acting(id) {
+			found[p.Canonical()] = p
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		p := checks.Principal{ID: found[key], Clusters: inventoried(g, g.assumers[key])}
+		if p.ID.IsRole() {
+			g.role(ctx, &p)
+		} else {
+			p.Account.Reading = notRead[int]("Google Cloud IAM", notHere).Reading
+			p.IAM.Reading = p.Account.Reading
+		}
+		g.facts.Principals = append(g.facts.Principals, p)
+	}
+}
+
+// acting are the principals that a cluster acts as.
+func (g *gatherer) acting(id string) (principals []cmek.Principal) {
+	for _, region := range g.clusters[id].CMEK.Value.RegionInfos {
+		for _, info := range region.KeyInfos {
+			if checks.InForce(info.Status) {
+				principals = append(principals, info.Spec.AuthPrincipal)
+			}
+		}
+	}
+	return principals
+}
+
+func (g *gatherer) role(ctx context.Context, p *checks.Principal) {
+	id, can := p.ID, g.AWS.Roles != nil
+	p.Trust = g.document(ctx, string(id), "AWS IAM GetRole", "iam:GetRole on "+string(id), can,
+		func() (string, error) { return g.AWS.Roles.RoleTrust(ctx, id) })
+	p.Policies = g.document(ctx, ledger.RolePolicies(id), "AWS IAM ListRolePolicies, ListAttachedRolePolicies and the policies",
+		"iam:GetRole, iam:ListRolePolicies, iam:GetRolePolicy and iam:ListAttachedRolePolicies on "+string(id)+", iam:GetPolicy and iam:GetPolicyVersion on its policies", can,
+		func() (string, error) { return g.AWS.Roles.RolePolicies(ctx, id) })
+}
+
+// place is where keys are: an AWS account in a Region, or a Google project.
+type place struct {
+	cloud             checks.Cloud
+	account, location string
+}
+
+func placeOf(uri cmek.KeyURI) (at place, ok bool) {
+	switch uri.Type() {
+	case cmek.AWSKMS:
+		return place{checks.AWS, uri.Account(), uri.Location()}, true
+	case cmek.GCPCloudKMS:
+		return place{checks.GCP, uri.Account(), ""}, true
+	}
+	return place{}, false
+}
+
+// at reads the detection and the logs of a place.
+func (g *gatherer) at(ctx context.Context, at place) checks.Account {
+	a := checks.Account{Cloud: at.cloud, ID: at.account, Location: at.location}
+	a.Watch = notRead[checks.Watch]("rules, targets, alarms and dead-letter queues", notHere)
+	a.Heartbeat = notRead[time.Time]("log of alerting", "the heartbeat is in the log of alerting and not in the ledger")
+	a.Trails = notRead[[]checks.Trail]("AWS CloudTrail", notHere)
+	a.AuditConfigs = notRead[[]checks.AuditConfig]("Google Cloud IAM", notHere)
+	if at.cloud == checks.AWS && g.AWS.Trails != nil {
+		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)
+		a.Trails = read(trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
+			"cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus and cloudtrail:GetEventSelectors in account "+at.account)
+	}
+	return a
+}

@@ -1,0 +1,62 @@
+package compliance
+
+import (
+	"context"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// The ports beside those of package cmek. None has a method that changes anything.
+
+// Cloud reads the Cloud API. Its reads are bounded by a rate of their own.
+type Cloud interface {
+	// ClusterPage and CMEK are those of [cmek.Cloud].
+	ClusterPage(ctx context.Context, page string) (clusters []cmek.Cluster, next string, err error)
+	CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error)
+	// OrganizationID is the external id of trust policies.
+	OrganizationID(ctx context.Context) (string, error)
+	// Backups reads the configuration of a cluster's managed backups, and the newest of the last periods.
+	Backups(ctx context.Context, id string, periods int) (cmek.Backups, error)
+}
+
+// Keys reads all that a KMS shows of a key.
+type Keys interface {
+	Details(ctx context.Context, uri cmek.KeyURI) cmek.KeyDetails
+}
+
+// KeyUse reads who may use a key without its policy, and when somebody used it last. Refusals are a [*cmek.PermissionError].
+type KeyUse interface {
+	Grants(ctx context.Context, uri cmek.KeyURI) ([]cmek.KeyGrant, error)
+	LastUse(ctx context.Context, uri cmek.KeyURI) (cmek.KeyUsage, error)
+}
+
+// KeyPolicies reads key policies of AWS KMS, as [cmek.Policies] does.
+type KeyPolicies interface {
+	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
+}
+
+// Roles reads roles of AWS IAM, as [cmek.Policies] does.
+type Roles interface {
+	RoleTrust(ctx context.Context, role cmek.Principal) (string, error)
+	RolePolicies(ctx context.Context, role cmek.Principal) (string, error)
+}
+
+// Trails says what the trails that are seen in a Region of an account record of KMS.
+type Trails interface {
+	Trails(ctx context.Context, account, region string) ([]checks.Trail, error)
+}
+
+// AWS is how AWS is read. What is nil is not read, and every check that needs it says so.
+type AWS struct {
+	Keys     Keys
+	Use      KeyUse
+	Policies KeyPolicies
+	Roles    Roles
+	Trails   Trails
+}
+
+// Google is how Google Cloud is read, as AWS is.
+type Google struct {
+	Keys Keys
+}

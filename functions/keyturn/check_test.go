@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/report"
+)
+
+const (
+	ordersCluster = "7c1d9e20-3a4b-4c5d-8e6f-000000000003"
+	paymentsARN   = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+)
+
+func TestCheck_exitsAsFindingsSay(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"orders", "--check", "CMEK-01"}, exitFine},
+		{[]string{ordersCluster, "--check", "CMEK-01", "--check", "CMEK-05"}, exitFine},
+		{[]string{"--check", "CMEK-01"}, exitNeedsPerson},                           // high
+		{[]string{"--check", "CMEK-01", "--fail-on", "high"}, exitNeedsPerson},      // as severe
+		{[]string{"--check", "CMEK-01", "--fail-on", "critical"}, exitFine},         // more severe
+		{[]string{"--check", "CMEK-01", "--fail-on", "none"}, exitFine},             // never
+		{[]string{"--check", "CMEK-26", "--fail-on", "none"}, exitNeedsPerson},      // an ERROR
+		{[]string{"--check", "CMEK-26", "--allow-unread"}, exitFine},                // which is allowed
+		{[]string{"--check", "CMEK-01,CMEK-26", "--allow-unread"}, exitNeedsPerson}, // and hides no failure
+		{[]string{"nobody"}, exitFailed},
+		{[]string{"--check", "CMEK-19"}, exitUsage},
+		{[]string{"--check", "cmek-01"}, exitUsage},
+		{[]string{"--format", "html"}, exitUsage},
+		{[]string{"--fail-on", "info"}, exitUsage},
+	} {
+		b.keyturn(t, append([]string{"check"}, c.args...)...).wantCode(t, c.code, c.args...)
+	}
+	allowed := b.keyturn(t, "check", "--check", "CMEK-26", "--allow-unread")
+	wantText(t, "what is allowed", allowed.err, "could not be read", "--allow-unread")
+	wantText(t, "the table", allowed.out, "ERROR  CMEK-26")
+	wrong := b.keyturn(t, "check", "--format", "html", "--check", "X", "--fail-on", "info")
+	wantText(t, "every problem at once", wrong.err, "--format", "--check", "--fail-on")
+}
+
+func TestCheck_couldNotRun(t *testing.T) {
+	b := newBench(t)
+	b.environ = append(b.environ, "COCKROACH_API_KEY=CCDB1_wrongWRONGwrongWRONGwr_wrongWRONGwrongWRONGwrongWRONGwrongWRONGw")
+	o := b.keyturn(t, "check")
+	o.wantCode(t, exitFailed, "check")
+	wantText(t, "the error", o.err, "list clusters")
+}
+
+func TestCheck_writesEveryFormat(t *testing.T) {
+	b := newBench(t)
+	out := func(format string) string {
+		o := b.keyturn(t, "check", "payments", "--format", format)
+		o.wantCode(t, exitNeedsPerson, format) // nobody reads detection
+		return o.out
+	}
+	r := decodeJSON[report.Report](t, out("json"))
+	if r.Format != report.Format || r.Population.Listed != 1 || r.Summary.Pass == 0 || len(r.Checks) < 20 {
+		t.Errorf("%+v", r.Summary)
+	}
+	for _, f := range r.Findings { // the simulator has no IAM, and a real one is never asked in its name
+		if (f.Check == "CMEK-12" || f.Check == "CMEK-16") && f.Result != checks.Error {
+			t.Errorf("%s: %s, %s", f.Check, f.Result, f.Why)
+		}
+	}
+	rows, err := csv.NewReader(strings.NewReader(out("csv"))).ReadAll()
+	if err != nil || len(rows) != 1+len(r.Findings) {
+		t.Errorf("%d rows for %d findings (%v)", len(rows), len(r.Findings), err)
+	}
+	var suites struct {
+		Tests int `xml:"tests,attr"`
+	}
+	if err := xml.Unmarshal([]byte(out("junit")), &suites); err != nil || suites.Tests < len(r.Checks) {
+		t.Errorf("%+v, %v", suites, err)
+	}
+	if lines := strings.Count(out("ocsf"), "\n"); lines != len(r.Findings) {
+		t.Errorf("%d lines for %d findings", lines, len(r.Findings))
+	}
+	wantText(t, "the table", out("table"), "1 cluster listed", "PASS  CMEK-01")
+}
+
+// declaring writes a keyturn.yaml with the declarations.
+func declaring(t *testing.T, compliance string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keyturn.yaml")
+	text := `hub: {account: "111122223333", region: eu-west-1}
+cockroachdb: {organization_id: 5f3c1f0e-58c2-4d2a-9a3e-0c1b9a7d2e41}
+accounts:
+  - id: "111122223333"
+    keys: ["` + paymentsARN + `"]
+alerts: {email: [a@example.com]}
+operations: {sms: ["+15550100123"]}
+compliance:
+` + compliance
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestCheck_comparesWithWhatIsDeclared(t *testing.T) {
+	b := newBench(t)
+	file := declaring(t, `  thresholds: {cryptoperiod_days: 100}
+  out_of_scope: [{cluster: 7c1d9e20-3a4b-4c5d-8e6f-000000000006, reason: no data in it}]
+  exceptions: [{check: CMEK-01, subject: 7c1d9e20-3a4b-4c5d-8e6f-000000000005, owner: a, approver: b, reason: revoked on purpose, expires: 2999-01-01}]
+`)
+	o := b.keyturn(t, "check", "--config", file)
+	o.wantCode(t, exitUsage, "an exception that never ends")
+	wantText(t, "the problem", o.err, "keyturn config check "+file)
+
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := strings.Replace(string(text), "2999-01-01", time.Now().AddDate(0, 0, 100).Format(time.DateOnly), 1)
+	if err := os.WriteFile(file, []byte(soon), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = b.keyturn(t, "check", "--config", file, "--check", "CMEK-01")
+	o.wantCode(t, exitFine, "accepted and out of scope")
+	wantText(t, "the table", o.out, "ACCEPTED  CMEK-01", "revoked on purpose", "no data in it")
+	b.keyturn(t, "check", "--config", file, "--check", "CMEK-09").wantCode(t, exitNeedsPerson, "a shorter cryptoperiod")
+	b.keyturn(t, "check", "--config", filepath.Join(t.TempDir(), "none.yaml")).wantCode(t, exitUsage, "no such file")
+}
+
+func TestRetire_saysWhetherAKeyMayGo(t *testing.T) {
+	b := newBench(t)
+	o := b.keyturn(t, "retire", paymentsARN)
+	o.wantCode(t, exitNeedsPerson, "a key in use")
+	wantText(t, "the answer", o.out, "NEVER", "cluster payments uses it in us-east-1")
+	o = b.keyturn(t, "retire", "-o", "json", "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7ffff")
+	o.wantCode(t, exitNeedsPerson, "a key that nobody knows")
+	if r := decodeJSON[checks.Retirement](t, o.out); r.Permission != checks.NotKnown || len(r.Reasons) == 0 {
+		t.Errorf("%+v", r)
+	}
+	b.keyturn(t, "retire", "0a5d1c2e…f001").wantCode(t, exitUsage, "without a ledger")
+	b.swept(t)
+	b.keyturn(t, "retire", "0a5d1c2e…f001").wantCode(t, exitNeedsPerson, "as status prints it")
+	b.keyturn(t, "retire", "nothing").wantCode(t, exitFailed, "no key of the ledger")
+}

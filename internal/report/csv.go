@@ -1,0 +1,61 @@
+package report
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+)
+
+var csvColumns = []string{"check", "title", "result", "severity", "accepted_until", "subject_kind", "subject", "cloud", "cluster_id", "cluster_name",
+	"region", "key", "principal", "account", "why", "missing_permissions", "since", "fix"}
+
+// CSV writes a line for each finding, after a line of names (RFC 4180). No cell is a formula to a spreadsheet.
+func (r Report) CSV(out io.Writer) error {
+	w := csv.NewWriter(out)
+	rows := [][]string{csvColumns}
+	for _, f := range r.Findings {
+		until := ""
+		if f.Exception != nil {
+			until = f.Exception.Expires.UTC().Format(time.RFC3339)
+		}
+		rows = append(rows, csvRow(f, until))
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return fmt.Errorf("write CSV: %w", err)
+	}
+	return nil
+}
+
+func csvRow(f checks.Finding, until string) []string {
+	since, s := "", f.Subject
+	if !f.Since.IsZero() {
+		since = f.Since.UTC().Format(time.RFC3339)
+	}
+	row := []string{f.Check, f.Title, string(f.Result), string(f.Severity), until, string(s.Kind), s.ID, string(s.Cloud), s.ClusterID, s.ClusterName,
+		s.Region, string(s.Key), string(s.Principal), s.Account, f.Why, strings.Join(f.Grants, "; "), since, strings.Join(f.Fix, "\n")}
+	for i := range row {
+		row[i] = defused(row[i])
+	}
+	return row
+}
+
+// formulas are what begins a formula in a spreadsheet, in the wide forms, too (owasp.org/www-community/attacks/CSV_Injection).
+const formulas = "=+-@|%＝＋－＠"
+
+// defused puts an apostrophe before what a spreadsheet would compute, also after blanks and at the start of each line of a cell.
+func defused(cell string) string {
+	lines := strings.Split(cell, "\n")
+	for i, line := range lines {
+		line = clean(line)
+		if first := []rune(strings.TrimLeft(line, " '\"")); len(first) > 0 && slices.Contains([]rune(formulas), first[0]) {
+			line = "'" + line
+		}
+		lines[i] = line
+	}
+	return strings.Join(lines, "\n")
+}
