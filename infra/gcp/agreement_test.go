@@ -15,8 +15,8 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/gcp/filter"
 	"github.com/keyturn/keyturn/internal/alert"
-	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
@@ -31,7 +31,7 @@ func TestLogLines_areThoseThatTheFunctionsWrite(t *testing.T) {
 	want := map[string]string{
 		"alert_sent": alerting.LogAlertSent, "heartbeat": alerting.LogHeartbeat, "seconds_since": alerting.LogSecondsSince,
 		"sweep_ended": rotation.LogSweepEnded, "oldest_open": rotation.LogOldestOpen,
-		"unreadable": lambda.LogUnreadable, "panicked": lambda.LogPanicked,
+		"unreadable": delivery.LogUnreadable, "panicked": delivery.LogPanicked,
 		"secret": "read secret",
 	}
 	if !maps.Equal(got, want) {
