@@ -43,6 +43,8 @@ func TestSubscriptions_loseNothing(t *testing.T) {
 		dead.text["topic"] != "google_pubsub_topic.dead[each.key].id" || dead.text["message_retention_duration"] != "local.week" {
 		t.Error("a dead-letter topic has no subscription that keeps what it gets")
 	}
+	argumentsOf(t, m.resource(t, "google_pubsub_topic.topic"), map[string]string{"message_retention_duration": `endswith(each.key, "-events") ? local.week : null`})
+	argumentsOf(t, m.resource(t, "google_pubsub_subscription.critical"), map[string]string{"message_retention_duration": `"600s"`})
 	if got := value(t, "week", m.locals["week"]).AsString(); got != "604800s" {
 		t.Errorf("a week is %s", got)
 	}

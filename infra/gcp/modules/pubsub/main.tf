@@ -22,9 +22,12 @@ locals {
 resource "google_pubsub_topic" "topic" {
   for_each = toset(local.topics)
 
-  name                       = "${var.name}-${each.key}"
-  message_retention_duration = local.week
-  labels                     = var.labels
+  name   = "${var.name}-${each.key}"
+  labels = var.labels
+
+  # Events can be delivered again by seeking back. Topics of alerts keep nothing: it could keep the messages of the subscription for people,
+  # and a second critical alert would be no news.
+  message_retention_duration = endswith(each.key, "-events") ? local.week : null
 }
 
 resource "google_pubsub_topic" "dead" {
