@@ -191,7 +191,7 @@ func TestPlan_keysDenied_needsAttentionOnce(t *testing.T) {
 	}
 	o := b.keyturn(t, "plan")
 	o.wantCode(t, exitNeedsPerson, "plan")
-	wantText(t, "the plan", o.out, "2 keys of account 111122223333 could not be read", "The statement to add to the policy of "+paymentsKey+", "+ordersKey+`: {"Action":["kms:DescribeKey","kms:GetKeyPolicy"`, "ROLE_ARN")
+	wantText(t, "the plan", o.out, "2 keys of account 111122223333 could not be read", "The statement to add to the policy of "+paymentsKey+", "+ordersKey+`: {"Action":["kms:DescribeKey","kms:GetKeyLastUsage"`, "ROLE_ARN")
 	if n := strings.Count(o.out, "could not be read"); n != 1 {
 		t.Errorf("the cause is named %d times, want once:\n%s", n, o.out)
 	}

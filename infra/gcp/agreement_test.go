@@ -15,8 +15,8 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/gcp/filter"
 	"github.com/keyturn/keyturn/internal/alert"
-	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
