@@ -10,7 +10,7 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// The methods are pinned: a new one needs a look at what it sends.
+// The methods are pinned: a new one needs a read at what it sends.
 func TestReader_has_no_method_that_writes(t *testing.T) {
 	reader := reflect.TypeFor[cockroachcloud.Reader]()
 	var methods []string
