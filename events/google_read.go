@@ -116,10 +116,8 @@ func versionUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 // masked are the fields of an update mask, at the top level of what was updated, in one spelling: entries write a mask as a text or as
 // a list, with names in camel case or with underscores.
 func masked(request object) map[string]bool {
-	text := cmp.Or(request.text("updateMask"), request.text("update_mask"))
-	if paths := request.object("updateMask").text("paths"); paths != "" {
-		text = paths
-	}
+	text := cmp.Or(request.object("updateMask").text("paths"), request.object("update_mask").text("paths"),
+		request.text("updateMask"), request.text("update_mask"))
 	fields := map[string]bool{}
 	for path := range strings.SplitSeq(text, ",") {
 		field, _, _ := strings.Cut(strings.TrimSpace(path), ".")
@@ -222,10 +220,16 @@ func kmsPolicy(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	return list, nil
 }
 
+// deciding is the field of a document that says who may do what. A call whose mask leaves it out does not set it, whatever the document
+// in its request holds (cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.cryptoKeys/setIamPolicy).
+var deciding = map[string]string{"policy": "bindings", "role": "includedpermissions"}
+
 // setPolicy takes over the document that a call set, and what the provider says that it changed. The document of a split entry is not
-// whole.
+// whole, nor is one of which a mask left out what decides.
 func (n *googleNotice) setPolicy(e *cmek.Event, field string) {
-	if !n.isSplit() {
+	mask := masked(n.Audit.Request)
+	decides := len(mask) == 0 || mask[deciding[field]] || mask["*"] || mask[field]
+	if !n.isSplit() && decides {
 		e.Policy = n.Audit.Request.text(field)
 	}
 	e.Delta = cmp.Or(n.Audit.ServiceData.text("policyDelta"), n.Audit.ServiceData.text("permissionDelta"))

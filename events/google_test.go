@@ -223,6 +223,26 @@ func TestGoogle_methodIsKnownByServiceAndLastSegment(t *testing.T) {
 	}
 }
 
+// A policy whose bindings the call did not set is no policy without bindings.
+func TestGoogle_documentOutsideOfTheMaskIsNotSet(t *testing.T) {
+	for _, sample := range []string{"kms-setiampolicy-key", "kms-setiampolicy-key-ring", "iam-setiampolicy-token-creator-removed"} {
+		plain := string(read(t, "testdata/google/"+sample+".json"))
+		whole := decodeOne(t, plain).Policy
+		if whole == "" {
+			t.Fatalf("%s sets no policy", sample)
+		}
+		for mask, set := range map[string]bool{
+			`"bindings,etag"`: true, `"*"`: true, `""`: true, `{"paths":["bindings"]}`: true, `"etag"`: false, `"auditConfigs"`: false, `{"paths":["audit_configs","etag"]}`: false,
+		} {
+			i := strings.Index(plain, `"request": {`) + len(`"request": {`)
+			e := decodeOne(t, plain[:i]+`"updateMask": `+mask+`,`+plain[i:])
+			if got := e.Policy == whole; got != set || !set && e.Policy != "" {
+				t.Errorf("%s with the mask %s has the policy %q, want it to be there: %v", sample, mask, e.Policy, set)
+			}
+		}
+	}
+}
+
 // What was not read is never taken for the better.
 func TestGoogle_missingRequestIsTheWorst(t *testing.T) {
 	for _, row := range []struct {

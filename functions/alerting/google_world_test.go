@@ -67,7 +67,7 @@ func (i *fakeIAM) Document(ctx context.Context, name string) (string, error) {
 	return text, nil
 }
 
-// side is one cloud, with what is changed a cluster there and what restores it. Each returns the event of it, after which reads show it.
+// side is one cloud, with what cuts a cluster off there and what restores it. Each returns the event of it, after which reads show it.
 type side struct {
 	name  string
 	begin func(t *testing.T, w *world)

@@ -20,6 +20,16 @@ type settings struct {
 	Google   google.Settings
 	Cloud    cockroachcloud.Settings
 	Function function.Settings
+	// Repair is known on AWS alone.
+	Repair bool `env:"KEYTURN_REPAIR"`
+}
+
+// Check returns what only makes sense on another cloud.
+func (s settings) Check() (problems []error) {
+	if s.Repair {
+		problems = append(problems, errors.New("KEYTURN_REPAIR is true; want false: on Google Cloud nothing is repaired, and alerts name the commands"))
+	}
+	return problems
 }
 
 // share is the part of the API user's 10 requests/s that is alerting's.

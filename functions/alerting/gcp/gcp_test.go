@@ -61,6 +61,7 @@ func TestWire_everyWrongValueIsNamed(t *testing.T) {
 		"KEYTURN_TIMEOUT":          {"5s", "from 10s to 1h"},
 		"KEYTURN_GOOGLE_ENDPOINT":  {"kms.example.com", "want https://HOST"},
 		"KEYTURN_ENRICH":           {"20s", "at most 6s"},
+		"KEYTURN_REPAIR":           {"true", "want false"},
 	}
 	for name, hint := range hints {
 		env[name] = hint[0]
