@@ -39,13 +39,14 @@ func TestCheck_says_what_is_so_and_what_nobody_knows(t *testing.T) {
 			"CMEK-05 " + paymentsKey: checks.Pass, "CMEK-12 " + paymentsKey + " " + paymentsRole: checks.Pass,
 			"CMEK-16 " + paymentsRole: checks.Fail, "CMEK-21 arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906": checks.Pass,
 			"CMEK-25 AWS/111122223333/us-east-1": checks.Error, "CMEK-27 " + payments: checks.Pass,
+			"CMEK-30 the API key in use": checks.Error,
 		} {
 			if f := got[key]; f.Result != want {
 				t.Errorf("%s: %s, %s", key, f.Result, f.Why)
 			}
 		}
 		for key, f := range got { // all else was read
-			if needs := f.Check == "CMEK-25" || f.Check == "CMEK-26"; f.Result == checks.Error && !needs {
+			if needs := f.Check == "CMEK-25" || f.Check == "CMEK-26" || f.Check == "CMEK-30"; f.Result == checks.Error && !needs {
 				t.Errorf("%s: %s", key, f.Why)
 			}
 		}

@@ -87,6 +87,11 @@ func (f *Function) gather(ctx context.Context, names []string) (*gatherer, error
 	}
 	id, err := f.Cloud.OrganizationID(ctx)
 	g.facts.Organization = read(id, err, fromOrg, operatorRole)
+	g.facts.Credentials = []checks.Credential{{ // unread, it is an ERROR; left out, nobody would miss it
+		Cloud: checks.AWS, Name: "the API key in use",
+		Created: notRead[time.Time]("AWS Secrets Manager", "keyturn does not read yet how old the secret is"),
+		Roles:   notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has"),
+	}}
 	uris := map[cmek.KeyURI]bool{}
 	for _, id := range chosen {
 		c := g.clusters[id]
