@@ -1,6 +1,7 @@
 // Package cloudwatchtest evaluates CloudWatch alarms on metrics that a test makes up, so that a test can drive an alarm from its cause to
 // its state and back. It knows what keyturn's alarms use: metric alarms on one metric, filled or not, with a sliding window. Anything else
-// in an alarm's definition is an error.
+// in an alarm's definition is an error. Queues, and the mappings that feed functions from them, are models of SQS and Lambda: they publish the
+// metrics, and carry storms.
 package cloudwatchtest
 
 import (

@@ -3,19 +3,14 @@ package stack_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	lambdaevents "github.com/aws/aws-lambda-go/events"
 
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
@@ -53,10 +48,8 @@ type installation struct {
 
 // fed is a function that a queue feeds.
 type fed struct {
+	cloudwatchtest.Mapping
 	function string
-	queue    *cloudwatchtest.Queue
-	batch    int
-	window   time.Duration
 	enabled  bool
 	waits    time.Time // since when the oldest message of the next batch waits
 	handler  lambda.Handler
@@ -85,10 +78,12 @@ func (d *installation) name(value any) string {
 	return ""
 }
 
-func seconds(value any) time.Duration {
+func whole(value any) int {
 	n, _ := value.(float64)
-	return time.Duration(n) * time.Second
+	return int(n)
 }
+
+func seconds(value any) time.Duration { return time.Duration(whole(value)) * time.Second }
 
 func deploy(t *testing.T, made template) *installation {
 	t.Helper()
@@ -105,17 +100,15 @@ func deploy(t *testing.T, made template) *installation {
 		r := made.Resources[id]
 		if target := r.property("RedrivePolicy", "deadLetterTargetArn"); target != nil {
 			q := d.queues[d.name(r.property("QueueName"))]
-			most, _ := r.property("RedrivePolicy", "maxReceiveCount").(float64)
-			q.Dead, q.MostReceives = d.queues[d.name(target)], int(most)
+			q.Dead, q.MostReceives = d.queues[d.name(target)], whole(r.property("RedrivePolicy", "maxReceiveCount"))
 		}
 	}
 	for _, id := range made.of("AWS::Lambda::EventSourceMapping") {
 		r := made.Resources[id]
-		batch, _ := r.property("BatchSize").(float64)
-		f := &fed{
-			function: d.name(r.property("FunctionName")), queue: d.queues[d.name(r.property("EventSourceArn"))], batch: int(batch),
-			window: seconds(r.property("MaximumBatchingWindowInSeconds")), enabled: true,
-		}
+		f := &fed{function: d.name(r.property("FunctionName")), enabled: true}
+		f.Queue, f.Window = d.queues[d.name(r.property("EventSourceArn"))], seconds(r.property("MaximumBatchingWindowInSeconds"))
+		f.Batch, f.Concurrency = whole(r.property("BatchSize")), whole(r.property("ScalingConfig", "MaximumConcurrency"))
+		f.Timeout = seconds(made.Resources[r.property("FunctionName", "Ref").(string)].property("Timeout"))
 		f.handler = lambda.Handler{Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Event: handle}
 		d.fed[f.function] = f
 	}
@@ -205,54 +198,32 @@ func (d *installation) feed(f *fed) {
 	if !f.enabled {
 		return
 	}
-	if f.queue.Len() > 0 && f.waits.IsZero() {
+	waiting := f.Queue.Len()
+	if waiting > 0 && f.waits.IsZero() {
 		f.waits = d.now
 	}
-	if f.queue.Len() > 0 && f.queue.Len() < f.batch && d.now.Sub(f.waits) < f.window {
+	if waiting > 0 && waiting < f.Batch && d.now.Sub(f.waits) < f.Window {
 		return
 	}
 	f.waits = time.Time{}
-	if d.throttled[f.function] && f.queue.Len() > 0 {
+	if d.throttled[f.function] && waiting > 0 {
 		cloudwatchtest.Throttled(d.metrics, f.function, d.now)
 		return
 	}
-	batch := f.queue.Receive(d.now, f.batch)
+	batch := f.Queue.Receive(d.now, f.Batch)
 	if len(batch) == 0 {
 		return
-	}
-	records := lambdaevents.SQSEvent{}
-	for i, m := range batch {
-		records.Records = append(records.Records, lambdaevents.SQSMessage{MessageId: fmt.Sprint(i), Body: m.Body, EventSource: "aws:sqs"})
-	}
-	payload, err := json.Marshal(records)
-	if err != nil {
-		d.t.Fatal(err)
 	}
 	if d.failing[f.function] {
 		cloudwatchtest.Invoked(d.metrics, f.function, d.now, time.Minute, true)
 		return
 	}
 	f.log.Reset()
-	answer, err := f.handler.Invoke(d.t.Context(), payload)
+	err := f.Queue.Deliver(d.t.Context(), f.handler, batch)
 	for line := range strings.Lines(f.log.String()) {
 		d.line(f.function, line)
 	}
 	cloudwatchtest.Invoked(d.metrics, f.function, d.now, time.Second, err != nil)
-	if err != nil {
-		return
-	}
-	var response lambdaevents.SQSEventResponse
-	if err := json.Unmarshal(answer, &response); err != nil {
-		d.t.Fatal(err)
-	}
-	for _, failed := range response.BatchItemFailures {
-		i, err := strconv.Atoi(failed.ItemIdentifier)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		batch[i] = nil
-	}
-	f.queue.Delete(batch...)
 }
 
 // good is a message that is understood; poisonous are those that cannot be read or panic.
@@ -349,26 +320,26 @@ func causesIn(t *testing.T, stack string, d *installation) (all []cause) {
 	}
 	for function, f := range d.fed {
 		for what, message := range poisonous(t) {
-			alone := func(d *installation) { d.fed[function].queue.Send(d.now, message) }
+			alone := func(d *installation) { d.fed[function].Queue.Send(d.now, message) }
 			beside := func(d *installation) {
-				d.fed[function].queue.Send(d.now, good(t))
+				d.fed[function].Queue.Send(d.now, good(t))
 				alone(d)
 			}
 			// Each is received until it is a dead letter.
-			gone := time.Duration(f.queue.MostReceives+1)*f.queue.Visibility + 30*time.Minute
+			gone := time.Duration(f.Queue.MostReceives+1)*f.Queue.Visibility + 30*time.Minute
 			in("a message "+what, function+"-poison", 5*time.Minute, gone, alone, func(*installation) {})
 			in("a message "+what, function+"-errors", 5*time.Minute, gone, alone, func(*installation) {})
 			in("a message "+what+" beside a good one", function+"-poison", 5*time.Minute, gone, beside, func(*installation) {})
-			in("a message that "+what+" comes again and again", function+"-dead-letters", gone, gone, alone, func(d *installation) { d.fed[function].queue.Dead.Purge(d.now) })
+			in("a message that "+what+" comes again and again", function+"-dead-letters", gone, gone, alone, func(d *installation) { d.fed[function].Queue.Dead.Purge(d.now) })
 		}
 		// Nothing is logged by a process that is killed: at its time limit, or by a fatal error.
 		in(function+" is killed", function+"-errors", 5*time.Minute, 20*time.Minute,
-			func(d *installation) { d.failing[function] = true; d.fed[function].queue.Send(d.now, good(t)) },
+			func(d *installation) { d.failing[function] = true; d.fed[function].Queue.Send(d.now, good(t)) },
 			func(d *installation) { d.failing[function] = false })
 		in("the queue of "+function+" feeds nobody", function+"-queue-old", 8*time.Minute, 8*time.Minute,
-			func(d *installation) { d.fed[function].enabled = false; d.fed[function].queue.Send(d.now, good(t)) },
+			func(d *installation) { d.fed[function].enabled = false; d.fed[function].Queue.Send(d.now, good(t)) },
 			func(d *installation) { d.fed[function].enabled = true })
-		throttle := func(d *installation) { d.throttled[function] = true; d.fed[function].queue.Send(d.now, good(t)) }
+		throttle := func(d *installation) { d.throttled[function] = true; d.fed[function].Queue.Send(d.now, good(t)) }
 		release := func(d *installation) { d.throttled[function] = false }
 		in(function+" is throttled", function+"-throttles", 5*time.Minute, 20*time.Minute, throttle, release)
 		in(function+" is throttled", function+"-queue-old", 8*time.Minute, 8*time.Minute, throttle, release)
@@ -465,7 +436,7 @@ func TestNoAlarmIsRaisedWhereAllIsWell(t *testing.T) {
 		d := deploy(t, made)
 		for hour := range 6 {
 			for _, f := range d.fed {
-				f.queue.Send(d.now, good(t))
+				f.Queue.Send(d.now, good(t))
 			}
 			d.runTo(began.Add(time.Duration(hour+1) * time.Hour))
 		}
@@ -485,7 +456,7 @@ func TestTheAgeOfAQueueIsBlindToPoison(t *testing.T) {
 	const function = "keyturn-alerting-event"
 	d := deploy(t, hub(t))
 	d.runTo(broke)
-	d.fed[function].queue.Send(d.now, "rotate, please")
+	d.fed[function].Queue.Send(d.now, "rotate, please")
 	d.runTo(broke.Add(3 * time.Hour))
 	a := alarmsOf(t, d)[function+"-queue-old"]
 	if changes := a.History(d.metrics, broke, d.now, 0); len(changes) > 0 {

@@ -136,6 +136,13 @@ func (h *hub) rotation() {
 	})
 }
 
+// alertingSeconds is the time limit of alerting for a batch of events, whose reads take 5 s at most.
+const alertingSeconds = 15
+
+// alertingFeed has few instances, because each has a share of the Cloud API's rate, and so each takes many events at a time. Lambda wants a
+// window for more than 10; as short as it is, an event by itself waits for it.
+var alertingFeed = feed{batch: alerting.Parallel, windowSeconds: 1, concurrency: 2}
+
 // alerting takes risky changes from the bus, and every minute reads again what open incidents are about.
 func (h *hub) alerting() {
 	own := map[string]*string{
@@ -159,10 +166,10 @@ func (h *hub) alerting() {
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
 			name: alertingEvent, description: "keyturn: notifies at once when a key is at risk",
-			code: h.code(h.stack, deployment.Alerting), seconds: 15, memoryMB: 256, environment: environment,
+			code: h.code(h.stack, deployment.Alerting), seconds: alertingSeconds, memoryMB: 1024, environment: environment,
 			permissions: []permission{h.readLedger(), h.writeLedger(ledger.AlertingItems), publish, h.readAPIKey(), h.readKeys()},
 		},
-		visibilitySeconds: 90, feed: feed{batch: alerting.Parallel, concurrency: 10}, rules: pattern.Selected(alerting.Subscribes),
+		visibilitySeconds: alertingFeed.visibilitySeconds(alertingSeconds), feed: alertingFeed, rules: pattern.Selected(alerting.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: alertingTick, description: "keyturn: checks open incidents, and notifies when they are resolved",

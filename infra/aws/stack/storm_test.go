@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/infra/aws/cloudwatchtest"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
@@ -92,7 +94,7 @@ func (o *outside) RoundTrip(r *http.Request) (*http.Response, error) {
 // world is the three channels, each behind a queue with the deployed numbers.
 type world struct {
 	t      *testing.T
-	queues map[notify.Kind]*queueModel
+	queues map[notify.Kind]*cloudwatchtest.Mapping
 	sides  map[notify.Kind]*outside
 
 	mu sync.Mutex
@@ -112,9 +114,12 @@ const (
 	hookSecret  = "0123456789abcdef"
 )
 
-// newWorld must be called in the bubble.
-func newWorld(t *testing.T, numbers map[notify.Kind]deployed, slack limit, twice float64) *world {
-	w := &world{t: t, queues: map[notify.Kind]*queueModel{}, open: map[string]bool{}, hooked: map[string]int{}}
+// functionOf is the function that serves the deployment's channel of the kind.
+var functionOf = map[notify.Kind]string{notify.Slack: "keyturn-notify-slack", notify.PagerDuty: "keyturn-notify-pagerduty", notify.Webhook: "keyturn-notify-siem"}
+
+// newWorld must be called in the bubble. The queues have the numbers of the template.
+func newWorld(t *testing.T, slack limit, twice float64) *world {
+	w := &world{t: t, queues: map[notify.Kind]*cloudwatchtest.Mapping{}, open: map[string]bool{}, hooked: map[string]int{}}
 	w.sides = map[notify.Kind]*outside{
 		notify.Slack:     {take: w.slack, limit: slack, latency: 150 * time.Millisecond},
 		notify.PagerDuty: {take: w.pagerDuty, limit: limit{burst: 30, rate: 2}, latency: 200 * time.Millisecond},
@@ -130,7 +135,9 @@ func newWorld(t *testing.T, numbers map[notify.Kind]deployed, slack limit, twice
 			notify.Webhook:   channel.Webhook{Client: client, URL: "https://example.com", Key: is(hookSecret)},
 		}[kind]
 		seed := uint64(0)
-		w.queues[kind] = &queueModel{deployed: numbers[kind], twice: twice, random: rand.New(rand.NewPCG(1, uint64(len(kind)))), start: func() lambda.Handler {
+		m := feedOf(t, functionOf[kind])
+		m.Queue.Twice, m.Queue.Random = twice, rand.New(rand.NewPCG(1, uint64(len(kind))))
+		m.Start = func() cloudwatchtest.Handler {
 			seed++
 			l := ledger.New(store, rand.New(rand.NewPCG(2, seed)))
 			f := &notify.Function{
@@ -140,7 +147,8 @@ func newWorld(t *testing.T, numbers map[notify.Kind]deployed, slack limit, twice
 				},
 			}
 			return lambda.Handler{Alerts: f.Alerts, Parse: amazon.ParseMessage, Log: quiet}
-		}}
+		}
+		w.queues[kind] = m
 	}
 	return w
 }
@@ -149,6 +157,18 @@ var (
 	countOfAlerts = regexp.MustCompile(`(\d+) alerts? \(`)
 	countOfEnds   = regexp.MustCompile(`(\d+) incidents? resolved`)
 )
+
+// feedOf feeds the function from its queue, with the numbers that the template of the hub has.
+func feedOf(t *testing.T, function string) *cloudwatchtest.Mapping {
+	t.Helper()
+	f := deploy(t, hub(t)).fed[function]
+	if f == nil {
+		t.Fatalf("nothing feeds %s", function)
+	}
+	return &f.Mapping
+}
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func (w *world) slack(body []byte) {
 	var m struct{ Text string }
@@ -207,18 +227,23 @@ func (w *world) webhook(body []byte) {
 // publish sends the alerts to all queues, spread evenly over the time.
 func (w *world) publish(alerts []alert.Alert, over time.Duration) {
 	for _, a := range alerts {
-		data, err := a.JSON()
-		if err != nil {
-			w.t.Error(err)
-		}
-		notification, err := json.Marshal(map[string]string{"Type": "Notification", "Message": a.Text() + "\n" + string(data)})
-		if err != nil {
-			w.t.Error(err)
-		}
-		for _, q := range w.queues {
-			q.send(string(notification))
-		}
+		w.send(a)
 		time.Sleep(over / time.Duration(len(alerts)))
+	}
+}
+
+// send puts the alert into all queues, as the topic does.
+func (w *world) send(a alert.Alert) {
+	message, err := a.Message()
+	if err != nil {
+		w.t.Error(err)
+	}
+	notification, err := json.Marshal(map[string]string{"Type": "Notification", "Message": message})
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, q := range w.queues {
+		q.Queue.Send(time.Now(), string(notification))
 	}
 }
 
@@ -227,8 +252,7 @@ func (w *world) settle(limit time.Duration) {
 	for begun := time.Now(); ; time.Sleep(time.Second) {
 		left := 0
 		for _, q := range w.queues {
-			n, _ := q.left()
-			left += n
+			left += q.Queue.Len()
 		}
 		if left == 0 {
 			return
@@ -240,15 +264,19 @@ func (w *world) settle(limit time.Duration) {
 	}
 }
 
-// simulate runs the queues in a bubble.
-func simulate(t *testing.T, numbers map[notify.Kind]deployed, slack limit, twice float64, during func(*testing.T, *world)) {
+// simulate runs the queues in a bubble, after the edits.
+func simulate(t *testing.T, slack limit, twice float64, during func(*testing.T, *world), edits ...func(*world)) {
 	t.Helper()
+	hub(t) // a program of its own makes the templates, and none may run in a bubble
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, numbers, slack, twice)
+		w := newWorld(t, slack, twice)
+		for _, edit := range edits {
+			edit(w)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		for _, q := range w.queues {
-			g.Go(func() { q.run(ctx) })
+			g.Go(func() { q.Run(ctx) })
 		}
 		during(t, w)
 		cancel()
@@ -256,25 +284,19 @@ func simulate(t *testing.T, numbers map[notify.Kind]deployed, slack limit, twice
 	})
 }
 
-func notifyNumbers(t *testing.T) map[notify.Kind]deployed {
-	t.Helper()
-	return map[notify.Kind]deployed{
-		notify.Slack: feedOf(t, "keyturn-notify-slack"), notify.PagerDuty: feedOf(t, "keyturn-notify-pagerduty"), notify.Webhook: feedOf(t, "keyturn-notify-siem"),
-	}
-}
-
 func TestTheReadmeOfNotifyHasTheDeployedNumbers(t *testing.T) {
 	readme, err := os.ReadFile("../../../functions/notify/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind, d := range notifyNumbers(t) {
-		row := fmt.Sprintf("\n| %s | %d | %.0f s | %d | %.0f s | %.0f s | %d |\n", kind, d.batch, d.window.Seconds(), d.concurrency, d.timeout.Seconds(), d.visibility.Seconds(), d.mostReceives)
+	for kind, function := range functionOf {
+		d := feedOf(t, function)
+		row := fmt.Sprintf("\n| %s | %d | %.0f s | %d | %.0f s | %.0f s | %d |\n", kind, d.Batch, d.Window.Seconds(), d.Concurrency, d.Timeout.Seconds(), d.Queue.Visibility.Seconds(), d.Queue.MostReceives)
 		if !strings.Contains(string(readme), row) {
 			t.Errorf("the README of notify lacks the deployed numbers:%s", row)
 		}
-		if d.visibility < 6*d.timeout+d.window || d.visibility <= channel.LongestPause || d.batch > 10 && d.window < time.Second {
-			t.Errorf("%s: %+v; want a visibility timeout of six times the time limit and the window, longer than any pause; and a window for batches of more than 10", kind, d)
+		if hidden := d.Queue.Visibility; hidden < 6*d.Timeout+d.Window || hidden <= channel.LongestPause || d.Batch > 10 && d.Window < time.Second {
+			t.Errorf("%s: hidden for %s, batch %d, window %s; want a visibility timeout of six times the time limit and the window, longer than any pause; and a window for batches of more than 10", kind, hidden, d.Batch, d.Window)
 		}
 	}
 }
@@ -328,8 +350,6 @@ func ends(alerts []alert.Alert) (all []alert.Alert) {
 }
 
 func TestAStormReachesEveryChannelInTime(t *testing.T) {
-	numbers := notifyNumbers(t)
-	tight, slow := limit{burst: 1, rate: 0.1, retryAfter: 10 * time.Second}, limit{burst: 1, rate: 1, retryAfter: 30 * time.Second}
 	keys := func() []alert.Alert { return disabled(1000) }
 	for _, tc := range []struct {
 		name   string
@@ -348,7 +368,7 @@ func TestAStormReachesEveryChannelInTime(t *testing.T) {
 		{"100 keys within a minute", func() []alert.Alert { return disabled(100) }, time.Minute, tight, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			simulate(t, numbers, tc.slack, tc.twice, func(t *testing.T, w *world) {
+			simulate(t, tc.slack, tc.twice, func(t *testing.T, w *world) {
 				alerts, begun := tc.alerts(), time.Now()
 				w.publish(alerts, tc.over)
 				w.settle(within)
@@ -357,10 +377,11 @@ func TestAStormReachesEveryChannelInTime(t *testing.T) {
 					if took := side.last.Sub(begun); took > within {
 						t.Errorf("%s has all after %s, want %s at most", kind, took.Round(time.Second), within)
 					}
-					if _, dead := q.left(); dead > 0 || q.failed > 0 || q.receives > 1 {
-						t.Errorf("%s: %d dead letters, %d failed invocations, up to %d receives of a message; want 0, 0, 1", kind, dead, q.failed, q.receives)
+					invoked, failed := q.Invocations()
+					if dead := q.Queue.Dead.Len(); dead > 0 || failed > 0 || q.Queue.Receives() > 1 {
+						t.Errorf("%s: %d dead letters, %d failed invocations, up to %d receives of a message; want 0, 0, 1", kind, dead, failed, q.Queue.Receives())
 					}
-					t.Logf("%s: %d requests in %d invocations, %d refused, after %s", kind, side.taken, q.invoked, side.refused, side.last.Sub(begun).Round(time.Second))
+					t.Logf("%s: %d requests in %d invocations, %d refused, after %s", kind, side.taken, invoked, side.refused, side.last.Sub(begun).Round(time.Second))
 				}
 				w.check(alerts, tc.twice)
 			})
@@ -368,54 +389,54 @@ func TestAStormReachesEveryChannelInTime(t *testing.T) {
 	}
 }
 
-var usual = limit{burst: 10, rate: 1, retryAfter: 10 * time.Second}
+// What Slack may take: as it says, one message in 10 s, and with longer pauses.
+var (
+	usual = limit{burst: 10, rate: 1, retryAfter: 10 * time.Second}
+	tight = limit{burst: 1, rate: 0.1, retryAfter: 10 * time.Second}
+	slow  = limit{burst: 1, rate: 1, retryAfter: 30 * time.Second}
+)
 
 // The model fails with the wrong numbers.
 func TestSmallBatchesFloodSlack(t *testing.T) {
-	numbers := notifyNumbers(t)
-	small := numbers[notify.Slack]
-	small.batch, small.window = 5, 0
-	numbers[notify.Slack] = small
-	simulate(t, numbers, usual, 0, func(_ *testing.T, w *world) {
+	simulate(t, usual, 0, func(_ *testing.T, w *world) {
 		w.publish(disabled(200), time.Minute)
 		w.settle(3 * time.Hour)
 		if len(w.posted) <= mostMessages {
 			t.Errorf("with batches of 5 and no window 200 alerts are %d messages, want more than %d", len(w.posted), mostMessages)
 		}
-	})
+	}, func(w *world) { w.queues[notify.Slack].Batch, w.queues[notify.Slack].Window = 5, 0 })
 }
 
 // What takes one message in half a minute cannot have all within three. It has all in the end, and waiting costs few receives.
 func TestASlowSlackLosesNothing(t *testing.T) {
-	simulate(t, notifyNumbers(t), limit{burst: 1, rate: 1. / 30, retryAfter: 30 * time.Second}, 0, func(t *testing.T, w *world) {
+	simulate(t, limit{burst: 1, rate: 1. / 30, retryAfter: 30 * time.Second}, 0, func(t *testing.T, w *world) {
 		w.publish(disabled(1000), time.Minute)
 		w.settle(time.Hour)
 		q := w.queues[notify.Slack]
 		// Which of two invocations asks first varies, and with it the receives: 5 or 6.
-		if _, dead := q.left(); dead > 0 || q.receives > q.mostReceives-3 || w.alerts != 1000 {
-			t.Errorf("%d dead letters, up to %d receives of a message, %d alerts in Slack; want 0, three less than %d at most, and 1000", dead, q.receives, w.alerts, q.mostReceives)
+		if dead, receives := q.Queue.Dead.Len(), q.Queue.Receives(); dead > 0 || receives > q.Queue.MostReceives-3 || w.alerts != 1000 {
+			t.Errorf("%d dead letters, up to %d receives of a message, %d alerts in Slack; want 0, three less than %d at most, and 1000", dead, receives, w.alerts, q.Queue.MostReceives)
 		}
 	})
 }
 
 // The longest pause that is believed costs one receive, because a message is hidden for longer.
 func TestTheLongestPauseCostsOneReceive(t *testing.T) {
-	simulate(t, notifyNumbers(t), limit{burst: 1, rate: 1. / 300, retryAfter: 24 * time.Hour}, 0, func(t *testing.T, w *world) {
+	simulate(t, limit{burst: 1, rate: 1. / 300, retryAfter: 24 * time.Hour}, 0, func(t *testing.T, w *world) {
 		w.publish(disabled(1), time.Second)
 		w.settle(time.Minute)
 		alerts := failedClusters(1)
 		w.publish(alerts, time.Second)
 		w.settle(15 * time.Minute)
-		if q := w.queues[notify.Slack]; q.receives != 2 || w.alerts != 2 {
-			t.Errorf("the second alert took %d receives, and Slack has %d; want 2 and 2", q.receives, w.alerts)
+		if receives := w.queues[notify.Slack].Queue.Receives(); receives != 2 || w.alerts != 2 {
+			t.Errorf("the second alert took %d receives, and Slack has %d; want 2 and 2", receives, w.alerts)
 		}
 	})
 }
 
 func TestTheEndOfAStormEndsWhatItOpened(t *testing.T) {
-	numbers := notifyNumbers(t)
 	for _, last := range []int{0, 999} {
-		simulate(t, numbers, usual, 0.02, func(t *testing.T, w *world) {
+		simulate(t, usual, 0.02, func(t *testing.T, w *world) {
 			alerts := disabled(1000)
 			w.publish(alerts, time.Minute)
 			w.settle(within)
@@ -440,7 +461,7 @@ func TestTheEndOfAStormEndsWhatItOpened(t *testing.T) {
 }
 
 func TestARedriveAfterAnOutageIsClean(t *testing.T) {
-	simulate(t, notifyNumbers(t), usual, 0, func(t *testing.T, w *world) {
+	simulate(t, usual, 0, func(t *testing.T, w *world) {
 		down := map[notify.Kind]int{notify.Slack: http.StatusNotFound, notify.PagerDuty: http.StatusInternalServerError, notify.Webhook: http.StatusServiceUnavailable}
 		for kind, side := range w.sides {
 			side.mu.Lock()
@@ -456,10 +477,10 @@ func TestARedriveAfterAnOutageIsClean(t *testing.T) {
 			side.mu.Unlock()
 		}
 		for kind, q := range w.queues {
-			if q.failed != q.invoked {
-				t.Errorf("%s: %d of %d invocations failed, want all: nothing was delivered", kind, q.failed, q.invoked)
+			if invoked, failed := q.Invocations(); failed != invoked {
+				t.Errorf("%s: %d of %d invocations failed, want all: nothing was delivered", kind, failed, invoked)
 			}
-			if moved := q.redrive(); moved != len(alerts) {
+			if moved := q.Queue.Redrive(time.Now()); moved != len(alerts) {
 				t.Errorf("%s: %d messages were redriven, want %d", kind, moved, len(alerts))
 			}
 		}
@@ -469,17 +490,17 @@ func TestARedriveAfterAnOutageIsClean(t *testing.T) {
 }
 
 func TestAPoisonedMessageHidesNothingAndFailsAnInvocation(t *testing.T) {
-	simulate(t, notifyNumbers(t), usual, 0, func(t *testing.T, w *world) {
+	simulate(t, usual, 0, func(t *testing.T, w *world) {
 		for _, q := range w.queues {
-			q.send("no alert at all")
+			q.Queue.Send(time.Now(), "no alert at all")
 		}
 		alerts := disabled(100)
 		w.publish(alerts, 10*time.Second)
 		w.settle(3 * time.Hour)
 		w.check(alerts, 0)
 		for kind, q := range w.queues {
-			if _, dead := q.left(); dead != 1 || q.failed == 0 {
-				t.Errorf("%s: %d dead letters, %d failed invocations; want 1, and some", kind, dead, q.failed)
+			if _, failed := q.Invocations(); q.Queue.Dead.Len() != 1 || failed == 0 {
+				t.Errorf("%s: %d dead letters, %d failed invocations; want 1, and some", kind, q.Queue.Dead.Len(), failed)
 			}
 		}
 	})
