@@ -40,6 +40,12 @@ func (j judge) explain(ctx context.Context, r events.Record) (explanation, error
 		return x, nil
 	}
 	e := *r.Event
+	var err error
+	if j.ledger != nil {
+		if e, err = alerting.Named(ctx, j.ledger, e); err != nil {
+			return explanation{}, err
+		}
+	}
 	facts, err := j.gather(ctx, e)
 	if err != nil {
 		return explanation{}, err

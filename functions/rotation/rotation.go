@@ -34,6 +34,8 @@ type Function struct {
 	Archive  cmek.Archive
 	// Policies is nil if policies are not to be kept.
 	Policies cmek.Policies
+	// Projects is nil where keys are in no projects.
+	Projects cmek.Projects
 	Notifier alert.Notifier
 	// Subscribers is nil if it is not to be checked whom the messages reach.
 	Subscribers Subscribers
@@ -42,7 +44,8 @@ type Function struct {
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.
 	Holder string
 
-	begun atomic.Bool
+	begun    atomic.Bool
+	projects projectNames
 }
 
 // Event opens work for each cluster region that the rotated key wraps. It uses the ledger only, so it works when the Cloud

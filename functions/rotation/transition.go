@@ -450,6 +450,7 @@ func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duratio
 	if item.Gone || off(item.Cluster) {
 		return nil
 	}
+	e.Key = item.Spelled(e.Key)
 	for _, info := range item.CMEK.RegionInfos {
 		current, distinct := info.Current()
 		if distinct != 1 || !current.Spec.URI.SameKey(e.Key) || known(item, info.Region, e) {
