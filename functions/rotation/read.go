@@ -159,6 +159,9 @@ func versionDone(c *ledger.Cluster, region string, uri cmek.KeyURI) cmek.KeyVers
 	if len(c.Work) > 0 || !ok || !done.Key.SameKey(uri) {
 		return cmek.KeyVersion{}
 	}
+	if info, shown := c.CMEK.Region(region); shown && done.Version.Scheme == cmek.Primary && touched(info, uri, done) {
+		return cmek.KeyVersion{} // whether a newer version was primary meanwhile, only the key's versions show
+	}
 	for _, other := range c.CMEK.RegionInfos {
 		if spec, n := other.Current(); n == 1 && spec.Spec.URI == uri {
 			if also, ok := c.DoneIn(other.Region); !ok || also.Version != done.Version {

@@ -64,7 +64,8 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	for _, c := range clusters {
 		var regions []string
 		_, err := f.Ledger.UpdateCluster(ctx, c.ID, func(item *ledger.Cluster) error {
-			if regions = open(item, e, time.Now(), f.Settings.settle(cmek.Key{})); len(regions) == 0 {
+			var changed bool
+			if regions, changed = open(item, e, time.Now(), f.Settings.settle(cmek.Key{})); !changed {
 				return ledger.ErrUnchanged
 			}
 			return nil

@@ -446,11 +446,12 @@ func skipFailures(item *ledger.Cluster, except []string) (regions []string) {
 
 // open opens work for every region of the cluster whose current key the event says was rotated, unless it is open or done
 // already. It trusts the event with nothing else: version and key are read again before a PUT.
-func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string) {
+func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string, changed bool) {
 	if item.Gone || off(item.Cluster) {
-		return nil
+		return nil, false
 	}
 	e.Key = item.Spelled(e.Key)
+	changed = settleAgain(item, e, now)
 	for _, info := range item.CMEK.RegionInfos {
 		current, distinct := info.Current()
 		if distinct != 1 || !current.Spec.URI.SameKey(e.Key) || known(item, info.Region, e) {
@@ -469,7 +470,24 @@ func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duratio
 	default:
 		item.WaitUntil(now.Add(settle))
 	}
-	return regions
+	return regions, changed || len(regions) > 0
+}
+
+// settleAgain has work wait for its settle time once more before a PUT, if the event says that another version became primary since the
+// work's was first seen: where the KMS shows that version again, it was set back, and encryption may use the one between. On AWS no
+// version comes back.
+func settleAgain(item *ledger.Cluster, e cmek.Event, now time.Time) (changed bool) {
+	at := e.Time
+	if at.After(now) {
+		at = now
+	}
+	for i := range item.Work {
+		w := &item.Work[i]
+		if e.Key.Type() == cmek.GCPCloudKMS && w.Key.SameKey(e.Key) && !w.Version.IsZero() && at.After(w.SeenVersion()) {
+			w.VersionSeen, changed = at, true
+		}
+	}
+	return changed
 }
 
 // known reports whether the rotation is done in the region, or work for it is open. Work that has not been sent yet will
