@@ -95,3 +95,27 @@ func TestOpen_laterChangeOfPrimary_settlesAgain(t *testing.T) {
 		t.Error("the change of another key moved the work")
 	}
 }
+
+// A request that may have been carried out makes the version that was done before uncertain: if it becomes primary again, it is due.
+func TestTransition_lostRequestThenSetBack_isDueAgain(t *testing.T) {
+	primary := func(n int) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: fmt.Sprint(n)} }
+	for _, r := range []struct {
+		sentence   string
+		done, sent cmek.KeyVersion
+		end        given
+		want       Act
+	}{
+		{"its outcome is not known", primary(1), primary(2), givenUp, Supersede},
+		{"it was refused", primary(1), primary(2), refusedOnce, Drop},
+		{"it was for the same version", primary(1), primary(1), givenUp, Drop},
+	} {
+		w := newWorld(doneWith(eastKey, r.done), r.end, work(func(w *ledger.Work) { w.Version = r.sent }))
+		if unsettled(w.item.Work[0]) {
+			doubt(w.item, w.item.Work[0])
+		}
+		kms(func(k *cmek.Key) { k.Version, k.RotatedAt, k.Versions = primary(1), time.Time{}, []cmek.KeyVersionInfo{{Version: primary(1)}, {Version: primary(2)}} })(w)
+		if v := w.verdict(t, east); v.Act != r.want {
+			t.Errorf("a request that was sent, and %s: decided %q (%s), want %q", r.sentence, v.Act, v.Why, r.want)
+		}
+	}
+}

@@ -76,6 +76,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 			done = append(done, d)
 			file(item, w, d, previous)
 		default:
+			if v.Act == Resend || v.Act == Supersede && unsettled(w) {
+				doubt(item, w)
+			}
 			if w = moved(w, v, now); w.State == ledger.Due && w.Claim == nil {
 				w = revived(item, w)
 			}
@@ -97,6 +100,21 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 	}
 	reportConditions(item, f, now, s)
 	schedule(item, p, now, opened, s)
+}
+
+// unsettled reports whether a request for the work may have been carried out, and no read showed it.
+func unsettled(w ledger.Work) bool {
+	return w.Request != nil && (w.State == ledger.Requested || w.Request.GivenUp) && !refused(w.Request)
+}
+
+// doubt forgets which version is done in the region of work whose request may have been carried out: if that version becomes primary
+// again, the store key may be under the work's. On AWS no version comes back.
+func doubt(item *ledger.Cluster, w ledger.Work) {
+	done, ok := item.DoneIn(w.Region)
+	if ok && w.Version.Scheme == cmek.Primary && done.Version != w.Version {
+		done.Version = cmek.KeyVersion{}
+		item.SetDone(done)
+	}
 }
 
 func openRequest(works []ledger.Work) bool {
@@ -380,6 +398,9 @@ func retry(item *ledger.Cluster, doneToo bool, now time.Time) (regions []string)
 				r.Ended = r.Ended || w.State == ledger.Blocked && !r.GivenUp && !refused(&r)
 				r.GivenUp = true
 				w.Request = &r
+				if w.Failed == 0 && unsettled(*w) {
+					doubt(item, *w)
+				}
 			}
 			w.State, w.Reason = ledger.Due, "retried by an operator"
 			w.Failed, w.Lost, w.Attempts, w.RefusedSince, w.Retried, w.Detained = 0, 0, 0, time.Time{}, true, false

@@ -232,9 +232,10 @@ type Sighting struct {
 
 // Done is the last key version that a region's store key is known to be encrypted under.
 type Done struct {
-	Region  string          `json:"region"`
-	Key     cmek.KeyURI     `json:"key"`
-	Version cmek.KeyVersion `json:"version"`
+	Region string      `json:"region"`
+	Key    cmek.KeyURI `json:"key"`
+	// Version is zero if a later request for another one may have been carried out, and nothing shows whether it was.
+	Version cmek.KeyVersion `json:"version,omitzero"`
 	At      time.Time       `json:"at"`
 	// Followed is true if our PUT did it, false if it was adopted as up to date when first discovered.
 	Followed bool `json:"followed"`
