@@ -60,6 +60,7 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	if f.Settings.deniedRead(e) {
 		return nil
 	}
+	e = f.named(ctx, e)
 	log := f.Log.With("event", e.ID, "change", e.Change, "key", e.Key, "region", e.Region, "principal", e.Principal)
 	facts, doubts, unread := f.gather(ctx, e)
 	a := Assess(e, facts)
@@ -79,6 +80,17 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 		return errors.Join(problem, f.planReview(ctx, e, a, facts, ""))
 	}
 	return errors.Join(problem, f.notify(ctx, log, e, a, facts, doubts), f.planReview(ctx, e, a, facts, dedupKey(e, a)))
+}
+
+// named is the event as [Named] has it, or as it is if the ledger does not answer in time: it is judged by its number then.
+func (f *Function) named(ctx context.Context, e cmek.Event) cmek.Event {
+	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	defer cancel()
+	named, err := Named(ctx, f.Ledger, e)
+	if err != nil {
+		f.Log.Warn("project not looked up", "event", e.ID, "project", e.Account, "error", err)
+	}
+	return named
 }
 
 func kind(e cmek.Event) risk.Kind { return risk.KindOf(e.Change) }

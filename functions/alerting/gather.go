@@ -128,6 +128,11 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	case e.Parameters["resource"] != "":
 		clusters, err = l.Clusters(ctx)
 	}
+	for i, c := range clusters {
+		if risk.OnGoogle(e) {
+			clusters[i] = c.SpelledIn(e.Account)
+		}
+	}
 	if e.Key == "" && e.Identity == "" && e.Parameters["resource"]+e.Parameters["key_ring"] != "" {
 		clusters = slices.DeleteFunc(clusters, func(c *ledger.Cluster) bool {
 			return !slices.ContainsFunc(Uses([]*ledger.Cluster{c}), func(u Use) bool { return isAbout(e, u.Spec) })
@@ -154,8 +159,28 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	if err != nil {
 		return facts, clusters, err
 	}
-	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour && !byNumber(e)
+	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour && knownBy(e, w.Sweep.Named)
 	return facts, clusters, nil
+}
+
+// Named is the event with its project under its id, if it names it by its number and the ledger knows that: one project is one subject.
+func Named(ctx context.Context, l *ledger.Ledger, e cmek.Event) (cmek.Event, error) {
+	if !byNumber(e) {
+		return e, nil
+	}
+	return l.ByID(ctx, e)
+}
+
+// knownBy reports whether the projects of all clusters are known by that name by which an event names its own. If not, clusters may be
+// concerned that seem not to be.
+func knownBy(e cmek.Event, all ledger.Named) bool {
+	switch {
+	case !risk.OnGoogle(e) || e.Account == "":
+		return true
+	case byNumber(e):
+		return all.Numbers
+	}
+	return all.IDs
 }
 
 // callers are the clusters whose principal made the call, beside those that are known.
@@ -185,11 +210,8 @@ func WithoutInventory(e cmek.Event) Facts {
 	}
 }
 
-// byNumber reports whether an event names a project of Google Cloud by its number alone. Clusters may name it by its id, so that none of
-// them seems to be concerned.
-func byNumber(e cmek.Event) bool {
-	return risk.OnGoogle(e) && e.Account != "" && strings.Trim(e.Account, "0123456789") == ""
-}
+// byNumber reports whether an event names a project of Google Cloud by its number alone.
+func byNumber(e cmek.Event) bool { return risk.OnGoogle(e) && cmek.IsProjectNumber(e.Account) }
 
 // wraps are the versions of a key that the store keys of the regions which use it now are wrapped by, as far as is on record. known is
 // false if one of a region is not, or if a re-encryption may be under way there.

@@ -47,6 +47,7 @@ func (f *Function) planReview(ctx context.Context, e cmek.Event, a Assessment, f
 // review judges an event once more, and corrects what was reported: it sends what is worse than before, and the all-clear where
 // nothing is unclear any more and no incident is open.
 func (f *Function) review(ctx context.Context, i *ledger.Incident) error {
+	i.Review.Event = f.named(ctx, i.Review.Event)
 	e := i.Review.Event
 	facts, doubts, unread := f.gather(ctx, e)
 	if unread != nil {

@@ -247,7 +247,7 @@ func (d decision) region(info cmek.RegionInfo) Verdict {
 	}
 	done, known := d.done(info.Region, v.Spec.URI)
 	switch {
-	case known && done.Version == key.Version:
+	case known && done.Version == key.Version && !overtaken(info, v.Spec.URI, key, done):
 		return v.because(UpToDate, "done %s", done.At.UTC().Format(time.RFC3339))
 	case d.adoptable(info, v.Spec.URI, key, done, known):
 		return v.because(Adopt, "encrypted after the key's last rotation")
@@ -386,6 +386,9 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	if w.Version.IsZero() || w.Version != key.Version {
 		seen = d.now
 	}
+	if after := key.SetBackAfter(); after.After(seen) {
+		seen = after
+	}
 	settled := seen.Add(d.settings.settle(key))
 	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
 	hold, held := d.Holds.Find(d.item.ID, v.Spec.URI, d.now)
@@ -393,7 +396,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	case known && done.Version == key.Version && w.Version.IsZero() && w.Trigger.Kind == "event" && d.now.Before(again):
 		v.Version = cmek.KeyVersion{} // the work's is not known yet
 		return own(again, "the KMS does not show a newer version yet")
-	case known && done.Version == key.Version && !key.RotationRunning:
+	case known && done.Version == key.Version && !key.RotationRunning && !overtaken(info, v.Spec.URI, key, done):
 		return v.because(Drop, "already done %s", done.At.UTC().Format(time.RFC3339))
 	case w.Request == nil && !w.Retried && d.adoptable(info, v.Spec.URI, key, done, known):
 		return v.because(Adopt, "encrypted after the key's last rotation")
@@ -469,6 +472,18 @@ func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key,
 	}
 	// The PUT's time is by ours.
 	return known && done.Followed && done.Sent.After(key.RotatedAt.Add(d.settings.settle(key)+clockOffset))
+}
+
+// overtaken reports whether somebody else may have re-encrypted the region's store key since it was done, under a newer version of the key
+// that is no longer the primary.
+func overtaken(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key, done ledger.Done) bool {
+	at := key.SetBackAfter()
+	return !at.IsZero() && touched(info, uri, done) && info.Newest(uri).UpdatedAt.After(at.Add(-clockOffset))
+}
+
+// touched reports whether the region's key shows an operation that ended after the one that is done.
+func touched(info cmek.RegionInfo, uri cmek.KeyURI, done ledger.Done) bool {
+	return info.Newest(uri).UpdatedAt.After(done.At.Add(clockOffset))
 }
 
 func (d decision) optedOut() bool { return off(d.Cluster) }

@@ -649,7 +649,7 @@ func (m *model) swapBack(n int) {
 // deliverEvent is Function.Event for one cluster.
 func (m *model) deliverEvent(n, cluster int) {
 	m.swap(cluster, nil, 0, func(item *ledger.Cluster) error {
-		if len(open(item, m.events[n], m.now, modelSettings.settle(cmek.Key{}))) == 0 {
+		if _, changed := open(item, m.events[n], m.now, modelSettings.settle(cmek.Key{})); !changed {
 			return ledger.ErrUnchanged
 		}
 		return nil

@@ -23,8 +23,10 @@ type Reads struct {
 	// Hidden: the Cloud API does not show the cluster to our API key. It may exist all the same.
 	Hidden bool
 	// CMEK is without regions if the API shows none.
-	CMEK           *cmek.ClusterInfo
-	Keys           map[cmek.KeyURI]KeyFact
+	CMEK *cmek.ClusterInfo
+	Keys map[cmek.KeyURI]KeyFact
+	// Projects are the projects that could be read, by the names by which the cluster names them.
+	Projects       map[string]cmek.Project
 	Paused         ledger.Pause
 	Holds          cmek.Holds
 	Fleet          Fleet
@@ -61,6 +63,7 @@ func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 		item.Unread = ledger.Unread{}
 		absorbCMEK(item, &f, withoutFuture(*r.CMEK, now), r)
 	}
+	item.LearnProjects(r.Projects)
 	f.Cluster, f.CMEK, f.Gone, f.Unread = item.Cluster, item.CMEK, item.Gone, item.Unread.Why
 	// A read that shows nothing new is noted twice a day only, so that an idle fleet costs no writes.
 	if f.CMEKRead && (fingerprint(item) != before || now.Sub(item.SeenAt) > forgottenAfter/2) {

@@ -179,7 +179,7 @@ func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek
 				i, all = len(all), append(all, alert.AffectedCluster{ID: c.ID, Name: c.Cluster.Name})
 			}
 			for _, info := range c.CMEK.RegionInfos {
-				if spec, n := info.Current(); n == 1 && spec.Spec.URI == key {
+				if spec, n := info.Current(); n == 1 && spec.Spec.URI == c.Spelled(key) {
 					all[i].Regions = append(all[i].Regions, info.Region)
 				}
 			}

@@ -20,6 +20,9 @@ func (w *worker) notePolicies(ctx context.Context, c *ledger.Cluster) error {
 		return nil
 	}
 	var problems []error
+	for _, p := range c.Projects {
+		c = c.SpelledIn(p.ID) // by which alerting looks for them
+	}
 	for _, region := range c.CMEK.RegionInfos {
 		if current, n := region.Current(); n == 1 {
 			problems = append(problems, w.notePoliciesOf(ctx, cmek.Use{ClusterID: c.ID, CloudAccount: c.Cluster.AccountID, Spec: current.Spec}))

@@ -34,6 +34,7 @@ func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
 	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return r, err
 	}
+	r.Projects = w.projectsOf(ctx, c, r)
 	return r, w.readKeys(ctx, c, c.Work, &r)
 }
 
@@ -77,7 +78,17 @@ func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec
 	if err := ctx.Err(); err != nil {
 		return r, fmt.Errorf("read keys: %w", err)
 	}
+	r.Projects = w.projectsOf(ctx, c, r)
 	return r, w.readOrders(ctx, &r)
+}
+
+// projectsOf are the projects that the cluster names, as known and as read.
+func (w *worker) projectsOf(ctx context.Context, c *ledger.Cluster, r Reads) map[string]cmek.Project {
+	shown := &ledger.Cluster{}
+	if r.CMEK != nil {
+		shown.CMEK = *r.CMEK
+	}
+	return w.readProjects(ctx, w.lease.Sweep.Began, c, shown)
 }
 
 // readOrders reads what operators ordered. An order that cannot be read stops a PUT.
@@ -147,6 +158,9 @@ func versionDone(c *ledger.Cluster, region string, uri cmek.KeyURI) cmek.KeyVers
 	done, ok := c.DoneIn(region)
 	if len(c.Work) > 0 || !ok || !done.Key.SameKey(uri) {
 		return cmek.KeyVersion{}
+	}
+	if info, shown := c.CMEK.Region(region); shown && done.Version.Scheme == cmek.Primary && touched(info, uri, done) {
+		return cmek.KeyVersion{} // whether a newer version was primary meanwhile, only the key's versions show
 	}
 	for _, other := range c.CMEK.RegionInfos {
 		if spec, n := other.Current(); n == 1 && spec.Spec.URI == uri {

@@ -27,7 +27,7 @@ func TestRevived_requestFromBeforeTheLastDone_isNotTakenUp(t *testing.T) {
 			w.item.Dropped = []ledger.Dropped{{Region: east, Key: eastKey, Version: v1, Reason: "forgotten", At: ago(time.Hour),
 				Request: &ledger.Request{Intent: ago(2 * time.Hour), Sent: ago(2 * time.Hour), Answer: &cmek.Answer{Outcome: cmek.Accepted}}}}
 			event := cmek.Event{ID: "e-late", Key: eastKey, Version: v1, Time: ago(3 * time.Hour)}
-			if opened := open(w.item, event, noon, time.Minute); len(opened) != 1 {
+			if opened, _ := open(w.item, event, noon, time.Minute); len(opened) != 1 {
 				t.Fatalf("the late event opened work in %v, want %s", opened, east)
 			}
 			if got := w.item.Work[0]; (got.Request != nil) != tt.want || (got.State == ledger.Requested) != tt.want {

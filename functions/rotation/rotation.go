@@ -37,6 +37,8 @@ type Function struct {
 	Archive  cmek.Archive
 	// Policies is nil if policies are not to be kept.
 	Policies cmek.Policies
+	// Projects is nil where keys are in no projects.
+	Projects cmek.Projects
 	Notifier alert.Notifier
 	// Subscribers is nil if it is not to be checked whom the messages reach.
 	Subscribers Subscribers
@@ -45,7 +47,8 @@ type Function struct {
 	// Holder names this worker in the lease. It must differ between processes that run at the same time.
 	Holder string
 
-	begun atomic.Bool
+	begun    atomic.Bool
+	projects projectNames
 }
 
 // Event opens work for each cluster region that the rotated key wraps. It uses the ledger only, so it works when the Cloud
@@ -64,7 +67,8 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	for _, c := range clusters {
 		var regions []string
 		_, err := f.Ledger.UpdateCluster(ctx, c.ID, func(item *ledger.Cluster) error {
-			if regions = open(item, e, time.Now(), f.Settings.settle(cmek.Key{})); len(regions) == 0 {
+			var changed bool
+			if regions, changed = open(item, e, time.Now(), f.Settings.settle(cmek.Key{})); !changed {
 				return ledger.ErrUnchanged
 			}
 			return nil

@@ -33,7 +33,8 @@ func (w *worker) sweepDue(now time.Time) bool {
 func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s := &w.lease.Sweep
 	if !s.Running() {
-		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen, WasKnown: s.Known, Marks: s.Found.Lacks(s.WasKnown)}
+		*s = ledger.Sweep{Began: time.Now(), Complete: s.Complete, WasOpen: s.WasOpen, WasKnown: s.Known, Marks: s.Found.Lacks(s.WasKnown),
+			Names: ledger.Named{IDs: true, Numbers: true}, Named: s.Named}
 	}
 	clusters, next, err := w.Cloud.ClusterPage(ctx, s.Page)
 	if err != nil {
@@ -47,6 +48,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 	s.Unread += v.unread
 	s.Others += v.others
 	s.Found, s.Known = s.Found.Plus(v.found), s.Known.Plus(v.known)
+	s.Names = s.Names.And(v.named)
 	s.Skip += v.visited
 	s.OldestOpen = earlier(s.OldestOpen, v.oldestOpen)
 	if v.visited == len(todo) {
@@ -58,7 +60,7 @@ func (w *worker) sweep(ctx context.Context) (goOn bool, err error) {
 				err = errors.Join(err, w.askForUnlisted(ctx, s.Began))
 			}
 			if s.Failed == s.Unread {
-				s.Complete = s.Ended
+				s.Complete, s.Named = s.Ended, s.Names
 			}
 			w.Log.Info(LogSweepEnded, "clusters", s.Clusters, "failed", s.Failed, "unread", s.Unread, "others", s.Others, "seconds", int(s.Ended.Sub(s.Began).Seconds()),
 				LogOldestOpen, openSeconds(*s))
@@ -114,11 +116,12 @@ func (w *worker) askForUnlisted(ctx context.Context, began time.Time) error {
 }
 
 // visits is what came of visiting clusters: how many, from the start of the list; how many of them failed, and how many of those
-// because they show no CMEK any more; how many are another installation's; which of them the ledger knew before and knows now; and
-// when the oldest work was opened that is still open at one of them, zero if none is.
+// because they show no CMEK any more; how many are another installation's; which of them the ledger knew before and knows now; by which
+// names the projects of all of them are known; and when the oldest work was opened that is still open at one of them, zero if none is.
 type visits struct {
 	visited, failed, unread, others int
 	found, known                    ledger.Set
+	named                           ledger.Named
 	oldestOpen                      time.Time
 }
 
@@ -132,6 +135,7 @@ var (
 func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visits, err error) {
 	var mu sync.Mutex
 	var problems []error
+	v.named = ledger.Named{IDs: true, Numbers: true}
 	next := func() (cmek.Cluster, bool) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -150,6 +154,7 @@ func (w *worker) visitAll(ctx context.Context, clusters []cmek.Cluster) (v visit
 			}
 			if inInventory(item) {
 				v.known = v.known.Plus(ledger.Of(c.ID))
+				v.named = v.named.And(item.Named())
 			}
 			for _, work := range item.Work {
 				v.oldestOpen = earlier(v.oldestOpen, work.Since)
@@ -236,6 +241,7 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return c, err
 	}
+	r.Projects = w.projectsOf(ctx, c, r)
 	now := time.Now()
 	before := c.Work
 	swapped, err := w.update(ctx, cluster.ID, func(item *ledger.Cluster) error {

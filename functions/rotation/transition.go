@@ -76,6 +76,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 			done = append(done, d)
 			file(item, w, d, previous)
 		default:
+			if v.Act == Resend || v.Act == Supersede && unsettled(w) {
+				doubt(item, w)
+			}
 			if w = moved(w, v, now); w.State == ledger.Due && w.Claim == nil {
 				w = revived(item, w)
 			}
@@ -97,6 +100,21 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 	}
 	reportConditions(item, f, now, s)
 	schedule(item, p, now, opened, s)
+}
+
+// unsettled reports whether a request for the work may have been carried out, and no read showed it.
+func unsettled(w ledger.Work) bool {
+	return w.Request != nil && (w.State == ledger.Requested || w.Request.GivenUp) && !refused(w.Request)
+}
+
+// doubt forgets which version is done in the region of work whose request may have been carried out: if that version becomes primary
+// again, the store key may be under the work's. On AWS no version comes back.
+func doubt(item *ledger.Cluster, w ledger.Work) {
+	done, ok := item.DoneIn(w.Region)
+	if ok && w.Version.Scheme == cmek.Primary && done.Version != w.Version {
+		done.Version = cmek.KeyVersion{}
+		item.SetDone(done)
+	}
 }
 
 func openRequest(works []ledger.Work) bool {
@@ -380,6 +398,9 @@ func retry(item *ledger.Cluster, doneToo bool, now time.Time) (regions []string)
 				r.Ended = r.Ended || w.State == ledger.Blocked && !r.GivenUp && !refused(&r)
 				r.GivenUp = true
 				w.Request = &r
+				if w.Failed == 0 && unsettled(*w) {
+					doubt(item, *w)
+				}
 			}
 			w.State, w.Reason = ledger.Due, "retried by an operator"
 			w.Failed, w.Lost, w.Attempts, w.RefusedSince, w.Retried, w.Detained = 0, 0, 0, time.Time{}, true, false
@@ -446,10 +467,12 @@ func skipFailures(item *ledger.Cluster, except []string) (regions []string) {
 
 // open opens work for every region of the cluster whose current key the event says was rotated, unless it is open or done
 // already. It trusts the event with nothing else: version and key are read again before a PUT.
-func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string) {
+func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duration) (regions []string, changed bool) {
 	if item.Gone || off(item.Cluster) {
-		return nil
+		return nil, false
 	}
+	e.Key = item.Spelled(e.Key)
+	changed = settleAgain(item, e, now)
 	for _, info := range item.CMEK.RegionInfos {
 		current, distinct := info.Current()
 		if distinct != 1 || !current.Spec.URI.SameKey(e.Key) || known(item, info.Region, e) {
@@ -468,7 +491,24 @@ func open(item *ledger.Cluster, e cmek.Event, now time.Time, settle time.Duratio
 	default:
 		item.WaitUntil(now.Add(settle))
 	}
-	return regions
+	return regions, changed || len(regions) > 0
+}
+
+// settleAgain has work wait for its settle time once more before a PUT, if the event says that another version became primary since the
+// work's was first seen: where the KMS shows that version again, it was set back, and encryption may use the one between. On AWS no
+// version comes back.
+func settleAgain(item *ledger.Cluster, e cmek.Event, now time.Time) (changed bool) {
+	at := e.Time
+	if at.After(now) {
+		at = now
+	}
+	for i := range item.Work {
+		w := &item.Work[i]
+		if e.Key.Type() == cmek.GCPCloudKMS && w.Key.SameKey(e.Key) && !w.Version.IsZero() && at.After(w.SeenVersion()) {
+			w.VersionSeen, changed = at, true
+		}
+	}
+	return changed
 }
 
 // known reports whether the rotation is done in the region, or work for it is open. Work that has not been sent yet will

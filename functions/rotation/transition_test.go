@@ -759,7 +759,7 @@ func TestOpen_takesWorkFromAnEvent(t *testing.T) {
 		t.Run(r.sentence, func(t *testing.T) {
 			item := newWorld(r.given...).item
 			before := len(item.Work)
-			if got := open(item, r.event, noon, 5*time.Minute); !reflect.DeepEqual(got, r.want) {
+			if got, _ := open(item, r.event, noon, 5*time.Minute); !reflect.DeepEqual(got, r.want) {
 				t.Errorf("%s: opened work for %q, want %q", r.sentence, got, r.want)
 			}
 			if opened := len(item.Work) - before; opened != len(r.want) {

@@ -273,9 +273,20 @@ func (w *worker) fleetsOf(ctx context.Context, c *ledger.Cluster, r Reads) (Flee
 		if err != nil {
 			return nil, err
 		}
-		fleets[work.Key.Canonical()] = fleet
+		fleets[work.Key.Canonical()] = spelledIn(fleet, work.Key.Account())
 	}
 	return fleets, nil
+}
+
+// spelledIn are the clusters with their keys of the project under that name of it: two clusters may name one key by either.
+func spelledIn(fleet []*ledger.Cluster, project string) []*ledger.Cluster {
+	fleet = slices.Clone(fleet)
+	for i, c := range fleet {
+		if c != nil {
+			fleet[i] = c.SpelledIn(project)
+		}
+	}
+	return fleet
 }
 
 func (w *worker) fleet(ctx context.Context, key cmek.KeyURI) ([]*ledger.Cluster, error) {

@@ -179,6 +179,15 @@ func (k Key) Position(v KeyVersion) int {
 	return slices.IndexFunc(k.Versions, func(i KeyVersionInfo) bool { return i.Version == v })
 }
 
+// SetBackAfter is a time after which the current version became current again: a version that is newer was made then. Zero if there is
+// none. Only Cloud KMS makes a version current that was so before, and does not show when.
+func (k Key) SetBackAfter() time.Time {
+	if at, last := k.Position(k.Version), len(k.Versions)-1; at >= 0 && at < last && k.Version.Before(k.Versions[last].Version) {
+		return k.Versions[last].CreatedAt
+	}
+	return time.Time{}
+}
+
 // Has reports whether the version is the key's current one or in its history. False may also mean that the KMS does not show
 // the version: not yet, no longer, or not to us.
 func (k Key) Has(v KeyVersion) bool { return !v.IsZero() && (v == k.Version || k.Position(v) >= 0) }

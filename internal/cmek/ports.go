@@ -41,6 +41,12 @@ type Policies interface {
 	Document(ctx context.Context, name string) (string, error)
 }
 
+// Projects knows the two names of projects of Google Cloud.
+type Projects interface {
+	// Project reads a project's id and number by one of them. An error says nothing about the project.
+	Project(ctx context.Context, name string) (id, number string, err error)
+}
+
 // Archive keeps immutable evidence.
 type Archive interface {
 	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored

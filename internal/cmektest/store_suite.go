@@ -35,6 +35,7 @@ func StoreConforms(t *testing.T, open func(t *testing.T) ledger.Store) {
 		{"a key finds its own records and those only", byKeyExact},
 		{"many records are found by one key, ordered by id", byKeyMany},
 		{"a record is found by each of many and long keys", byKeyLong},
+		{"a cluster is found by both names of its projects", projectNames},
 		{"a record is there until it expires, which is kept to the second", expiryKept},
 		{"a record that has expired is not there, for any read", expiredUnread},
 		{"a write takes the place of an expired record as if there were none", expiredReplaced},

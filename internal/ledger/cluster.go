@@ -17,6 +17,9 @@ type Cluster struct {
 	Cluster cmek.Cluster     `json:"cluster"`
 	CMEK    cmek.ClusterInfo `json:"cmek"`
 	SeenAt  time.Time        `json:"seen_at,omitzero"`
+	// Projects are the projects of Google Cloud that the cluster names, as far as both of their names are known. What was known once
+	// stays, so that a read that is refused takes nothing away.
+	Projects []cmek.Project `json:"projects,omitempty"`
 	// Gone is true once the Cloud API says that the cluster is deleted. A cluster that is merely not shown is not gone.
 	Gone bool `json:"gone,omitempty"`
 	// Unread says since when, and why, the cluster's CMEK is not shown although it had one; zero while it is. The inventory is
@@ -229,9 +232,10 @@ type Sighting struct {
 
 // Done is the last key version that a region's store key is known to be encrypted under.
 type Done struct {
-	Region  string          `json:"region"`
-	Key     cmek.KeyURI     `json:"key"`
-	Version cmek.KeyVersion `json:"version"`
+	Region string      `json:"region"`
+	Key    cmek.KeyURI `json:"key"`
+	// Version is zero if a later request for another one may have been carried out, and nothing shows whether it was.
+	Version cmek.KeyVersion `json:"version,omitzero"`
 	At      time.Time       `json:"at"`
 	// Followed is true if our PUT did it, false if it was adopted as up to date when first discovered.
 	Followed bool `json:"followed"`
@@ -298,7 +302,7 @@ func (c *Cluster) WaitUntil(at time.Time) {
 
 // Keys are the canonical URIs of all keys that the cluster names, past ones included: a past key is still needed to read
 // what was written under it. With them go the principals that the cluster acts as, and the accounts of both, for [Ledger.ByAccount]
-// and [Ledger.ByRole].
+// and [Ledger.ByRole]. A project of Google Cloud counts under both of its names.
 func (c *Cluster) Keys() []string {
 	if c.Gone {
 		return nil
@@ -307,6 +311,14 @@ func (c *Cluster) Keys() []string {
 	for _, r := range c.CMEK.RegionInfos {
 		for _, k := range r.KeyInfos {
 			keys = append(keys, k.Spec.URI.Canonical(), accountKey(k.Spec.URI.Account()))
+			for _, name := range projectsOf(k.Spec) {
+				if p := c.project(name); p != (cmek.Project{}) {
+					keys = append(keys, accountKey(p.ID), accountKey(p.Number))
+				}
+			}
+			if p := c.project(k.Spec.URI.Account()); k.Spec.Type == cmek.GCPCloudKMS && p != (cmek.Project{}) {
+				keys = append(keys, string(k.Spec.URI.In(p.ID)), string(k.Spec.URI.In(p.Number)))
+			}
 			if account := k.Spec.AuthPrincipal.Account(); account != "" {
 				keys = append(keys, roleKey(account, k.Spec.AuthPrincipal.Name()), accountKey(account))
 			}

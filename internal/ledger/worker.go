@@ -60,6 +60,9 @@ type Sweep struct {
 	WasOpen time.Time `json:"was_open,omitzero"`
 	// Complete is when the last walk that read every cluster without an error ended.
 	Complete time.Time `json:"complete,omitzero"`
+	// Names says by which names the projects of all clusters of this walk are known so far, Named that of the last complete one.
+	Names Named `json:"names,omitzero"`
+	Named Named `json:"named,omitzero"`
 	// Failed counts clusters of this walk that could not be read, Unread those among them that had a CMEK and show none: these
 	// keep their inventory and do not make the walk incomplete. Others counts the clusters of another installation.
 	// PageFailures counts failures in a row to read the page.

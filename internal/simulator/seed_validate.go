@@ -199,13 +199,18 @@ func (v *validation) regions(place string, c ClusterSeed, generations map[string
 	v.check(!c.Revoked || withKey > 0, place+".revoked", "true", "only a cluster with keys can be revoked")
 }
 
-// generations counts the key materials by URI, replicas included.
+// generations counts the key materials by URI, replicas included, and a key of Cloud KMS by either name of its project.
 func (s Seed) generations() map[string]int {
 	counts := map[string]int{}
 	for _, key := range s.Keys {
 		counts[string(key.URI)] = 1 + len(key.Rotations)
 		for _, region := range key.Replicas {
 			counts[string(inRegion(key.URI, region))] = 1 + len(key.Rotations)
+		}
+		for _, p := range s.Google.Projects {
+			if key.URI.Type() == cmek.GCPCloudKMS && key.URI.Account() == p.ID && p.Number != "" {
+				counts[string(key.URI.In(p.Number))] = 1 + len(key.Rotations)
+			}
 		}
 	}
 	return counts

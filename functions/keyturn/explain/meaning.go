@@ -41,6 +41,12 @@ func (j judge) explain(ctx context.Context, r events.Record) (Explanation, error
 		return x, nil
 	}
 	e := *r.Event
+	var err error
+	if j.ledger != nil {
+		if e, err = alerting.Named(ctx, j.ledger, e); err != nil {
+			return explanation{}, err
+		}
+	}
 	facts, err := j.gather(ctx, e)
 	if err != nil {
 		return Explanation{}, err

@@ -62,8 +62,9 @@ func Wire(environ []string) (function.Handler, error) {
 	}
 	s.Rotation.Loopback = cockroachcloud.IsLoopback(s.Cloud.Server)
 	log, random := function.NewLog("rotation", s.Function.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	policies := google.NewPolicies(config)
 	f := &rotation.Function{
-		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS}, Policies: google.NewPolicies(config),
+		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS}, Policies: policies, Projects: policies,
 		Ledger: ledger.New(store, random), Archive: archive, Notifier: notifier, Settings: s.Rotation, Log: log,
 		Holder: os.Getenv("K_REVISION") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}

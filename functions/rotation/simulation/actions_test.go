@@ -34,6 +34,7 @@ const (
 	checkout = "7c1d9e20-3a4b-4c5d-8e6f-000000000002"
 	orders   = "7c1d9e20-3a4b-4c5d-8e6f-000000000003"
 	ledgerEU = "7c1d9e20-3a4b-4c5d-8e6f-000000000004"
+	archived = "7c1d9e20-3a4b-4c5d-8e6f-000000000005"
 
 	// human is the service account of people, which the simulator lets do everything.
 	human = "org-admin"
@@ -53,7 +54,7 @@ func (s *schedule) plan(start time.Time) {
 	add := func(at time.Time, name string, do func() error) { s.actions = append(s.actions, action{at, name, do}) }
 	some := func(chance int) bool { return s.rand.IntN(chance) == 0 }
 
-	for _, key := range []string{paymentsKey, ordersEast, ordersWest, ledgerKey, archiveKey} {
+	for _, key := range s.rotating {
 		first := at()
 		for n := range s.rand.IntN(4) {
 			when := first
@@ -63,9 +64,9 @@ func (s *schedule) plan(start time.Time) {
 			add(when, "rotate "+key, func() error { return s.rotate(key) })
 		}
 	}
-	for _, id := range []string{payments, checkout, orders, ledgerEU} {
+	for _, id := range s.clusters {
 		if some(4) {
-			add(at(), "a person re-encrypts "+id, func() error { return s.world.PUTCMEK(human, id) })
+			add(at(), "a person re-encrypts "+id, func() error { return s.byHand(id) })
 		}
 		if some(8) {
 			from := at()
@@ -85,24 +86,20 @@ func (s *schedule) plan(start time.Time) {
 		}
 	}
 	if some(6) {
-		add(at(), "a person moves payments to another key", func() error {
-			return s.world.PUTCMEK(human, payments, cmek.RegionSpec{Region: "us-east-1", KeySpec: cmek.KeySpec{Type: cmek.AWSKMS,
-				URI: spareKey, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}})
-		})
+		add(at(), "a person moves "+s.moved+" to another key", func() error { return s.world.PUTCMEK(human, s.moved, s.spare) })
 		if some(2) {
-			add(at(), "rotate "+spareKey, func() error { return s.rotate(spareKey) })
+			add(at(), "rotate "+string(s.spare.KeySpec.URI), func() error { return s.rotate(string(s.spare.KeySpec.URI)) })
 		}
 	}
-	if some(6) {
-		add(at(), "remove eu-west-1 of orders", func() error { return s.world.RemoveRegion(orders, "eu-west-1") })
+	if s.has(s.removed.cluster) && some(6) {
+		add(at(), "remove "+s.removed.region+" of "+s.removed.cluster, func() error { return s.world.RemoveRegion(s.removed.cluster, s.removed.region) })
 	} else if some(6) {
-		spec := cmek.RegionSpec{Region: "us-east-2", KeySpec: cmek.KeySpec{Type: cmek.AWSKMS, URI: spareKey, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}}
-		add(at(), "add us-east-2 to payments", func() error { return s.world.AddRegion(payments, 3, spec) })
+		add(at(), "add "+s.added.Region+" to "+s.moved, func() error { return s.world.AddRegion(s.moved, 3, s.added) })
 	}
 	if some(12) {
-		add(at(), "delete checkout", func() error { return s.remove(checkout) })
+		add(at(), "delete "+s.deleted, func() error { return s.remove(s.deleted) })
 	}
-	for _, key := range []string{paymentsKey, ordersWest} {
+	for _, key := range s.disabling {
 		if some(6) {
 			from := at()
 			add(from, "disable "+key, func() error { return s.able(key, false) })
@@ -110,8 +107,8 @@ func (s *schedule) plan(start time.Time) {
 		}
 		if some(10) {
 			from := at()
-			add(from, "deny keyturn "+key, func() error { return s.world.DenyKMS(key, true) })
-			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "allow keyturn "+key, func() error { return s.world.DenyKMS(key, false) })
+			add(from, "deny keyturn "+key, func() error { return s.deny(key, true) })
+			add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "allow keyturn "+key, func() error { return s.deny(key, false) })
 		}
 	}
 	if some(4) {
@@ -125,18 +122,19 @@ func (s *schedule) plan(start time.Time) {
 		add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "follow", func() error { return s.setMode(rotation.Follow) })
 	}
 	s.planOperator(start)
+	s.planVersions(start)
 	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
 }
 
 // planOperator draws what an operator does meanwhile, from a source of its own.
 func (s *schedule) planOperator(start time.Time) {
-	source := rand.New(rand.NewPCG(s.seed, 7))
+	source := rand.New(rand.NewPCG(s.seed, s.stream))
 	at := func() time.Time {
 		return start.Add(10*time.Minute + time.Duration(source.Int64N(int64(troubled-time.Hour))))
 	}
 	add := func(at time.Time, name string, do func() error) { s.actions = append(s.actions, action{at, name, do}) }
-	all := []string{payments, checkout, orders, ledgerEU}
+	all := s.clusters
 	for range source.IntN(5) {
 		id, delay := all[source.IntN(len(all))], time.Duration(source.Int64N(int64(30*time.Second)))
 		add(at(), "an operator runs retry "+id, func() error { return s.command(delay, "retry "+id, s.retry(id)) })
@@ -150,7 +148,7 @@ func (s *schedule) planOperator(start time.Time) {
 	if source.IntN(4) == 0 {
 		h := cmek.Hold{ClusterID: all[source.IntN(len(all))], Reason: "a change"}
 		if source.IntN(2) == 0 {
-			h = cmek.Hold{Key: []cmek.KeyURI{paymentsKey, ordersWest, spareKey}[source.IntN(3)], Reason: "a change"}
+			h = cmek.Hold{Key: s.holding[source.IntN(3)], Reason: "a change"}
 		}
 		from, length := at(), time.Minute+time.Duration(source.Int64N(int64(3*time.Hour)))
 		s.persist(from, "hold "+h.Argument(), func() error { return s.hold(h, length) })
@@ -229,6 +227,9 @@ func (s *schedule) show(id string) error {
 }
 
 func (s *schedule) rotate(key string) error {
+	if s.keyType == cmek.GCPCloudKMS {
+		return s.rotateOnGoogle(key)
+	}
 	err := s.world.Rotate(key)
 	if err == nil {
 		s.memory.rotated[cmek.KeyURI(key).Canonical()] = append(s.memory.rotated[cmek.KeyURI(key).Canonical()], time.Now())
@@ -247,6 +248,9 @@ func (s *schedule) fail(id string) error {
 }
 
 func (s *schedule) able(key string, enabled bool) error {
+	if s.keyType == cmek.GCPCloudKMS {
+		return s.ableOnGoogle(key, enabled)
+	}
 	region := func(o *awskms.Options) { o.Region = cmek.KeyURI(key).Location() }
 	if enabled {
 		if err := s.world.DenyKMS(key, false); err != nil { // which denies everybody
@@ -261,6 +265,14 @@ func (s *schedule) able(key string, enabled bool) error {
 	if err == nil {
 		s.memory.disabled[key] = time.Now()
 		s.memory.unusable.begin(key)
+	}
+	return err
+}
+
+func (s *schedule) byHand(id string) error {
+	err := s.world.PUTCMEK(human, id)
+	if err == nil {
+		s.memory.byHand[id] = append(s.memory.byHand[id], time.Now())
 	}
 	return err
 }

@@ -36,7 +36,12 @@ type memory struct {
 	holds cmek.Holds
 	// unusable and hidden are when each key was disabled and each cluster hidden.
 	unusable, hidden spans
-	alertsSeen       int
+	// setBack counts how often an older version of the key became its primary again; versions are the disabled ones, by their names.
+	setBack map[string]int
+	// byHand is when a person re-encrypted each cluster.
+	byHand     map[string][]time.Time
+	versions   map[string]bool
+	alertsSeen int
 	// flaps counts how often the incident that began most often did.
 	flaps   int
 	flapped string
@@ -47,7 +52,7 @@ type memory struct {
 func (m *memory) begin(_ *schedule, start time.Time) {
 	*m = memory{start: start, rotated: map[string][]time.Time{}, failures: map[string]int{}, disabled: map[string]time.Time{},
 		deleted: map[string]bool{}, puts: map[string]int{}, off: map[string]time.Time{}, forgotten: map[string][]time.Time{},
-		unusable: spans{}, hidden: spans{}}
+		unusable: spans{}, hidden: spans{}, setBack: map[string]int{}, byHand: map[string][]time.Time{}, versions: map[string]bool{}}
 }
 
 // spans are times during which something was so, by what it was so with. The last one may have no end yet.
@@ -88,8 +93,14 @@ const inFlight = time.Minute
 func (s *schedule) checkNow() {
 	all := s.world.PUTs()
 	for _, put := range all[s.memory.putsSeen:] {
-		if put.Caller != human {
+		if slices.Contains(s.all, put.ClusterID) {
+			s.puts++
+		}
+		switch {
+		case put.Caller == s.account:
 			s.checkPUT(put)
+		case put.Caller != human && slices.Contains(s.all, put.ClusterID):
+			s.t.Errorf("seed %d: a PUT to %s, which is %s's, was sent by %s", s.seed, put.Cluster, s.name, put.Caller)
 		}
 	}
 	s.memory.putsSeen = len(all)
@@ -101,7 +112,7 @@ func (s *schedule) checkNow() {
 	}
 	s.memory.alertsSeen = len(alerts)
 	items := s.items()
-	for _, key := range s.world.StoreKeys() {
+	for _, key := range s.storeKeys() {
 		c := items[key.ClusterID]
 		if c == nil || !key.Behind || s.memory.deleted[key.ClusterID] {
 			continue
@@ -126,8 +137,8 @@ func (s *schedule) checkResolved(a alert.Alert) {
 	kind, of, _ := strings.Cut(a.DedupKey, "/")
 	switch kind {
 	case "key-unusable":
-		x, still := s.memory.unusable.at(of, a.Time)
-		needed := slices.ContainsFunc(s.world.StoreKeys(), func(k simulator.StoreKey) bool {
+		x, still := s.memory.unusable.at(s.exact(of), a.Time)
+		needed := slices.ContainsFunc(s.storeKeys(), func(k simulator.StoreKey) bool {
 			return string(k.URI) == of && !s.memory.deleted[k.ClusterID] && len(s.memory.forgotten[k.ClusterID]) == 0
 		})
 		if still && needed {
@@ -144,8 +155,13 @@ func (s *schedule) checkResolved(a alert.Alert) {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
 
+// storeKeys are those of the cloud's clusters.
+func (s *schedule) storeKeys() []simulator.StoreKey {
+	return slices.DeleteFunc(s.world.StoreKeys(), func(k simulator.StoreKey) bool { return !slices.Contains(s.all, k.ClusterID) })
+}
+
 func (s *schedule) lastRotation(uri cmek.KeyURI) (last time.Time) {
-	if all := s.memory.rotated[uri.Canonical()]; len(all) > 0 {
+	if all := s.memory.rotated[s.identity(string(uri))]; len(all) > 0 {
 		return all[len(all)-1]
 	}
 	return s.memory.start.Add(-time.Hour)
@@ -158,6 +174,8 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 	}
 	since := func(begin time.Time) bool { return !begin.IsZero() && put.Time.Sub(begin) > inFlight }
 	switch {
+	case !slices.Contains(s.all, put.ClusterID):
+		wrong("the cluster is another installation's")
 	case put.Cluster == "archive":
 		wrong("its CMEK is revoked")
 	case since(s.memory.paused):
@@ -170,8 +188,8 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		wrong("the cluster is deleted")
 	}
 	for _, region := range put.Regions {
-		if since(s.memory.disabled[string(region.URI)]) {
-			wrong("key %s is disabled since %s", region.URI, clock(s.memory.disabled[string(region.URI)]))
+		if disabled := s.memory.disabled[s.exact(string(region.URI))]; since(disabled) {
+			wrong("key %s is disabled since %s", region.URI, clock(disabled))
 		}
 		for _, h := range s.memory.holds {
 			if h.On(put.ClusterID, region.URI) && since(h.Since) && put.Time.Before(h.Until) {
@@ -185,7 +203,9 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		if last := s.lastRotation(region.URI); put.Time.Sub(last) < 3*time.Minute && put.Time.After(last) {
 			continue
 		}
-		id := put.ClusterID + "/" + region.Region + "/" + region.Material
+		// A version that became primary once more is to be followed once more.
+		key := s.identity(string(region.URI))
+		id := fmt.Sprint(put.ClusterID, "/", region.Region, "/", key, "/", region.Material, "/", s.memory.setBack[key])
 		s.memory.puts[id]++
 		most := 1 + s.memory.failures[put.ClusterID]
 		if n := s.memory.puts[id]; n > most {
@@ -274,15 +294,29 @@ func (s *schedule) sorted() (list []*ledger.Cluster) {
 
 // checkEnd checks that in the end everything is re-encrypted, nothing is open, and the evidence is whole.
 func (s *schedule) checkEnd() {
-	for _, key := range s.world.StoreKeys() {
-		if key.Behind && key.Cluster != "archive" && !s.memory.deleted[key.ClusterID] {
+	for _, key := range s.storeKeys() {
+		if key.Behind && key.Cluster != "archive" && !s.memory.deleted[key.ClusterID] && !s.unseen(key) {
 			s.t.Errorf("seed %d: the store key of %s/%s is behind its key", s.seed, key.Cluster, key.Region)
 		}
 	}
 	for _, c := range s.sorted() {
+		if !slices.Contains(s.all, c.ID) {
+			s.t.Errorf("seed %d: the ledger of %s has an item of %s", s.seed, s.name, c.Cluster.Name)
+		}
 		s.checkItem(c)
 	}
 	s.checkAlerts()
+}
+
+// unseen reports whether nothing that can be read may show that a person re-encrypted the store key under a version that was set back
+// then.
+func (s *schedule) unseen(key simulator.StoreKey) bool {
+	if s.memory.setBack[s.identity(string(key.URI))] == 0 {
+		return false
+	}
+	done, _ := s.items()[key.ClusterID].DoneIn(key.Region)
+	shown := s.settings[simulator.UpdatedAt] == "moves" && s.settings[simulator.ClockOffset] == "0s"
+	return slices.ContainsFunc(s.memory.byHand[key.ClusterID], func(at time.Time) bool { return !shown || at.Before(done.At.Add(10*time.Minute)) })
 }
 
 func (s *schedule) checkItem(c *ledger.Cluster) {

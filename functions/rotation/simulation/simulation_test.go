@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
@@ -21,8 +22,10 @@ import (
 
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -37,14 +40,17 @@ var (
 // die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
 // re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause,
 // hold and release, observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
+//
+// The fleet has clusters on AWS and on Google Cloud in one organization of the Cloud API. Each cloud has an installation of its own, with
+// its own ledger, archive, alerts and service account; both work at the same time.
 func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 	if *oneSeed >= 0 {
-		synctest.Test(t, func(t *testing.T) { newSchedule(t, uint64(*oneSeed), true).run() })
+		synctest.Test(t, func(t *testing.T) { newDay(t, uint64(*oneSeed), true).run() })
 		return
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
 	const shards = 2
-	var totals tally
+	totals := tally{puts: map[string]int{}}
 	t.Run("schedules", func(t *testing.T) {
 		for shard := range shards {
 			t.Run(fmt.Sprint(shard), func(t *testing.T) {
@@ -54,9 +60,12 @@ func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 					// A failed schedule does not end the run: all failing seeds are listed at its end.
 					passed := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
-							s := newSchedule(t, seed, false)
-							s.run()
-							totals.add(s)
+							d := newDay(t, seed, false)
+							d.run()
+							totals.schedule()
+							for _, s := range d.sides {
+								totals.add(s)
+							}
 						})
 					})
 					if !passed && totals.fail(seed) >= mostFailures {
@@ -74,8 +83,9 @@ const mostFailures = 50
 
 // tally sums up what the schedules went through.
 type tally struct {
-	mu                                              sync.Mutex
-	schedules, puts, faults, undecidable, redundant int
+	mu                                        sync.Mutex
+	schedules, faults, undecidable, redundant int
+	puts                                      map[string]int
 	// flaps is how often one incident began at most, flapped which one in which schedule.
 	flaps   int
 	flapped string
@@ -91,11 +101,16 @@ func (t *tally) fail(seed uint64) int {
 	return len(t.failed)
 }
 
-func (t *tally) add(s *schedule) {
+func (t *tally) schedule() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.schedules++
-	t.puts += len(s.world.PUTs())
+}
+
+func (t *tally) add(s *schedule) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.puts[s.name] += s.puts
 	t.redundant += s.redundant
 	t.undecidable += s.undecided
 	if s.memory.flaps > t.flaps {
@@ -108,16 +123,18 @@ func (t *tally) add(s *schedule) {
 
 func (t *tally) String() string {
 	slices.Sort(t.failed)
-	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s); failed: %d %d",
+	return fmt.Sprintf("%d schedules: PUTs %v, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s); failed: %d %d",
 		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped, len(t.failed), t.failed)
 }
 
+// schedule is what happens to the clusters of one cloud, and to the installation that follows their keys.
 type schedule struct {
+	*share
 	t     *testing.T
 	seed  uint64
 	rand  *rand.Rand
 	world *simulator.World
-	keys  *kms.Client // the key owners', without faults
+	keys  *kms.Client // the key owners' on AWS, without faults
 	log   *slog.Logger
 	// trace is shown when the schedule fails.
 	trace bytes.Buffer
@@ -137,7 +154,7 @@ type schedule struct {
 	actions   []action
 	commands  []func() // of an operator, for the next minute
 	did       []string
-	settings  map[string]string // switches
+	settings  map[string]string // switches, of the world
 	mode      rotation.Mode
 	memory    memory
 	// cached are the items as last decoded, of the versions in decoded.
@@ -145,6 +162,8 @@ type schedule struct {
 	decoded map[string]int64
 	// undecided counts lost PUTs in worlds where no trace can tell; redundant the second PUTs that came of it.
 	undecided, redundant int
+	// puts counts the PUTs to the clusters.
+	puts int
 }
 
 type delivery struct {
@@ -175,29 +194,51 @@ var choices = map[string][]string{
 	simulator.ClockOffset:       {"0s", "0s", "-10m", "-90s", "90s", "10m"},
 }
 
-func newSchedule(t *testing.T, seed uint64, verbose bool) *schedule {
-	s := &schedule{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), store: cmektest.NewStore(), settings: map[string]string{},
+// googleChoices are those about Google Cloud. A key settles there for half an hour.
+var googleChoices = map[string][]string{
+	simulator.GooglePropagation:   {"0s", "1m", "20m"},
+	simulator.GoogleRotationEvent: {"automatic", "every", "none"},
+	simulator.GoogleEnums:         {"as-asked", "names", "integers"},
+	simulator.GooglePageLimit:     {"100", "2"},
+}
+
+// day is a schedule of each cloud over one world.
+type day struct {
+	t     *testing.T
+	sides []*schedule
+}
+
+func newDay(t *testing.T, seed uint64, verbose bool) *day {
+	kinds := rand.New(rand.NewPCG(seed, 14))
+	awsFleet, googleFleet := fleets[cmek.AWSKMS][kinds.IntN(2)], fleets[cmek.GCPCloudKMS][kinds.IntN(2)]
+	world, err := simulator.New(simulatedFleet(awsFleet, googleFleet), simulator.WithRand(rand.New(rand.NewPCG(seed, 2))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, settings := rand.New(rand.NewPCG(seed, 1)), map[string]string{}
+	draw := func(source *rand.Rand, choices map[string][]string) {
+		for _, name := range slices.Sorted(maps.Keys(choices)) {
+			settings[name] = choices[name][source.IntN(len(choices[name]))]
+			if err := world.Set(name, settings[name]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	draw(source, choices)
+	aws := newSchedule(t, onAWS(awsFleet), seed, source, world, verbose)
+	draw(rand.New(rand.NewPCG(seed, 10)), googleChoices)
+	google := newSchedule(t, onGoogle(googleFleet), seed, rand.New(rand.NewPCG(seed, 11)), world, verbose)
+	aws.settings, google.settings = settings, settings
+	aws.keys = kms.NewFromConfig(aws.aws(simulator.Transport(world.AWSKMS())))
+	return &day{t, []*schedule{aws, google}}
+}
+
+func newSchedule(t *testing.T, of *share, seed uint64, source *rand.Rand, world *simulator.World, verbose bool) *schedule {
+	s := &schedule{share: of, t: t, seed: seed, rand: source, world: world, store: cmektest.NewStore(),
 		mode: rotation.Follow, cached: map[string]*ledger.Cluster{}, decoded: map[string]int64{}}
 	s.log = slog.New(slog.DiscardHandler)
 	if verbose {
 		s.log = slog.New(slog.NewTextHandler(&s.trace, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
-	world, err := simulator.New(simulatedFleet(), simulator.WithRand(rand.New(rand.NewPCG(seed, 2))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.world = world
-	names := make([]string, 0, len(choices))
-	for name := range choices {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		value := choices[name][s.rand.IntN(len(choices[name]))]
-		s.settings[name] = value
-		if err := world.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
 	}
 	chance := []float64{0, 0.01, 0.05}
 	losses := chance[s.rand.IntN(len(chance))]
@@ -206,16 +247,7 @@ func newSchedule(t *testing.T, seed uint64, verbose bool) *schedule {
 	s.workers = 1 + s.rand.IntN(2)
 	s.shared = s.workers == 2 && s.rand.IntN(2) == 0
 	s.processes = make([]*rotation.Function, s.workers)
-	s.keys = kms.NewFromConfig(s.aws(simulator.Transport(world.AWSKMS())))
 	return s
-}
-
-// simulatedFleet is the default fleet with one more key, to which a person may move payments.
-func simulatedFleet() simulator.Seed {
-	seed := simulator.DefaultSeed()
-	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: spareKey, AgeDays: 100,
-		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::111122223333:role/payments-cmek"]},"Action":"kms:*","Resource":"*"}]}`})
-	return seed
 }
 
 // weather draws how bad the network is.
@@ -253,16 +285,14 @@ func (s *schedule) process(n int) *rotation.Function {
 	}
 	s.networks = append(s.networks, network)
 	cloud, err := cockroachcloud.New(cockroachcloud.Options{
-		Server: "http://127.0.0.1", APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey),
+		Server: "http://127.0.0.1", APIKey: cockroachcloud.StaticAPIKey(s.apiKey),
 		HTTPClient: &http.Client{Transport: cloudTransport{luck, network}},
 		Rate:       8, MaxReadAttempts: 2, Rand: rand.New(rand.NewPCG(seed, 4)),
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	kmsConfig := s.aws(kmsTransport{luck, simulator.Transport(s.world.AWSKMS())})
-	retryer, pauses := kmsConfig.Retryer, rand.New(rand.NewPCG(seed, 8))
-	kmsConfig.Retryer = func() aws.Retryer { return pausing{retryer().(aws.RetryerV2), pauses} }
+	keys, projects := s.reader(luck, seed)
 	settings := rotation.DefaultSettings()
 	settings.Mode, settings.Concurrency, settings.SweepEvery = s.mode, 1, time.Hour
 	holder := "shared"
@@ -270,12 +300,28 @@ func (s *schedule) process(n int) *rotation.Function {
 		holder = fmt.Sprint(n, seed)
 	}
 	return &rotation.Function{
-		Cloud: cloud, KMS: amazon.NewKMS(kmsConfig, nil),
+		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{s.keyType}, Projects: projects,
 		Ledger:   ledger.New(store{luck, s.store}, rand.New(rand.NewPCG(seed, 5))),
 		Archive:  archive{luck, &s.archive},
 		Notifier: notifier{luck, &s.notifier},
 		Settings: settings, Log: s.log, Holder: holder,
 	}
+}
+
+// reader reads the keys, through a network of its own, and on Google Cloud their projects.
+func (s *schedule) reader(luck *fate, seed uint64) (cmek.KMS, cmek.Projects) {
+	if s.keyType == cmek.GCPCloudKMS {
+		config := google.Config{HTTP: &http.Client{Transport: kmsTransport{luck, simulator.Transport(s.world.Google())}}, Endpoint: "http://google.test"}
+		keys, err := google.NewKMS(config)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return keys, google.NewPolicies(config)
+	}
+	config := s.aws(kmsTransport{luck, simulator.Transport(s.world.AWSKMS())})
+	retryer, pauses := config.Retryer, rand.New(rand.NewPCG(seed, 8))
+	config.Retryer = func() aws.Retryer { return pausing{retryer().(aws.RetryerV2), pauses} }
+	return amazon.NewKMS(config, nil), nil
 }
 
 // remaining is the profile with what is left of its outages.
@@ -300,34 +346,50 @@ const (
 	quiet    = 6 * time.Hour
 )
 
-func (s *schedule) run() {
+func (d *day) run() {
 	start := time.Now()
-	s.memory.begin(s, start)
-	s.plan(start)
-	for now := start; now.Before(start.Add(troubled + quiet)); now = now.Add(time.Minute) {
+	for _, s := range d.sides {
+		s.memory.begin(s, start)
+		s.plan(start)
+	}
+	for now := start; now.Before(start.Add(troubled+quiet)) && !d.t.Failed(); now = now.Add(time.Minute) {
 		time.Sleep(time.Until(now))
-		if now.Sub(start) >= troubled {
-			s.calm()
+		for _, s := range d.sides {
+			if now.Sub(start) >= troubled {
+				s.calm()
+			}
+			s.act(now)
+			s.receive(now)
 		}
-		for len(s.actions) > 0 && !s.actions[0].at.After(now) {
-			a := s.actions[0]
-			s.actions = s.actions[1:]
-			err := a.do()
-			s.did = append(s.did, fmt.Sprintf("%s %s: %v", now.Format("15:04"), a.name, err))
-			s.log.Info("ACTION", "name", a.name, "error", err)
+		busy := make([]bool, len(d.sides))
+		var group sync.WaitGroup
+		for i, s := range d.sides {
+			group.Go(func() { busy[i] = s.minute(now) })
 		}
-		s.receive(now)
-		if s.minute(now) {
-			s.checkNow()
-		}
-		if s.t.Failed() {
-			break
+		group.Wait()
+		for i, s := range d.sides {
+			if busy[i] {
+				s.checkNow()
+			}
 		}
 	}
-	if !s.t.Failed() {
-		s.checkEnd()
+	for _, s := range d.sides {
+		if !d.t.Failed() {
+			s.checkEnd()
+		}
+		s.explain()
 	}
-	s.explain()
+}
+
+// act does what people do by now.
+func (s *schedule) act(now time.Time) {
+	for len(s.actions) > 0 && !s.actions[0].at.After(now) {
+		a := s.actions[0]
+		s.actions = s.actions[1:]
+		err := a.do()
+		s.did = append(s.did, fmt.Sprintf("%s %s: %v", now.Format("15:04"), a.name, err))
+		s.log.Info("ACTION", "name", a.name, "error", err)
+	}
 }
 
 // calm ends the trouble: the network is well, people leave the fleet alone.
@@ -346,8 +408,8 @@ func (s *schedule) explain() {
 	if !s.t.Failed() && *oneSeed < 0 {
 		return
 	}
-	s.t.Logf("replay: go test ./functions/rotation/simulation -run TestSimulation -seed %d -v\nswitches: %v\ncrashes %v losses %v stale %v workers %d shared %v\n%s",
-		s.seed, s.settings, s.trouble.crashes, s.trouble.losses, s.profile.Reads.ServeStale, s.workers, s.shared, lines(s.did))
+	s.t.Logf("%s: replay: go test ./functions/rotation/simulation -run TestSimulation -seed %d -v\nswitches: %v\ncrashes %v losses %v stale %v workers %d shared %v\n%s",
+		s.name, s.seed, s.settings, s.trouble.crashes, s.trouble.losses, s.profile.Reads.ServeStale, s.workers, s.shared, lines(s.did))
 	if *oneSeed < 0 {
 		return
 	}
@@ -376,16 +438,20 @@ func lines(list []string) string {
 	return b.String()
 }
 
-// receive puts what AWS emitted into the inbox: some of it never, some twice or three times, most of it late.
+// receive puts what the cloud emitted into the inbox: some of it never, some twice or three times, most of it late.
 func (s *schedule) receive(now time.Time) {
 	for _, e := range s.world.EventsAfter(s.memory.eventsSeen) {
 		s.memory.eventsSeen = e.Seq
+		payload, ours := s.delivers(e.Payload, s.rand)
+		if !ours {
+			continue
+		}
 		for range []int{0, 1, 1, 1, 2, 3}[s.rand.IntN(6)] {
 			late := time.Duration(s.rand.Int64N(int64(3 * time.Minute)))
 			if s.rand.IntN(5) == 0 {
 				late *= 60
 			}
-			s.inbox = append(s.inbox, delivery{now.Add(late), e.Payload})
+			s.inbox = append(s.inbox, delivery{now.Add(late), payload})
 		}
 	}
 }
