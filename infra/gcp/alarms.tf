@@ -239,7 +239,7 @@ locals {
     critical-published = {
       severity = "critical", runbook = "critical-published", for = "0s"
       summary  = "keyturn published a critical alert: a key that a cluster needs is unusable, or about to be."
-      impact   = "A cluster's nodes cannot restart, or its data can become unreadable. This message comes whether or not the channels work; it is one for all that is published within 10 minutes."
+      impact   = "A cluster's nodes cannot restart, or its data can become unreadable. This message comes whether or not the channels work. It is about all alerts that follow one another within 10 minutes, and is repeated every 30 minutes while they do."
       steps    = ["keyturn alerts   (lists open incidents with their recovery steps)", "Without the command line: gcloud pubsub subscriptions pull ${var.name}-alerts-critical --project=${var.project} --limit=10 --format='value(message.data.decode(base64))'"]
       query    = "max(pubsub_googleapis_com:subscription_num_undelivered_messages{monitored_resource=\"pubsub_subscription\",subscription_id=~\"${var.name}-(alerts|operations)-critical\"}) > 0"
     }
@@ -269,6 +269,21 @@ resource "google_monitoring_alert_policy" "alarm" {
       evaluation_interval = "60s"
       # There is no metric before its first value.
       disable_metric_validation = true
+    }
+  }
+
+  # Its incident is open while an alert of the last 10 minutes is held. So alerts that come one after the other are one incident, of which
+  # people are reminded as often as Cloud Monitoring does at most; and that it closes says nothing of the key, so nobody is told. A rate limit
+  # of notifications exists for policies on log entries alone (cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#AlertStrategy).
+  dynamic "alert_strategy" {
+    for_each = each.key == "critical-published" ? [local.people.alerts] : []
+    content {
+      notification_prompts = ["OPENED"]
+
+      notification_channel_strategy {
+        notification_channel_names = alert_strategy.value
+        renotify_interval          = "1800s"
+      }
     }
   }
 

@@ -27,6 +27,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/google/hub"
 	"github.com/keyturn/keyturn/internal/ledger"
 	policies "github.com/keyturn/keyturn/internal/policy/google"
 )
@@ -54,6 +55,8 @@ var needs = []struct{ call, permissions string }{
 	{`POST pubsub\.googleapis\.com/v1/projects/[^/]+/topics/[^/]+:publish`, "pubsub.topics.publish"},
 	{`POST storage\.googleapis\.com/upload/storage/v1/b/[^/]+/o`, "storage.objects.create"},
 	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/]+`, "storage.objects.get"},
+	{`GET pubsub\.googleapis\.com/v1/projects/[^/]+/subscriptions/[^/]+`, "pubsub.subscriptions.get"},
+	{`GET monitoring\.googleapis\.com/v3/projects/[^/]+/timeSeries`, "monitoring.timeSeries.list"},
 	{`firestore BatchGetDocuments`, "datastore.entities.get"},
 	{`firestore RunQuery`, "datastore.entities.get datastore.entities.list"},
 	{`firestore Commit where it does not exist`, "datastore.entities.create"},
@@ -66,6 +69,8 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"alerting":         {readsKeys, readsPolicies, usesLedger, readsSecret, publishes},
 	"notify":           {readsSecret},
 	"notify-pagerduty": {readsSecret, writesPages},
+	"viewer":           {readsKeys, readsLedger, asksHub},
+	"operator":         {readsKeys, usesLedger, asksHub, publishes, archives},
 }
 
 // byGoogle are permissions that Google's own services use for an account, so that no call of the code shows them.
@@ -243,6 +248,31 @@ func usesLedger(t *testing.T, made *recorder) {
 	}
 }
 
+func readsLedger(t *testing.T, made *recorder) {
+	store := made.ledger(t)
+	if _, err := store.Get(t.Context(), "rotation", "cluster"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Due(t.Context(), "rotation", time.Now(), 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asksHub finds the deployment and sees whether it is in order, as commands do.
+func asksHub(t *testing.T, made *recorder) {
+	published, err := hub.Read(t.Context(), made.config(), "acme-keyturn", "keyturn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hub.Hub{Config: made.config(), Published: published}
+	if _, err := h.Problem(t.Context(), published.PushSubscriptions[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Undelivered(t.Context(), "keyturn-", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func writesPages(t *testing.T, made *recorder) {
 	l := ledger.New(made.ledger(t), rand.New(rand.NewPCG(1, 1)))
 	for range 2 {
@@ -321,6 +351,13 @@ func answer(req *http.Request) (status int, body string) {
 			return 412, `{"error":{"code":412}}`
 		}
 		return 200, string(about)
+	case last == "deployment.json":
+		return 200, `{"format":1,"version":"v1","name":"keyturn","project":"acme-keyturn","region":"us-east1","mode":"observe","organization_id":"o","ledger":"firestore://acme-keyturn/keyturn",` +
+			`"archive":"gs://acme-keyturn-keyturn-archive/evidence","alerts_topic":"t","operations_topic":"t","push_subscriptions":["projects/acme-keyturn/subscriptions/keyturn-rotation"],"dead_subscriptions":["s"]}`
+	case strings.Contains(path, "/subscriptions/"):
+		return 200, `{"topic":"projects/acme-keyturn/topics/keyturn-rotation-events"}`
+	case last == "timeSeries":
+		return 200, `{}`
 	case strings.HasPrefix(path, "/storage/"):
 		return 200, `{}`
 	}

@@ -41,6 +41,15 @@ var grants = map[string]string{
 	"google_pubsub_topic_iam_member.project_sink":      "sink",
 	"google_pubsub_topic_iam_member.folder_sink":       "sink",
 	"google_pubsub_topic_iam_member.organization_sink": "sink",
+	"google_project_iam_member.people":                 "viewer operator",
+	"google_project_iam_member.look":                   "viewer",
+	"google_project_iam_member.operate":                "operator",
+	"google_project_iam_member.keys":                   "viewer operator",
+	"google_folder_iam_member.keys":                    "viewer operator",
+	"google_organization_iam_member.keys":              "viewer operator",
+	"google_storage_bucket_iam_member.deployment":      "viewer operator",
+	"google_storage_bucket_iam_member.operate":         "operator",
+	"google_pubsub_topic_iam_member.operate":           "operator",
 }
 
 // predefined are the permissions of Google's roles that are used, as far as they have an effect on the resource that they are granted on
@@ -196,6 +205,11 @@ func TestGrants_nameTheMember(t *testing.T) {
 			if each[over] != want {
 				t.Errorf("%s grants to each of %s, which are %q; the table says %q", b.address(), b.text["for_each"], each[over], want)
 			}
+		case slices.Contains([]string{"each.key", "each.value[1]"}, member):
+			over := map[string]string{"local.members": "viewer operator", "var.viewers": "viewer", "var.operators": "operator"}
+			if got := over[people.FindString(b.text["for_each"])]; got != want {
+				t.Errorf("%s grants to %s, who are %q; the table says %q", b.address(), b.text["for_each"], got, want)
+			}
 		case member == "local.pubsub_agent" && want == "agent:pubsub", member == "local.assets_agent" && want == "agent:assets":
 		case regexp.MustCompile(`^google_logging_[a-z]+_sink\.events\[each\.key\]\.writer_identity$`).MatchString(member) && want == "sink":
 		default:
@@ -203,6 +217,8 @@ func TestGrants_nameTheMember(t *testing.T) {
 		}
 	}
 }
+
+var people = regexp.MustCompile(`local\.members|var\.viewers|var\.operators`)
 
 // No service account may change a key, use one, or say who may. The heartbeat may update its canary key, and nothing but it.
 func TestNobodyMayChangeOrUseKeys(t *testing.T) {
@@ -238,7 +254,7 @@ func TestFunctions_haveTheirOwnAccountAndLedger(t *testing.T) {
 	if got := function.inner("service_config")[0].text["service_account_email"]; got != "google_service_account.account[each.key].email" {
 		t.Errorf("functions act as %s", got)
 	}
-	for _, address := range []string{"google_project_iam_member.ledger", "google_project_iam_member.pages"} {
+	for _, address := range []string{"google_project_iam_member.ledger", "google_project_iam_member.pages", "google_project_iam_member.look", "google_project_iam_member.operate"} {
 		conditions := m.resource(t, address).inner("condition")
 		if len(conditions) != 1 || !strings.Contains(conditions[0].text["expression"], "local.database") {
 			t.Errorf("%s is not limited to the ledger's database", address)

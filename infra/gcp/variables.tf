@@ -332,3 +332,27 @@ variable "release" {
     error_message = "The release must be a version, such as v1.2.3."
   }
 }
+
+# People
+
+variable "operators" {
+  description = "Who may run every command of keyturn against this deployment, such as group:platform@example.com."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for m in var.operators : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", m))])
+    error_message = "An operator must be a member of an IAM policy, such as group:platform@example.com."
+  }
+}
+
+variable "viewers" {
+  description = "Who may look only: status, alerts, plan."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for m in var.viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", m))])
+    error_message = "A viewer must be a member of an IAM policy, such as group:oncall@example.com."
+  }
+}

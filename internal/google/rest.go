@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -81,4 +83,28 @@ func (r rest) once(ctx context.Context, q request) ([]byte, error) {
 		return nil, err
 	}
 	return body, nil
+}
+
+// Call calls a REST API at the path, which is escaped, of Google's host, or of the configuration's endpoint. It sends message, [url.Values] as a
+// form and anything else as JSON, if it is not nil, and decodes the answer into what into points to. The error wraps [cmek.ErrDenied] and [cmek.ErrNotFound] where that is the reason.
+// A call that does not arrive is repeated, so it must be one that may be made twice.
+func (c Config) Call(ctx context.Context, doing, method, host, path string, query url.Values, message, into any) error {
+	q := request{method: method, host: host, path: path, query: query}
+	if form, ok := message.(url.Values); ok {
+		q.body, q.header = []byte(form.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	} else if message != nil {
+		body, err := json.Marshal(message)
+		if err != nil {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+		q.body, q.header = body, http.Header{"Content-Type": {"application/json"}}
+	}
+	text, err := c.rest().call(ctx, q)
+	if err != nil {
+		return explain(err, doing)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s: the answer is not the API's", doing)
+	}
+	return nil
 }

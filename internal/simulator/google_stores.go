@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"hash/crc32"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -80,6 +81,13 @@ func upload(r *http.Request) (name string, data []byte, err error) {
 	}
 	data, err = io.ReadAll(second)
 	return about.Name, data, err
+}
+
+// Objects are the contents of the objects in Cloud Storage, by bucket/name.
+func (w *World) Objects() map[string][]byte {
+	w.enter()
+	defer w.mu.Unlock()
+	return maps.Clone(w.google.objects)
 }
 
 // readObject serves the content of an object.

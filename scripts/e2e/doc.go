@@ -5,6 +5,8 @@
 // and to the Cloud API passes a proxy that notes whose call it is, and that can kill the process, lose an answer at an exact
 // step, or keep a service from answering at all.
 //
+// Those on Google Cloud are in package google.
+//
 // What moto_server cannot do the tests do in its place; with -v they list it.
 //
 // `make e2e` runs them. Without KEYTURN_E2E=1 they are skipped.

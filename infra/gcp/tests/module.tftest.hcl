@@ -207,6 +207,14 @@ run "people_are_reached_directly" {
     error_message = "No e-mail is sent for a critical alert."
   }
   assert {
+    condition = (
+      google_monitoring_alert_policy.alarm["critical-published"].alert_strategy[0].notification_prompts == tolist(["OPENED"])
+      && google_monitoring_alert_policy.alarm["critical-published"].alert_strategy[0].notification_channel_strategy[0].renotify_interval == "1800s"
+      && alltrue([for k, p in google_monitoring_alert_policy.alarm : length(p.alert_strategy) == 0 if k != "critical-published"])
+    )
+    error_message = "People are not reminded of critical alerts, or are told that a policy's incident closed."
+  }
+  assert {
     condition     = alltrue([for p in google_monitoring_alert_policy.alarm : length(p.notification_channels) > 0 && can(regex("infra/gcp/RUNBOOK[.]md#[a-z-]+$", p.documentation[0].links[0].url))])
     error_message = "An alert policy notifies nobody, or has no runbook."
   }
@@ -214,6 +222,29 @@ run "people_are_reached_directly" {
     condition     = !contains(keys(google_monitoring_alert_policy.alarm), "open-work-old")
     error_message = "In observe mode work stays open."
   }
+}
+
+run "people_may_use_the_command_line" {
+  variables {
+    operators = ["group:platform@example.com"]
+    viewers   = ["user:oncall@example.com"]
+  }
+  assert {
+    condition     = length(google_project_iam_member.people) == 2 && length(google_project_iam_member.look) == 1 && length(google_project_iam_member.operate) == 1 && length(google_pubsub_topic_iam_member.operate) == 2 && length(google_project_iam_member.keys) == 2
+    error_message = "The bindings of people differ."
+  }
+  assert {
+    condition     = jsondecode(google_storage_bucket_object.deployment.content).ledger == "firestore://acme-keyturn/keyturn" && length(jsondecode(google_storage_bucket_object.deployment.content).push_subscriptions) == 6
+    error_message = "What is published differs."
+  }
+}
+
+run "everybody_is_nobody" {
+  command = plan
+  variables {
+    operators = ["allUsers"]
+  }
+  expect_failures = [var.operators]
 }
 
 run "sweeps_may_be_rarer" {

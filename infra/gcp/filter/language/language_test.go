@@ -1,0 +1,38 @@
+package language_test
+
+import (
+	"testing"
+
+	"github.com/keyturn/keyturn/infra/gcp/filter/language"
+)
+
+func TestSelects_asDocumented(t *testing.T) {
+	entry := map[string]any{
+		"logName": "projects/p/logs/cloudaudit.googleapis.com%2Factivity", "a": "true", "b": "true", "c": "false",
+		"protoPayload": map[string]any{"methodName": "google.iam.admin.v1.SetIAMPolicy"},
+	}
+	for filter, want := range map[string]bool{
+		`log_id("cloudaudit.googleapis.com/activity")`: true, `log_id("cloudaudit.googleapis.com/data_access")`: false, `log_id("activity")`: false,
+		`a="true"`: true, `a="TRUE"`: true, `a="tru"`: false, `a:"RU"`: true, `a=~"^tr"`: true, `a=~"^TR"`: false, `a=~"ru"`: true,
+		`NOT c="true"`: true, `-c="true"`: true, `x="true"`: false, `NOT x="true"`: true, `x:"true"`: false,
+		// OR binds closer than AND: (a OR b) AND c.
+		`a="true" OR b="true" AND c="true"`: false, `a="true" OR (b="true" AND c="true")`: true,
+		`a="true" c="true"`: false, `a="true" b="true"`: true, `a=("x" OR "true")`: true, `a=("x" OR "y")`: false,
+		"a=\"true\" -- AND c=\"true\"\nAND b=\"true\"":      true,
+		`protoPayload.methodName=~"(^|[.])(SetIamPolicy)$"`: false, `protoPayload.methodName=~"(^|[.])(SetIAMPolicy)$"`: true,
+		`protoPayload.methodName="google.iam.admin.v1.SetIamPolicy"`: true,
+	} {
+		if got, err := language.Selects(filter, entry, language.Documented); err != nil || got != want {
+			t.Errorf("%s selects the entry: %t (%v), want %t", filter, got, err, want)
+		}
+	}
+}
+
+func TestSelects_refusesWhatItDoesNotKnow(t *testing.T) {
+	entry := map[string]any{"a": "true", "n": 1}
+	for _, filter := range []string{``, `a`, `a=`, `a="true`, `a=true`, `a="true" OR`, `(a="true"`, `a="true")`, `a=~"("`, `n>"0"`, `a=("true"`, `log_id("x"`, `a="true" ; b`} {
+		if got, err := language.Selects(filter, entry, language.Documented); err == nil || got {
+			t.Errorf("%q: selects %t, error %v; want an error", filter, got, err)
+		}
+	}
+}

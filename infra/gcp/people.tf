@@ -1,0 +1,181 @@
+# People: who may run keyturn's command line against this deployment. Viewers look (status, alerts, plan, doctor --viewer); operators do
+# everything. doctor tries each of these permissions: internal/google/hub has the same list, and a test compares the two.
+
+locals {
+  members = setunion(var.viewers, var.operators)
+
+  # What shows whether the deployment is in order, on its project.
+  people_permissions = [
+    "monitoring.timeSeries.list",
+    "pubsub.subscriptions.get",
+  ]
+  keys_permissions = [
+    "cloudkms.cryptoKeyVersions.list",
+    "cloudkms.cryptoKeys.get",
+  ]
+  look_permissions = [
+    "datastore.entities.get",
+    "datastore.entities.list",
+  ]
+  deployment_permissions = [
+    "storage.objects.get",
+  ]
+
+  # What the deployment says of itself, for commands that are given its name alone. It holds no secrets.
+  published = {
+    format             = 1
+    version            = var.release
+    name               = var.name
+    project            = var.project
+    region             = var.region
+    mode               = var.mode
+    organization_id    = var.cockroach_organization_id
+    server             = var.cockroach_server
+    ledger             = local.ledger_url
+    archive            = "gs://${local.archive_bucket}/${local.archive_prefix}"
+    alerts_topic       = "projects/${var.project}/topics/${var.name}-alerts"
+    operations_topic   = "projects/${var.project}/topics/${var.name}-operations"
+    api_key_secret     = "${local.secrets}/${local.api_key_secret}"
+    watched_projects   = sort(var.watched_projects)
+    push_subscriptions = [for s in sort(keys(module.pubsub.pushes)) : "projects/${var.project}/subscriptions/${var.name}-${s}"]
+    dead_subscriptions = [for f in sort(keys(local.functions)) : "projects/${var.project}/subscriptions/${var.name}-${f}-dead"]
+    settings           = var.settings
+  }
+}
+
+# In the bucket of the functions' source, whose name follows from project and name: only who deploys may write there. Whoever can write what
+# is published chooses the ledger that commands use, so the ledger itself is no place for it; the archive's bucket lets nothing be replaced.
+resource "google_storage_bucket_object" "deployment" {
+  bucket       = google_storage_bucket.source.name
+  name         = "deployment.json"
+  content      = jsonencode(local.published)
+  content_type = "application/json"
+}
+
+resource "google_project_iam_custom_role" "people" {
+  project     = var.project
+  role_id     = "${local.role_prefix}_people"
+  title       = "keyturn: people"
+  description = "Reads the push subscriptions and their metrics."
+  permissions = local.people_permissions
+}
+
+resource "google_project_iam_custom_role" "look" {
+  project     = var.project
+  role_id     = "${local.role_prefix}_look"
+  title       = "keyturn: read the ledger"
+  description = "Reads and queries documents."
+  permissions = local.look_permissions
+}
+
+resource "google_project_iam_custom_role" "deployment" {
+  project     = var.project
+  role_id     = "${local.role_prefix}_deployment"
+  title       = "keyturn: find the deployment"
+  description = "Reads objects, and does not list them."
+  permissions = local.deployment_permissions
+}
+
+resource "google_project_iam_custom_role" "keys" {
+  for_each = var.watched_projects
+
+  project     = each.key
+  role_id     = "${local.role_prefix}_keys"
+  title       = "keyturn: read keys"
+  description = "Reads keys and their versions. It can neither use nor change any."
+  permissions = local.keys_permissions
+}
+
+resource "google_organization_iam_custom_role" "keys" {
+  count = var.organization == null ? 0 : 1
+
+  org_id      = var.organization
+  role_id     = "${local.role_prefix}_keys"
+  title       = "keyturn: read keys"
+  description = "Reads keys and their versions. It can neither use nor change any."
+  permissions = local.keys_permissions
+}
+
+resource "google_project_iam_member" "people" {
+  for_each = local.members
+
+  project = var.project
+  role    = google_project_iam_custom_role.people.id
+  member  = each.key
+}
+
+resource "google_project_iam_member" "look" {
+  for_each = var.viewers
+
+  project = var.project
+  role    = google_project_iam_custom_role.look.id
+  member  = each.key
+
+  condition {
+    title      = "ledger only"
+    expression = "resource.name == \"${local.database}\" || resource.name.startsWith(\"${local.database}/\")"
+  }
+}
+
+resource "google_project_iam_member" "operate" {
+  for_each = var.operators
+
+  project = var.project
+  role    = google_project_iam_custom_role.ledger.id
+  member  = each.key
+
+  condition {
+    title      = "ledger only"
+    expression = "resource.name == \"${local.database}\" || resource.name.startsWith(\"${local.database}/\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "deployment" {
+  for_each = local.members
+
+  bucket = google_storage_bucket.source.name
+  role   = google_project_iam_custom_role.deployment.id
+  member = each.key
+}
+
+# On the bucket as a whole: Cloud Storage says what may be done with a bucket, and not with objects that are not there.
+resource "google_storage_bucket_iam_member" "operate" {
+  for_each = var.operators
+
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive.id
+  member = each.key
+}
+
+resource "google_pubsub_topic_iam_member" "operate" {
+  for_each = { for pair in setproduct(["alerts", "operations"], var.operators) : join("/", pair) => pair }
+
+  project = var.project
+  topic   = module.pubsub.topics[each.value[0]]
+  role    = "roles/pubsub.publisher"
+  member  = each.value[1]
+}
+
+resource "google_project_iam_member" "keys" {
+  for_each = { for pair in setproduct(var.watched_projects, local.members) : join("/", pair) => pair }
+
+  project = each.value[0]
+  role    = google_project_iam_custom_role.keys[each.value[0]].id
+  member  = each.value[1]
+}
+
+resource "google_folder_iam_member" "keys" {
+  for_each = { for pair in setproduct(var.watched_folders, local.members) : join("/", pair) => pair }
+
+  folder = "folders/${each.value[0]}"
+  role   = google_organization_iam_custom_role.keys[0].id
+  member = each.value[1]
+}
+
+resource "google_organization_iam_member" "keys" {
+  for_each = var.watch_organization ? local.members : []
+
+  org_id = var.organization
+  role   = google_organization_iam_custom_role.keys[0].id
+  member = each.key
+}

@@ -1,0 +1,88 @@
+package google
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// where names the shared key in commands.
+const where = "--key shared --keyring crdb --location us-east1 --project acme-keys"
+
+// setState sets the state of a version, as "gcloud kms keys versions enable" and "disable" do.
+func (s *stand) setState(key string, version int, state string) {
+	s.t.Helper()
+	s.gcloud("PATCH", fmt.Sprintf("%s/cryptoKeyVersions/%d?updateMask=state", key, version), `{"state":"`+state+`"}`)
+	if s.sinks(1)["alerting"] == 0 {
+		s.t.Errorf("the sink of alerting selects no entry of version %d set to %s", version, state)
+	}
+}
+
+// pass lets ticks run for as long as an incident needs to be resolved, and a while more.
+func (s *stand) pass() {
+	s.t.Helper()
+	for began := time.Now(); time.Since(began) < healthyFor+3*time.Second; time.Sleep(300 * time.Millisecond) {
+		s.ticks()
+	}
+}
+
+func (s *stand) untilSlack(what string, texts ...string) {
+	s.t.Helper()
+	s.until(what, func() string {
+		s.ticks()
+		if len(s.messages(texts...)) == 0 {
+			return fmt.Sprintf("a message with %q; there are:\n%s", texts, strings.Join(s.messages(), "\n\n"))
+		}
+		return ""
+	})
+}
+
+func TestDisabledVersion_isResolvedWhenThatVersionReadsWell(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, "acme-disabled")
+	s.gcloud("POST", sharedKey+"/cryptoKeyVersions", `{}`)
+	s.sweep()
+	s.forget() // creating a version is not what this is about
+
+	s.setState(sharedKey, 1, "DISABLED")
+	s.untilSlack("the disabled version is reported", "CRITICAL", "Version 1", "was disabled", "payments", "checkout", "operator@example.com",
+		"gcloud kms keys versions enable 1 "+where)
+
+	// Another version that is enabled says nothing about this one.
+	s.setState(sharedKey, 2, "DISABLED")
+	s.setState(sharedKey, 2, "ENABLED")
+	s.pass()
+	for _, m := range s.messages("[RESOLVED]") {
+		if !strings.Contains(m, "Version 2") {
+			t.Errorf("while version 1 is disabled, Slack has\n%s", m)
+		}
+	}
+
+	s.setState(sharedKey, 1, "ENABLED")
+	s.untilSlack("the end is reported", "[RESOLVED]", "Version 1")
+}
+
+func TestScheduledDestruction_isReportedWithTheWayBack(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, "acme-destroyed")
+	s.sweep()
+
+	s.gcloud("POST", sharedKey+"/cryptoKeyVersions/1:destroy", `{}`)
+	s.sinks(2)
+	s.untilSlack("the scheduled destruction is reported", "CRITICAL", "scheduled for destruction", "payments", "checkout",
+		"gcloud kms keys versions restore 1 "+where, "gcloud kms keys versions enable 1 "+where)
+	if n := len(s.messages("was scheduled for destruction")); n != 1 {
+		t.Errorf("the destruction, whose entry came twice, is reported %d times", n)
+	}
+
+	// Restoring leaves the version disabled, so nothing is well yet, however long it lasts.
+	s.gcloud("POST", sharedKey+"/cryptoKeyVersions/1:restore", `{}`)
+	s.sinks(1)
+	s.pass()
+	if ends := s.messages("[RESOLVED]"); len(ends) > 0 {
+		t.Errorf("a version that was only restored is called well:\n%s", strings.Join(ends, "\n\n"))
+	}
+	s.setState(sharedKey, 1, "ENABLED")
+	s.untilSlack("the end is reported", "[RESOLVED]", "Version 1")
+}
