@@ -17,6 +17,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	p := &program{name: calledAs(os.Args[0]), in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	p.interactive = term.IsTerminal(int(os.Stdin.Fd()))
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		p.live = os.Getenv("TERM") != "dumb"
 		if p.width, _, _ = term.GetSize(int(os.Stdout.Fd())); p.width <= 0 {

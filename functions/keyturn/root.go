@@ -29,6 +29,7 @@ const (
 var (
 	errNeedsPerson = errors.New("something needs attention")
 	errDue         = errors.New("a re-encryption is due")
+	errRefused     = errors.New("a check refused it")
 )
 
 // program is one run of the command line.
@@ -48,6 +49,8 @@ type program struct {
 	// found is what the deployment publishes, once it was found, and foundBy what named it.
 	found   *deployment.Published
 	foundBy string
+	// interactive is true if in is a terminal, at which a person types.
+	interactive bool
 	// live is true if out is a terminal that can be painted over.
 	live bool
 
@@ -111,6 +114,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitNeedsPerson
 	case errors.Is(err, errDue):
 		return exitDue
+	case errors.Is(err, errRefused):
+		return exitRefused
 	case errors.As(err, &wrong):
 		tell(p.err, "keyturn: %s\n", printableLines(err.Error()))
 		return exitUsage
@@ -158,6 +163,7 @@ func (p *program) command() *cobra.Command {
 		&cobra.Group{ID: "try", Title: "Try it on this machine:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "act", Title: "Act:"},
+		&cobra.Group{ID: "life", Title: "Change a cluster's CMEK:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -166,8 +172,9 @@ func (p *program) command() *cobra.Command {
 		}
 	}
 	add("try", p.demoCommand(), p.simulateCommand(), p.serveCommand())
-	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand(), p.checkCommand(), p.retireCommand())
+	add("look", p.statusCommand(), p.cmekCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand(), p.checkCommand(), p.retireCommand())
 	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
+	add("life", p.enableCommand(), p.addRegionCommand(), p.revokeCommand(), p.applyCommand(), p.restoreCommand())
 	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())
 	return root
 }

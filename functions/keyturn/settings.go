@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/google"
 )
 
 // settings are read from the environment, under the names that the rotation function uses too.
@@ -50,6 +51,8 @@ type needs struct {
 	reads bool
 	// puts: it sends PUTs, keeps evidence and notifies people. It reads too, and a ledger that is named may be new.
 	puts bool
+	// asked: a person asks for each of its requests, so that it sends them in every mode.
+	asked bool
 }
 
 // The shares of the API user's 10 requests/s: one who only looks must leave room for the function that works.
@@ -123,7 +126,7 @@ func (s *settings) checkCloud() []error {
 
 // checkPuts are the rules for what acts on a fleet.
 func (s *settings) checkPuts() (problems []error) {
-	if s.Rotation.Mode != rotation.Follow {
+	if s.Rotation.Mode != rotation.Follow && !s.needs.asked {
 		problems = append(problems, fmt.Errorf(
 			"KEYTURN_MODE is %s, and this command sends PUTs; add --mode follow to act, or use \"keyturn plan\" to see what it would do", s.Rotation.Mode))
 	}
@@ -155,7 +158,7 @@ func (s *settings) checkPuts() (problems []error) {
 // environment of a command, too.
 func variables() []string {
 	names := slices.Concat(config.Variables(&settings{}), config.Variables(&alerting.Settings{}), config.Variables(&notify.Settings{}),
-		deployment.Variables(), []string{deploymentVariable})
+		deployment.Variables(), []string{deploymentVariable, google.EndpointVariable})
 	slices.Sort(names)
 	return slices.Compact(names)
 }

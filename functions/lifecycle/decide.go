@@ -322,7 +322,7 @@ func (d *decision) key(spec cmek.RegionSpec) {
 	case fact.Key.State == cmek.KeyUnknown || fact.Key.State.Usable() && fact.Key.Version.IsZero():
 		d.refuse("key-not-symmetric", "use a symmetric key for encryption and decryption", "%sthe key %s is none for symmetric encryption", in, uri)
 	case !fact.Key.State.Usable():
-		d.refuse("key-not-enabled", "enable it", "%sthe key %s is %s", in, uri, fact.Key.State)
+		d.refuse("key-not-enabled", wordsOf(spec.KeySpec.Type).enable(spec.KeySpec, fact.Key), "%sthe key %s is %s", in, uri, fact.Key.State)
 	}
 	d.access(spec)
 }
@@ -332,22 +332,23 @@ func (d *decision) access(spec cmek.RegionSpec) {
 	access := d.Access[spec.KeySpec]
 	who := spec.KeySpec.AuthPrincipal
 	for _, side := range []struct {
-		row, what, fix string
+		row, may, fix string
 		policy.Verdict
 	}{
-		{"key-policy", fmt.Sprintf("%s may not use the key %s", who, spec.KeySpec.URI), accessFix(spec.KeySpec), access.Key},
-		{"trust", fmt.Sprintf("Cockroach Labs may not act as %s", who), trustFix(spec.KeySpec), access.Principal},
+		{"key-policy", fmt.Sprintf("%s may use the key %s", who, spec.KeySpec.URI), accessFix(spec.KeySpec), access.Key},
+		{"trust", fmt.Sprintf("Cockroach Labs may act as %s", who), trustFix(spec.KeySpec), access.Principal},
 	} {
 		why := side.Why
 		if why == "" {
-			why = "it was not read"
+			why = "the policies were not read"
 		}
 		switch side.Decision {
 		case policy.Denied:
-			d.refuse(side.row, side.fix, "region %s: %s: %s", spec.Region, side.what, why)
+			d.refuse(side.row, side.fix, "region %s: %s: %s", spec.Region, strings.Replace(side.may, " may ", " may not ", 1), why)
 		case policy.CannotTell:
 			d.hazard(AccessUnverified, "let keyturn read the policies, or give the reason with --"+string(AccessUnverified),
-				"region %s: it is not certain that this is wrong: %s: %s", spec.Region, side.what, why)
+				"region %s: whether %s is not known: %s", spec.Region, side.may, why)
+		case policy.Allowed:
 		}
 	}
 }
@@ -418,7 +419,10 @@ func (d *decision) accessGone(spec cmek.RegionSpec) (policy.Decision, string) {
 	case access.Key.Decision == policy.Allowed && access.Principal.Decision == policy.Allowed && fact.Key.State.Usable():
 		return policy.Allowed, ""
 	}
-	return policy.CannotTell, strings.Trim(access.Key.Why+"; "+access.Principal.Why, "; ")
+	if why := strings.Trim(access.Key.Why+"; "+access.Principal.Why, "; "); why != "" {
+		return policy.CannotTell, why
+	}
+	return policy.CannotTell, "the key is " + string(fact.Key.State) + ", or its policies were not read"
 }
 
 // unchanged: what an operator confirmed is what was shown.

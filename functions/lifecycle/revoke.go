@@ -239,10 +239,23 @@ type Confirmation struct {
 	By, Server string
 }
 
+// CheckPlan says what stands against a plan. It sends nothing and writes nothing.
+func (f *Function) CheckPlan(ctx context.Context, p Plan, c Confirmation) ([]Refusal, error) {
+	if refused := p.confirmed(c, time.Now()); len(refused) > 0 {
+		return refused, nil
+	}
+	_, found, err := f.Check(ctx, p.request(c))
+	return found, err
+}
+
+func (p Plan) request(c Confirmation) Request {
+	return Request{Kind: p.Kind, ClusterID: p.ClusterID, By: c.By, Reason: p.Reason, Waived: maps.Clone(p.Waived), planned: &p.Facts}
+}
+
 // Apply carries a plan out. A plan that is too old, of another server, with another name typed, or whose facts have changed is refused,
 // and no request leaves. A revocation that was sent before is watched to its end.
 func (f *Function) Apply(ctx context.Context, p Plan, c Confirmation) (Result, error) {
-	r := Request{Kind: p.Kind, ClusterID: p.ClusterID, By: c.By, Reason: p.Reason, Waived: maps.Clone(p.Waived), planned: &p.Facts}
+	r := p.request(c)
 	item, err := f.Ledger.Cluster(ctx, p.ClusterID)
 	if err != nil {
 		return Result{}, err

@@ -55,6 +55,9 @@ func (s Settings) settle(key cmek.Key) time.Duration {
 	return max(s.Settle, settleMin, key.Settle)
 }
 
+// ConfirmAfter is how far apart two reads must be that show the end of an operation.
+func (s Settings) ConfirmAfter() time.Duration { return s.confirm() }
+
 func (s Settings) confirm() time.Duration {
 	if s.Loopback {
 		return s.Confirm
