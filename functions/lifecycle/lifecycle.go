@@ -209,9 +209,12 @@ func (f *Function) step(stage, format string, args ...any) {
 
 var idForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
+// IsID reports whether the text has the form of the Cloud API's cluster ids.
+func IsID(text string) bool { return idForm.MatchString(text) }
+
 // Find reads the cluster of that id or name. Of several with one name none is meant.
 func (f *Function) Find(ctx context.Context, wanted string) (cmek.Cluster, error) {
-	if idForm.MatchString(wanted) {
+	if IsID(wanted) {
 		return f.Cloud.Cluster(ctx, wanted)
 	}
 	var named []cmek.Cluster
