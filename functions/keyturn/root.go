@@ -18,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/demo"
 	"github.com/keyturn/keyturn/functions/keyturn/explain"
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/life"
 	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/functions/keyturn/setup"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
@@ -29,6 +30,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	p := &program{}
 	p.Name, p.In, p.Out, p.Err, p.Environ = calledAs(os.Args[0]), os.Stdin, os.Stdout, os.Stderr, os.Environ()
+	p.Interactive = term.IsTerminal(int(os.Stdin.Fd()))
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		p.Live = os.Getenv("TERM") != "dumb"
 		if p.Width, _, _ = term.GetSize(int(os.Stdout.Fd())); p.Width <= 0 {
@@ -112,6 +114,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitNeedsPerson
 	case errors.Is(err, terminal.ErrDue):
 		return exitDue
+	case errors.Is(err, terminal.ErrRefused):
+		return exitRefused
 	case errors.As(err, &wrong):
 		terminal.Tell(p.Err, "keyturn: %s\n", terminal.PrintableLines(err.Error()))
 		return exitUsage
@@ -142,6 +146,7 @@ func (p *program) command() *cobra.Command {
 		&cobra.Group{ID: "try", Title: "Try it on this machine:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "act", Title: "Act:"},
+		&cobra.Group{ID: "life", Title: "Change a cluster's CMEK:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -152,9 +157,11 @@ func (p *program) command() *cobra.Command {
 	trying, reading := demo.Commands{Terminal: &p.Terminal}, explain.Commands{Program: &p.Program}
 	running, auditing, preparing := live.Commands{Program: &p.Program}, audit.Commands{Program: &p.Program}, setup.Commands{Program: &p.Program}
 	add("try", trying.DemoCommand(), trying.SimulateCommand(), trying.ServeCommand())
-	add("look", running.StatusCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
+	changing := life.Commands{Program: &p.Program}
+	add("look", running.StatusCommand(), changing.CMEKCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
 	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
+	add("life", changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.manualCommand())
 	return root
 }

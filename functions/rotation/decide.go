@@ -410,6 +410,9 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Block, "status %s, and not by keyturn's request%s", info.Status, quoted(info, v.Spec.URI)).until(later)
 	case d.inFlight():
 		return own(soon, whyInFlight)
+	case d.item.Operation.Excludes(d.now):
+		op := d.item.Operation
+		return own(soon, "an operation is running: %s, by %s since %s", op.Kind, op.By, op.Since.UTC().Format(time.RFC3339))
 	case held:
 		return own(earlier(soon, hold.Until), OnHold+" until %s: %s", hold.Until.UTC().Format(time.RFC3339), hold.Reason)
 	case key.RotationRunning:
@@ -494,13 +497,8 @@ func (d decision) unshown(region string) bool { return slices.Contains(d.Unshown
 // running, and its traces could not be told from those of a second one.
 func (d decision) inFlight() bool {
 	return slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool {
-		return w.State == ledger.Requested || claimed(w, d.now) && !w.Claim.Intent.Equal(d.Claimed)
+		return w.State == ledger.Requested || w.Claimed(d.now) && !w.Claim.Intent.Equal(d.Claimed)
 	})
-}
-
-// claimed reports whether a worker may be about to send a PUT for the work.
-func claimed(w ledger.Work, now time.Time) bool {
-	return w.Claim != nil && now.Before(w.Claim.Intent.Add(answerWithin))
 }
 
 // unfinished returns a status, at any level, that shows an operation in progress or that we do not know; "" if there is

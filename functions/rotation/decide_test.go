@@ -212,6 +212,11 @@ func TestDecide_dueWork_whetherItMaySend(t *testing.T) {
 
 		{sentence: "our request for another region makes it wait", want: Wait, because: "an earlier request",
 			given: []given{due, alsoWest(westKey), inFlightInWest}},
+		{sentence: "an operator's operation makes it wait", want: Wait, because: "an operation is running: enable, by ana", until: in(busyWait),
+			given: []given{due, operating(119 * time.Minute)}},
+		{sentence: "an operation that was begun longer ago than any takes does not", given: []given{due, operating(2 * time.Hour)}, want: Send},
+		{sentence: "an operation that has ended does not", want: Send,
+			given: []given{due, operating(time.Minute), func(w *world) { w.item.Operation.Ended = ago(time.Second) }}},
 		{sentence: "a claim of another worker makes it wait", given: []given{due, claimedBefore(39 * time.Second)}, want: Wait, because: "an earlier request"},
 		{sentence: "a claim whose worker is gone does not", given: []given{due, claimedBefore(40 * time.Second)}, want: Send},
 		{sentence: "our own claim does not", want: Send,
@@ -239,6 +244,13 @@ func TestDecide_dueWork_whetherItMaySend(t *testing.T) {
 func otherPrincipal(k cmek.KeyInfo) cmek.KeyInfo {
 	k.Spec.AuthPrincipal = "arn:aws:iam::111122223333:role/other"
 	return k
+}
+
+// operating: an operator's command was to send its request so long ago.
+func operating(d time.Duration) given {
+	return func(w *world) {
+		w.item.Operation = &ledger.Operation{Kind: ledger.OperationEnable, By: "ana", Since: ago(d), Sent: ago(d)}
+	}
 }
 
 // inFlightInWest: our request for us-west-2 is open.

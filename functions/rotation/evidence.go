@@ -1,8 +1,6 @@
 package rotation
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -43,22 +41,19 @@ type Evidence struct {
 // file puts the follow-through's record into the outbox and moves the cluster's chain on.
 func file(item *ledger.Cluster, w ledger.Work, d ledger.Done, previous ledger.Done) {
 	record := Evidence{
-		Schema: EvidenceSchema, Number: item.Chain.Count + 1, PreviousSHA256: item.Chain.Last,
-		ClusterID: item.ID, ClusterName: item.Cluster.Name, Region: w.Region, Key: w.Key, Version: w.Version,
+		Schema: EvidenceSchema, ClusterID: item.ID, ClusterName: item.Cluster.Name, Region: w.Region, Key: w.Key, Version: w.Version,
 		RotatedAt: w.RotatedAt, Trigger: w.Trigger, OpenedAt: w.Since, Request: w.Request, DoneAt: d.At, Finding: d.Evidence,
 	}
 	if previous.Key.SameKey(w.Key) {
 		record.PreviousVersion = previous.Version
 	}
-	data, err := json.MarshalIndent(record, "", "  ")
-	if err != nil {
-		// Only a time outside the years 0–9999 can do this; the chain goes on with what can be said.
-		data = fmt.Appendf(nil, `{"schema":%q,"number":%d,"previous_sha256":%q,"error":%q}`, EvidenceSchema, record.Number, record.PreviousSHA256, err)
-	}
-	sum := sha256.Sum256(data)
-	if item.Chain.Start.IsZero() {
-		item.Chain.Start = d.At.UTC()
-	}
-	item.Chain.Count, item.Chain.Last = record.Number, hex.EncodeToString(sum[:])
-	item.File(fmt.Sprintf("evidence/%s/%s-%06d-%s.json", item.ID, item.Chain.Start.Format("20060102T150405Z"), record.Number, w.Region), data)
+	item.Link(d.At, w.Region, func(number int, before string) []byte {
+		record.Number, record.PreviousSHA256 = number, before
+		data, err := json.MarshalIndent(record, "", "  ")
+		if err != nil {
+			// Only a time outside the years 0–9999 can do this; the chain goes on with what can be said.
+			return fmt.Appendf(nil, `{"schema":%q,"number":%d,"previous_sha256":%q,"error":%q}`, EvidenceSchema, number, before, err)
+		}
+		return data
+	})
 }

@@ -203,7 +203,7 @@ func (d decision) fleet(w ledger.Work, version cmek.KeyVersion) fleet {
 			f.stopped = fmt.Sprintf("the re-encryption of cluster %s failed in %s", named(c), region)
 		}
 		if c.ID != d.item.ID && slices.ContainsFunc(c.Work, func(o ledger.Work) bool {
-			return concerns(o, w.Key, version) && (o.State == ledger.Requested && o.Lost < 2 || claimed(o, d.now))
+			return concerns(o, w.Key, version) && (o.State == ledger.Requested && o.Lost < 2 || o.Claimed(d.now))
 		}) && !hiddenFor(c, d.now) {
 			f.flying = append(f.flying, c)
 			continue

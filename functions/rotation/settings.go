@@ -55,6 +55,9 @@ func (s Settings) settle(key cmek.Key) time.Duration {
 	return max(s.Settle, settleMin, key.Settle)
 }
 
+// ConfirmAfter is how far apart two reads must be that show the end of an operation.
+func (s Settings) ConfirmAfter() time.Duration { return s.confirm() }
+
 func (s Settings) confirm() time.Duration {
 	if s.Loopback {
 		return s.Confirm
@@ -136,14 +139,14 @@ const (
 	// sendWithin bounds the time from the intent to the end of the PUT. answerWithin is when its answer is on record, if it
 	// ever will be: before that, a request without an answer may still be under way.
 	sendWithin   = 30 * time.Second
-	answerWithin = 40 * time.Second
+	answerWithin = ledger.ClaimTime
 	// clockOffset is the largest common offset of the vendors' clocks to ours that changes nothing; an updated_at that is
 	// further ahead of us than aheadMax is not used.
 	clockOffset = 10 * time.Minute
 	aheadMax    = 15 * time.Minute
 	// longestOperation is the longest operation that we allow for: the Terraform provider gives up after 2 h. stuckAfter is when
 	// one is reported.
-	longestOperation = 2 * time.Hour
+	longestOperation = ledger.LongestOperation
 	stuckAfter       = longestOperation
 	// pollMax is the longest time between two polls of a cluster with an open request.
 	pollMax = 2 * time.Minute

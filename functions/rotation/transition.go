@@ -145,7 +145,7 @@ func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
 		}
 		w.RotatedAt = v.RotatedAt
 	}
-	if w.Claim != nil && !claimed(w, now) {
+	if w.Claim != nil && !w.Claimed(now) {
 		w.Claim = nil // its worker is gone; nothing has left
 	}
 	if v.unread && w.State == ledger.Blocked {

@@ -168,6 +168,23 @@ type Region struct {
 	NodeCount int    `json:"node_count,omitempty"`
 }
 
+// AddedRegion asks for a region that a cluster does not have, with the key of its store key.
+type AddedRegion struct {
+	Region  string  `json:"region"`
+	Nodes   int     `json:"nodes"`
+	KeySpec KeySpec `json:"key_spec"`
+}
+
+// NodeLive is the status of a node that takes part in the cluster; the other documented one is NOT_READY.
+const NodeLive = "LIVE"
+
+// Node is a node of an ADVANCED cluster.
+type Node struct {
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	Status string `json:"status"`
+}
+
 // Cluster is a CockroachDB Cloud cluster, without its CMEK.
 type Cluster struct {
 	ID       string `json:"id"`

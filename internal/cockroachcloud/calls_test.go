@@ -26,6 +26,7 @@ func TestEachCallSendsTheDocumentedRequest(t *testing.T) {
 		"Clusters":          {"GET", "/api/v1/clusters?show_inactive=true", ""},
 		"Cluster":           {"GET", cluster, ""},
 		"CMEK":              {"GET", cluster + "/cmek", ""},
+		"CMEKDocument":      {"GET", cluster + "/cmek", ""},
 		"Nodes":             {"GET", cluster + "/nodes", ""},
 		"Organization":      {"GET", "/api/v1/organization", ""},
 		"AuditLogEvents":    {"GET", "/api/v1/auditlogevents?starting_from=2026-11-22T10%3A00%3A00.0000005Z", ""},
@@ -260,7 +261,7 @@ func TestSmallReadsDecodeTheirFields(t *testing.T) {
 	window, err := client.MaintenanceWindow(t.Context(), clusterID)
 	check(t, window, err, MaintenanceWindow{Offset: 48 * time.Hour, Length: 6 * time.Hour})
 	nodes, err := client.Nodes(t.Context(), clusterID)
-	check(t, nodes, err, []Node{{"n1", "us-east-1", NodeLive}})
+	check(t, nodes, err, []cmek.Node{{Name: "n1", Region: "us-east-1", Status: cmek.NodeLive}})
 	for backup, err := range client.Backups(t.Context(), clusterID, time.Time{}) {
 		check(t, backup, err, Backup{"b1", testTime})
 	}
@@ -335,16 +336,18 @@ func TestAMistakeOfOursIsNeverSent(t *testing.T) {
 		return []cmek.RegionSpec{s}
 	}
 	for want, answer := range map[string]cmek.Answer{
-		"the cluster id is empty":            client.RotateCMEK(ctx, "", testSpecs),
-		`cluster id "../x" is not a UUID`:    client.RevokeCMEK(ctx, "../x"),
-		`cluster id "a?b" is not a UUID`:     client.SetLabels(ctx, "a?b", nil),
-		"no region is named":                 client.RotateCMEK(ctx, clusterID, nil),
-		"has no region":                      client.RotateCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.Region = "" })),
-		"lacks its URI or type":              client.RotateCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.KeySpec.URI = "" })),
-		"is of type NULL_KMS":                client.EnableCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.KeySpec.Type = "NULL_KMS" })),
-		`region "us-east-1" is named twice`:  client.RotateCMEK(ctx, clusterID, []cmek.RegionSpec{spec, spec}),
-		"do not cover":                       client.AddRegions(ctx, clusterID, map[string]int{"us-east-1": 3}, testSpecs),
-		`region "us-east-1" has no node cou`: client.AddRegions(ctx, clusterID, map[string]int{"a": 3, "b": 3}, testSpecs),
+		"the cluster id is empty":                        client.RotateCMEK(ctx, "", testSpecs),
+		`cluster id "../x" is not a UUID`:                client.RevokeCMEK(ctx, "../x"),
+		`cluster id "a?b" is not a UUID`:                 client.SetLabels(ctx, "a?b", nil),
+		"no region is named":                             client.RotateCMEK(ctx, clusterID, nil),
+		"has no region":                                  client.RotateCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.Region = "" })),
+		"lacks its URI or type":                          client.RotateCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.KeySpec.URI = "" })),
+		"is of type NULL_KMS":                            client.EnableCMEK(ctx, clusterID, with(func(s *cmek.RegionSpec) { s.KeySpec.Type = "NULL_KMS" })),
+		`region "us-east-1" is named twice`:              client.RotateCMEK(ctx, clusterID, []cmek.RegionSpec{spec, spec}),
+		"the regions that the cluster has are not known": client.AddRegions(ctx, cmek.Cluster{ID: clusterID}, testAdditions),
+		`node count of the cluster's region "us-west-2"`: client.AddRegions(ctx, cmek.Cluster{ID: clusterID, Regions: []cmek.Region{{Name: "us-west-2"}}}, testAdditions),
+		`new region "us-east-1" has no node count`:       client.AddRegions(ctx, westCluster, []cmek.AddedRegion{{Region: "us-east-1", KeySpec: spec.KeySpec}}),
+		`has the region "us-west-2" already`:             client.AddRegions(ctx, westCluster, []cmek.AddedRegion{{Region: "us-west-2", Nodes: 1, KeySpec: spec.KeySpec}}),
 	} {
 		if answer.Outcome != cmek.Refused || !strings.Contains(answer.Message, want) {
 			t.Errorf("answer is %+v, want refused because %q", answer, want)

@@ -50,28 +50,47 @@ func (c *Client) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
 	return w.toCMEK(), nil
 }
 
-// AddRegions adds regions to a cluster that has CMEK (PATCH, UpdateCluster). nodes is the node count of every region the
-// cluster shall have, because one left out counts as removed; specs are the keys of the new regions only, because the API
-// refuses one for an existing region. Info of the answer stays empty.
-func (c *Client) AddRegions(ctx context.Context, id string, nodes map[string]int, specs []cmek.RegionSpec) cmek.Answer {
-	if err := checkSpecs(specs); err != nil {
+// AddRegions adds regions to a cluster that has CMEK (PATCH, UpdateCluster). The cluster is as [Client.Cluster] has read it: the API
+// counts a region that region_nodes leave out as removed, so that all regions that the cluster has are sent with their node counts, and
+// the additions beside them. One that names a region of the cluster is refused, and so is a cluster that was not read whole. The keys
+// sent are those of the additions only, because the API refuses one for an existing region. Info of the answer stays empty.
+func (c *Client) AddRegions(ctx context.Context, to cmek.Cluster, additions []cmek.AddedRegion) cmek.Answer {
+	nodes, specs, err := mergeRegions(to, additions)
+	if err != nil {
 		return refuse(err)
-	}
-	if len(nodes) <= len(specs) {
-		return refuse(errors.New("the node counts do not cover the regions that the cluster has already"))
-	}
-	for _, s := range specs {
-		if nodes[s.Region] <= 0 {
-			return refuse(fmt.Errorf("the new region %q has no node count", clip(s.Region)))
-		}
 	}
 	type dedicated struct {
 		RegionNodes     map[string]int    `json:"region_nodes"`
 		CMEKRegionSpecs []cmek.RegionSpec `json:"cmek_region_specs"`
 	}
-	return c.patchCluster(ctx, id, struct {
+	return c.patchCluster(ctx, to.ID, struct {
 		Dedicated dedicated `json:"dedicated"`
 	}{dedicated{nodes, specs}})
+}
+
+// mergeRegions is the node count of every region that the cluster shall have, and the keys of those that it does not have yet.
+func mergeRegions(to cmek.Cluster, additions []cmek.AddedRegion) (nodes map[string]int, specs []cmek.RegionSpec, err error) {
+	if len(to.Regions) == 0 {
+		return nil, nil, errors.New("the regions that the cluster has are not known")
+	}
+	nodes = map[string]int{}
+	for _, r := range to.Regions {
+		if r.Name == "" || r.NodeCount <= 0 {
+			return nil, nil, fmt.Errorf("the node count of the cluster's region %q is not known", clip(r.Name))
+		}
+		nodes[r.Name] = r.NodeCount
+	}
+	for _, a := range additions {
+		if a.Nodes <= 0 {
+			return nil, nil, fmt.Errorf("the new region %q has no node count", clip(a.Region))
+		}
+		if _, has := nodes[a.Region]; has {
+			return nil, nil, fmt.Errorf("the cluster has the region %q already, or it is named twice", clip(a.Region))
+		}
+		nodes[a.Region] = a.Nodes
+		specs = append(specs, cmek.RegionSpec{Region: a.Region, KeySpec: a.KeySpec})
+	}
+	return nodes, specs, checkSpecs(specs)
 }
 
 // SetLabels makes labels the cluster's labels (PATCH, UpdateCluster): the API removes all that are not among them. Info of
@@ -96,34 +115,24 @@ func (c *Client) patchCluster(ctx context.Context, id string, body any) cmek.Ans
 	})
 }
 
-// NodeLive is the status of a node that takes part in the cluster; the other documented one is NOT_READY.
-const NodeLive = "LIVE"
-
-// Node is a node of an ADVANCED cluster.
-type Node struct {
-	Name   string
-	Region string
-	Status string
-}
-
 // Nodes reads all nodes of a cluster, ordered by region and name.
-func (c *Client) Nodes(ctx context.Context, id string) ([]Node, error) {
+func (c *Client) Nodes(ctx context.Context, id string) ([]cmek.Node, error) {
 	path, err := clusterPath(id, "/nodes")
 	if err != nil {
 		return nil, err
 	}
-	fetch := func(page string) ([]Node, string, error) {
+	fetch := func(page string) ([]cmek.Node, string, error) {
 		list, err := read(ctx, c, path, pageQuery(page), nodeList.check)
 		if err != nil {
 			return nil, "", err
 		}
-		nodes := make([]Node, len(list.Nodes))
+		nodes := make([]cmek.Node, len(list.Nodes))
 		for i, n := range list.Nodes {
-			nodes[i] = Node(n)
+			nodes[i] = cmek.Node{Name: n.Name, Region: n.Region, Status: n.Status}
 		}
 		return nodes, list.Pagination.NextPage, nil
 	}
-	var nodes []Node
+	var nodes []cmek.Node
 	for node, err := range walk(fetch) {
 		if err != nil {
 			return nil, err

@@ -1,8 +1,10 @@
 package cockroachcloud
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +23,27 @@ func (c *Client) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) 
 	}
 	info, err := read(ctx, c, path, nil, clusterInfo.check)
 	return info.toCMEK(), err
+}
+
+// CMEKDocument is CMEK with the body of the answer, as the API wrote it.
+func (c *Client) CMEKDocument(ctx context.Context, id string) (cmek.ClusterInfo, json.RawMessage, error) {
+	path, err := clusterPath(id, "/cmek")
+	if err != nil {
+		return cmek.ClusterInfo{}, nil, err
+	}
+	document, err := read(ctx, c, path, nil, func(w cmekDocument) error { return w.check() })
+	return document.toCMEK(), document.text, err
+}
+
+// cmekDocument is a clusterInfo with the text that it was read from.
+type cmekDocument struct {
+	clusterInfo
+	text json.RawMessage
+}
+
+func (w *cmekDocument) UnmarshalJSON(text []byte) error {
+	w.text = bytes.Clone(text)
+	return json.Unmarshal(text, &w.clusterInfo)
 }
 
 // EnableCMEK switches CMEK on (POST, EnableCMEKSpec). The specs must name every region of the cluster, otherwise the API

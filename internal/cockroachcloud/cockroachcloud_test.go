@@ -27,6 +27,12 @@ var testSpecs = []cmek.RegionSpec{{
 	},
 }}
 
+// westCluster is the cluster as it was read, with one region; testAdditions adds the region of testSpecs.
+var (
+	westCluster   = cmek.Cluster{ID: clusterID, Name: "orders", State: cmek.StateCreated, Regions: []cmek.Region{{Name: "us-west-2", NodeCount: 3}}}
+	testAdditions = []cmek.AddedRegion{{Region: "us-east-1", Nodes: 3, KeySpec: testSpecs[0].KeySpec}}
+)
+
 // anyAnswer has every field that some call needs, so that each takes it for its own.
 const anyAnswer = `{"id":"` + clusterID + `","name":"orders","state":"CREATED","status":"ENABLED","region_infos":[{"region":"us-east-1"}],` +
 	`"clusters":[],"nodes":[],"backups":[],"entries":[],"enabled":false,"offset_duration":"0s","window_duration":"21600s"}`
@@ -100,6 +106,7 @@ var reads = map[string]func(context.Context, *Client) error{
 	"Clusters":     func(ctx context.Context, c *Client) error { return firstError(c.Clusters(ctx)) },
 	"Cluster":      func(ctx context.Context, c *Client) error { _, err := c.Cluster(ctx, clusterID); return err },
 	"CMEK":         func(ctx context.Context, c *Client) error { _, err := c.CMEK(ctx, clusterID); return err },
+	"CMEKDocument": func(ctx context.Context, c *Client) error { _, _, err := c.CMEKDocument(ctx, clusterID); return err },
 	"Nodes":        func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx, clusterID); return err },
 	"Organization": func(ctx context.Context, c *Client) error { _, err := c.Organization(ctx); return err },
 	"AuditLogEvents": func(ctx context.Context, c *Client) error {
@@ -119,7 +126,7 @@ var writes = map[string]func(context.Context, *Client) cmek.Answer{
 	"RotateCMEK": func(ctx context.Context, c *Client) cmek.Answer { return c.RotateCMEK(ctx, clusterID, testSpecs) },
 	"RevokeCMEK": func(ctx context.Context, c *Client) cmek.Answer { return c.RevokeCMEK(ctx, clusterID) },
 	"AddRegions": func(ctx context.Context, c *Client) cmek.Answer {
-		return c.AddRegions(ctx, clusterID, map[string]int{"us-west-2": 3, "us-east-1": 3}, testSpecs)
+		return c.AddRegions(ctx, westCluster, testAdditions)
 	},
 	"SetLabels": func(ctx context.Context, c *Client) cmek.Answer {
 		return c.SetLabels(ctx, clusterID, map[string]string{"keyturn": "off"})

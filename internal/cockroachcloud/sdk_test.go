@@ -108,7 +108,7 @@ func TestTheOfficialSDKSendsTheSameRequests(t *testing.T) {
 				return err
 			},
 			func() error {
-				ours.AddRegions(ctx, clusterID, map[string]int{"us-west-2": 3, "us-east-1": 3}, testSpecs)
+				ours.AddRegions(ctx, westCluster, testAdditions)
 				return nil
 			},
 		},

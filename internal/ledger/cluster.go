@@ -2,6 +2,9 @@ package ledger
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
 
@@ -33,6 +36,8 @@ type Cluster struct {
 	Partial map[string]time.Time `json:"partial,omitempty"`
 	// Work is what is open, oldest first.
 	Work []Work `json:"work,omitempty"`
+	// Operation is the last write of an operator's command; nil if there was none.
+	Operation *Operation `json:"operation,omitempty"`
 	// Done holds the last key version done for each region, ordered by region.
 	Done []Done `json:"done,omitempty"`
 	// Dropped holds the newest pieces of work that ended without being done, for people who ask why.
@@ -271,6 +276,18 @@ type Chain struct {
 	// Count is the number of records so far, Last the hex SHA-256 of the newest one's bytes.
 	Count int    `json:"count"`
 	Last  string `json:"last,omitempty"`
+}
+
+// Link files a record of evidence as the next of the cluster's chain: write gets its number and the hash of the record before, and returns
+// its bytes. The subject ends its name.
+func (c *Cluster) Link(at time.Time, subject string, write func(number int, previous string) []byte) {
+	data := write(c.Chain.Count+1, c.Chain.Last)
+	sum := sha256.Sum256(data)
+	if c.Chain.Start.IsZero() {
+		c.Chain.Start = at.UTC()
+	}
+	c.Chain.Count, c.Chain.Last = c.Chain.Count+1, hex.EncodeToString(sum[:])
+	c.File(fmt.Sprintf("evidence/%s/%s-%06d-%s.json", c.ID, c.Chain.Start.Format("20060102T150405Z"), c.Chain.Count, subject), data)
 }
 
 // DoneIn returns the region's last done version, and whether there is one.

@@ -31,7 +31,8 @@ var ErrTooLarge = errors.New("ledger item is too large")
 //  1. lists of affected clusters in alerts: the first are kept, and the count of all;
 //  2. Cockroach Labs' messages about keys that are disabled;
 //  3. timelines of requests whose outcome is known: the first and the last sighting are kept;
-//  4. alerts that wait to be sent: the least urgent are merged into one, with their count and the worst of them.
+//  4. the timeline and the baseline of an operation that has ended;
+//  5. alerts that wait to be sent: the least urgent are merged into one, with their count and the worst of them.
 //
 // Never summarized: open work, done versions, the URIs and principals of all keys (past ones count as in use), open alarms, and
 // evidence that waits to be archived. An item that is too large even so is an ErrTooLarge.
@@ -101,14 +102,14 @@ func tooLarge(r Record, size int, parts []part) error {
 
 // fit encodes the cluster's item into the record.
 func (c *Cluster) fit(r *Record) error {
-	steps := append([]summary{c.shortenAlerts, c.dropPastMessages, c.shortenTimelines}, c.mergeSteps("cluster/"+c.ID, c.Cluster.Name)...)
+	steps := append([]summary{c.shortenAlerts, c.dropPastMessages, c.shortenTimelines, c.shortenOperation}, c.mergeSteps("cluster/"+c.ID, c.Cluster.Name)...)
 	return fit(r, c, steps, func() []part {
 		var keys int
 		for _, region := range c.CMEK.RegionInfos {
 			keys += len(region.KeyInfos)
 		}
 		return append(c.parts(), partOf(fmt.Sprintf("%d keys", keys), c.CMEK), partOf("open work", c.Work), partOf("alarms", c.Alarms),
-			partOf("done versions", c.Done), partOf("description of the cluster", c.Cluster), partOf("dropped work", c.Dropped))
+			partOf("done versions", c.Done), partOf("description of the cluster", c.Cluster), partOf("dropped work", c.Dropped), partOf("operation", c.Operation))
 	})
 }
 

@@ -25,6 +25,8 @@ type cluster struct {
 	// regions are sorted by name.
 	regions []*region
 	revoked bool
+	// askedFirst is when it was first asked to use a key that was new to it.
+	askedFirst time.Time
 
 	// operation is what runs now, nil if nothing does; lastFailed is the operation_status that a failed one left behind.
 	operation  *operation

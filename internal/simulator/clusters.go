@@ -242,13 +242,18 @@ func (w *World) updateCluster(call *cloudCall) (any, *cloudError) {
 func (w *World) resize(call *cloudCall, c *cluster, update clusterUpdate) *cloudError {
 	target, specs := update.Dedicated.RegionNodes, update.Dedicated.RegionSpecs
 	materials, failed := w.checkNewRegions(call, c, target, specs)
+	if failed == nil {
+		failed = w.checkMachineType(c.provider, update.Dedicated.Hardware.MachineSpec.MachineType)
+	}
 	if failed != nil {
 		return failed
 	}
 	op := w.cmekOperation(c, call.now)
 	op.running, op.failed = "CRDB_EDIT_CLUSTER_RUNNING", "CRDB_EDIT_CLUSTER_FAILED"
 	if target != nil {
-		c.regions = slices.DeleteFunc(c.regions, func(r *region) bool { return target[r.name] == 0 })
+		if w.is(OmittedRegion, "remove") {
+			c.regions = slices.DeleteFunc(c.regions, func(r *region) bool { return target[r.name] == 0 })
+		}
 		for _, name := range slices.Sorted(maps.Keys(target)) {
 			if r := c.region(name); r != nil {
 				r.nodes = target[name]
@@ -276,6 +281,16 @@ func (w *World) checkNewRegions(call *cloudCall, c *cluster, target map[string]i
 			return nil, badRequest("region_nodes of %s must be positive", name)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(target)) {
+		if c.region(name) == nil && w.is(UnknownRegion, "400") && !knownRegion(c.provider, name) {
+			return nil, badRequest("region '%s' is not available on %s", name, c.provider)
+		}
+	}
+	for _, r := range c.regions {
+		if target != nil && target[r.name] == 0 && w.is(OmittedRegion, "400") {
+			return nil, badRequest("region_nodes lacks the region %s of the cluster", r.name)
+		}
+	}
 	if len(specs) > 0 && !c.hasCMEK() {
 		return nil, badRequest("cmek_region_specs: CMEK is not enabled for the cluster")
 	}
@@ -297,7 +312,11 @@ func (w *World) checkNewRegions(call *cloudCall, c *cluster, target map[string]i
 			return nil, badRequest("cmek_region_specs lacks the new region %s", name)
 		}
 	}
-	return w.wrappingMaterials(c, specs, call.now)
+	materials, failed := w.wrappingMaterials(c, specs, call.now)
+	if failed == nil && len(specs) > 0 {
+		failed = w.propagates(c, call.now)
+	}
+	return materials, failed
 }
 
 // nodeView is the schema Node.
@@ -322,7 +341,7 @@ func (w *World) listNodes(call *cloudCall) (any, *cloudError) {
 				continue
 			}
 			node := nodeView{fmt.Sprintf("cockroachdb-%d", n), r.name, "LIVE"}
-			if restarting && n == 0 {
+			if restarting && n == 0 || r.status == cmek.Revoked && w.is(NodesAfterRevoke, "not-ready") {
 				node.Status = "NOT_READY"
 			}
 			nodes = append(nodes, node)

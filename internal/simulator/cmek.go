@@ -144,6 +144,9 @@ func (w *World) wrap(call *cloudCall, c *cluster, specs []cmek.RegionSpec, all b
 		return "", nil, w.busy(c)
 	}
 	materials, failed := w.wrappingMaterials(c, specs, call.now)
+	if failed == nil && all {
+		failed = w.propagates(c, call.now)
+	}
 	if failed != nil {
 		return "", nil, failed
 	}
@@ -170,6 +173,17 @@ func (w *World) wrappingMaterials(c *cluster, specs []cmek.RegionSpec, now time.
 	return materials, nil
 }
 
+// propagates is the refusal of keys that are new to the cluster, as long as changes of policies spread; nil after that.
+func (w *World) propagates(c *cluster, now time.Time) *cloudError {
+	if c.askedFirst.IsZero() {
+		c.askedFirst = now
+	}
+	if now.Before(c.askedFirst.Add(w.duration(IAMPropagation))) {
+		return refusal("400", keyRefused)
+	}
+	return nil
+}
+
 // addWraps starts the work of each region and puts its end into the operation.
 func (w *World) addWraps(op *operation, c *cluster, specs []cmek.RegionSpec, materials []string, now time.Time) {
 	var names []string
@@ -178,7 +192,7 @@ func (w *World) addWraps(op *operation, c *cluster, specs []cmek.RegionSpec, mat
 	}
 	for i, spec := range specs {
 		r := c.region(spec.Region)
-		op.finish = append(op.finish, w.startWrap(r, spec.KeySpec, materials[i], w.takeFailure(r, names), now))
+		op.finish = append(op.finish, w.startWrap(c, r, spec.KeySpec, materials[i], w.takeFailure(r, names), now))
 	}
 }
 

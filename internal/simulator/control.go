@@ -28,6 +28,7 @@ import (
 //	POST hide-region      {"cluster": "orders", "region": "us-east-1", "view": "cmek", "hidden": true}; view cluster or cmek
 //	POST add-region       {"cluster": "orders", "nodes": 3, "region_specs": [{"region": "us-west-1", "key_spec": {…}}]}
 //	POST remove-region    {"cluster": "orders", "region": "us-east-1"}
+//	POST restore          {"cluster": "orders"}: what Cockroach Labs' support does for a revoked cluster
 //	POST put              {"service_account": "org-admin", "cluster": "orders", "region_specs": […]}; none for the keys in force
 //
 // Errors are 400 with plain text. There is no authentication: serve it on a loopback address only.
@@ -79,6 +80,7 @@ func (w *World) Control() http.Handler {
 		return w.AddRegion(r.Cluster, r.Nodes, r.RegionSpecs[0])
 	})
 	post("remove-region", func(r controlRequest) error { return w.RemoveRegion(r.Cluster, r.Region) })
+	post("restore", func(r controlRequest) error { return w.Restore(r.Cluster) })
 	post("put", func(r controlRequest) error { return w.PUTCMEK(r.ServiceAccount, r.Cluster, r.RegionSpecs...) })
 	post("lock", func(r controlRequest) error {
 		duration, err := time.ParseDuration(r.Duration)

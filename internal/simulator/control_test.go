@@ -53,6 +53,7 @@ func TestTheControlSurfaceDrivesTheWorld(t *testing.T) {
 	control("POST", "hide-region", `{"cluster":"orders","region":"us-west-2","view":"cmek","hidden":true}`).want(t, 204, "")
 	control("POST", "add-region", `{"cluster":"analytics","nodes":3,"region_specs":[{"region":"us-west-2"}]}`).want(t, 204, "")
 	control("POST", "remove-region", `{"cluster":"analytics","region":"us-west-2"}`).want(t, 204, "")
+	control("POST", "restore", `{"cluster":"orders"}`).want(t, 400, "not revoked")
 	control("POST", "put", `{"service_account":"org-admin","cluster":"orders"}`).want(t, 400, "cluster lock")
 	control("GET", "puts", "").want(t, 200, `"caller":"org-admin"`)
 	control("POST", "switches", `{"name":"clock-offset","value":"-10m"}`).want(t, 204, "")

@@ -51,6 +51,16 @@ func (w *World) createCluster(call *cloudCall) (any, *cloudError) {
 	if failed != nil {
 		return nil, failed
 	}
+	for _, r := range seed.Regions {
+		if w.is(UnknownRegion, "400") && !knownRegion(seed.CloudProvider, r.Name) {
+			return nil, badRequest("region '%s' is not available on %s", r.Name, seed.CloudProvider)
+		}
+	}
+	if d := body.Spec.Dedicated; d != nil {
+		if failed := w.checkMachineType(seed.CloudProvider, d.Hardware.MachineSpec.MachineType); failed != nil {
+			return nil, failed
+		}
+	}
 	seed.ID, seed.AccountID = w.uuid(), "9"+w.digits(11)
 	if seed.CloudProvider == "GCP" {
 		seed.AccountID = "crl-sample-" + w.digits(6) // a project

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -99,5 +100,37 @@ func (w *World) RemoveRegion(cluster, name string) error {
 	}
 	c.regions = slices.DeleteFunc(c.regions, func(r *region) bool { return r.name == name })
 	c.updated = now
+	return nil
+}
+
+// Restore is what Cockroach Labs' support does for a cluster whose CMEK was revoked, since the Cloud API has no call for it: an
+// operation enables the keys in force again. The error says which of them the cluster cannot use, or that nothing was revoked.
+func (w *World) Restore(cluster string) error {
+	now := w.enter()
+	defer w.mu.Unlock()
+	c, err := w.clusters.find(cluster)
+	switch {
+	case err != nil:
+		return err
+	case !c.revoked || c.operation != nil:
+		return fmt.Errorf("restore cluster %q: its CMEK is not revoked, or an operation runs", cluster)
+	}
+	for _, r := range c.regions {
+		if _, usable := w.wrappingMaterial(c, r.keys[r.current].Spec, now); !usable {
+			return fmt.Errorf("restore cluster %q: it cannot use the key in region %s", cluster, r.name)
+		}
+	}
+	op := w.cmekOperation(c, now)
+	for _, r := range c.regions {
+		r.status = cmek.Enabling
+		w.setStatus(&r.keys[r.current], cmek.Enabling, "", now)
+		op.finish = append(op.finish, func(at time.Time) bool {
+			r.status = cmek.Enabled
+			w.setStatus(&r.keys[r.current], cmek.Enabled, "", at)
+			return true
+		})
+	}
+	c.revoked = false
+	w.begin(c, op, now)
 	return nil
 }

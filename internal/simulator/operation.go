@@ -76,7 +76,7 @@ func (w *World) visibleInfo(c *cluster, now time.Time) cmek.ClusterInfo {
 
 // startWrap begins to wrap the region's store key under the spec's key, which encrypts with the material. The store key
 // changes when the returned function is called at the end, unless a failure with the message awaits it.
-func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure *string, now time.Time) func(time.Time) bool {
+func (w *World) startWrap(c *cluster, r *region, spec cmek.KeySpec, material string, failure *string, now time.Time) func(time.Time) bool {
 	if r.status = cmek.Rotating; r.current < 0 {
 		r.status = cmek.Enabling
 	}
@@ -106,6 +106,12 @@ func (w *World) startWrap(r *region, spec cmek.KeySpec, material string, failure
 		return func(at time.Time) bool { w.failWrap(r, *failure, at); return false }
 	}
 	return func(at time.Time) bool {
+		if r.current >= 0 && r.keys[r.current].Spec.URI != spec.URI && w.is(OldKeyDisabled, "fail") {
+			if _, usable := w.wrappingMaterial(c, r.keys[r.current].Spec, at); !usable {
+				w.failWrap(r, keyRefused+": the former key is needed until the rotation ends", at)
+				return false
+			}
+		}
 		if r.current >= 0 && r.current != r.next {
 			w.setStatus(&r.keys[r.current], cmek.Disabled, "", at)
 		}

@@ -39,6 +39,12 @@ const (
 	PageLimit         = "page-limit"
 	SinglePage        = "single-page"
 	AuditPayload      = "audit-payload"
+	OldKeyDisabled    = "old-key-disabled"
+	NodesAfterRevoke  = "nodes-after-revoke"
+	IAMPropagation    = "iam-propagation"
+	UnknownRegion     = "unknown-region"
+	MachineType       = "machine-type"
+	OmittedRegion     = "omitted-region"
 	KMSPropagation    = "kms-propagation"
 	KMSRotationTime   = "kms-rotation-time"
 	KMSRotationEvent  = "kms-rotation-event"
@@ -131,6 +137,18 @@ var switchTable = []Switch{
 		Doc: "The pagination field when everything fits on one page."},
 	{Name: AuditPayload, Settings: []string{"string", "object"},
 		Doc: "Type of payload in the audit log: a string since mid-2025, an object before."},
+	{Name: OldKeyDisabled, Settings: []string{"fail", "ignore"},
+		Doc: "A PUT with another key whose former key cannot be used when the operation ends: ROTATE_FAILED, or it succeeds."},
+	{Name: NodesAfterRevoke, Settings: []string{"not-ready", "live"},
+		Doc: "Nodes of a region whose CMEK is REVOKED: NOT_READY, as after a restart that finds no key, or LIVE as long as none restarts."},
+	{Name: IAMPropagation, Settings: []string{"0s", "1m", "4m", anyDuration},
+		Doc: "How long after a cluster was first asked to enable CMEK, or to add a region with one, its access to a key stays refused, as while changes of policies spread."},
+	{Name: UnknownRegion, Settings: []string{"400", "accept"},
+		Doc: "A new region that the cluster's cloud does not have: refused, or taken."},
+	{Name: MachineType, Settings: []string{"400", "accept"},
+		Doc: "A machine type that the cluster's cloud does not have: refused, or taken."},
+	{Name: OmittedRegion, Settings: []string{"remove", "keep", "400"},
+		Doc: "A region that region_nodes of PATCH …/clusters/{id} leave out: removed, which the Terraform provider relies on, kept, or the request is refused."},
 	{Name: KMSPropagation, Settings: []string{"5s", "0s", "1m", "4m", anyDuration},
 		Doc: "How long after a completed rotation encryption still uses the old material. Everything else shows the new one at once."},
 	{Name: KMSRotationTime, Settings: []string{"3s", "0s", "1m", anyDuration},

@@ -2,10 +2,12 @@ package installation
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/config"
 )
 
@@ -27,6 +29,20 @@ func (p *Program) set(flag, variable, value string) {
 		p.Flagged = map[string]string{}
 	}
 	p.Flagged[variable] = "--" + flag
+}
+
+// MostReason is more than people write as a reason or as their name, and less than any channel holds.
+const MostReason = 1000
+
+// TrimBy makes the value of --by fit to be shown; without the flag it is whoever runs the command.
+func TrimBy(c *cobra.Command, by *string) error {
+	if !c.Flags().Changed("by") {
+		*by = Operator()
+	}
+	if *by = strings.TrimSpace(terminal.Printable(*by)); *by == "" || len(*by) > MostReason {
+		return fmt.Errorf("say who with --by, in at most %d bytes", MostReason)
+	}
+	return nil
 }
 
 // LedgerFlag adds --ledger, which overrides KEYTURN_LEDGER.

@@ -16,6 +16,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/google"
 )
 
 // Settings are read from the environment, under the names that the rotation function uses too.
@@ -52,6 +53,8 @@ type Needs struct {
 	Reads bool
 	// Puts: it sends PUTs, keeps evidence and notifies people. It reads too, and a ledger that is named may be new.
 	Puts bool
+	// Asked: a person asks for each of its requests, so that it sends them in every mode.
+	Asked bool
 }
 
 // WorkingRate is the share of the API user's 10 requests/s for what acts: one who only looks must leave room for it.
@@ -112,7 +115,7 @@ func (s *Settings) CheckCloud() []error {
 
 // checkPuts are the rules for what acts on a fleet.
 func (s *Settings) checkPuts() (problems []error) {
-	if s.Rotation.Mode != rotation.Follow {
+	if s.Rotation.Mode != rotation.Follow && !s.needs.Asked {
 		problems = append(problems, fmt.Errorf(
 			"KEYTURN_MODE is %s, and this command sends PUTs; add --mode follow to act, or use \"keyturn plan\" to see what it would do", s.Rotation.Mode))
 	}
@@ -144,7 +147,7 @@ func (s *Settings) checkPuts() (problems []error) {
 // environment of a command, too.
 func variables() []string {
 	names := slices.Concat(config.Variables(&Settings{}), config.Variables(&alerting.Settings{}), config.Variables(&notify.Settings{}),
-		deployment.Variables(), []string{deploymentVariable})
+		deployment.Variables(), []string{deploymentVariable, google.EndpointVariable})
 	slices.Sort(names)
 	return slices.Compact(names)
 }

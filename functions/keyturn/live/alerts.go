@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -256,11 +257,11 @@ alerts again.`,
 		Example: `  keyturn alerts close 5d41402abc --reason "cluster restored under a new key, INC-7"
   keyturn alerts close key-unusable/arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e --reason "test key"`,
 		Args: func(c *cobra.Command, args []string) error {
-			if err := trimBy(c, &closing.By); err != nil {
+			if err := installation.TrimBy(c, &closing.By); err != nil {
 				return err
 			}
-			if closing.Reason = strings.TrimSpace(terminal.Printable(closing.Reason)); closing.Reason == "" || len(closing.Reason) > mostReason {
-				return fmt.Errorf("say why with --reason (and who with --by), in at most %d bytes", mostReason)
+			if closing.Reason = strings.TrimSpace(terminal.Printable(closing.Reason)); closing.Reason == "" || len(closing.Reason) > installation.MostReason {
+				return fmt.Errorf("say why with --reason (and who with --by), in at most %d bytes", installation.MostReason)
 			}
 			return cobra.ExactArgs(1)(c, args)
 		},
@@ -277,9 +278,6 @@ alerts again.`,
 	p.LedgerFlag(c)
 	return c
 }
-
-// mostReason is more than people write, and less than any channel holds.
-const mostReason = 1000
 
 func (p Commands) closeAlert(ctx context.Context, l *ledger.Ledger, wanted string, closing ledger.Closing) error {
 	found, open, err := findIncident(ctx, l, wanted)

@@ -184,8 +184,8 @@ A request to the cluster may be in flight. The ledger remembers it: if the Cloud
 again, keyturn follows it again, and checks the outcome of that request before it sends another one.`,
 		Example: `  keyturn forget orders --reason "moved to another organization"`,
 		Args: func(c *cobra.Command, args []string) error {
-			if reason = strings.TrimSpace(terminal.Printable(reason)); reason == "" || len(reason) > mostReason {
-				return fmt.Errorf("say how it is known that the cluster is gone with --reason, in at most %d bytes", mostReason)
+			if reason = strings.TrimSpace(terminal.Printable(reason)); reason == "" || len(reason) > installation.MostReason {
+				return fmt.Errorf("say how it is known that the cluster is gone with --reason, in at most %d bytes", installation.MostReason)
 			}
 			return cobra.ExactArgs(1)(c, args)
 		},

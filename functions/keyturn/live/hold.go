@@ -51,7 +51,7 @@ ends one.`,
 			if len(args) == 0 {
 				return nil
 			}
-			if err := trimBy(c, &hold.By); err != nil {
+			if err := installation.TrimBy(c, &hold.By); err != nil {
 				return err
 			}
 			if hold.Reason = strings.TrimSpace(terminal.Printable(hold.Reason)); hold.Reason == "" || len(hold.Reason) > mostHoldReason {
@@ -91,7 +91,7 @@ hold ends. The next tick takes up what is due there.`,
 		Example: `  keyturn release 0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001
   keyturn release orders`,
 		Args: func(c *cobra.Command, args []string) error {
-			if err := trimBy(c, &by); err != nil {
+			if err := installation.TrimBy(c, &by); err != nil {
 				return err
 			}
 			return cobra.ExactArgs(1)(c, args)
@@ -121,17 +121,6 @@ func parseHoldLength(value string) (length time.Duration, err error) {
 		return 0, errors.New("want a time like 90m, 24h or 3d, of at most 30d")
 	}
 	return length, nil
-}
-
-// trimBy makes a name fit to be shown; without --by it is whoever runs the command.
-func trimBy(c *cobra.Command, by *string) error {
-	if !c.Flags().Changed("by") {
-		*by = installation.Operator()
-	}
-	if *by = strings.TrimSpace(terminal.Printable(*by)); *by == "" || len(*by) > mostReason {
-		return fmt.Errorf("say who with --by, in at most %d bytes", mostReason)
-	}
-	return nil
 }
 
 func (p Commands) hold(ctx context.Context, l *ledger.Ledger, wanted string, h cmek.Hold, length time.Duration) error {

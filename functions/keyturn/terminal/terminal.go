@@ -25,6 +25,8 @@ type Terminal struct {
 	Out, Err io.Writer
 	// Environ is the environment, NAME=value; flags are appended to it, and the last entry of a name counts.
 	Environ []string
+	// Interactive is true if In is a terminal, at which a person types.
+	Interactive bool
 	// Live is true if Out is a terminal that can be painted over, and Width the number of its columns; 0 if Out is none.
 	Live  bool
 	Width int
@@ -61,9 +63,10 @@ func (t *Terminal) OutputFlag(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// What ends a command that worked, with an exit code of its own: 3 and 5. The command has said what it found.
+// What ends a command that worked, with an exit code of its own: 3, 4 and 5. The command has said what it found.
 var (
 	ErrNeedsPerson = errors.New("something needs attention")
+	ErrRefused     = errors.New("a check before the first request refused it")
 	ErrDue         = errors.New("a re-encryption is due")
 )
 
@@ -89,6 +92,9 @@ func (t *Terminal) PrintJSON(v any) error {
 	}
 	return WriteJSON(t.Out, v, indent)
 }
+
+// Wide reports whether every column is asked for.
+func (t *Terminal) Wide() bool { return t.wide }
 
 // WriteJSON writes v and a line feed. Characters that control or reorder a terminal are written as escapes.
 func WriteJSON(out io.Writer, v any, indent string) error {

@@ -1,0 +1,220 @@
+package lifecycle_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/lifecycle"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+func bubble(t *testing.T, test func(t *testing.T)) { t.Helper(); synctest.Test(t, test) }
+
+func TestEnable_sendsOnePOSTAndWatchesItToItsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		result, err := w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if !result.Done() || result.Already || strings.Join(w.sent, " ") != "POST "+analytics+"/cmek" || w.info(analytics).Status != cmek.Enabled {
+			t.Fatalf("result %+v, sent %q, CMEK %+v; steps:\n%s", result, w.sent, w.info(analytics), strings.Join(w.steps, "\n"))
+		}
+		if names := w.records(); len(names) != 1 || !strings.HasSuffix(names[0], "-000001-enable.json") {
+			t.Errorf("the records are %q, want one of the operation", names)
+		}
+		data, _ := w.archive.Data(w.records()[0])
+		var record lifecycle.Evidence
+		must(t, json.Unmarshal(data, &record))
+		if o := record.Operation; record.Schema != lifecycle.EvidenceSchema || o.By != "ana" || o.Result != ledger.OperationDone || o.Baseline == nil || o.Answer == nil || len(o.Timeline) < 2 {
+			t.Errorf("the record is %s", data)
+		}
+		if c := w.item(analytics); len(c.Messages) != 0 || c.Operation.Open() || c.Operation.Baseline != nil {
+			t.Errorf("the item keeps %+v and %d messages, want the end of the operation only", c.Operation, len(c.Messages))
+		}
+		again, err := w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if !again.Already || len(w.sent) != 1 || len(w.records()) != 1 {
+			t.Errorf("the same command again: %+v; sent %q, records %q; want nothing more", again, w.sent, w.records())
+		}
+	})
+}
+
+func TestEnable_onGoogleCloud(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := lifecycle.Request{Kind: ledger.OperationEnable, ClusterID: onGoogle, By: "ana", Specs: []cmek.RegionSpec{
+			{Region: "us-east1", KeySpec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: googleKey, AuthPrincipal: googleAccount}}}}
+		result, err := w.function().Run(t.Context(), r)
+		must(t, err)
+		if !result.Done() || w.info(onGoogle).Status != cmek.Enabled {
+			t.Fatalf("result %+v; steps:\n%s", result, strings.Join(w.steps, "\n"))
+		}
+	})
+}
+
+// Policies take minutes to spread. Each try is a request of its own, which the one before did not do.
+func TestEnable_isSentAgainWhilePoliciesSpread(t *testing.T) {
+	for _, tt := range []struct {
+		spread  string
+		done    bool
+		atLeast int
+	}{{"4m", true, 4}, {"9m", true, 8}, {"30m", false, 8}} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t, simulator.IAMPropagation, tt.spread)
+			began := time.Now()
+			result, err := w.function().Run(t.Context(), enableAnalytics())
+			must(t, err)
+			took := time.Since(began)
+			if result.Done() != tt.done || len(w.sent) < tt.atLeast || len(w.records()) != 1 {
+				t.Errorf("%s: result %+v, %d requests, records %q", tt.spread, result.Operation, len(w.sent), w.records())
+			}
+			if !tt.done && (result.Operation.Result != ledger.OperationRefused || took < 9*time.Minute || took > 12*time.Minute) {
+				t.Errorf("%s: it ended as %s after %s, want refused after ten minutes", tt.spread, result.Operation.Result, took)
+			}
+			for _, sent := range w.sent {
+				if sent != "POST "+analytics+"/cmek" {
+					t.Errorf("%s: sent %s", tt.spread, sent)
+				}
+			}
+		})
+	}
+}
+
+func TestAddRegion_keepsTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		result, err := w.function().Run(t.Context(), addToPayments())
+		must(t, err)
+		info := w.info(payments)
+		if !result.Done() || len(w.sent) != 1 || len(info.RegionInfos) != 2 || info.Status != cmek.Enabled {
+			t.Fatalf("result %+v, sent %q, CMEK %+v; steps:\n%s", result, w.sent, info, strings.Join(w.steps, "\n"))
+		}
+		again, err := w.function().Run(t.Context(), addToPayments())
+		must(t, err)
+		if !again.Already || len(w.sent) != 1 {
+			t.Errorf("the same command again: %+v; sent %q, want nothing more", again, w.sent)
+		}
+	})
+}
+
+func TestAnOperationThatFails_isReportedWithItsMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		must(t, w.FailNextRotation("analytics", "us-east-1", "the key vanished"))
+		result, err := w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if o := result.Operation; o == nil || o.Result != ledger.OperationFailed || !strings.Contains(o.Why, "the key vanished") {
+			t.Fatalf("the operation is %+v, want it failed with Cockroach Labs' message", o)
+		}
+		// Nothing is in force: it may be asked for again.
+		result, err = w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if !result.Done() || len(w.sent) != 2 || len(w.records()) != 2 {
+			t.Errorf("asked for again: %+v, sent %q, records %q", result, w.sent, w.records())
+		}
+	})
+}
+
+func TestACommandThatIsInterrupted_isWatchedByTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, simulator.RotationDuration, "20m")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := w.function().Run(ctx, enableAnalytics()); !errors.Is(err, lifecycle.ErrInterrupted) {
+			t.Fatalf("the error is %v, want that it was interrupted", err)
+		}
+		if c := w.item(analytics); !c.Operation.Open() {
+			t.Fatalf("the operation is %+v, want it open", c.Operation)
+		}
+		other := enableAnalytics()
+		other.Specs[0].KeySpec.URI = ordersKey
+		if result, err := w.function().Run(t.Context(), other); err != nil || strings.Join(rows(result.Refusals), " ") == "" || len(w.sent) != 1 {
+			t.Errorf("another command meanwhile: %+v, %v; sent %q, want it refused", result, err, w.sent)
+		}
+		result, err := w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if !result.Done() || len(w.sent) != 1 || len(w.records()) != 1 {
+			t.Errorf("the same command: %+v, sent %q, records %q; want the first request watched to its end", result, w.sent, w.records())
+		}
+	})
+}
+
+// A POST that takes no effect although it was accepted, for instance at a proxy, must not hold up anybody for ever.
+func TestARequestWithoutTrace_endsAndMayBeAskedForAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.network = swallow{w}
+		began := time.Now()
+		result, err := w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if o := result.Operation; o == nil || o.Result != ledger.OperationLost || time.Since(began) < 10*time.Minute || time.Since(began) > 15*time.Minute {
+			t.Fatalf("the operation is %+v after %s, want it lost after ten minutes", o, time.Since(began))
+		}
+		w.network = nil
+		result, err = w.function().Run(t.Context(), enableAnalytics())
+		must(t, err)
+		if !result.Done() || len(w.sent) != 1 {
+			t.Errorf("asked for again: %+v, sent %q", result, w.sent)
+		}
+	})
+}
+
+func TestRevoke_holdsTheKeysFirstAndRestoreFindsTheWayBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.function()
+		result, err := w.revoke(f)
+		must(t, err)
+		if !result.Done() || strings.Join(w.sent, " ") != "PATCH "+payments+"/cmek" || w.info(payments).Status != cmek.Revoked {
+			t.Fatalf("result %+v, sent %q; steps:\n%s", result, w.sent, strings.Join(w.steps, "\n"))
+		}
+		hold, ok, err := f.Ledger.HoldOnKey(t.Context(), eastKey, time.Now())
+		if err != nil || !ok || !strings.Contains(hold.Reason, "payments") || time.Until(hold.Until) < 29*24*time.Hour {
+			t.Errorf("the hold is %+v, %t, %v", hold, ok, err)
+		}
+
+		d, err := f.Diagnose(t.Context(), payments)
+		must(t, err)
+		if d.Ready() || len(d.Nodes) != 3 || !strings.Contains(d.Ticket, "key compromised") || !strings.Contains(d.Ticket, payments) {
+			t.Errorf("ready %t, nodes %+v, ticket:\n%s", d.Ready(), d.Nodes, d.Ticket)
+		}
+		if !hasFinding(d, "principal", false, "aws iam update-assume-role-policy --role-name payments-cmek") || !hasFinding(d, "key", true, "") {
+			t.Errorf("the findings are %+v", d.Findings)
+		}
+		w.trust(paymentsRole, trustOf("900000000001"))
+		if d, err = f.Diagnose(t.Context(), payments); err != nil || !d.Ready() || d.Healthy() {
+			t.Errorf("with the trust given back: ready %t, healthy %t, %v: %+v", d.Ready(), d.Healthy(), err, d.Findings)
+		}
+
+		go func() {
+			time.Sleep(time.Hour)
+			must(t, w.Restore("payments"))
+		}()
+		began := time.Now()
+		d, err = f.AwaitRestore(t.Context(), payments, "ana")
+		if err != nil || !d.Healthy() || time.Since(began) < time.Hour {
+			t.Errorf("awaited for %s: healthy %t, %v", time.Since(began), d.Healthy(), err)
+		}
+		if names := w.records(); len(names) != 2 || !strings.HasSuffix(names[1], "-000002-restore.json") {
+			t.Errorf("the records are %q, want one of the revocation and one of the restore", names)
+		}
+		if _, err = f.AwaitRestore(t.Context(), payments, "ana"); err != nil || len(w.records()) != 2 || len(w.sent) != 1 {
+			t.Errorf("awaited again: %v, records %q, sent %q", err, w.records(), w.sent)
+		}
+	})
+}
+
+func hasFinding(d lifecycle.Diagnosis, check string, ok bool, fix string) bool {
+	for _, f := range d.Findings {
+		if f.Check == check && f.OK != nil && *f.OK == ok && strings.Contains(f.Fix, fix) {
+			return true
+		}
+	}
+	return false
+}
