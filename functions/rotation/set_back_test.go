@@ -113,7 +113,9 @@ func TestTransition_lostRequestThenSetBack_isDueAgain(t *testing.T) {
 		if unsettled(w.item.Work[0]) {
 			doubt(w.item, w.item.Work[0])
 		}
-		kms(func(k *cmek.Key) { k.Version, k.RotatedAt, k.Versions = primary(1), time.Time{}, []cmek.KeyVersionInfo{{Version: primary(1)}, {Version: primary(2)}} })(w)
+		kms(func(k *cmek.Key) {
+			k.Version, k.RotatedAt, k.Versions = primary(1), time.Time{}, []cmek.KeyVersionInfo{{Version: primary(1)}, {Version: primary(2)}}
+		})(w)
 		if v := w.verdict(t, east); v.Act != r.want {
 			t.Errorf("a request that was sent, and %s: decided %q (%s), want %q", r.sentence, v.Act, v.Why, r.want)
 		}
