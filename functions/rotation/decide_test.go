@@ -274,7 +274,7 @@ func testDecide_settleTime(t *testing.T) {
 			given: []given{due, kms(func(k *cmek.Key) { k.RotationRunning = true })}, want: Wait, because: "still rotating"},
 		{sentence: "KEYTURN_SETTLE lengthens it", given: []given{due, seen(9 * time.Minute), setting(10 * time.Minute)}, want: Wait, until: in(time.Minute)},
 		{sentence: "KEYTURN_SETTLE does not shorten it", given: []given{due, seen(2 * time.Minute), setting(time.Second)}, want: Wait, until: in(3 * time.Minute)},
-		{sentence: "the KMS's own settle time counts", want: Wait, until: in(time.Hour),
+		{sentence: "the KMS's own settle time counts", want: Wait, until: in(10 * time.Minute),
 			given: []given{due, seen(2 * time.Hour), kms(func(k *cmek.Key) { k.Settle = 3 * time.Hour })}},
 		{sentence: "the KMS's own settle time ends", want: Send,
 			given: []given{due, seen(3 * time.Hour), kms(func(k *cmek.Key) { k.Settle = 3 * time.Hour })}},
