@@ -18,7 +18,9 @@ func changesOf(list []alert.Alert) (changes []cmek.Change) {
 	return changes
 }
 
-func TestAlerts_reportWhatIsWrong(t *testing.T) {
+func TestAlerts_reportWhatIsWrong(t *testing.T) { onBothClouds(t, testAlerts_reportWhatIsWrong) }
+
+func testAlerts_reportWhatIsWrong(t *testing.T) {
 	refusedTwice := work(func(w *ledger.Work) {
 		w.Attempts, w.NotBefore, w.Reason = 2, in(time.Minute), "refused: cluster is locked"
 	})
@@ -112,6 +114,10 @@ func checkAlert(t *testing.T, a alert.Alert) {
 }
 
 func TestAlerts_reportedOnce_andResolvedOnce(t *testing.T) {
+	onBothClouds(t, testAlerts_reportedOnce_andResolvedOnce)
+}
+
+func testAlerts_reportedOnce_andResolvedOnce(t *testing.T) {
 	w := newWorld(due, statusEverywhere(cmek.Revoked)).transition().transition()
 	begun := alerts(w.item)
 	if len(begun) != 1 || begun[0].Resolved || len(w.item.Alarms) != 1 {
@@ -132,6 +138,10 @@ func TestAlerts_reportedOnce_andResolvedOnce(t *testing.T) {
 }
 
 func TestAlerts_anotherReason_isReportedAgain(t *testing.T) {
+	onBothClouds(t, testAlerts_anotherReason_isReportedAgain)
+}
+
+func testAlerts_anotherReason_isReportedAgain(t *testing.T) {
 	w := newWorld(due, statusEverywhere(cmek.Revoking)).transition()
 	statusEverywhere(cmek.Revoked)(w)
 	told := alerts(w.transition().item)
@@ -141,6 +151,10 @@ func TestAlerts_anotherReason_isReportedAgain(t *testing.T) {
 }
 
 func TestAlerts_deletedCluster_isNotSaidToBeHealthy(t *testing.T) {
+	onBothClouds(t, testAlerts_deletedCluster_isNotSaidToBeHealthy)
+}
+
+func testAlerts_deletedCluster_isNotSaidToBeHealthy(t *testing.T) {
 	w := newWorld(due, statusEverywhere(cmek.Revoked)).transition()
 	deleted(w)
 	told := alerts(w.transition().item)
@@ -150,6 +164,10 @@ func TestAlerts_deletedCluster_isNotSaidToBeHealthy(t *testing.T) {
 }
 
 func TestAlerts_unshownCluster_keepsItsIncidents(t *testing.T) {
+	onBothClouds(t, testAlerts_unshownCluster_keepsItsIncidents)
+}
+
+func testAlerts_unshownCluster_keepsItsIncidents(t *testing.T) {
 	w := newWorld(doneWith(eastKey, v2), statusEverywhere(cmek.RotateFailed)).transition()
 	f := absorb(w.item, hidden(noon), noon)
 	transition(w.item, f, Decide(f, w.item, noon, w.settings), noon, w.settings)
@@ -159,6 +177,10 @@ func TestAlerts_unshownCluster_keepsItsIncidents(t *testing.T) {
 }
 
 func TestAlerts_aRetryThatWorks_endsTheFailure(t *testing.T) {
+	onBothClouds(t, testAlerts_aRetryThatWorks_endsTheFailure)
+}
+
+func testAlerts_aRetryThatWorks_endsTheFailure(t *testing.T) {
 	w := newWorld(accepted, failedBefore, regionStatus(cmek.RotateFailed)).transition()
 	regionStatus(cmek.Enabled)(w)
 	movedAt(w)
@@ -210,6 +232,10 @@ func reporting(dedupKey string, named ...string) change {
 
 // One cause is one alert, which names all clusters that wait for the canary.
 func TestAlerts_canary_namesAllThatWait(t *testing.T) {
+	onBothClouds(t, testAlerts_canary_namesAllThatWait)
+}
+
+func testAlerts_canary_namesAllThatWait(t *testing.T) {
 	ofKey := "refused-key/" + eastKey.Canonical()
 	isRefused := refusedFor(2*time.Hour, time.Hour)
 	for _, r := range []struct {
@@ -272,6 +298,10 @@ func TestAlerts_canary_namesAllThatWait(t *testing.T) {
 
 // Answers of unknown outcome between refusals do not change what is reported.
 func TestAlerts_refusalsAndUnknownAnswers_areOneIncident(t *testing.T) {
+	onBothClouds(t, testAlerts_refusalsAndUnknownAnswers_areOneIncident)
+}
+
+func testAlerts_refusalsAndUnknownAnswers_areOneIncident(t *testing.T) {
 	other := member("p", refusedFor(2*time.Hour, time.Hour))
 	w := newWorld(refusedTwice, with(other, member("q", waiting))).transition()
 	for range 3 {
@@ -290,6 +320,10 @@ func TestAlerts_refusalsAndUnknownAnswers_areOneIncident(t *testing.T) {
 }
 
 func TestAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth(t *testing.T) {
+	onBothClouds(t, testAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth)
+}
+
+func testAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth(t *testing.T) {
 	w := newWorld(refusedTwice, alsoWest(westKey), with(member("p", waiting)))
 	west1 := w.item.Work[0]
 	west1.Region, west1.Key = west, westKey
@@ -308,6 +342,10 @@ func TestAlerts_twoKeysRefusedInOnePUT_namesTheFleetsOfBoth(t *testing.T) {
 }
 
 func TestAlerts_announcement_isMadeOnceWithAllRegions(t *testing.T) {
+	onBothClouds(t, testAlerts_announcement_isMadeOnceWithAllRegions)
+}
+
+func testAlerts_announcement_isMadeOnceWithAllRegions(t *testing.T) {
 	w := newWorld(due, observing, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	told := alerts(w.transition().transition().item)
@@ -317,6 +355,10 @@ func TestAlerts_announcement_isMadeOnceWithAllRegions(t *testing.T) {
 }
 
 func TestAlerts_failure_saysHowToSkipTheCluster(t *testing.T) {
+	onBothClouds(t, testAlerts_failure_saysHowToSkipTheCluster)
+}
+
+func testAlerts_failure_saysHowToSkipTheCluster(t *testing.T) {
 	told := alerts(newWorld(accepted, failedBefore, regionStatus(cmek.RotateFailed)).transition().item)
 	if len(told) != 1 || !slices.ContainsFunc(told[0].RecoverySteps, func(s string) bool { return strings.HasPrefix(s, "keyturn retry --skip c-1") }) {
 		t.Errorf("a failure reported %+v, want the command that skips the cluster", told)
@@ -324,6 +366,10 @@ func TestAlerts_failure_saysHowToSkipTheCluster(t *testing.T) {
 }
 
 func TestAlerts_hiddenCluster_isReportedAfterASweep(t *testing.T) {
+	onBothClouds(t, testAlerts_hiddenCluster_isReportedAfterASweep)
+}
+
+func testAlerts_hiddenCluster_isReportedAfterASweep(t *testing.T) {
 	since := func(d time.Duration, why string) given {
 		return func(w *world) { w.facts.Unread, w.item.Unread = why, ledger.Unread{Since: ago(d), Why: why} }
 	}
@@ -343,6 +389,10 @@ func TestAlerts_hiddenCluster_isReportedAfterASweep(t *testing.T) {
 }
 
 func TestAlerts_unshown_saysHowToForgetTheCluster(t *testing.T) {
+	onBothClouds(t, testAlerts_unshown_saysHowToForgetTheCluster)
+}
+
+func testAlerts_unshown_saysHowToForgetTheCluster(t *testing.T) {
 	told := alerts(newWorld(due, unshown).transition().item)
 	if len(told) != 1 || !slices.ContainsFunc(told[0].RecoverySteps, func(s string) bool { return strings.HasPrefix(s, "keyturn forget c-1 --reason") }) {
 		t.Errorf("an unshown cluster reported %+v, want the command that forgets it", told)

@@ -11,6 +11,10 @@ import (
 
 // An updated_at that the read before a PUT does not show, or shows in the future, cannot prove afterwards that it moved.
 func TestDepart_noUsableUpdatedAt_provesNothing(t *testing.T) {
+	onBothClouds(t, testDepart_noUsableUpdatedAt_provesNothing)
+}
+
+func testDepart_noUsableUpdatedAt_provesNothing(t *testing.T) {
 	longAgo := ago(300 * 24 * time.Hour)
 	for sentence, shown := range map[string]time.Time{"left out": {}, "in the future": in(16 * time.Minute)} {
 		w := newWorld(due)
@@ -37,6 +41,10 @@ func TestDepart_noUsableUpdatedAt_provesNothing(t *testing.T) {
 }
 
 func TestAbsorb_regionWithoutKeys_keepsItsKey(t *testing.T) {
+	onBothClouds(t, testAbsorb_regionWithoutKeys_keepsItsKey)
+}
+
+func testAbsorb_regionWithoutKeys_keepsItsKey(t *testing.T) {
 	w := newWorld(alsoWest(westKey))
 	for m := range 6 {
 		info := cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{regionInfo(east, eastKey), {Region: west, Status: cmek.Enabled}}}
@@ -51,6 +59,10 @@ func TestAbsorb_regionWithoutKeys_keepsItsKey(t *testing.T) {
 }
 
 func TestDecide_regionOfTheCMEKOnly_isNotSent(t *testing.T) {
+	onBothClouds(t, testDecide_regionOfTheCMEKOnly_isNotSent)
+}
+
+func testDecide_regionOfTheCMEKOnly_isNotSent(t *testing.T) {
 	w := newWorld(due, func(w *world) { w.item.Partial = map[string]time.Time{east: ago(time.Minute)} })
 	if p := w.decide(); len(p.Put) > 0 {
 		t.Errorf("a region that the cluster does not show is sent: %+v", p.Put)
@@ -68,6 +80,10 @@ func refusedRegions(times ...int) *world {
 }
 
 func TestDecide_putRefusedTwice_goesByRegion(t *testing.T) {
+	onBothClouds(t, testDecide_putRefusedTwice_goesByRegion)
+}
+
+func testDecide_putRefusedTwice_goesByRegion(t *testing.T) {
 	for _, r := range []struct {
 		east, west int
 		want       []string
@@ -85,6 +101,10 @@ func TestDecide_putRefusedTwice_goesByRegion(t *testing.T) {
 }
 
 func TestRetry_afterARefusal_keepsTheWaitForFreshReads(t *testing.T) {
+	onBothClouds(t, testRetry_afterARefusal_keepsTheWaitForFreshReads)
+}
+
+func testRetry_afterARefusal_keepsTheWaitForFreshReads(t *testing.T) {
 	w := newWorld(due)
 	put := []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}
 	claim(w.item, put, noon)
@@ -100,6 +120,10 @@ func TestRetry_afterARefusal_keepsTheWaitForFreshReads(t *testing.T) {
 }
 
 func TestRetry_operationThatStaysFailed_isSentAgain(t *testing.T) {
+	onBothClouds(t, testRetry_operationThatStaysFailed_isSentAgain)
+}
+
+func testRetry_operationThatStaysFailed_isSentAgain(t *testing.T) {
 	w := newWorld(accepted, sent(3*time.Hour), updated(ago(time.Hour)), operation(cmek.CMEKOperationFailed),
 		request(func(r *ledger.Request) {
 			r.Baseline.Operation = cmek.CMEKOperationFailed
@@ -116,6 +140,10 @@ func TestRetry_operationThatStaysFailed_isSentAgain(t *testing.T) {
 }
 
 func TestMoved_offAndOn_keepsTheRequest(t *testing.T) {
+	onBothClouds(t, testMoved_offAndOn_keepsTheRequest)
+}
+
+func testMoved_offAndOn_keepsTheRequest(t *testing.T) {
 	w := newWorld(timedOut, sent(2*time.Minute), optedOut)
 	w.item.Work[0].State = ledger.Due
 	w.item.Work[0].Request.GivenUp = true

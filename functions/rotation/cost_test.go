@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -85,6 +86,15 @@ func follower(t *testing.T, world *simulator.World, store ledger.Store, latency 
 	}
 	settings := rotation.DefaultSettings()
 	settings.Mode = rotation.Follow
+	if onGoogleCloud {
+		config := google.Config{HTTP: &http.Client{Transport: slow{simulator.Transport(world.Google()), latency}}, Endpoint: "http://google.test"}
+		keys, err := google.NewKMS(config)
+		must(t, err)
+		return &rotation.Function{
+			Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS}, Projects: google.NewPolicies(config), Ledger: ledger.New(store, rand.New(rand.NewPCG(1, 2))),
+			Archive: &cmektest.Archive{}, Notifier: &cmektest.Notifier{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: "worker",
+		}
+	}
 	return &rotation.Function{
 		Cloud: cloud, KMS: amazon.NewKMS(aws, nil), Ledger: ledger.New(store, rand.New(rand.NewPCG(1, 2))),
 		Archive: &cmektest.Archive{}, Notifier: &cmektest.Notifier{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: "worker",
@@ -108,6 +118,11 @@ func sharedKey(k int) simulator.Seed {
 	seed := simulator.DefaultSeed()
 	template := seed.Clusters[0]
 	seed.Clusters = nil
+	if onGoogleCloud {
+		seed.Keys = append(seed.Keys, simulator.KeySeed{URI: googleKey, AgeDays: 500, RotationPeriodDays: 90, Rotations: []simulator.RotationSeed{{AgeDays: 30}}})
+		template = simulator.ClusterSeed{CloudProvider: "GCP", AccountID: "crl-prod-abc", AgeDays: 300,
+			Regions: []simulator.RegionSeed{{Name: "us-east1", Key: googleKey, AuthPrincipal: googleUser}}}
+	}
 	for n := range k {
 		c := template
 		c.ID, c.Name = fmt.Sprintf("7c1d9e20-3a4b-4c5d-8e6f-%012d", 100+n), fmt.Sprintf("cluster-%02d", n)
@@ -117,6 +132,10 @@ func sharedKey(k int) simulator.Seed {
 }
 
 func TestARotationCostsOnePUTAndAtMostFiveGETsForEachCluster(t *testing.T) {
+	onEachCloud(t, testARotationCostsOnePUTAndAtMostFiveGETsForEachCluster)
+}
+
+func testARotationCostsOnePUTAndAtMostFiveGETsForEachCluster(t *testing.T) {
 	for _, k := range []int{1, 2, 10} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -386,8 +386,8 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	if w.Version.IsZero() || w.Version != key.Version {
 		seen = d.now
 	}
-	if after := key.SetBackAfter(); after.After(seen) {
-		seen = after
+	if after := key.SetBackAfter(); !after.IsZero() && after.Add(clockOffset).After(seen) {
+		seen = earlier(after.Add(clockOffset), d.now) // that time is by the KMS's clock
 	}
 	settled := seen.Add(d.settings.settle(key))
 	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
@@ -418,7 +418,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 	case key.RotationRunning:
 		return own(soon, "the KMS is still rotating the key")
 	case d.now.Before(settled):
-		return v.because(Wait, "the new version settles").until(settled)
+		return v.because(Wait, "the new version settles").until(earlier(settled, d.now.Add(settlePoll)))
 	case d.ClusterRead && d.Cluster.Busy() != "":
 		return own(soon, "%s", d.Cluster.Busy())
 	case !d.Claimed.IsZero() && !d.CMEKRead:
@@ -477,11 +477,11 @@ func (d decision) adoptable(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key,
 	return known && done.Followed && done.Sent.After(key.RotatedAt.Add(d.settings.settle(key)+clockOffset))
 }
 
-// overtaken reports whether somebody else may have re-encrypted the region's store key since it was done, under a newer version of the key
-// that is no longer the primary.
+// overtaken reports whether somebody else may have re-encrypted the region's store key since it was done, under a version of the key that
+// was made since and is no longer the primary.
 func overtaken(info cmek.RegionInfo, uri cmek.KeyURI, key cmek.Key, done ledger.Done) bool {
 	at := key.SetBackAfter()
-	return !at.IsZero() && touched(info, uri, done) && info.Newest(uri).UpdatedAt.After(at.Add(-clockOffset))
+	return !at.IsZero() && at.After(done.At.Add(-clockOffset)) && touched(info, uri, done) && info.Newest(uri).UpdatedAt.After(at.Add(-clockOffset))
 }
 
 // touched reports whether the region's key shows an operation that ended after the one that is done.

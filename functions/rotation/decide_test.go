@@ -14,7 +14,9 @@ import (
 
 // Every status of CockroachDB Cloud API 2024-09-16, CMEKStatus, and one that it does not know, in each situation that
 // follow-through can be in. The status is that of the cluster, its region and its key alike.
-func TestDecide_everyStatus(t *testing.T) {
+func TestDecide_everyStatus(t *testing.T) { onBothClouds(t, testDecide_everyStatus) }
+
+func testDecide_everyStatus(t *testing.T) {
 	for _, s := range []struct {
 		status                          cmek.Status
 		nothing, due, accepted, unknown Act
@@ -59,7 +61,9 @@ func TestDecide_everyStatus(t *testing.T) {
 	}
 }
 
-func TestDecide_withoutOpenWork(t *testing.T) {
+func TestDecide_withoutOpenWork(t *testing.T) { onBothClouds(t, testDecide_withoutOpenWork) }
+
+func testDecide_withoutOpenWork(t *testing.T) {
 	primary := func(n int) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: strconv.Itoa(n)} }
 	// The key rotated five hours ago, so that an operation of the longest kind can lie between the rotation and now.
 	seenFirst := func(w *world) { neverDone(w); rotated(5 * time.Hour)(w) }
@@ -153,6 +157,10 @@ func TestDecide_changeOfVersionScheme(t *testing.T) {
 }
 
 func TestDecide_dueWork_whetherItMaySend(t *testing.T) {
+	onBothClouds(t, testDecide_dueWork_whetherItMaySend)
+}
+
+func testDecide_dueWork_whetherItMaySend(t *testing.T) {
 	decides(t, []row{
 		{sentence: "due work is sent", given: []given{due}, want: Send},
 
@@ -261,7 +269,9 @@ func inFlightInWest(w *world) {
 	w.item.Work = append(w.item.Work, other)
 }
 
-func TestDecide_settleTime(t *testing.T) {
+func TestDecide_settleTime(t *testing.T) { onBothClouds(t, testDecide_settleTime) }
+
+func testDecide_settleTime(t *testing.T) {
 	seen := func(d time.Duration) given { return work(func(w *ledger.Work) { w.VersionSeen = ago(d) }) }
 	setting := func(d time.Duration) given { return func(w *world) { w.settings.Settle = d } }
 	loopback := func(w *world) { w.settings.Loopback = true }
@@ -276,7 +286,7 @@ func TestDecide_settleTime(t *testing.T) {
 			given: []given{due, kms(func(k *cmek.Key) { k.RotationRunning = true })}, want: Wait, because: "still rotating"},
 		{sentence: "KEYTURN_SETTLE lengthens it", given: []given{due, seen(9 * time.Minute), setting(10 * time.Minute)}, want: Wait, until: in(time.Minute)},
 		{sentence: "KEYTURN_SETTLE does not shorten it", given: []given{due, seen(2 * time.Minute), setting(time.Second)}, want: Wait, until: in(3 * time.Minute)},
-		{sentence: "the KMS's own settle time counts", want: Wait, until: in(time.Hour),
+		{sentence: "the KMS's own settle time counts", want: Wait, until: in(10 * time.Minute),
 			given: []given{due, seen(2 * time.Hour), kms(func(k *cmek.Key) { k.Settle = 3 * time.Hour })}},
 		{sentence: "the KMS's own settle time ends", want: Send,
 			given: []given{due, seen(3 * time.Hour), kms(func(k *cmek.Key) { k.Settle = 3 * time.Hour })}},
@@ -285,6 +295,10 @@ func TestDecide_settleTime(t *testing.T) {
 }
 
 func TestDecide_anotherVersionThanTheEvents(t *testing.T) {
+	onBothClouds(t, testDecide_anotherVersionThanTheEvents)
+}
+
+func testDecide_anotherVersionThanTheEvents(t *testing.T) {
 	early := work(func(w *ledger.Work) { w.Since, w.Trigger.Time = ago(time.Minute), ago(time.Minute) })
 	unversioned := work(func(w *ledger.Work) { w.Version = cmek.KeyVersion{} })
 	justNow := work(func(w *ledger.Work) { w.Since = noon })
@@ -318,6 +332,10 @@ func TestDecide_anotherVersionThanTheEvents(t *testing.T) {
 }
 
 func TestDecide_afterAFailureOrRefusal(t *testing.T) {
+	onBothClouds(t, testDecide_afterAFailureOrRefusal)
+}
+
+func testDecide_afterAFailureOrRefusal(t *testing.T) {
 	retried := work(func(w *ledger.Work) { w.Retried = true })
 	decides(t, []row{
 		{sentence: "a failure that is not ours is blocked with the message",
@@ -348,7 +366,9 @@ func TestDecide_afterAFailureOrRefusal(t *testing.T) {
 	})
 }
 
-func TestDecide_operatorsOrders(t *testing.T) {
+func TestDecide_operatorsOrders(t *testing.T) { onBothClouds(t, testDecide_operatorsOrders) }
+
+func testDecide_operatorsOrders(t *testing.T) {
 	announced := work(func(w *ledger.Work) { w.Announced = true })
 	settled := func(w *world) { accepted(w); movedAt(w); rested(cmek.Enabled, time.Minute)(w) }
 	decides(t, []row{
@@ -365,6 +385,10 @@ func TestDecide_operatorsOrders(t *testing.T) {
 }
 
 func TestDecide_put_copiesTheClustersOwnSpecs(t *testing.T) {
+	onBothClouds(t, testDecide_put_copiesTheClustersOwnSpecs)
+}
+
+func testDecide_put_copiesTheClustersOwnSpecs(t *testing.T) {
 	otherReplica := work(func(w *ledger.Work) { w.Key = mrkWest })
 	w := newWorld(due, usingKey(mrkEast), doneWith(mrkEast, v1), otherReplica, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
@@ -375,6 +399,10 @@ func TestDecide_put_copiesTheClustersOwnSpecs(t *testing.T) {
 }
 
 func TestDecide_put_carriesTheSpecInForce(t *testing.T) {
+	onBothClouds(t, testDecide_put_carriesTheSpecInForce)
+}
+
+func testDecide_put_carriesTheSpecInForce(t *testing.T) {
 	inForce := keyInfo(eastKey, cmek.Enabled, ago(400*24*time.Hour))
 	inForce.UpdatedAt = ago(10 * 24 * time.Hour)
 	retired := otherPrincipal(keyInfo(eastKey, cmek.Disabled, ago(20*24*time.Hour)))
@@ -389,6 +417,10 @@ func TestDecide_put_carriesTheSpecInForce(t *testing.T) {
 }
 
 func TestDecide_put_leavesOutTheRegionThatWaits(t *testing.T) {
+	onBothClouds(t, testDecide_put_leavesOutTheRegionThatWaits)
+}
+
+func testDecide_put_leavesOutTheRegionThatWaits(t *testing.T) {
 	w := newWorld(due, keyState(cmek.KeyDisabled), alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	want := []cmek.RegionSpec{{Region: west, KeySpec: spec(westKey)}}
@@ -397,7 +429,9 @@ func TestDecide_put_leavesOutTheRegionThatWaits(t *testing.T) {
 	}
 }
 
-func TestDecide_put_namesARegionOnce(t *testing.T) {
+func TestDecide_put_namesARegionOnce(t *testing.T) { onBothClouds(t, testDecide_put_namesARegionOnce) }
+
+func testDecide_put_namesARegionOnce(t *testing.T) {
 	for name, first := range map[string]given{"due": due, "refused": refusedOnce} {
 		plan := newWorld(first, due).decide()
 		if len(plan.Put) != 1 || plan.Verdicts[1].Act != Drop {
@@ -407,6 +441,10 @@ func TestDecide_put_namesARegionOnce(t *testing.T) {
 }
 
 func TestDecide_theNextVersionWaitsForTheOpenRequest(t *testing.T) {
+	onBothClouds(t, testDecide_theNextVersionWaitsForTheOpenRequest)
+}
+
+func testDecide_theNextVersionWaitsForTheOpenRequest(t *testing.T) {
 	w := newWorld(accepted, version(v3), rotated(10*time.Minute))
 	w.item.Work = append(w.item.Work, workFor(east, eastKey))
 	w.item.Work[1].Version = v3
@@ -422,12 +460,20 @@ func TestDecide_theNextVersionWaitsForTheOpenRequest(t *testing.T) {
 }
 
 func TestDecide_deletedClusterWithoutWork(t *testing.T) {
+	onBothClouds(t, testDecide_deletedClusterWithoutWork)
+}
+
+func testDecide_deletedClusterWithoutWork(t *testing.T) {
 	if plan := newWorld(deleted).decide(); len(plan.Verdicts) > 0 || !plan.Next.IsZero() {
 		t.Errorf("a deleted cluster without work gets the plan %+v, want none", plan)
 	}
 }
 
 func TestDecide_next_isTheEarliestTime(t *testing.T) {
+	onBothClouds(t, testDecide_next_isTheEarliestTime)
+}
+
+func testDecide_next_isTheEarliestTime(t *testing.T) {
 	w := newWorld(due, work(func(w *ledger.Work) { w.VersionSeen = ago(2 * time.Minute) }), alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	w.item.Work[1].NotBefore = in(90 * time.Second)
@@ -441,7 +487,9 @@ func TestDecide_next_isTheEarliestTime(t *testing.T) {
 }
 
 // Only an accepted PUT that is done and moved updated_at proves that one moves it.
-func TestPlan_provesUpdatedAt(t *testing.T) {
+func TestPlan_provesUpdatedAt(t *testing.T) { onBothClouds(t, testPlan_provesUpdatedAt) }
+
+func testPlan_provesUpdatedAt(t *testing.T) {
 	ended := rested(cmek.Enabled, time.Minute)
 	for _, r := range []struct {
 		sentence string
@@ -463,6 +511,10 @@ func TestPlan_provesUpdatedAt(t *testing.T) {
 
 // Random worlds: whatever the ledger holds and the reads show, a PUT names only regions that it may name.
 func TestDecide_random_putsOnlyWhatItMay(t *testing.T) {
+	onBothClouds(t, testDecide_random_putsOnlyWhatItMay)
+}
+
+func testDecide_random_putsOnlyWhatItMay(t *testing.T) {
 	begins := []given{due, due, due, doneWith(eastKey, v2), refusedOnce, givenUp, accepted, timedOut, unanswered, func(*world) {}}
 	var changes []given
 	add := func(list ...given) { changes = append(changes, list...) }

@@ -23,6 +23,10 @@ func records(item *ledger.Cluster) (names []string, data [][]byte) {
 }
 
 func TestEvidence_recordsTheWholeFollowThrough(t *testing.T) {
+	onBothClouds(t, testEvidence_recordsTheWholeFollowThrough)
+}
+
+func testEvidence_recordsTheWholeFollowThrough(t *testing.T) {
 	w := newWorld(accepted, movedAt, confirmed, sighting(ledger.Sighting{Region: cmek.Rotating, Key: cmek.Enabled}),
 		work(func(w *ledger.Work) { w.RotatedAt = ago(61 * time.Minute) }))
 	work := w.item.Work[0]
@@ -48,6 +52,10 @@ func TestEvidence_recordsTheWholeFollowThrough(t *testing.T) {
 }
 
 func TestEvidence_noPreviousVersionOfAnotherKey(t *testing.T) {
+	onBothClouds(t, testEvidence_noPreviousVersionOfAnotherKey)
+}
+
+func testEvidence_noPreviousVersionOfAnotherKey(t *testing.T) {
 	_, data := records(newWorld(accepted, movedAt, confirmed, doneWith(newKey, v1)).transition().item)
 	var got Evidence
 	if err := json.Unmarshal(data[0], &got); err != nil {
@@ -58,7 +66,9 @@ func TestEvidence_noPreviousVersionOfAnotherKey(t *testing.T) {
 	}
 }
 
-func TestEvidence_recordsFormAChain(t *testing.T) {
+func TestEvidence_recordsFormAChain(t *testing.T) { onBothClouds(t, testEvidence_recordsFormAChain) }
+
+func testEvidence_recordsFormAChain(t *testing.T) {
 	w := newWorld(accepted, movedAt, confirmed, alsoWest(westKey))
 	second := w.item.Work[0]
 	second.Region, second.Key = west, westKey
@@ -93,6 +103,10 @@ func TestEvidence_recordsFormAChain(t *testing.T) {
 }
 
 func TestEvidence_isTheSameBytesAfterAConflict(t *testing.T) {
+	onBothClouds(t, testEvidence_isTheSameBytesAfterAConflict)
+}
+
+func testEvidence_isTheSameBytesAfterAConflict(t *testing.T) {
 	outbox := func() string {
 		data, err := json.Marshal(newWorld(accepted, movedAt, confirmed).transition().item.Outbox)
 		if err != nil {
@@ -106,6 +120,10 @@ func TestEvidence_isTheSameBytesAfterAConflict(t *testing.T) {
 }
 
 func TestEvidence_isFiledForOurOwnPUTsOnly(t *testing.T) {
+	onBothClouds(t, testEvidence_isFiledForOurOwnPUTsOnly)
+}
+
+func testEvidence_isFiledForOurOwnPUTsOnly(t *testing.T) {
 	for sentence, changes := range map[string][]given{
 		"an adopted region": {neverDone, rotated(5 * time.Hour), movedAt},
 		"dropped work":      {due, usingKey(newKey)},

@@ -12,6 +12,10 @@ import (
 // A person moved the region to another key, which the ledger never saw in force, and then an operation failed: the past key reads
 // DISABLED, no key reads ENABLED.
 func TestDecide_afterSomebodysFailedMove(t *testing.T) {
+	onBothClouds(t, testDecide_afterSomebodysFailedMove)
+}
+
+func testDecide_afterSomebodysFailedMove(t *testing.T) {
 	failing := func(infos ...cmek.KeyInfo) given {
 		return func(w *world) {
 			usingKey(newKey)(w)
@@ -45,7 +49,9 @@ func TestDecide_afterSomebodysFailedMove(t *testing.T) {
 }
 
 // What is sent for such a region is its own spec, and a sweep reads the key of it.
-func TestKeysNeeded_ofAFailedMove(t *testing.T) {
+func TestKeysNeeded_ofAFailedMove(t *testing.T) { onBothClouds(t, testKeysNeeded_ofAFailedMove) }
+
+func testKeysNeeded_ofAFailedMove(t *testing.T) {
 	w := newWorld()
 	w.item.CMEK.RegionInfos[0] = cmek.RegionInfo{Region: east, Status: cmek.RotateFailed, KeyInfos: []cmek.KeyInfo{
 		keyInfo(eastKey, cmek.Disabled, longAgo), keyInfo(newKey, cmek.EnableFailed, after)}}
@@ -56,7 +62,9 @@ func TestKeysNeeded_ofAFailedMove(t *testing.T) {
 }
 
 // Which spec is a failed region's own, if several are left.
-func TestFailedSpec(t *testing.T) {
+func TestFailedSpec(t *testing.T) { onBothClouds(t, testFailedSpec) }
+
+func testFailedSpec(t *testing.T) {
 	infos := []cmek.KeyInfo{keyInfo(eastKey, cmek.EnableFailed, after), keyInfo(newKey, cmek.EnableFailed, after)}
 	region := cmek.RegionInfo{Region: east, Status: cmek.RotateFailed, KeyInfos: infos}
 	of := func(region string, key cmek.KeyURI) ledger.Work { return ledger.Work{Region: region, Key: key} }

@@ -109,7 +109,9 @@ func with(members ...*ledger.Cluster) given {
 
 // The cluster that is decided about is called orders.
 
-func TestFleet_canaryGoesFirst(t *testing.T) {
+func TestFleet_canaryGoesFirst(t *testing.T) { onBothClouds(t, testFleet_canaryGoesFirst) }
+
+func testFleet_canaryGoesFirst(t *testing.T) {
 	on := func(key cmek.KeyURI, c change) change {
 		return func(x *ledger.Cluster) { c(x); x.Work[len(x.Work)-1].Key = key }
 	}
@@ -152,6 +154,10 @@ func TestFleet_canaryGoesFirst(t *testing.T) {
 }
 
 func TestByRank_putsCanariesThenNames_unreadOnesLast(t *testing.T) {
+	onBothClouds(t, testByRank_putsCanariesThenNames_unreadOnesLast)
+}
+
+func testByRank_putsCanariesThenNames_unreadOnesLast(t *testing.T) {
 	failing := func(c *ledger.Cluster) { c.Failures = 3 }
 	once := func(c *ledger.Cluster) { c.Failures = 1 }
 	batch := []*ledger.Cluster{member("a", failing), member("c"), member("b"), member("y", labeled("canary")), member("x", once, labeled("canary"))}
@@ -165,7 +171,9 @@ func TestByRank_putsCanariesThenNames_unreadOnesLast(t *testing.T) {
 	}
 }
 
-func TestFleet_atMostThreeInFlight(t *testing.T) {
+func TestFleet_atMostThreeInFlight(t *testing.T) { onBothClouds(t, testFleet_atMostThreeInFlight) }
+
+func testFleet_atMostThreeInFlight(t *testing.T) {
 	twoRegions := func(c *ledger.Cluster) { flying(c); flying(c); c.Work[1].Region = west }
 	backingOff := withWork(func(w *ledger.Work) { w.NotBefore = in(time.Minute) })
 	decides(t, []row{
@@ -185,7 +193,9 @@ func TestFleet_atMostThreeInFlight(t *testing.T) {
 	})
 }
 
-func TestFleet_failureStopsTheRest(t *testing.T) {
+func TestFleet_failureStopsTheRest(t *testing.T) { onBothClouds(t, testFleet_failureStopsTheRest) }
+
+func testFleet_failureStopsTheRest(t *testing.T) {
 	fail := func(changes ...change) []given {
 		return []given{due, with(member("a", followed(v2)), member("b", changes...))}
 	}
@@ -236,7 +246,9 @@ func TestFleet_failureStopsTheRest(t *testing.T) {
 	})
 }
 
-func TestFleet_refusedCanary(t *testing.T) {
+func TestFleet_refusedCanary(t *testing.T) { onBothClouds(t, testFleet_refusedCanary) }
+
+func testFleet_refusedCanary(t *testing.T) {
 	const other = "arn:aws:iam::111122223333:role/other"
 	decides(t, []row{
 		{sentence: "a refused canary keeps the rest waiting", given: []given{due, with(member("a", refusedFor(29*time.Minute, time.Minute)))}, want: Wait, because: "canary a, which is refused"},
@@ -275,7 +287,9 @@ func TestFleet_replicasAreOneKey(t *testing.T) {
 	}
 }
 
-func TestFleet_sameNames_areToldByID(t *testing.T) {
+func TestFleet_sameNames_areToldByID(t *testing.T) { onBothClouds(t, testFleet_sameNames_areToldByID) }
+
+func testFleet_sameNames_areToldByID(t *testing.T) {
 	b := member("b", flying)
 	b.ID = "other"
 	w := newWorld(due, with(member("a", followed(v2)), member("b", flying), b, member("c", flying)))
@@ -284,7 +298,9 @@ func TestFleet_sameNames_areToldByID(t *testing.T) {
 	}
 }
 
-func TestFleet_skip_letsTheRestGo(t *testing.T) {
+func TestFleet_skip_letsTheRestGo(t *testing.T) { onBothClouds(t, testFleet_skip_letsTheRestGo) }
+
+func testFleet_skip_letsTheRestGo(t *testing.T) {
 	for name, failure := range map[string]change{"a failure of ours": failedOnce(ledger.Blocked), "a failure that is not": failedRegion(cmek.RotateFailed, noon)} {
 		failed := member("a", failure)
 		w := newWorld(due, with(failed))
@@ -326,7 +342,9 @@ func following() Settings {
 	return s
 }
 
-func TestFleet_wavesOfOneThenThree(t *testing.T) {
+func TestFleet_wavesOfOneThenThree(t *testing.T) { onBothClouds(t, testFleet_wavesOfOneThenThree) }
+
+func testFleet_wavesOfOneThenThree(t *testing.T) {
 	var fleet []*ledger.Cluster
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		fleet = append(fleet, member(name, followed(v1), waiting))
@@ -351,6 +369,10 @@ func TestFleet_wavesOfOneThenThree(t *testing.T) {
 }
 
 func TestFleet_random_oneCanaryAndInFlight(t *testing.T) {
+	onBothClouds(t, testFleet_random_oneCanaryAndInFlight)
+}
+
+func testFleet_random_oneCanaryAndInFlight(t *testing.T) {
 	states := map[string][]change{
 		"waiting": {waiting}, "flying": {flying}, "claimed": {claims}, "detained": {detained}, "unresolved": {unresolved},
 		"refused": {refusedFor(20*time.Minute, time.Minute)}, "tired": {refusedFor(2*time.Hour, 61*time.Minute)}, "tired lately": {refusedFor(2*time.Hour, time.Minute)},

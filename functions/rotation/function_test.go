@@ -41,6 +41,7 @@ func must(t *testing.T, err error) {
 // keyOwner is who administers the keys in the key's account.
 type keyOwner struct {
 	t      *testing.T
+	world  *simulator.World
 	client *kms.Client
 }
 
@@ -48,7 +49,7 @@ func newKeyOwner(t *testing.T, world *simulator.World) keyOwner {
 	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "111122223333", "AWS_SECRET_ACCESS_KEY": "sample"}
 	config, err := amazon.ConfigFromEnv(func(name string) string { return env[name] }, &http.Client{Transport: simulator.Transport(world.AWSKMS())})
 	must(t, err)
-	return keyOwner{t, kms.NewFromConfig(config)}
+	return keyOwner{t, world, kms.NewFromConfig(config)}
 }
 
 func (o keyOwner) at(key cmek.KeyURI) func(*kms.Options) {
@@ -57,12 +58,20 @@ func (o keyOwner) at(key cmek.KeyURI) func(*kms.Options) {
 
 func (o keyOwner) disable(key cmek.KeyURI) {
 	o.t.Helper()
+	if key.Type() == cmek.GCPCloudKMS {
+		o.setPrimaryState(key, "DISABLED")
+		return
+	}
 	_, err := o.client.DisableKey(context.Background(), &kms.DisableKeyInput{KeyId: aws.String(string(key))}, o.at(key))
 	must(o.t, err)
 }
 
 func (o keyOwner) enable(key cmek.KeyURI) {
 	o.t.Helper()
+	if key.Type() == cmek.GCPCloudKMS {
+		o.setPrimaryState(key, "ENABLED")
+		return
+	}
 	_, err := o.client.EnableKey(context.Background(), &kms.EnableKeyInput{KeyId: aws.String(string(key))}, o.at(key))
 	must(o.t, err)
 }
@@ -70,6 +79,10 @@ func (o keyOwner) enable(key cmek.KeyURI) {
 // admit replaces the key's policy by one that lets these principals use it.
 func (o keyOwner) admit(key cmek.KeyURI, principals ...string) {
 	o.t.Helper()
+	if key.Type() == cmek.GCPCloudKMS {
+		o.admitOnGoogle(key, principals...)
+		return
+	}
 	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}`
 	for _, p := range principals {
 		policy += `,{"Effect":"Allow","Principal":{"AWS":"` + p + `"},"Action":["kms:Encrypt","kms:Decrypt","kms:DescribeKey"],"Resource":"*"}`

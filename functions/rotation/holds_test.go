@@ -22,6 +22,10 @@ func held(h cmek.Hold) given {
 func heldCluster(w *world) { held(cmek.Hold{ClusterID: w.item.ID})(w) }
 
 func TestDecide_onHold_sendsNothingThere(t *testing.T) {
+	onBothClouds(t, testDecide_onHold_sendsNothingThere)
+}
+
+func testDecide_onHold_sendsNothingThere(t *testing.T) {
 	ofKey := held(cmek.Hold{Key: eastKey})
 	decides(t, []row{
 		{sentence: "work of a key that is on hold waits", given: []given{due, ofKey}, want: Wait, because: "on hold until"},
@@ -44,12 +48,18 @@ func claiming(w *world) { w.facts.Claimed = noon }
 
 // Others of the same key go on: a cluster that is on hold is no canary that they wait for.
 func TestDecide_clusterOnHold_othersGoOn(t *testing.T) {
+	onBothClouds(t, testDecide_clusterOnHold_othersGoOn)
+}
+
+func testDecide_clusterOnHold_othersGoOn(t *testing.T) {
 	if w := newWorld(due, heldCluster).transition(); !w.item.Work[0].Detained {
 		t.Errorf("the work is %+v, want it detained, so that others of the key need not wait", w.item.Work[0])
 	}
 }
 
-func TestHoldConditions(t *testing.T) {
+func TestHoldConditions(t *testing.T) { onBothClouds(t, testHoldConditions) }
+
+func testHoldConditions(t *testing.T) {
 	day := cmek.Hold{Key: eastKey, Since: noon, Until: in(24 * time.Hour), By: "ana", Reason: "CHG-7"}
 	short := cmek.Hold{ClusterID: "c-1", Cluster: "orders", Since: noon, Until: in(2 * time.Hour), Reason: "CHG-8"}
 	for _, r := range []struct {
@@ -76,7 +86,9 @@ func TestHoldConditions(t *testing.T) {
 	}
 }
 
-func TestHoldEnded_saysHow(t *testing.T) {
+func TestHoldEnded_saysHow(t *testing.T) { onBothClouds(t, testHoldEnded_saysHow) }
+
+func testHoldEnded_saysHow(t *testing.T) {
 	h := cmek.Hold{Key: eastKey, Since: noon, Until: in(24 * time.Hour), Reason: "CHG-7"}
 	told := holdConditions(cmek.Holds{h}, noon)[0]
 	released, again := h, h
@@ -91,6 +103,10 @@ func TestHoldEnded_saysHow(t *testing.T) {
 
 // Whatever happens to a cluster on hold is reported as ever, with the hold in it.
 func TestConditions_onHold_areLinkedToIt(t *testing.T) {
+	onBothClouds(t, testConditions_onHold_areLinkedToIt)
+}
+
+func testConditions_onHold_areLinkedToIt(t *testing.T) {
 	w := newWorld(due, heldCluster, work(func(w *ledger.Work) { w.Since = ago(25 * time.Hour) })).transition()
 	i := slices.IndexFunc(w.item.Alarms, func(a ledger.Alarm) bool { return a.Alert.Change == changeOverdue })
 	if i < 0 || w.item.Alarms[i].Alert.Hold == nil || w.item.Alarms[i].Alert.Hold.Reason != "CHG-7" {

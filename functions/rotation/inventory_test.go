@@ -65,6 +65,10 @@ func regionNames(info cmek.ClusterInfo) (names []string) {
 }
 
 func TestAbsorb_aReadEntersInventoryAndFacts(t *testing.T) {
+	onBothClouds(t, testAbsorb_aReadEntersInventoryAndFacts)
+}
+
+func testAbsorb_aReadEntersInventoryAndFacts(t *testing.T) {
 	w := newWorld(regionStatus(cmek.Rotating), updated(after), cluster(func(c *cmek.Cluster) { c.Name = "orders-eu" }))
 	f := absorb(w.item, w.reading(noon), noon)
 	if !f.ClusterRead || !f.CMEKRead || f.Older || f.Gone || f.Unread != "" || len(f.Unshown) > 0 || !f.ReadAt.Equal(noon) {
@@ -79,6 +83,10 @@ func TestAbsorb_aReadEntersInventoryAndFacts(t *testing.T) {
 }
 
 func TestAbsorb_nothingReadChangesNothing(t *testing.T) {
+	onBothClouds(t, testAbsorb_nothingReadChangesNothing)
+}
+
+func testAbsorb_nothingReadChangesNothing(t *testing.T) {
 	w := newWorld(due)
 	f := absorb(w.item, Reads{At: noon}, noon)
 	if f.ClusterRead || f.CMEKRead || f.CMEK.RegionInfos[0].Region != east || f.Cluster.ID != "c-1" {
@@ -90,6 +98,10 @@ func TestAbsorb_nothingReadChangesNothing(t *testing.T) {
 }
 
 func TestAbsorb_seenAt_isWrittenTwiceADay(t *testing.T) {
+	onBothClouds(t, testAbsorb_seenAt_isWrittenTwiceADay)
+}
+
+func testAbsorb_seenAt_isWrittenTwiceADay(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -110,7 +122,9 @@ func TestAbsorb_seenAt_isWrittenTwiceADay(t *testing.T) {
 	}
 }
 
-func TestAbsorb_gone_onlyIfDeleted(t *testing.T) {
+func TestAbsorb_gone_onlyIfDeleted(t *testing.T) { onBothClouds(t, testAbsorb_gone_onlyIfDeleted) }
+
+func testAbsorb_gone_onlyIfDeleted(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		read     func(*world) Reads
@@ -138,6 +152,10 @@ func TestAbsorb_gone_onlyIfDeleted(t *testing.T) {
 }
 
 func TestAbsorb_aDeletedClusterThatIsShownAgain(t *testing.T) {
+	onBothClouds(t, testAbsorb_aDeletedClusterThatIsShownAgain)
+}
+
+func testAbsorb_aDeletedClusterThatIsShownAgain(t *testing.T) {
 	w := newWorld()
 	w.item.Gone = true
 	if f := absorb(w.item, w.reading(noon), noon); f.Gone || w.item.Gone {
@@ -146,6 +164,10 @@ func TestAbsorb_aDeletedClusterThatIsShownAgain(t *testing.T) {
 }
 
 func TestAbsorb_aForgottenClusterStaysForgotten_untilItsCMEKIsShown(t *testing.T) {
+	onBothClouds(t, testAbsorb_aForgottenClusterStaysForgotten_untilItsCMEKIsShown)
+}
+
+func testAbsorb_aForgottenClusterStaysForgotten_untilItsCMEKIsShown(t *testing.T) {
 	w := newWorld()
 	w.item.Gone = true
 	for range 2 {
@@ -161,6 +183,10 @@ func TestAbsorb_aForgottenClusterStaysForgotten_untilItsCMEKIsShown(t *testing.T
 }
 
 func TestAbsorb_unread_keepsTheInventory(t *testing.T) {
+	onBothClouds(t, testAbsorb_unread_keepsTheInventory)
+}
+
+func testAbsorb_unread_keepsTheInventory(t *testing.T) {
 	noCMEK := func(w *world) Reads {
 		r := w.reading(noon)
 		r.CMEK = &cmek.ClusterInfo{Status: cmek.Disabled}
@@ -197,6 +223,10 @@ func TestAbsorb_unread_keepsTheInventory(t *testing.T) {
 }
 
 func TestAbsorb_unread_keepsTheFirstTime(t *testing.T) {
+	onBothClouds(t, testAbsorb_unread_keepsTheFirstTime)
+}
+
+func testAbsorb_unread_keepsTheFirstTime(t *testing.T) {
 	w := newWorld()
 	absorb(w.item, hidden(ago(time.Hour)), ago(time.Hour))
 	absorb(w.item, hidden(noon), noon)
@@ -214,6 +244,10 @@ func TestAbsorb_unread_keepsTheFirstTime(t *testing.T) {
 }
 
 func TestAbsorb_aClusterThatNeverHadACMEK(t *testing.T) {
+	onBothClouds(t, testAbsorb_aClusterThatNeverHadACMEK)
+}
+
+func testAbsorb_aClusterThatNeverHadACMEK(t *testing.T) {
 	item := &ledger.Cluster{ID: "c-2"}
 	created := cmek.Cluster{ID: "c-2", State: cmek.StateCreated}
 	f := absorb(item, Reads{At: noon, Cluster: &created, CMEK: &cmek.ClusterInfo{Status: cmek.Disabled}}, noon)
@@ -227,6 +261,10 @@ func TestAbsorb_aClusterThatNeverHadACMEK(t *testing.T) {
 }
 
 func TestAbsorb_region_isGoneAfterTwoReads(t *testing.T) {
+	onBothClouds(t, testAbsorb_region_isGoneAfterTwoReads)
+}
+
+func testAbsorb_region_isGoneAfterTwoReads(t *testing.T) {
 	shown := func(w *world, at time.Time) Reads { return w.reading(at) }
 	absent := func(w *world, at time.Time) Reads { return w.reading(at).without(west, true, true) }
 	onlyInCluster := func(w *world, at time.Time) Reads { return w.reading(at).without(west, false, true) }
@@ -282,6 +320,10 @@ func TestAbsorb_region_isGoneAfterTwoReads(t *testing.T) {
 }
 
 func TestAbsorb_partialRegion_keepsTheFirstTime(t *testing.T) {
+	onBothClouds(t, testAbsorb_partialRegion_keepsTheFirstTime)
+}
+
+func testAbsorb_partialRegion_keepsTheFirstTime(t *testing.T) {
 	w := newWorld(alsoWest(westKey))
 	absorb(w.item, w.reading(ago(time.Hour)).without(west, false, true), ago(time.Hour))
 	f := absorb(w.item, w.reading(noon).without(west, false, true), noon)
@@ -294,6 +336,10 @@ func TestAbsorb_partialRegion_keepsTheFirstTime(t *testing.T) {
 }
 
 func TestAbsorb_olderRead_decidesNothing(t *testing.T) {
+	onBothClouds(t, testAbsorb_olderRead_decidesNothing)
+}
+
+func testAbsorb_olderRead_decidesNothing(t *testing.T) {
 	newer := func(w *world) { w.item.CMEK.RegionInfos[0].KeyInfos[0].UpdatedAt = after }
 	for _, r := range []struct {
 		sentence string
@@ -330,6 +376,10 @@ func TestAbsorb_olderRead_decidesNothing(t *testing.T) {
 }
 
 func TestAbsorb_anOldFailure_doesNotMakeAReadOlder(t *testing.T) {
+	onBothClouds(t, testAbsorb_anOldFailure_doesNotMakeAReadOlder)
+}
+
+func testAbsorb_anOldFailure_doesNotMakeAReadOlder(t *testing.T) {
 	failed, current := keyInfo(eastKey, cmek.EnableFailed, ago(2*time.Hour)), keyInfo(eastKey, cmek.Enabled, ago(time.Hour))
 	w := newWorld(keys(failed, current))
 	w.item.CMEK = w.facts.CMEK
@@ -342,6 +392,10 @@ func TestAbsorb_anOldFailure_doesNotMakeAReadOlder(t *testing.T) {
 }
 
 func TestAbsorb_threeOlderReads_becomeTheTruth(t *testing.T) {
+	onBothClouds(t, testAbsorb_threeOlderReads_becomeTheTruth)
+}
+
+func testAbsorb_threeOlderReads_becomeTheTruth(t *testing.T) {
 	older := func(w *world, at time.Time) Reads { return w.reading(at) }
 	another := func(w *world, at time.Time) Reads { return w.reading(at).keyUpdated(longAgo.Add(time.Hour)) }
 	current := func(w *world, at time.Time) Reads { return w.reading(at).keyUpdated(after) }
@@ -389,6 +443,10 @@ func TestAbsorb_threeOlderReads_becomeTheTruth(t *testing.T) {
 }
 
 func TestAbsorb_olderReads_inAnyOrder_areConsistent(t *testing.T) {
+	onBothClouds(t, testAbsorb_olderReads_inAnyOrder_areConsistent)
+}
+
+func testAbsorb_olderReads_inAnyOrder_areConsistent(t *testing.T) {
 	past, current := keyInfo(newKey, cmek.Disabled, longAgo), keyInfo(eastKey, cmek.Enabled, longAgo)
 	w := newWorld(keys(past, current))
 	w.item.CMEK = newWorld(keys(past, keyInfo(eastKey, cmek.Enabled, after))).facts.CMEK
@@ -405,6 +463,10 @@ func TestAbsorb_olderReads_inAnyOrder_areConsistent(t *testing.T) {
 }
 
 func TestAbsorb_futureUpdatedAt_isNotUsed(t *testing.T) {
+	onBothClouds(t, testAbsorb_futureUpdatedAt_isNotUsed)
+}
+
+func testAbsorb_futureUpdatedAt_isNotUsed(t *testing.T) {
 	for _, r := range []struct {
 		ahead time.Duration
 		used  bool
@@ -421,6 +483,10 @@ func TestAbsorb_futureUpdatedAt_isNotUsed(t *testing.T) {
 }
 
 func TestAbsorb_missingUpdatedAt_keepsTheNewestSeen(t *testing.T) {
+	onBothClouds(t, testAbsorb_missingUpdatedAt_keepsTheNewestSeen)
+}
+
+func testAbsorb_missingUpdatedAt_keepsTheNewestSeen(t *testing.T) {
 	for name, unusable := range map[string]time.Time{"left out": {}, "in the future": in(time.Hour)} {
 		w := newWorld()
 		w.item.CMEK.RegionInfos[0].KeyInfos[0].UpdatedAt = after
@@ -432,6 +498,10 @@ func TestAbsorb_missingUpdatedAt_keepsTheNewestSeen(t *testing.T) {
 }
 
 func TestAbsorb_skipped_endsWithTheFailure(t *testing.T) {
+	onBothClouds(t, testAbsorb_skipped_endsWithTheFailure)
+}
+
+func testAbsorb_skipped_endsWithTheFailure(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -487,6 +557,10 @@ func randomReads(rnd *rand.Rand, at time.Time) Reads {
 }
 
 func TestAbsorb_anyRead_shrinksNothing(t *testing.T) {
+	onBothClouds(t, testAbsorb_anyRead_shrinksNothing)
+}
+
+func testAbsorb_anyRead_shrinksNothing(t *testing.T) {
 	for seed := range uint64(3000) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(due, alsoWest(westKey), keys(keyInfo(eastKey, cmek.Enabled, longAgo), keyInfo(newKey, cmek.Disabled, longAgo)))
@@ -523,6 +597,10 @@ func inventoryOf(item *ledger.Cluster) (all []string) {
 }
 
 func TestAbsorb_olderReadBetweenTwo_completesNothing(t *testing.T) {
+	onBothClouds(t, testAbsorb_olderReadBetweenTwo_completesNothing)
+}
+
+func testAbsorb_olderReadBetweenTwo_completesNothing(t *testing.T) {
 	statuses := []cmek.Status{cmek.Enabled, cmek.Enabled, cmek.Rotating, cmek.RotateFailed, strange}
 	completed := 0
 	for seed := range uint64(3000) {

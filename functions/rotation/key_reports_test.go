@@ -30,6 +30,10 @@ func twoAccounts(n int) (seed simulator.Seed, first, second cmek.KeyURI) {
 
 // One cause is reported once, with all clusters, and so is its end.
 func TestKeyReports_oneCauseIsOneAlert(t *testing.T) {
+	onEachCloud(t, testKeyReports_oneCauseIsOneAlert)
+}
+
+func testKeyReports_oneCauseIsOneAlert(t *testing.T) {
 	const clusters = 50
 	first := sharedKey(1).Clusters[0].Regions[0].Key
 	for _, r := range []struct {
@@ -40,8 +44,8 @@ func TestKeyReports_oneCauseIsOneAlert(t *testing.T) {
 		alerts   int
 	}{
 		{"a key that keyturn may not read", "key unreadable",
-			func(w *simulator.World, o keyOwner) { must(o.t, w.DenyKMS(string(first), true)) },
-			func(w *simulator.World, o keyOwner) { must(o.t, w.DenyKMS(string(first), false)) }, 1},
+			func(w *simulator.World, o keyOwner) { deny(o.t, w, first, true) },
+			func(w *simulator.World, o keyOwner) { deny(o.t, w, first, false) }, 1},
 		{"a disabled key", "key unusable",
 			func(_ *simulator.World, o keyOwner) { o.disable(first) },
 			func(_ *simulator.World, o keyOwner) { o.enable(first) }, 1},

@@ -13,6 +13,10 @@ import (
 )
 
 func TestVersionDone_everywhereWithNothingOpen(t *testing.T) {
+	onBothClouds(t, testVersionDone_everywhereWithNothingOpen)
+}
+
+func testVersionDone_everywhereWithNothingOpen(t *testing.T) {
 	doneIn := func(region string, uri cmek.KeyURI, v cmek.KeyVersion) given {
 		return func(w *world) { w.item.SetDone(ledger.Done{Region: region, Key: uri, Version: v}) }
 	}
@@ -55,6 +59,10 @@ func (k *countingKMS) Describe(context.Context, cmek.KeyURI) (cmek.Key, error) {
 }
 
 func TestKeyCache_recheck_readsStateAndVersionAgain(t *testing.T) {
+	onBothClouds(t, testKeyCache_recheck_readsStateAndVersionAgain)
+}
+
+func testKeyCache_recheck_readsStateAndVersionAgain(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		wait     time.Duration

@@ -213,12 +213,12 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 		DedupKey: cause, Audience: alert.Operations, Severity: alert.High, Change: changeKeyUnreadable, Key: first,
 		Summary:       fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
 		Impact:        "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
-		RecoverySteps: []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", first)},
+		RecoverySteps: []string{allowReads(first)},
 	}
 	if len(uris) > 1 {
 		a.Key = ""
 		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
-		a.RecoverySteps = []string{"If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the policy of each key, or check the reader role of the account."}
+		a.RecoverySteps = []string{allowReadsOfAll(first)}
 		for _, key := range keys {
 			a.RecoverySteps = append(a.RecoverySteps, string(key))
 		}
@@ -229,25 +229,4 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 	var err error
 	a.Clusters, err = clustersOf(byKey, keys...)
 	return a, err
-}
-
-// recoverySteps is how a key is made usable again, as commands.
-func recoverySteps(uri cmek.KeyURI, state cmek.KeyState) []string {
-	check := "Then check the cluster; nodes that restarted meanwhile may need Cockroach Labs support."
-	if uri.Type() != cmek.AWSKMS {
-		return []string{"Enable the key again in its KMS: " + string(uri), check}
-	}
-	at := fmt.Sprintf("--region %s --key-id %s", uri.Location(), uri)
-	enable := "aws kms enable-key " + at
-	switch state {
-	case cmek.KeyDisabled:
-		return []string{enable, check}
-	case cmek.KeyDeletionScheduled:
-		return []string{"aws kms cancel-key-deletion " + at, enable + "   (canceling alone leaves the key disabled)", check}
-	case cmek.KeyPendingImport:
-		return []string{"Import the same key material again: aws kms import-key-material " + at + " …", check}
-	case cmek.KeyNotFound:
-		return []string{"aws kms describe-key " + at + "   (does the key exist, in this Region and account?)", check}
-	}
-	return []string{"aws kms describe-key " + at, check}
 }

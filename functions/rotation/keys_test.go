@@ -40,7 +40,9 @@ func byKey(clusters ...*ledger.Cluster) func(cmek.KeyURI) ([]*ledger.Cluster, er
 	}
 }
 
-func TestKeys_whatIsReported(t *testing.T) {
+func TestKeys_whatIsReported(t *testing.T) { onBothClouds(t, testKeys_whatIsReported) }
+
+func testKeys_whatIsReported(t *testing.T) {
 	healthy, disabled := inState(cmek.KeyEnabled), inState(cmek.KeyDisabled)
 	denied, outage := read(KeyFact{Err: fmt.Errorf("read key: %w", cmek.ErrDenied)}), read(KeyFact{Err: errOutage})
 	for _, r := range []struct {
@@ -74,6 +76,10 @@ func TestKeys_whatIsReported(t *testing.T) {
 }
 
 func TestKeys_nobodyReads_isForgotten(t *testing.T) {
+	onBothClouds(t, testKeys_nobodyReads_isForgotten)
+}
+
+func testKeys_nobodyReads_isForgotten(t *testing.T) {
 	known := troubles(nil, inState(cmek.KeyDisabled), noon)
 	if got := troubles(known, nil, in(troubleForgotten)); len(got) != 1 {
 		t.Errorf("after %s the trouble is %+v, want it kept", troubleForgotten, got)
@@ -95,6 +101,10 @@ func TestKeys_nobodyReads_isForgotten(t *testing.T) {
 }
 
 func TestKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
+	onBothClouds(t, testKeys_oneCause_isOneAlertWithAllClusters)
+}
+
+func testKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
 	a, b := member("a"), member("b")
 	other := member("c", func(c *ledger.Cluster) { c.CMEK.RegionInfos[0] = regionInfo(west, westKey) })
 	found, err := keyConditions(keyReads(inState(cmek.KeyDisabled)), byKey(a, b, other))
@@ -115,7 +125,10 @@ func TestKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
 	// Two keys of one account that may not be read are one cause, in any Region.
 	denied := KeyFact{Err: cmek.ErrDenied}
 	found, err = keyConditions(keyReads(map[cmek.KeyURI]KeyFact{eastKey: denied, westKey: denied}), byKey(a, b, other))
-	if err != nil || len(found) != 1 || len(found[0].Clusters) != 3 || found[0].Audience != alert.Operations || !strings.Contains(found[0].Summary, "2 keys of account 111122223333") {
+	if steps := strings.Join(found[0].RecoverySteps, " "); strings.Contains(steps, "kms:DescribeKey") != (eastKey.Type() == cmek.AWSKMS) || strings.Contains(steps, "cloudkms.") == strings.Contains(steps, "kms:Describe") {
+		t.Errorf("the steps for %s are %q, want those of its cloud", eastKey, steps)
+	}
+	if err != nil || len(found) != 1 || len(found[0].Clusters) != 3 || found[0].Audience != alert.Operations || !strings.Contains(found[0].Summary, "2 keys of account "+eastKey.Account()) {
 		t.Errorf("two unreadable keys are reported as %+v (%v), want one alert to operations that names three clusters", found, err)
 	}
 }
@@ -135,6 +148,10 @@ func TestKeys_replicas_areReportedEach(t *testing.T) {
 }
 
 func TestKeys_worseState_isReportedAgain(t *testing.T) {
+	onBothClouds(t, testKeys_worseState_isReportedAgain)
+}
+
+func testKeys_worseState_isReportedAgain(t *testing.T) {
 	deletion := read(KeyFact{Key: cmek.Key{URI: eastKey, State: cmek.KeyDeletionScheduled, DeletionDate: in(7 * 24 * time.Hour)}})
 	var out ledger.Outbox
 	var open []ledger.Alarm
@@ -167,6 +184,10 @@ func TestKeys_worseState_isReportedAgain(t *testing.T) {
 }
 
 func TestKeys_ledgerThatFails_isAnErrorNotAnAllClear(t *testing.T) {
+	onBothClouds(t, testKeys_ledgerThatFails_isAnErrorNotAnAllClear)
+}
+
+func testKeys_ledgerThatFails_isAnErrorNotAnAllClear(t *testing.T) {
 	broken := func(cmek.KeyURI) ([]*ledger.Cluster, error) { return nil, errors.New("no ledger") }
 	found, err := keyConditions(keyReads(inState(cmek.KeyDisabled)), broken)
 	if err == nil || len(found) != 1 {
@@ -187,6 +208,29 @@ func TestKeys_recoverySteps_nameTheRealKey(t *testing.T) {
 		for i, command := range commands {
 			if i >= len(steps) || !strings.Contains(steps[i], command) || !strings.Contains(steps[i], string(eastKey)) || !strings.Contains(steps[i], east) {
 				t.Errorf("recovery step %d from %q is not %q with the key and its Region: %q", i+1, state, command, steps)
+			}
+		}
+	}
+}
+
+// On Google Cloud a key's state is that of its primary version, which the command names.
+func TestKeys_recoverySteps_onGoogleCloud(t *testing.T) {
+	const key = cmek.KeyURI("projects/example.com:acme/locations/us-east1/keyRings/crdb/cryptoKeys/pay")
+	const at = "--key=pay --keyring=crdb --location=us-east1 --project=example.com:acme"
+	for state, commands := range map[cmek.KeyState][]string{
+		cmek.KeyDisabled:          {"keys describe pay ", "keys versions enable VERSION " + at},
+		cmek.KeyDeletionScheduled: {"keys describe pay ", "keys versions restore VERSION " + at, "keys versions enable VERSION " + at},
+		cmek.KeyDestroyed:         {"keys describe pay ", "keys versions list " + at},
+		cmek.KeyNotFound:          {"keys describe pay "},
+	} {
+		steps := recoverySteps(key, state)
+		if len(steps) != len(commands)+1 {
+			t.Errorf("%s: the steps are %q, want %d commands and a check", state, steps, len(commands))
+			continue
+		}
+		for i, command := range commands {
+			if !strings.HasPrefix(steps[i], "gcloud kms "+command) {
+				t.Errorf("%s: step %d is %q, want gcloud kms %s", state, i, steps[i], command)
 			}
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-func TestOptOut_isReported(t *testing.T) {
+func TestOptOut_isReported(t *testing.T) { onBothClouds(t, testOptOut_isReported) }
+
+func testOptOut_isReported(t *testing.T) {
 	labels := func(value string) map[string]string {
 		if value == "" {
 			return nil

@@ -15,6 +15,10 @@ func confirmed(w *world) { rested(cmek.Enabled, time.Minute)(w) }
 func failedBefore(w *world) { rested(cmek.RotateFailed, time.Minute)(w) }
 
 func TestOutcome_acceptedRequest_done(t *testing.T) {
+	onBothClouds(t, testOutcome_acceptedRequest_done)
+}
+
+func testOutcome_acceptedRequest_done(t *testing.T) {
 	overdue := sent(10 * time.Minute)
 	decides(t, []row{
 		{sentence: "an outcome that was not read is read at once", given: []given{accepted, cmekUnread}, want: Wait, until: noon},
@@ -70,6 +74,10 @@ func TestOutcome_acceptedRequest_done(t *testing.T) {
 }
 
 func TestOutcome_acceptedRequest_running(t *testing.T) {
+	onBothClouds(t, testOutcome_acceptedRequest_running)
+}
+
+func testOutcome_acceptedRequest_running(t *testing.T) {
 	decides(t, []row{
 		{sentence: "a rotating region waits", given: []given{accepted, movedAt, confirmed, regionStatus(cmek.Rotating)}, want: Wait},
 		{sentence: "a key in progress waits", given: []given{accepted, confirmed, keys(keyInfo(eastKey, cmek.Enabling, after))}, want: Wait},
@@ -109,6 +117,10 @@ func TestOutcome_acceptedRequest_running(t *testing.T) {
 }
 
 func TestOutcome_acceptedRequest_failed(t *testing.T) {
+	onBothClouds(t, testOutcome_acceptedRequest_failed)
+}
+
+func testOutcome_acceptedRequest_failed(t *testing.T) {
 	failedBaseline := baseline(func(b *ledger.Baseline) { b.Region, b.Key = cmek.RotateFailed, cmek.RotateFailed })
 	decides(t, []row{
 		{sentence: "a failed region in two reads is a failure with the message", want: Fail, because: `ROTATE_FAILED: "no permission"`,
@@ -144,6 +156,10 @@ func TestOutcome_acceptedRequest_failed(t *testing.T) {
 
 // The cluster's operation status says for two hours that the CMEK operation failed, and nothing else does.
 func TestOutcome_operationThatStaysFailed(t *testing.T) {
+	onBothClouds(t, testOutcome_operationThatStaysFailed)
+}
+
+func testOutcome_operationThatStaysFailed(t *testing.T) {
 	stays := func(w *world) {
 		accepted(w)
 		sent(2 * time.Hour)(w)
@@ -165,7 +181,9 @@ func TestOutcome_operationThatStaysFailed(t *testing.T) {
 	})
 }
 
-func TestOutcome_unknown(t *testing.T) {
+func TestOutcome_unknown(t *testing.T) { onBothClouds(t, testOutcome_unknown) }
+
+func testOutcome_unknown(t *testing.T) {
 	crashed := func(d time.Duration) given { return func(w *world) { unanswered(w); sent(d)(w) } }
 	overdue := sent(10 * time.Minute)
 	decides(t, []row{
@@ -202,7 +220,9 @@ func TestOutcome_unknown(t *testing.T) {
 	})
 }
 
-func TestOutcome_lateTrace(t *testing.T) {
+func TestOutcome_lateTrace(t *testing.T) { onBothClouds(t, testOutcome_lateTrace) }
+
+func testOutcome_lateTrace(t *testing.T) {
 	decides(t, []row{
 		{sentence: "a trace of a refused request is watched", given: []given{refusedOnce, movedAt}, want: Wait, because: "read once"},
 		{sentence: "a trace of a refused request completes", given: []given{refusedOnce, movedAt, confirmed}, want: Complete},
@@ -221,6 +241,10 @@ func TestOutcome_lateTrace(t *testing.T) {
 }
 
 func TestOutcome_oneRegionDoneOneRotating(t *testing.T) {
+	onBothClouds(t, testOutcome_oneRegionDoneOneRotating)
+}
+
+func testOutcome_oneRegionDoneOneRotating(t *testing.T) {
 	w := newWorld(accepted, movedAt, confirmed, alsoWest(westKey), func(w *world) {
 		w.facts.CMEK.Status = cmek.Rotating
 		w.facts.CMEK.RegionInfos[1].Status = cmek.Rotating
@@ -236,6 +260,10 @@ func TestOutcome_oneRegionDoneOneRotating(t *testing.T) {
 }
 
 func TestOutcome_pollsLessOftenWithAge(t *testing.T) {
+	onBothClouds(t, testOutcome_pollsLessOftenWithAge)
+}
+
+func testOutcome_pollsLessOftenWithAge(t *testing.T) {
 	for _, r := range []struct{ since, want time.Duration }{
 		{5 * time.Second, 15 * time.Second},
 		{time.Minute, 15 * time.Second},
@@ -251,6 +279,10 @@ func TestOutcome_pollsLessOftenWithAge(t *testing.T) {
 }
 
 func TestNeedsCluster_whenALookMayEnd(t *testing.T) {
+	onBothClouds(t, testNeedsCluster_whenALookMayEnd)
+}
+
+func testNeedsCluster_whenALookMayEnd(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -276,7 +308,9 @@ func TestNeedsCluster_whenALookMayEnd(t *testing.T) {
 	}
 }
 
-func TestSighted_keepsFirstAndLast(t *testing.T) {
+func TestSighted_keepsFirstAndLast(t *testing.T) { onBothClouds(t, testSighted_keepsFirstAndLast) }
+
+func testSighted_keepsFirstAndLast(t *testing.T) {
 	var timeline []ledger.Sighting
 	for i, s := range []cmek.Status{cmek.Rotating, cmek.Rotating, cmek.Enabled} {
 		timeline = sighted(timeline, ledger.Sighting{At: ago(time.Hour).Add(time.Duration(i) * time.Second), Region: s})
@@ -299,6 +333,10 @@ func TestSighted_keepsFirstAndLast(t *testing.T) {
 }
 
 func TestSighted_sameInstantInAnotherZone(t *testing.T) {
+	onBothClouds(t, testSighted_sameInstantInAnotherZone)
+}
+
+func testSighted_sameInstantInAnotherZone(t *testing.T) {
 	timeline := sighted(nil, ledger.Sighting{Region: cmek.Rotating, UpdatedAt: noon})
 	timeline = sighted(timeline, ledger.Sighting{Region: cmek.Rotating, UpdatedAt: noon.In(time.FixedZone("", 3600))})
 	if len(timeline) != 1 {

@@ -52,6 +52,10 @@ func TestPlan_largeFleet_keepsToTheRequestRate(t *testing.T) {
 
 // What the sweep read is used as long as it is not old, and --fresh does without it.
 func TestPlan_inventory_isUsedWhileItIsFresh(t *testing.T) {
+	onEachCloud(t, testPlan_inventory_isUsedWhileItIsFresh)
+}
+
+func testPlan_inventory_isUsedWhileItIsFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := newSimulator(t, sharedKey(3))
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
@@ -82,6 +86,10 @@ func TestPlan_inventory_isUsedWhileItIsFresh(t *testing.T) {
 
 // Ctrl-C leaves a plan for what was read.
 func TestPlan_interrupted_isAboutWhatWasRead(t *testing.T) {
+	onEachCloud(t, testPlan_interrupted_isAboutWhatWasRead)
+}
+
+func testPlan_interrupted_isAboutWhatWasRead(t *testing.T) {
 	for stopAfter := range 6 {
 		synctest.Test(t, func(t *testing.T) {
 			world := newSimulator(t, sharedKey(5))
@@ -107,12 +115,16 @@ func TestPlan_interrupted_isAboutWhatWasRead(t *testing.T) {
 
 // What is wrong with keys is said by cause, and what could not be read is not called fine.
 func TestPlan_keysUnreadOrUnusable_areNamedOnce(t *testing.T) {
+	onEachCloud(t, testPlan_keysUnreadOrUnusable_areNamedOnce)
+}
+
+func testPlan_keysUnreadOrUnusable_areNamedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(3)
 		world := newSimulator(t, seed)
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
 		key := seed.Clusters[0].Regions[0].Key
-		must(t, world.DenyKMS(string(key), true))
+		deny(t, world, key, true)
 		p, err := f.Plan(t.Context(), rotation.Planning{})
 		must(t, err)
 		if len(p.Unread) != 1 || !p.Unread[0].Denied || len(p.Unread[0].Keys) != 1 || p.Unread[0].Keys[0] != key || len(p.Troubles) != 0 {

@@ -34,7 +34,9 @@ func behind(name string, changes ...change) *ledger.Cluster {
 	return member(name, append([]change{followed(v1)}, changes...)...)
 }
 
-func TestPlan_listsThePUTsInOrder(t *testing.T) {
+func TestPlan_listsThePUTsInOrder(t *testing.T) { onBothClouds(t, testPlan_listsThePUTsInOrder) }
+
+func testPlan_listsThePUTsInOrder(t *testing.T) {
 	observe := DefaultSettings()
 	done := func(c *ledger.Cluster) { followed(v2)(c) }
 	settling := withWork(func(w *ledger.Work) { w.Since = ago(time.Minute) })
@@ -65,7 +67,9 @@ func TestPlan_listsThePUTsInOrder(t *testing.T) {
 	}
 }
 
-func TestPlan_paused_sendsNothing(t *testing.T) {
+func TestPlan_paused_sendsNothing(t *testing.T) { onBothClouds(t, testPlan_paused_sendsNothing) }
+
+func testPlan_paused_sendsNothing(t *testing.T) {
 	s := staged(following(), behind("a", waiting))
 	s.orders.Paused = ledger.Pause{Since: ago(time.Minute), By: "ana"}
 	s.reads[0].Paused = s.orders.Paused
@@ -75,7 +79,9 @@ func TestPlan_paused_sendsNothing(t *testing.T) {
 	}
 }
 
-func TestPlan_onHold_sendsTheOthers(t *testing.T) {
+func TestPlan_onHold_sendsTheOthers(t *testing.T) { onBothClouds(t, testPlan_onHold_sendsTheOthers) }
+
+func testPlan_onHold_sendsTheOthers(t *testing.T) {
 	s := staged(following(), behind("a", waiting), behind("b", waiting))
 	for i := range s.reads {
 		s.reads[i].Holds = cmek.Holds{{ClusterID: "id-of-a", Since: noon, Until: in(5 * time.Hour), Reason: "CHG-7"}}
@@ -86,7 +92,9 @@ func TestPlan_onHold_sendsTheOthers(t *testing.T) {
 	}
 }
 
-func TestPlan_named_showsOnlyThem(t *testing.T) {
+func TestPlan_named_showsOnlyThem(t *testing.T) { onBothClouds(t, testPlan_named_showsOnlyThem) }
+
+func testPlan_named_showsOnlyThem(t *testing.T) {
 	s := staged(following(), behind("a", waiting), behind("b", waiting))
 	s.named = []string{"id-of-b"}
 	p := s.play(noon)
@@ -95,7 +103,9 @@ func TestPlan_named_showsOnlyThem(t *testing.T) {
 	}
 }
 
-func TestPlan_playsOnCopies(t *testing.T) {
+func TestPlan_playsOnCopies(t *testing.T) { onBothClouds(t, testPlan_playsOnCopies) }
+
+func testPlan_playsOnCopies(t *testing.T) {
 	p := staged(following(), behind("a", waiting), behind("b")).play(noon)
 	a, b := p.Clusters[0], p.Clusters[1]
 	if len(p.Sends) != 2 || len(a.Item.Work) != 1 || len(b.Item.Work) != 0 || len(a.Item.Messages) > 0 {
@@ -112,7 +122,9 @@ func TestPlan_playsOnCopies(t *testing.T) {
 }
 
 // What plan lists is what follow sends: the tick decides about the same facts with the same result.
-func TestPlan_agreesWithDecide(t *testing.T) {
+func TestPlan_agreesWithDecide(t *testing.T) { onBothClouds(t, testPlan_agreesWithDecide) }
+
+func testPlan_agreesWithDecide(t *testing.T) {
 	for _, c := range []change{waiting, refusedFor(29*time.Minute, time.Minute), withWork(func(w *ledger.Work) { w.State = ledger.Blocked })} {
 		item := behind("a", c)
 		p := staged(following(), item).play(noon)

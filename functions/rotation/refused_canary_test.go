@@ -15,10 +15,15 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-const (
-	mostRole  = "arn:aws:iam::111122223333:role/most"
-	otherRole = "arn:aws:iam::111122223333:role/other"
-)
+// Most clusters act as the one principal, cluster-04 as the other.
+var mostRole, otherRole string
+
+func namePrincipals() {
+	mostRole, otherRole = "arn:aws:iam::111122223333:role/most", "arn:aws:iam::111122223333:role/other"
+	if onGoogleCloud {
+		mostRole, otherRole = "most@acme.iam.gserviceaccount.com", "other@acme.iam.gserviceaccount.com"
+	}
+}
 
 // refusedFleet is a fleet of six clusters on one key, cluster-04 with another principal than the rest. The key rotates at the time
 // returned, and its policy admits only these principals.
@@ -26,9 +31,9 @@ func refusedFleet(t *testing.T, admitted ...string) (*simulator.World, *rotation
 	seed := sharedKey(6)
 	for i := range seed.Clusters {
 		seed.Clusters[i].Regions = slices.Clone(seed.Clusters[i].Regions)
-		seed.Clusters[i].Regions[0].AuthPrincipal = mostRole
+		seed.Clusters[i].Regions[0].AuthPrincipal = cmek.Principal(mostRole)
 	}
-	seed.Clusters[4].Regions[0].AuthPrincipal = otherRole
+	seed.Clusters[4].Regions[0].AuthPrincipal = cmek.Principal(otherRole)
 	key := seed.Clusters[0].Regions[0].Key
 	world := newSimulator(t, seed)
 	f := follower(t, world, cmektest.NewStore(), 20*time.Millisecond)
@@ -58,9 +63,14 @@ func tried(world *simulator.World, from, until time.Time) (refused, accepted []s
 func distinct(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
 func TestRefusedCanary_triesAloneForHalfAnHour(t *testing.T) {
+	onEachCloud(t, testRefusedCanary_triesAloneForHalfAnHour)
+}
+
+func testRefusedCanary_triesAloneForHalfAnHour(t *testing.T) {
+	namePrincipals()
 	synctest.Test(t, func(t *testing.T) {
 		world, f, _, _, rotated := refusedFleet(t)
-		minutes(f, 34) // the settle time, and 29 minutes
+		minutes(f, int(settleTime()/time.Minute)+29)
 		refused, accepted := tried(world, rotated, time.Now())
 		if got := distinct(refused); !slices.Equal(got, []string{"cluster-00"}) || len(accepted) > 0 {
 			t.Errorf("in the first half hour PUTs to %q were refused and %q accepted, want the canary's alone", got, accepted)
@@ -73,21 +83,26 @@ func TestRefusedCanary_triesAloneForHalfAnHour(t *testing.T) {
 		if len(begun) != 1 || len(begun[0].Clusters) != 6 {
 			t.Fatalf("the refusals are reported as %q, want one alert that names all six clusters", named(begun))
 		}
-		if since := begun[0].Time.Sub(rotated); since > 8*time.Minute {
+		if since := begun[0].Time.Sub(rotated); since > settleTime()+4*time.Minute {
 			t.Errorf("the refusals are reported %s after the rotation, want within minutes of the first PUT", since)
 		}
 	})
 }
 
 func TestRefusedCanary_anotherPrincipalIsAccepted_theRestGoesOn(t *testing.T) {
+	onEachCloud(t, testRefusedCanary_anotherPrincipalIsAccepted_theRestGoesOn)
+}
+
+func testRefusedCanary_anotherPrincipalIsAccepted_theRestGoesOn(t *testing.T) {
+	namePrincipals()
 	synctest.Test(t, func(t *testing.T) {
 		world, f, owner, key, rotated := refusedFleet(t, otherRole)
-		minutes(f, 60)
+		minutes(f, 55+int(settleTime()/time.Minute))
 		_, accepted := tried(world, rotated, time.Now())
 		if !slices.Equal(accepted, []string{"cluster-04"}) {
 			t.Errorf("accepted were PUTs to %q, want the one to the cluster with another principal", accepted)
 		}
-		refused, _ := tried(world, rotated, rotated.Add(65*time.Minute))
+		refused, _ := tried(world, rotated, rotated.Add(settleTime()+time.Hour))
 		t.Logf("in an hour %d PUTs were refused, to %q", len(refused), distinct(refused))
 		owner.admit(key, otherRole, mostRole)
 		minutes(f, 60)
@@ -103,6 +118,11 @@ func TestRefusedCanary_anotherPrincipalIsAccepted_theRestGoesOn(t *testing.T) {
 }
 
 func TestRefusedCanary_keyThatRefusesAll_isOneAlertAndAProbeAnHour(t *testing.T) {
+	onEachCloud(t, testRefusedCanary_keyThatRefusesAll_isOneAlertAndAProbeAnHour)
+}
+
+func testRefusedCanary_keyThatRefusesAll_isOneAlertAndAProbeAnHour(t *testing.T) {
+	namePrincipals()
 	synctest.Test(t, func(t *testing.T) {
 		world, f, owner, key, rotated := refusedFleet(t)
 		minutes(f, 24*60)
@@ -165,7 +185,12 @@ func openIncidents(f *rotation.Function) int {
 }
 
 func TestRefusedCanary_policyFixedInTime_costsNoSecondCanary(t *testing.T) {
-	for _, after := range []time.Duration{7 * time.Minute, 20 * time.Minute} {
+	onEachCloud(t, testRefusedCanary_policyFixedInTime_costsNoSecondCanary)
+}
+
+func testRefusedCanary_policyFixedInTime_costsNoSecondCanary(t *testing.T) {
+	namePrincipals()
+	for _, after := range []time.Duration{settleTime() + 2*time.Minute, settleTime() + 15*time.Minute} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				world, f, owner, key, rotated := refusedFleet(t)

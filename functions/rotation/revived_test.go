@@ -11,6 +11,10 @@ import (
 // A cluster was hidden and forgotten while a request for v1 was under way, came back and was done at v2. Then the event about v1
 // arrives late: the request for it must not count v2's traces as its own, nor v1 become what was last done.
 func TestRevived_requestFromBeforeTheLastDone_isNotTakenUp(t *testing.T) {
+	onBothClouds(t, testRevived_requestFromBeforeTheLastDone_isNotTakenUp)
+}
+
+func testRevived_requestFromBeforeTheLastDone_isNotTakenUp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		done ledger.Done
 		want bool

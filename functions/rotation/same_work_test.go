@@ -11,6 +11,10 @@ import (
 // A late event may name a version by another scheme than the KMS does, and so open work beside that of the same rotation. Work that
 // was sent and is blocked waits for a person: no other piece of the same version sends for it.
 func TestDecide_besideBlockedWork_sendsNothing(t *testing.T) {
+	onBothClouds(t, testDecide_besideBlockedWork_sendsNothing)
+}
+
+func testDecide_besideBlockedWork_sendsNothing(t *testing.T) {
 	blocked := func(w *world) {
 		for _, g := range []given{accepted, sent(3 * time.Hour), updated(ago(time.Hour)), operation(cmek.CMEKOperationFailed),
 			request(func(r *ledger.Request) {

@@ -86,6 +86,10 @@ func TestSend_regionRemovedAfterItsPUT_freesTheOthers(t *testing.T) {
 
 // A key that is disabled in the middle of a tick: what leaves after that was decided seconds before.
 func TestSend_keyDisabledWithinTheTick_nothingLeavesAfterSeconds(t *testing.T) {
+	onEachCloud(t, testSend_keyDisabledWithinTheTick_nothingLeavesAfterSeconds)
+}
+
+func testSend_keyDisabledWithinTheTick_nothingLeavesAfterSeconds(t *testing.T) {
 	for _, latency := range []time.Duration{20 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
 		t.Run(fmt.Sprint(latency), func(t *testing.T) {
 			late := time.Duration(0)
@@ -141,6 +145,10 @@ func TestSend_keyDisabledWithinTheTick_nothingLeavesAfterSeconds(t *testing.T) {
 
 // The next clusters start in the tick that notices that the canary is done.
 func TestSend_nextClustersStart_inTheTickThatSeesTheCanaryDone(t *testing.T) {
+	onEachCloud(t, testSend_nextClustersStart_inTheTickThatSeesTheCanaryDone)
+}
+
+func testSend_nextClustersStart_inTheTickThatSeesTheCanaryDone(t *testing.T) {
 	for _, duration := range []string{"0s", "8s", "90s", "9m"} {
 		synctest.Test(t, func(t *testing.T) {
 			seed := sharedKey(4)
@@ -150,7 +158,7 @@ func TestSend_nextClustersStart_inTheTickThatSeesTheCanaryDone(t *testing.T) {
 			minutes(f, 2)
 			rotateKey(t, f, world, seed.Clusters[0].Regions[0].Key)
 			untilPUT(t, f, world, 4)
-			done, ok := item(t, f, seed.Clusters[0].ID).DoneIn("us-east-1")
+			done, ok := item(t, f, seed.Clusters[0].ID).DoneIn(homeRegion())
 			if !ok || !done.Followed {
 				t.Fatalf("the canary is done: %+v", done)
 			}

@@ -20,8 +20,9 @@ func TestDecide_primarySetBack_settlesAgain(t *testing.T) {
 		until    time.Time
 	}{
 		{"no version is newer", 3, ago(10 * time.Minute), Send, time.Time{}},
-		{"a newer version was made since the version was first seen", 2, ago(10 * time.Minute), Wait, in(20 * time.Minute)},
-		{"a newer version was made long before", 2, ago(31 * time.Minute), Send, time.Time{}},
+		{"a newer version was made since the version was first seen", 2, ago(25 * time.Minute), Wait, in(10 * time.Minute)},
+		{"a newer version was made as long before as it settles, and clocks may differ", 2, ago(39 * time.Minute), Wait, in(time.Minute)},
+		{"a newer version was made long before", 2, ago(41 * time.Minute), Send, time.Time{}},
 	} {
 		w := newWorld(due, work(func(w *ledger.Work) { w.Version, w.VersionSeen = primary(r.current), ago(40*time.Minute) }),
 			doneWith(eastKey, primary(1)), kms(func(k *cmek.Key) {
@@ -45,6 +46,7 @@ func TestDecide_reEncryptedBySomebodyBeforeTheSetBack_isDueAgain(t *testing.T) {
 	}{
 		{"after the newer version was made", ago(10 * time.Hour), ago(5 * time.Hour), ago(4 * time.Hour), 2, Open},
 		{"before it was made", ago(10 * time.Hour), ago(3 * time.Hour), ago(4 * time.Hour), 2, UpToDate},
+		{"under the primary, and the newer version is older than what keyturn did", ago(5 * time.Hour), ago(6 * time.Hour), ago(4 * time.Hour), 2, UpToDate},
 		{"before keyturn did", ago(2 * time.Hour), ago(5 * time.Hour), ago(4 * time.Hour), 2, UpToDate},
 		{"as long before as clocks may differ", ago(4*time.Hour + 5*time.Minute), ago(5 * time.Hour), ago(4 * time.Hour), 2, UpToDate},
 		{"under the newest version", ago(10 * time.Hour), ago(5 * time.Hour), ago(4 * time.Hour), 3, UpToDate},
@@ -113,7 +115,9 @@ func TestTransition_lostRequestThenSetBack_isDueAgain(t *testing.T) {
 		if unsettled(w.item.Work[0]) {
 			doubt(w.item, w.item.Work[0])
 		}
-		kms(func(k *cmek.Key) { k.Version, k.RotatedAt, k.Versions = primary(1), time.Time{}, []cmek.KeyVersionInfo{{Version: primary(1)}, {Version: primary(2)}} })(w)
+		kms(func(k *cmek.Key) {
+			k.Version, k.RotatedAt, k.Versions = primary(1), time.Time{}, []cmek.KeyVersionInfo{{Version: primary(1)}, {Version: primary(2)}}
+		})(w)
 		if v := w.verdict(t, east); v.Act != r.want {
 			t.Errorf("a request that was sent, and %s: decided %q (%s), want %q", r.sentence, v.Act, v.Why, r.want)
 		}

@@ -158,6 +158,8 @@ const (
 	orderWait = 3 * time.Minute
 	// lagLimit bounds how long the KMS may show an older version than an event announced; then the KMS is believed.
 	lagLimit = 10 * time.Minute
+	// settlePoll is how long a version that settles is not read again, so that another one which is primary for a while is seen.
+	settlePoll = 10 * time.Minute
 	// olderLimit and olderReads are when consistent reads that are older than one before them become the truth.
 	olderLimit = 10 * time.Minute
 	olderReads = 3

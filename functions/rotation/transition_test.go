@@ -13,7 +13,9 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-func TestTransition_movesWorkOn(t *testing.T) {
+func TestTransition_movesWorkOn(t *testing.T) { onBothClouds(t, testTransition_movesWorkOn) }
+
+func testTransition_movesWorkOn(t *testing.T) {
 	failsNow := func(w *world) { failedBefore(w); regionStatus(cmek.RotateFailed)(w) }
 	for _, r := range []struct {
 		sentence string
@@ -68,6 +70,10 @@ func TestTransition_movesWorkOn(t *testing.T) {
 }
 
 func TestTransition_version_isTheKMSsUntilTheRequest(t *testing.T) {
+	onBothClouds(t, testTransition_version_isTheKMSsUntilTheRequest)
+}
+
+func testTransition_version_isTheKMSsUntilTheRequest(t *testing.T) {
 	unversioned := work(func(w *ledger.Work) { w.Version = cmek.KeyVersion{} })
 	got := newWorld(due, unversioned).transition().item.Work[0]
 	if got.Version != v2 || !got.RotatedAt.Equal(ago(time.Hour)) || !got.SeenVersion().Equal(noon) {
@@ -83,6 +89,10 @@ func TestTransition_version_isTheKMSsUntilTheRequest(t *testing.T) {
 
 // An event without a version comes before the KMS shows the new one.
 func TestTransition_eventAheadOfTheKMS_isKept(t *testing.T) {
+	onBothClouds(t, testTransition_eventAheadOfTheKMS_isKept)
+}
+
+func testTransition_eventAheadOfTheKMS_isKept(t *testing.T) {
 	w := newWorld(due, doneWith(eastKey, v2), work(func(w *ledger.Work) { w.Version, w.Since = cmek.KeyVersion{}, noon })).transition()
 	if len(w.item.Work) != 1 || !w.item.Work[0].Version.IsZero() || !w.item.NextLook.Equal(in(50*time.Second)) {
 		t.Fatalf("while the KMS shows the version that is done the work is %+v, polled at %s; want it open", w.item.Work, w.item.NextLook)
@@ -94,6 +104,10 @@ func TestTransition_eventAheadOfTheKMS_isKept(t *testing.T) {
 }
 
 func TestTransition_requestEnds_freesTheOtherRegions(t *testing.T) {
+	onBothClouds(t, testTransition_requestEnds_freesTheOtherRegions)
+}
+
+func testTransition_requestEnds_freesTheOtherRegions(t *testing.T) {
 	alsoDueWest := func(reason string) given {
 		return func(w *world) {
 			alsoWest(westKey)(w)
@@ -131,6 +145,10 @@ func TestTransition_requestEnds_freesTheOtherRegions(t *testing.T) {
 }
 
 func TestTransition_supersede_keepsTriggerAndAge(t *testing.T) {
+	onBothClouds(t, testTransition_supersede_keepsTriggerAndAge)
+}
+
+func testTransition_supersede_keepsTriggerAndAge(t *testing.T) {
 	w := newWorld(due, version(v3), rotated(10*time.Minute)).transition()
 	want := ledger.Work{Region: east, Key: eastKey, Version: v3, VersionSeen: noon, RotatedAt: ago(10 * time.Minute), State: ledger.Due,
 		Reason: "the key's version is now " + v3.Short(), Trigger: workFor(east, eastKey).Trigger, Since: ago(time.Hour)}
@@ -142,7 +160,9 @@ func TestTransition_supersede_keepsTriggerAndAge(t *testing.T) {
 	}
 }
 
-func TestTransition_notesWhatIsDone(t *testing.T) {
+func TestTransition_notesWhatIsDone(t *testing.T) { onBothClouds(t, testTransition_notesWhatIsDone) }
+
+func testTransition_notesWhatIsDone(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -168,6 +188,10 @@ func TestTransition_notesWhatIsDone(t *testing.T) {
 }
 
 func TestTransition_keepsTheReasonOfDroppedWork(t *testing.T) {
+	onBothClouds(t, testTransition_keepsTheReasonOfDroppedWork)
+}
+
+func testTransition_keepsTheReasonOfDroppedWork(t *testing.T) {
 	item := newWorld(due, usingKey(newKey)).transition().item
 	want := ledger.Dropped{Region: east, Key: eastKey, Version: v2, Reason: "the region's key changed to " + string(newKey), At: noon}
 	if len(item.Dropped) != 1 || item.Dropped[0] != want {
@@ -182,6 +206,10 @@ func TestTransition_keepsTheReasonOfDroppedWork(t *testing.T) {
 }
 
 func TestTransition_missedRotation_settlesFirst(t *testing.T) {
+	onBothClouds(t, testTransition_missedRotation_settlesFirst)
+}
+
+func testTransition_missedRotation_settlesFirst(t *testing.T) {
 	w := newWorld().transition()
 	want := []ledger.Work{{Region: east, Key: eastKey, Version: v2, State: ledger.Due, Reason: "the new version settles",
 		Trigger: ledger.Trigger{Kind: "sweep", Time: noon}, Since: noon, RotatedAt: ago(time.Hour)}}
@@ -197,6 +225,10 @@ func TestTransition_missedRotation_settlesFirst(t *testing.T) {
 }
 
 func TestTransition_stuckAfterTwoHours(t *testing.T) {
+	onBothClouds(t, testTransition_stuckAfterTwoHours)
+}
+
+func testTransition_stuckAfterTwoHours(t *testing.T) {
 	rotating := regionStatus(cmek.Rotating)
 	for _, r := range []struct {
 		sentence string
@@ -215,6 +247,10 @@ func TestTransition_stuckAfterTwoHours(t *testing.T) {
 }
 
 func TestTransition_isRepeatableAndLeavesFactsAlone(t *testing.T) {
+	onBothClouds(t, testTransition_isRepeatableAndLeavesFactsAlone)
+}
+
+func testTransition_isRepeatableAndLeavesFactsAlone(t *testing.T) {
 	for name, givens := range map[string][]given{
 		"a done PUT":         {accepted, movedAt, confirmed},
 		"a failed PUT":       {accepted, failedBefore, regionStatus(cmek.RotateFailed), userMessage("no permission")},
@@ -237,6 +273,10 @@ func TestTransition_isRepeatableAndLeavesFactsAlone(t *testing.T) {
 }
 
 func TestTransition_neverWritesThroughASharedRequest(t *testing.T) {
+	onBothClouds(t, testTransition_neverWritesThroughASharedRequest)
+}
+
+func testTransition_neverWritesThroughASharedRequest(t *testing.T) {
 	for name, givens := range map[string][]given{
 		"a stuck request":  {accepted, sent(3 * time.Hour), regionStatus(cmek.Rotating)},
 		"a failed request": {accepted, failedBefore, regionStatus(cmek.RotateFailed)},
@@ -257,7 +297,9 @@ func TestTransition_neverWritesThroughASharedRequest(t *testing.T) {
 	}
 }
 
-func TestTransition_nextLook(t *testing.T) {
+func TestTransition_nextLook(t *testing.T) { onBothClouds(t, testTransition_nextLook) }
+
+func testTransition_nextLook(t *testing.T) {
 	hiddenFrom := func(d time.Duration) given {
 		return func(w *world) {
 			w.facts.Unread, w.item.Unread = whyHidden, ledger.Unread{Since: ago(d), Why: whyHidden}
@@ -285,6 +327,10 @@ func TestTransition_nextLook(t *testing.T) {
 }
 
 func TestTransition_readable_endsTheCountOfFailedPolls(t *testing.T) {
+	onBothClouds(t, testTransition_readable_endsTheCountOfFailedPolls)
+}
+
+func testTransition_readable_endsTheCountOfFailedPolls(t *testing.T) {
 	listed := func(w *world) { w.facts.Listed = true }
 	for _, r := range []struct {
 		sentence string
@@ -309,6 +355,10 @@ func TestTransition_readable_endsTheCountOfFailedPolls(t *testing.T) {
 
 // Work that was dropped while its request was open, and is opened again.
 func TestTransition_workOpenedAgain_goesOnWithItsRequest(t *testing.T) {
+	onBothClouds(t, testTransition_workOpenedAgain_goesOnWithItsRequest)
+}
+
+func testTransition_workOpenedAgain_goesOnWithItsRequest(t *testing.T) {
 	was := newWorld(timedOut).item.Work[0].Request
 	remembered := func(w *world) {
 		w.item.Dropped = []ledger.Dropped{{Region: east, Key: eastKey, Version: v2, Request: was}}
@@ -333,6 +383,10 @@ func TestTransition_workOpenedAgain_goesOnWithItsRequest(t *testing.T) {
 }
 
 func TestRevived_takesTheLastRequestOfTheSameWork(t *testing.T) {
+	onBothClouds(t, testRevived_takesTheLastRequestOfTheSameWork)
+}
+
+func testRevived_takesTheLastRequestOfTheSameWork(t *testing.T) {
 	request := func(g given) *ledger.Request { return newWorld(g).item.Work[0].Request }
 	open, gaveUp, wasRefused := request(timedOut), request(givenUp), request(refusedOnce)
 	dropped := func(region string, key cmek.KeyURI, v cmek.KeyVersion, r *ledger.Request) ledger.Dropped {
@@ -363,6 +417,10 @@ func TestRevived_takesTheLastRequestOfTheSameWork(t *testing.T) {
 }
 
 func TestDecidePoll_withoutAPUT_keepsThePlansPoll(t *testing.T) {
+	onBothClouds(t, testDecidePoll_withoutAPUT_keepsThePlansPoll)
+}
+
+func testDecidePoll_withoutAPUT_keepsThePlansPoll(t *testing.T) {
 	w := newWorld(due, work(func(w *ledger.Work) { w.VersionSeen = ago(2 * time.Minute) }))
 	if plan := decidePoll(w.item, w.reading(noon), noon, w.settings); len(plan.Put) > 0 || !w.item.NextLook.Equal(in(3*time.Minute)) {
 		t.Errorf("a poll with the PUT %+v polls again at %s, want %s", plan.Put, w.item.NextLook, in(3*time.Minute))
@@ -370,6 +428,10 @@ func TestDecidePoll_withoutAPUT_keepsThePlansPoll(t *testing.T) {
 }
 
 func TestTransition_hiddenInBetween_forgetsNoRequest(t *testing.T) {
+	onBothClouds(t, testTransition_hiddenInBetween_forgetsNoRequest)
+}
+
+func testTransition_hiddenInBetween_forgetsNoRequest(t *testing.T) {
 	for name, hide := range map[string]func(w *world) Reads{
 		"a passing DISABLING": func(w *world) Reads { w.facts.CMEK.Status = cmek.Disabling; return w.reading(noon) },
 		"a hidden cluster":    func(*world) Reads { return hidden(noon) },
@@ -401,6 +463,10 @@ func TestTransition_hiddenInBetween_forgetsNoRequest(t *testing.T) {
 }
 
 func TestTransition_done_isNotOpenedAgain(t *testing.T) {
+	onBothClouds(t, testTransition_done_isNotOpenedAgain)
+}
+
+func testTransition_done_isNotOpenedAgain(t *testing.T) {
 	if item := newWorld(accepted, movedAt, confirmed).transition().item; len(item.Work) > 0 {
 		t.Errorf("a PUT that is done in a poll that also read the key opened %+v again", item.Work)
 	}
@@ -409,6 +475,10 @@ func TestTransition_done_isNotOpenedAgain(t *testing.T) {
 // Sending.
 
 func TestClaim_marksTheRegionsInThePutOnly(t *testing.T) {
+	onBothClouds(t, testClaim_marksTheRegionsInThePutOnly)
+}
+
+func testClaim_marksTheRegionsInThePutOnly(t *testing.T) {
 	w := newWorld(givenUp, alsoWest(westKey))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	before := w.item.Work[0].Request
@@ -425,6 +495,10 @@ func TestClaim_marksTheRegionsInThePutOnly(t *testing.T) {
 }
 
 func TestDepart_makesARequestWithItsBaseline(t *testing.T) {
+	onBothClouds(t, testDepart_makesARequestWithItsBaseline)
+}
+
+func testDepart_makesARequestWithItsBaseline(t *testing.T) {
 	w := newWorld(due, alsoWest(westKey), regionStatus(cmek.RotateFailed), updated(after), operation(cmek.CMEKOperationFailed))
 	w.item.Work = append(w.item.Work, workFor(west, westKey))
 	put := []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}
@@ -442,6 +516,10 @@ func TestDepart_makesARequestWithItsBaseline(t *testing.T) {
 }
 
 func TestDepart_isForItsOwnIntentOnly(t *testing.T) {
+	onBothClouds(t, testDepart_isForItsOwnIntentOnly)
+}
+
+func testDepart_isForItsOwnIntentOnly(t *testing.T) {
 	w := newWorld(due, claimedBefore(time.Second))
 	depart(w.item, w.facts, []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}, ago(2*time.Second), noon)
 	if got := w.item.Work[0]; got.State != ledger.Due || got.Request != nil || got.Claim == nil {
@@ -450,6 +528,10 @@ func TestDepart_isForItsOwnIntentOnly(t *testing.T) {
 }
 
 func TestUnclaim_keepsTheRequestBefore(t *testing.T) {
+	onBothClouds(t, testUnclaim_keepsTheRequestBefore)
+}
+
+func testUnclaim_keepsTheRequestBefore(t *testing.T) {
 	for intent, taken := range map[time.Time]bool{ago(time.Second): true, ago(2 * time.Second): false} {
 		w := newWorld(givenUp, claimedBefore(time.Second))
 		before := w.item.Work[0].Request
@@ -461,6 +543,10 @@ func TestUnclaim_keepsTheRequestBefore(t *testing.T) {
 }
 
 func TestStay_bringsBackTheRequestBefore(t *testing.T) {
+	onBothClouds(t, testStay_bringsBackTheRequestBefore)
+}
+
+func testStay_bringsBackTheRequestBefore(t *testing.T) {
 	earlier := func(region string, since time.Time, v cmek.KeyVersion) ledger.Work {
 		return ledger.Work{Region: region, Since: since, Version: v, Request: requestOf(time.Hour)}
 	}
@@ -489,6 +575,10 @@ func TestStay_bringsBackTheRequestBefore(t *testing.T) {
 }
 
 func TestStands_decidesWhetherAClaimLeaves(t *testing.T) {
+	onBothClouds(t, testStands_decidesWhetherAClaimLeaves)
+}
+
+func testStands_decidesWhetherAClaimLeaves(t *testing.T) {
 	put := []cmek.RegionSpec{{Region: east, KeySpec: spec(eastKey)}}
 	own := func(d time.Duration) []given {
 		return []given{due, claimedBefore(d), func(w *world) { w.facts.Claimed = ago(d) }}
@@ -524,6 +614,10 @@ func TestStands_decidesWhetherAClaimLeaves(t *testing.T) {
 }
 
 func TestAnswer_decidesHowTheWorkGoesOn(t *testing.T) {
+	onBothClouds(t, testAnswer_decidesHowTheWorkGoesOn)
+}
+
+func testAnswer_decidesHowTheWorkGoesOn(t *testing.T) {
 	attempts := func(n int) given {
 		return work(func(w *ledger.Work) { w.Attempts, w.RefusedSince = n, ago(time.Hour) })
 	}
@@ -570,6 +664,10 @@ func TestAnswer_decidesHowTheWorkGoesOn(t *testing.T) {
 }
 
 func TestAnswer_ofAnotherIntent_isNotNoted(t *testing.T) {
+	onBothClouds(t, testAnswer_ofAnotherIntent_isNotNoted)
+}
+
+func testAnswer_ofAnotherIntent_isNotNoted(t *testing.T) {
 	item := newWorld(unanswered).item
 	answer(item, ago(time.Hour), cmek.Answer{Outcome: cmek.Refused}, noon, DefaultSettings())
 	if w := item.Work[0]; w.State != ledger.Requested || w.Request.Answer != nil {
@@ -578,6 +676,10 @@ func TestAnswer_ofAnotherIntent_isNotNoted(t *testing.T) {
 }
 
 func TestAnswer_body_beginsTheTimelineOnly(t *testing.T) {
+	onBothClouds(t, testAnswer_body_beginsTheTimelineOnly)
+}
+
+func testAnswer_body_beginsTheTimelineOnly(t *testing.T) {
 	item := newWorld(unanswered).item
 	body := cmek.ClusterInfo{RegionInfos: []cmek.RegionInfo{{Region: east, Status: cmek.Rotating,
 		KeyInfos: []cmek.KeyInfo{keyInfo(eastKey, cmek.Enabling, after)}}}}
@@ -591,7 +693,9 @@ func TestAnswer_body_beginsTheTimelineOnly(t *testing.T) {
 
 // Operators and events.
 
-func TestRetry_letsWorkTryAgain(t *testing.T) {
+func TestRetry_letsWorkTryAgain(t *testing.T) { onBothClouds(t, testRetry_letsWorkTryAgain) }
+
+func testRetry_letsWorkTryAgain(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -627,6 +731,10 @@ func TestRetry_letsWorkTryAgain(t *testing.T) {
 
 // What becomes of the request before a retry: one that was watched is over, one that was given up or refused may leave a trace yet.
 func TestRetry_endsTheRequestThatWasWatched(t *testing.T) {
+	onBothClouds(t, testRetry_endsTheRequestThatWasWatched)
+}
+
+func testRetry_endsTheRequestThatWasWatched(t *testing.T) {
 	ended := request(func(r *ledger.Request) { r.Ended = true })
 	for _, r := range []struct {
 		sentence string
@@ -649,6 +757,10 @@ func TestRetry_endsTheRequestThatWasWatched(t *testing.T) {
 }
 
 func TestRetry_nothingToRetry_keepsThePoll(t *testing.T) {
+	onBothClouds(t, testRetry_nothingToRetry_keepsThePoll)
+}
+
+func testRetry_nothingToRetry_keepsThePoll(t *testing.T) {
 	item := newWorld(due).item
 	item.NextLook = in(time.Minute)
 	if regions := retry(item, false, noon); len(regions) > 0 || !item.NextLook.Equal(in(time.Minute)) {
@@ -661,6 +773,10 @@ func TestRetry_nothingToRetry_keepsThePoll(t *testing.T) {
 
 // A retry and a skip let others go on in spite of failures that no work of ours stands for, in each region once.
 func TestSkipFailures_skipsEachFailedRegionOnce(t *testing.T) {
+	onBothClouds(t, testSkipFailures_skipsEachFailedRegionOnce)
+}
+
+func testSkipFailures_skipsEachFailedRegionOnce(t *testing.T) {
 	w := newWorld(alsoWest(westKey))
 	w.item.CMEK.RegionInfos[0].Status = cmek.RotateFailed
 	w.item.CMEK.RegionInfos[1].Status = cmek.EnableFailed
@@ -675,7 +791,9 @@ func TestSkipFailures_skipsEachFailedRegionOnce(t *testing.T) {
 	}
 }
 
-func TestRetry_doneToo_opensItAgain(t *testing.T) {
+func TestRetry_doneToo_opensItAgain(t *testing.T) { onBothClouds(t, testRetry_doneToo_opensItAgain) }
+
+func testRetry_doneToo_opensItAgain(t *testing.T) {
 	w := newWorld(doneWith(eastKey, v2))
 	if regions := retry(w.item, false, noon); len(regions) > 0 || len(w.item.Work) > 0 {
 		t.Fatalf("retry without --done reopened %q", regions)
@@ -695,6 +813,10 @@ func TestRetry_doneToo_opensItAgain(t *testing.T) {
 }
 
 func TestForget_endsTheRecordOfAnUnshownCluster(t *testing.T) {
+	onBothClouds(t, testForget_endsTheRecordOfAnUnshownCluster)
+}
+
+func testForget_endsTheRecordOfAnUnshownCluster(t *testing.T) {
 	w := newWorld(due, unshown)
 	if err := forget(w.item, "ana", "deleted in March", noon); err != nil {
 		t.Fatal(err)
@@ -719,7 +841,9 @@ func TestForget_endsTheRecordOfAnUnshownCluster(t *testing.T) {
 	}
 }
 
-func TestOpen_takesWorkFromAnEvent(t *testing.T) {
+func TestOpen_takesWorkFromAnEvent(t *testing.T) { onBothClouds(t, testOpen_takesWorkFromAnEvent) }
+
+func testOpen_takesWorkFromAnEvent(t *testing.T) {
 	rotation := cmek.Event{ID: "e-2", Change: cmek.ChangeRotated, Key: eastKey, Version: v2, Time: ago(time.Minute)}
 	unversioned := rotation
 	unversioned.Version = cmek.KeyVersion{}
@@ -770,6 +894,10 @@ func TestOpen_takesWorkFromAnEvent(t *testing.T) {
 }
 
 func TestOpen_copiesTheClustersOwnKey(t *testing.T) {
+	onBothClouds(t, testOpen_copiesTheClustersOwnKey)
+}
+
+func testOpen_copiesTheClustersOwnKey(t *testing.T) {
 	item := newWorld(usingKey(mrkWest)).item
 	event := cmek.Event{ID: "e-2", Source: "aws.kms", Change: cmek.ChangeRotated, Key: mrkEast, Version: v2, Time: ago(time.Minute)}
 	open(item, event, noon, 5*time.Minute)

@@ -11,6 +11,10 @@ import (
 
 // A cluster that the list leaves out is asked for by itself at the end of the next walk but one, not after a day.
 func TestSweep_unlistedCluster_isReportedWithinTwoWalks(t *testing.T) {
+	onEachCloud(t, testSweep_unlistedCluster_isReportedWithinTwoWalks)
+}
+
+func testSweep_unlistedCluster_isReportedWithinTwoWalks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(5)
 		world, err := simulator.New(seed)
@@ -52,6 +56,10 @@ func TestSweep_unlistedCluster_isReportedWithinTwoWalks(t *testing.T) {
 
 // The list has as many clusters as before, but one of them is another one.
 func TestSweep_unlistedCluster_isReportedThoughAnotherOneIsNew(t *testing.T) {
+	onEachCloud(t, testSweep_unlistedCluster_isReportedThoughAnotherOneIsNew)
+}
+
+func testSweep_unlistedCluster_isReportedThoughAnotherOneIsNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(5)
 		world := newSimulator(t, seed)

@@ -54,6 +54,10 @@ func begun(f *rotation.Function, change cmek.Change) (begins, ends int) {
 // A canary that a list shows and that cannot be read by itself is reported once, is read ever less often, and does not keep the
 // other clusters of its key.
 func TestPoll_clusterNotReadable_isReportedAndPassed(t *testing.T) {
+	onEachCloud(t, testPoll_clusterNotReadable_isReportedAndPassed)
+}
+
+func testPoll_clusterNotReadable_isReportedAndPassed(t *testing.T) {
 	for _, cause := range []error{fmt.Errorf("read: %w", cmek.ErrDenied), errors.New("read: 500")} {
 		synctest.Test(t, func(t *testing.T) {
 			seed := sharedKey(2)
@@ -86,6 +90,10 @@ func TestPoll_clusterNotReadable_isReportedAndPassed(t *testing.T) {
 
 // An API key that may not send PUTs is one cause, whatever the number of clusters.
 func TestSend_apiKeyDenied_isReportedForAll(t *testing.T) {
+	onEachCloud(t, testSend_apiKeyDenied_isReportedForAll)
+}
+
+func testSend_apiKeyDenied_isReportedForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(6)
 		world := newSimulator(t, seed)
@@ -109,6 +117,10 @@ func TestSend_apiKeyDenied_isReportedForAll(t *testing.T) {
 
 // A cluster that is forgotten while its request is in flight and shown again goes on with that request.
 func TestForget_requestInFlight_isNotSentAgain(t *testing.T) {
+	onEachCloud(t, testForget_requestInFlight_isNotSentAgain)
+}
+
+func testForget_requestInFlight_isNotSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(1)
 		world := newSimulator(t, seed)

@@ -24,6 +24,10 @@ import (
 const adminAPIKey = "CCDB1_SAMPLEadminSAMPLEadmin_SAMPLEadminSAMPLEadminSAMPLEadminSAMPLEa"
 
 func TestVisibility_whatIsNotShownIsKept(t *testing.T) {
+	onEachCloud(t, testVisibility_whatIsNotShownIsKept)
+}
+
+func testVisibility_whatIsNotShownIsKept(t *testing.T) {
 	const id = "7c1d9e20-3a4b-4c5d-8e6f-000000000100"
 	for _, r := range []struct {
 		what       string
@@ -107,6 +111,10 @@ func TestVisibility_whatIsNotShownIsKept(t *testing.T) {
 
 // Two clusters wait for a canary that is hidden while its request is open: the alert names them.
 func TestVisibility_hiddenCanary_namesThoseThatWait(t *testing.T) {
+	onEachCloud(t, testVisibility_hiddenCanary_namesThoseThatWait)
+}
+
+func testVisibility_hiddenCanary_namesThoseThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(3)
 		world := newSimulator(t, seed)
@@ -128,6 +136,10 @@ func TestVisibility_hiddenCanary_namesThoseThatWait(t *testing.T) {
 }
 
 func TestVisibility_forget_endsTheRecordOfAHiddenCluster(t *testing.T) {
+	onEachCloud(t, testVisibility_forget_endsTheRecordOfAHiddenCluster)
+}
+
+func testVisibility_forget_endsTheRecordOfAHiddenCluster(t *testing.T) {
 	const id, other = "7c1d9e20-3a4b-4c5d-8e6f-000000000100", "7c1d9e20-3a4b-4c5d-8e6f-000000000101"
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(2)
@@ -169,6 +181,10 @@ func TestVisibility_forget_endsTheRecordOfAHiddenCluster(t *testing.T) {
 }
 
 func TestVisibility_deletedCluster_isGone(t *testing.T) {
+	onEachCloud(t, testVisibility_deletedCluster_isGone)
+}
+
+func testVisibility_deletedCluster_isGone(t *testing.T) {
 	const id = "7c1d9e20-3a4b-4c5d-8e6f-000000000100"
 	for _, working := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -222,7 +238,9 @@ func (e *emptyLists) RoundTrip(req *http.Request) (*http.Response, error) {
 		Body: io.NopCloser(strings.NewReader(e.body)), Request: req}, nil
 }
 
-func TestVisibility_listOfClusters(t *testing.T) {
+func TestVisibility_listOfClusters(t *testing.T) { onEachCloud(t, testVisibility_listOfClusters) }
+
+func testVisibility_listOfClusters(t *testing.T) {
 	for _, r := range []struct {
 		what, body string
 		// complete: the sweep ended well; the clusters may be hidden.
@@ -275,6 +293,10 @@ func cloudThrough(t *testing.T, transport http.RoundTripper) cmek.Cloud {
 
 // The read that finds hidden clusters costs nothing where sweeps see them.
 func TestVisibility_shownCluster_isReadBySweepsOnly(t *testing.T) {
+	onEachCloud(t, testVisibility_shownCluster_isReadBySweepsOnly)
+}
+
+func testVisibility_shownCluster_isReadBySweepsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := newSimulator(t, sharedKey(3))
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)

@@ -7,10 +7,14 @@ import (
 )
 
 func TestRetry_failedWithoutAnEnabledKey_isSent(t *testing.T) {
+	onBothClouds(t, testRetry_failedWithoutAnEnabledKey_isSent)
+}
+
+func testRetry_failedWithoutAnEnabledKey_isSent(t *testing.T) {
 	w := newWorld(due, statusEverywhere(cmek.RotateFailed), failed(2), blocked)
 	w.item.CMEK = w.facts.CMEK
 	retry(w.item, false, noon)
-	wk := worker{Function: &Function{}, keys: &keyCache{}}
+	wk := worker{Function: &Function{KeyTypes: []cmek.KeyType{eastKey.Type()}}, keys: &keyCache{}}
 	read := make(chan struct{})
 	close(read)
 	wk.keys.entries = map[keyAsked]*keyEntry{{uri: eastKey}: {ready: read, fact: KeyFact{Key: healthyKey(eastKey)}}}

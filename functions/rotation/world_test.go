@@ -16,12 +16,8 @@ const (
 	east = "us-east-1"
 	west = "us-west-2"
 
-	eastKey = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444")
-	westKey = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444")
-	newKey  = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/cccccccc-1111-2222-3333-444444444444")
 	mrkEast = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef")
 	mrkWest = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/mrk-0123456789abcdef0123456789abcdef")
-	role    = "arn:aws:iam::111122223333:role/cmek"
 
 	strange = cmek.Status("REBALANCING") // a status that the API may add one day
 )
@@ -33,12 +29,43 @@ var (
 	longAgo = noon.Add(-300 * 24 * time.Hour)
 	after   = noon.Add(-time.Minute)
 
-	v1 = cmek.MaterialVersion(strings.Repeat("1", 64))
-	v2 = cmek.MaterialVersion(strings.Repeat("2", 64))
-	v3 = cmek.MaterialVersion(strings.Repeat("3", 64))
+	// The cluster's keys, its principal and the versions are of the cloud that the test runs on: see onBothClouds.
+	eastKey, westKey, newKey cmek.KeyURI
+	role                     cmek.Principal
+	v1, v2, v3               cmek.KeyVersion
 
 	errOutage = errors.New("the KMS does not answer")
 )
+
+func init() { onAWS() }
+
+func onAWS() {
+	eastKey = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444"
+	westKey = "arn:aws:kms:us-west-2:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444"
+	newKey = "arn:aws:kms:us-east-1:111122223333:key/cccccccc-1111-2222-3333-444444444444"
+	role = "arn:aws:iam::111122223333:role/cmek"
+	version := func(digit string) cmek.KeyVersion { return cmek.MaterialVersion(strings.Repeat(digit, 64)) }
+	v1, v2, v3 = version("1"), version("2"), version("3")
+}
+
+func onGoogle() {
+	eastKey = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/east"
+	westKey = "projects/acme/locations/us-west1/keyRings/crdb/cryptoKeys/west"
+	newKey = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/new"
+	role = "cmek@acme.iam.gserviceaccount.com"
+	version := func(digit string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: digit} }
+	v1, v2, v3 = version("1"), version("2"), version("3")
+}
+
+// onBothClouds runs a test that is about no cloud's own ways with the keys of each. Such tests do not run in parallel.
+func onBothClouds(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	defer onAWS()
+	for name, cloud := range map[string]func(){"AWS": onAWS, "GoogleCloud": onGoogle} {
+		cloud()
+		t.Run(name, test)
+	}
+}
 
 // world is what the reads show and the ledger holds of one cluster at noon.
 type world struct {
