@@ -92,7 +92,7 @@ clusters:
      regions: [{name: us-east1, key: "` + sharedKey + `", auth_principal: "cmek@acme-keys.iam.gserviceaccount.com"}]}
   - {id: 7c1d9e20-3a4b-4c5d-8e6f-000000000003, name: books, cloud_provider: GCP, account_id: crl-prod-abc, age_days: 300,
      regions: [{name: us-east1, key: "` + ownKey + `", auth_principal: "cmek@acme-keys.iam.gserviceaccount.com"}]}
-switches: {rotation-duration: 1s}
+switches: {rotation-duration: 1s, google-propagation: 0s}
 `
 
 // Alerting is as quick as it can be. healthyFor is how long a key must be healthy before its incident is resolved.
