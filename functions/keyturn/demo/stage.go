@@ -151,7 +151,7 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 		return nil, errors.Join(err, store.Close())
 	}
 	onGoogle := google.Config{HTTP: &http.Client{Timeout: 5 * time.Second}, Endpoint: url}
-	googleKeys, err := google.NewKMS(onGoogle)
+	googleKeys, err := google.NewKMS(onGoogle) //nolint:contextcheck // a client outlives the call that makes it
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -71,7 +71,7 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		Holder:   Holder(random),
 	}
 	if n.Reads || n.Puts {
-		keys, err := s.keys(aws, googleCloud)
+		keys, err := s.keys(aws, googleCloud) //nolint:contextcheck // a client outlives the call that makes it
 		if err != nil {
 			return nil, errors.Join(err, done())
 		}
@@ -86,7 +86,7 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		f.Archive, err = s.archive(aws, googleCloud)
 	}
 	if n.Puts && err == nil {
-		f.Notifier, err = s.notifier(aws, googleCloud, briefly{local.NewTerminal(messages, bool(p.Palette())), messages})
+		f.Notifier, err = s.notifier(aws, googleCloud, briefly{local.NewTerminal(messages, bool(p.Palette())), messages}) //nolint:contextcheck // a client outlives the call that makes it
 	}
 	if err != nil {
 		return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, done())
@@ -166,7 +166,7 @@ func (s *Settings) openLedger(ctx context.Context, aws amazon.Config, googleClou
 	case s.Ledger.Scheme == "dynamodb":
 		return amazon.NewStore(in(aws, s.Ledger), s.Ledger.Name), func() error { return nil }, nil
 	case s.Ledger.Scheme == "firestore":
-		store, err := google.NewStore(googleCloud, s.Ledger.Name, s.Ledger.Prefix)
+		store, err := google.NewStore(googleCloud, s.Ledger.Name, s.Ledger.Prefix) //nolint:contextcheck // a client outlives the call that makes it
 		return store, func() error { return nil }, err
 	case absent && s.needs.Ledger:
 		return nil, nil, &terminal.ConfigurationError{Problems: fmt.Errorf(

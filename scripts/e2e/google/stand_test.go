@@ -42,8 +42,8 @@ type stand struct {
 	tick    map[string]any
 	// published is what the deployment says of itself.
 	published []byte
-	log     buffer
-	handled int
+	log       buffer
+	handled   int
 
 	mu    sync.Mutex
 	slack []string
@@ -150,7 +150,7 @@ func (s *stand) readModule() map[string]string {
 		"project": cty.StringVal(s.project), "name": cty.StringVal(name), "mode": cty.StringVal("follow"), "archive_bucket": null, "api_key_secret": null,
 		"heartbeats": cty.MapValEmpty(cty.String), "data_access": cty.False, "runbooks": null, "cockroach_server": cty.StringVal(s.simulator),
 		"release": cty.StringVal("v1.2.3"), "region": cty.StringVal("us-east1"), "settings": cty.MapValEmpty(cty.String),
-		"watched_projects": cty.SetVal([]cty.Value{cty.StringVal("acme-keys")}),
+		"watched_projects":          cty.SetVal([]cty.Value{cty.StringVal("acme-keys")}),
 		"cockroach_organization_id": cty.StringVal("3b1f7a52-6d0c-4e8b-9f21-5c7a90d4e613"),
 		"channels": cty.ObjectVal(map[string]cty.Value{"slack": cty.ObjectVal(map[string]cty.Value{
 			"kind": cty.StringVal("slack"), "secret": null, "url": null, "min_severity": null, "allow_private": cty.False,
@@ -212,7 +212,9 @@ func (s *stand) serve(environment map[string]string) {
 		}
 	})
 	address := regexp.MustCompile(`(?m)^(http://\S+)/Notify$`)
-	s.until("keyturn serve prints its addresses", func() string { return map[bool]string{false: out.String() + s.log.String() + "nothing"}[address.MatchString(out.String())] })
+	s.until("keyturn serve prints its addresses", func() string {
+		return map[bool]string{false: out.String() + s.log.String() + "nothing"}[address.MatchString(out.String())]
+	})
 	s.functions = address.FindStringSubmatch(out.String())[1]
 }
 
