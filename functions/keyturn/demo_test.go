@@ -20,23 +20,23 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 		t.Errorf("the demo took %s, want less than 18 s", took)
 	}
 	wantText(t, "the demo", out,
-		"1. A first sweep", "9 clusters were read; 8 of them", "2. AWS KMS rotates two keys", "They opened 7 pieces of work",
+		"1. A first sweep", "10 clusters were read; 9 of them", "2. Two keys of AWS KMS and one of Cloud KMS are rotated", "gcloud kms keys versions create --primary --key catalog", "They opened 8 pieces of work",
 		"due", "requested", "ROTATING", "ENABLED", "done            updated_at moved", "waits for the canary",
-		"0 pieces of work opened; PUTs before 6, after 6.", "Done.", "6 of them PUTs",
+		"0 pieces of work opened; PUTs before 7, after 7.", "Done.", "7 of them PUTs", "Cluster catalog: the store key is re-encrypted under primary:2 in us-east1",
 		"5. Somebody schedules the deletion", "[CRITICAL] Key 0a5d1c2e", "- refunds in us-east-1: the next backup fails, within ", "1. aws kms cancel-key-deletion",
-		"6. The deletion is canceled", "1 incident still open, and nothing is resolved", "7. The key is enabled", "[RESOLVED]", "evidence    7 files",
+		"6. The deletion is canceled", "1 incident still open, and nothing is resolved", "7. The key is enabled", "[RESOLVED]", "evidence    8 files",
 		"keyturn status --ledger file:"+filepath.Join(dir, "ledger.db"))
 	if strings.Contains(out, "\x1b") {
 		t.Error("the output holds control sequences although it goes to no terminal")
 	}
 	wantCanariesFirst(t, out)
 	evidence, _ := filepath.Glob(filepath.Join(dir, "archive", "evidence", "*", "*.json"))
-	if len(evidence) != 7 {
-		t.Errorf("%d evidence files, want one for each of 7 regions", len(evidence))
+	if len(evidence) != 8 {
+		t.Errorf("%d evidence files, want one for each of 8 regions", len(evidence))
 	}
 	s := decodeJSON[live.Status](t, b.succeed(t, "status", "-o", "json", "--ledger", "file:"+filepath.Join(dir, "ledger.db")))
-	if len(s.Clusters) != 8 || len(s.NeedsPerson) != 0 {
-		t.Errorf("afterwards the ledger has %d clusters and needs attention for %q; want 8 and nothing", len(s.Clusters), s.NeedsPerson)
+	if len(s.Clusters) != 9 || len(s.NeedsPerson) != 0 {
+		t.Errorf("afterwards the ledger has %d clusters and needs attention for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)
 	}
 	wantText(t, "the list of incidents", b.succeed(t, "alerts", "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "No incident is open.")
 	if _, err := os.Stat(filepath.Join(dir, ".keyturn-demo")); err != nil {

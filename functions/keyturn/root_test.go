@@ -33,7 +33,7 @@ func TestAWrongLedgerIsToldWhereItWasNamed(t *testing.T) {
 	for _, value := range []string{"keyturn", "s3://bucket", "file:"} {
 		o := b.keyturn(t, "status", "--ledger", value)
 		o.wantCode(t, exitUsage, "status", "--ledger", value)
-		wantText(t, "the error", o.err, `"--ledger"`, "want file:PATH or dynamodb://TABLE?region=REGION")
+		wantText(t, "the error", o.err, `"--ledger"`, "want file:PATH, dynamodb://TABLE?region=REGION or firestore://PROJECT/DATABASE")
 		if strings.Contains(o.err, "KEYTURN_LEDGER") || strings.Contains(o.err, "s3://BUCKET") {
 			t.Errorf("the error about --ledger %s speaks of something else: %s", value, o.err)
 		}
@@ -46,7 +46,7 @@ func TestAWrongLedgerIsToldWhereItWasNamed(t *testing.T) {
 
 func TestEveryProblemOfTheConfigurationIsNamedAtOnce(t *testing.T) {
 	b := newBench(t)
-	b.environ = []string{"KEYTURN_MODE=maybe", "KEYTURN_SETTLE=soon", "KEYTURN_ARCHIVE=gs://bucket", "KEYTURN_REQUEST_RATE=99"}
+	b.environ = []string{"KEYTURN_MODE=maybe", "KEYTURN_SETTLE=soon", "KEYTURN_ARCHIVE=ftp://bucket", "KEYTURN_REQUEST_RATE=99"}
 	o := b.keyturn(t, "follow")
 	o.wantCode(t, exitUsage, "follow")
 	wantText(t, "the error", o.err, "KEYTURN_MODE", "observe", "KEYTURN_SETTLE", "duration", "KEYTURN_ARCHIVE", "KEYTURN_LEDGER is not set",

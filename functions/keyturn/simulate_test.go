@@ -31,7 +31,9 @@ func TestSimulateServesAWorldUntilItIsInterrupted(t *testing.T) {
 	}()
 	url := awaitServer(t, &out)
 	wantText(t, "the guide", out.String(), "export COCKROACH_API_KEY="+simulator.SampleAPIKey, "export AWS_ENDPOINT_URL_KMS="+url,
-		"AWS_REGION=us-east-1", "export KEYTURN_LEDGER='file:/", "keyturn follow --mode follow")
+		"AWS_REGION=us-east-1", "export KEYTURN_LEDGER='file:/", "keyturn follow --mode follow",
+		"export KEYTURN_GOOGLE_ENDPOINT="+url+" ", "#   aws kms rotate-key-on-demand --key-id "+paymentsKey+"\n",
+		"#   gcloud kms keys versions create --primary --key catalog --keyring crdb --location us-east1 --project acme-data\n")
 
 	if status := get(t, url+"/api/v1/clusters/7c1d9e20-3a4b-4c5d-8e6f-000000000006/cmek"); status != http.StatusNotFound {
 		t.Errorf("the CMEK of a cluster without one answers %d; the switch asked for 404", status)
@@ -156,9 +158,29 @@ func TestSimulateFunctions_followsAndAlerts(t *testing.T) {
 		}
 		response.Body.Close()
 	}
+	const catalogKey = "projects/acme-data/locations/us-east1/keyRings/crdb/cryptoKeys/catalog"
 	post("/_simulator/rotate", `{"key":"`+ordersKey+`"}`)
+	post("/_simulator/rotate", `{"key":"`+catalogKey+`"}`)
 	await("the re-encryption", func() bool { return strings.Contains(out.String(), "Cluster orders: the store key is re-encrypted") })
-	wantText(t, "the status", b.keyturn(t, "status", "orders").out, "re-encrypted")
+	await("the re-encryption on Google Cloud", func() bool {
+		return strings.Contains(out.String(), "Cluster catalog: the store key is re-encrypted under primary:2")
+	})
+	for _, cluster := range []string{"orders", "catalog"} {
+		wantText(t, "the status", b.keyturn(t, "status", cluster).out, "re-encrypted")
+	}
+	request, err := http.NewRequest(http.MethodPatch, url+"/v1/"+catalogKey+"/cryptoKeyVersions/2?updateMask=state", strings.NewReader(`{"state":"DISABLED"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("disabling a version answers %v, %v", response, err)
+	}
+	response.Body.Close()
+	await("the alert", func() bool {
+		return strings.Contains(out.String(), "[CRITICAL] Version 2 of key catalog was disabled; needed by catalog")
+	})
+	wantText(t, "the alerts", b.keyturn(t, "alerts").out, "catalog", "critical")
 	interrupt()
 	if code := <-ended; code != exitFine || errs.String() != "" {
 		t.Errorf("simulate ended with %d, and wrote %s", code, errs.String())

@@ -193,7 +193,7 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 	if reaches("STS") && reaches("CLOUDTRAIL") {
 		f.AWS.Trails = &ownTrails{aws: w.AWS}
 	}
-	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
+	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "firestore" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
 		f.Ledger = w.Ledger
 	}
 	return f, w.CloseInto, nil

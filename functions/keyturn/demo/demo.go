@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -37,7 +40,7 @@ func (p Commands) DemoCommand() *cobra.Command {
 		Long: `Watch a KMS rotation being followed through, and a key at risk being reported, on this machine and with
 no cloud account.
 
-A CockroachDB Cloud API and AWS KMS are simulated on a loopback address; the functions that follow
+A CockroachDB Cloud API, AWS KMS and Cloud KMS are simulated on a loopback address; the functions that follow
 rotations and alert on risky changes, their ledger, the evidence and the events are the real ones. It
 takes about fifteen seconds and leaves the ledger and the evidence in a folder to look at. A new demo
 replaces those of the one before.`,
@@ -80,6 +83,7 @@ func (p Commands) demo(ctx context.Context, dir string) error {
 type demo struct {
 	world    *simulator.World
 	kms      *kms.Client
+	google   google.Config
 	function *rotation.Function
 	alerting *alerting.Function
 	runner   *progress.Runner
@@ -98,14 +102,14 @@ func (d *demo) head(n int, title string) { d.say("\n%s", d.c.Bold(fmt.Sprintf("%
 // play is the demo, act by act.
 func (d *demo) play(ctx context.Context) error {
 	d.say("%s", d.c.Bold("keyturn follows KMS rotations through to CockroachDB Cloud, and watches over the keys"))
-	d.say("A simulated CockroachDB Cloud and AWS KMS answer at %s.", d.url)
-	d.say("What follows and watches are the functions that run in Lambda, with the ledger in %s.", filepath.Join(d.dir, ledgerFile))
+	d.say("A simulated CockroachDB Cloud, AWS KMS and Cloud KMS answer at %s.", d.url)
+	d.say("What follows and watches are the functions that run in both clouds, with the ledger in %s.", filepath.Join(d.dir, ledgerFile))
 	for i, act := range []struct {
 		title string
 		play  func(context.Context) error
 	}{
 		{"A first sweep reads the fleet", d.sweep},
-		{"AWS KMS rotates two keys and sends events", d.rotate},
+		{"Two keys of AWS KMS and one of Cloud KMS are rotated, and events report it", d.rotate},
 		{"The store keys are re-encrypted: one cluster of each key goes first, then the rest", d.follow},
 		{"The same events arrive once more", d.deliverAgain},
 		{"Somebody schedules the deletion of a key in use", d.scheduleDeletion},
@@ -136,13 +140,19 @@ func (d *demo) sweep(ctx context.Context) error {
 }
 
 func (d *demo) rotate(ctx context.Context) error {
+	reports := 0
 	for _, key := range demoKeys {
 		if err := d.rotateKey(ctx, key.uri); err != nil {
 			return err
 		}
-		d.say("   aws kms rotate-key-on-demand --key-id %s   %s", terminal.ShortKey(key.uri), d.c.Dim(key.users))
+		command := "aws kms rotate-key-on-demand --key-id " + terminal.ShortKey(key.uri)
+		if key.uri.Type() == cmek.GCPCloudKMS {
+			command = "gcloud kms keys versions create --primary --key " + terminal.ShortKey(key.uri)
+		}
+		d.say("   %s   %s", command, d.c.Dim(key.users))
+		reports += key.events
 	}
-	found, notices, err := d.await(ctx, cmek.ChangeRotated, 2*len(demoKeys))
+	found, notices, err := d.await(ctx, cmek.ChangeRotated, reports)
 	if err != nil {
 		return err
 	}
@@ -154,13 +164,16 @@ func (d *demo) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("   EventBridge delivered %s, %d of them about these rotations (KMS and CloudTrail both report one).", terminal.Count(notices, "event"), len(d.rotations))
+	d.say("   EventBridge and Pub/Sub delivered %s, %d of them about these rotations (AWS KMS and CloudTrail both report one).", terminal.Count(notices, "event"), len(d.rotations))
 	d.say("   They opened %s of work, one for each region, without a call to the Cloud API.", terminal.Count(progress.OpenWork(clusters), "piece"))
 	d.say("   %s", d.c.Dim("CockroachDB Cloud does nothing by itself: it waits for a PUT with the unchanged key."))
 	return nil
 }
 
 func (d *demo) rotateKey(ctx context.Context, key cmek.KeyURI) error {
+	if key.Type() == cmek.GCPCloudKMS {
+		return d.rotateGoogleKey(ctx, key)
+	}
 	_, err := d.kms.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: id(key)}, inRegionOf(key))
 	if err != nil {
 		return fmt.Errorf("rotate key %s: %w", key, err)
@@ -168,7 +181,18 @@ func (d *demo) rotateKey(ctx context.Context, key cmek.KeyURI) error {
 	return nil
 }
 
-// await collects what AWS sends until it reported the change often enough. It returns these events and counts all notices.
+// rotateGoogleKey makes a new version and then makes it the primary one, as gcloud does: only then is it a rotation.
+func (d *demo) rotateGoogleKey(ctx context.Context, key cmek.KeyURI) error {
+	var version struct{ Name string }
+	doing, host := "rotate key "+string(key), "cloudkms.googleapis.com"
+	if err := d.google.Call(ctx, doing, http.MethodPost, host, "/v1/"+string(key)+"/cryptoKeyVersions", nil, struct{}{}, &version); err != nil {
+		return err
+	}
+	primary := map[string]string{"cryptoKeyVersionId": path.Base(version.Name)}
+	return d.google.Call(ctx, doing, http.MethodPost, host, "/v1/"+string(key)+":updatePrimaryVersion", nil, primary, &version)
+}
+
+// await collects what both clouds send until it reported the change often enough. It returns these events and counts all notices.
 func (d *demo) await(ctx context.Context, change cmek.Change, times int) (found []cmek.Event, notices int, err error) {
 	for {
 		for _, notice := range d.world.Events() {
@@ -225,7 +249,7 @@ func (d *demo) deliverAgain(ctx context.Context) error {
 		return err
 	}
 	after := len(d.world.PUTs())
-	d.say("   EventBridge and SQS deliver at least once. The ledger knows these versions are done:")
+	d.say("   EventBridge, SQS and Pub/Sub deliver at least once. The ledger knows these versions are done:")
 	d.say("   %s of work opened; PUTs before %d, after %d.", terminal.Count(progress.OpenWork(v.Clusters), "piece"), before, after)
 	if after != before {
 		return fmt.Errorf("the events were delivered twice and %d more PUTs were sent", after-before)

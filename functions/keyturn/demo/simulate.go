@@ -16,6 +16,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -39,9 +40,9 @@ func (p Commands) SimulateCommand() *cobra.Command {
 	o := simulateOptions{mode: rotation.Follow}
 	c := &cobra.Command{
 		Use:   "simulate",
-		Short: "Serve a simulated CockroachDB Cloud API and AWS KMS on this machine",
-		Long: `Serve a simulated CockroachDB Cloud API and AWS KMS on one loopback address, until Ctrl-C. It prints
-the environment that points keyturn, the AWS CLI and the Cloud API's own tools at it.
+		Short: "Serve a simulated CockroachDB Cloud API, AWS KMS and Cloud KMS on this machine",
+		Long: `Serve a simulated CockroachDB Cloud API, AWS KMS and Cloud KMS on one loopback address, until Ctrl-C. It
+prints the environment that points keyturn, the AWS CLI, gcloud and the Cloud API's own tools at it.
 
 What the vendors document is always on; what they leave open is a switch (--list-switches), so that
 everything can be tried with each answer. The world begins as a seed file describes it, or as the small
@@ -67,7 +68,7 @@ retry, replay. What would go to Slack is printed.`,
 	flags.StringArrayVar(&o.switches, "switch", nil, "`name=value` of a switch; repeat for more, \"help\" lists them")
 	flags.BoolVar(&o.listSwitches, "list-switches", false, "list all switches with their settings, and end")
 	flags.StringVar(&o.requestLog, "request-log", "", "`file` for the requests as NDJSON, without headers and bodies")
-	flags.StringVar(&o.events, "events", "", "`file` for the events that AWS would send, as NDJSON; - for standard output")
+	flags.StringVar(&o.events, "events", "", "`file` for the events that the clouds would send, as NDJSON; - for standard output")
 	flags.BoolVar(&o.functions, "functions", false, "run rotation, alerting and notify against it, too")
 	flags.Func("mode", "`observe` or follow: the mode of rotation with --functions (default follow)", func(value string) error { return o.mode.UnmarshalText([]byte(value)) })
 	p.OutputFlag(c)
@@ -211,21 +212,21 @@ func printGuide(out io.Writer, url, dir string, seed simulator.Seed, o simulateO
 		acts, mode = "#   keyturn alerts\n", fmt.Sprintf("KEYTURN_MODE=%s ", o.mode)
 		also = fmt.Sprintf("# keyturn's functions run against it, in mode %s; what they send to Slack is printed here.\n", o.mode)
 	}
-	terminal.Tell(out, `# A simulated CockroachDB Cloud API and AWS KMS answer at %[1]s until Ctrl-C:
+	terminal.Tell(out, `# A simulated CockroachDB Cloud API, AWS KMS and Cloud KMS answer at %[1]s until Ctrl-C:
 # %[2]s, %[3]s; that address shows a page, too.
 %[14]s# Paste this into another shell:
 export COCKROACH_SERVER=%[1]s
 export COCKROACH_API_KEY=%[4]s
 export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
+export KEYTURN_GOOGLE_ENDPOINT=%[1]s CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS=%[1]s/ CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true
 export KEYTURN_LEDGER='file:%[7]s'
 export %[10]sKEYTURN_SETTLE=%[11]s KEYTURN_CONFIRM=%[12]s KEYTURN_POLL=%[13]s KEYTURN_SWEEP_EVERY=%[15]s
 # Then, for example:
 #   keyturn plan
-#   aws kms rotate-key-on-demand --key-id %[8]s
-%[9]s#   keyturn status
+%[8]s%[9]s#   keyturn status
 `, url, terminal.Count(len(seed.Clusters), "cluster"), terminal.Count(len(seed.Keys), "key"), apiKeyOf(seed), SampleAccessKeyID, SampleSecretAccessKey,
-		filepath.Join(dir, ledgerFile), firstKey(seed), acts, mode, simulatedSettle, simulatedConfirm, pace, also, simulatedSweep)
+		filepath.Join(dir, ledgerFile), rotations(seed), acts, mode, simulatedSettle, simulatedConfirm, pace, also, simulatedSweep)
 }
 
 // The pace of what follows against a simulated world.
@@ -240,9 +241,22 @@ const (
 	SampleSecretAccessKey = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
-func firstKey(seed simulator.Seed) string {
-	if len(seed.Keys) == 0 {
-		return "KEY"
+// rotations are commands, each of which rotates a key: the first of each cloud.
+func rotations(seed simulator.Seed) (lines string) {
+	shown := map[cmek.KeyType]bool{}
+	for _, k := range seed.Keys {
+		of := k.URI.Type()
+		if shown[of] {
+			continue
+		}
+		shown[of] = true
+		parts := strings.Split(k.URI.Canonical(), "/")
+		switch {
+		case of == cmek.AWSKMS:
+			lines += "#   aws kms rotate-key-on-demand --key-id " + string(k.URI) + "\n"
+		case of == cmek.GCPCloudKMS && len(parts) == 8: // projects/P/locations/L/keyRings/R/cryptoKeys/K
+			lines += fmt.Sprintf("#   gcloud kms keys versions create --primary --key %s --keyring %s --location %s --project %s\n", parts[7], parts[5], parts[3], parts[1])
+		}
 	}
-	return string(seed.Keys[0].URI)
+	return lines
 }

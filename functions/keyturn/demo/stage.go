@@ -22,8 +22,10 @@ import (
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/clouds"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -36,18 +38,29 @@ const (
 	archiveFolder = "archive"
 )
 
-// demoKeys are the keys that the demo rotates.
+// demoKeys are the keys that the demo rotates; events is how many report the rotation of one (KMS and CloudTrail both do on AWS).
 var demoKeys = []struct {
-	uri   cmek.KeyURI
-	users string
+	uri    cmek.KeyURI
+	users  string
+	events int
 }{
-	{"arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "shared by payments, checkout, invoices and refunds"},
-	{"arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906", "multi-Region: ledger-eu (2 regions), ledger-us"},
+	{"arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "shared by payments, checkout, invoices and refunds", 2},
+	{"arn:aws:kms:eu-central-1:111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906", "multi-Region: ledger-eu (2 regions), ledger-us", 2},
+	{"projects/acme-data/locations/us-east1/keyRings/crdb/cryptoKeys/catalog", "catalog", 1},
 }
 
-// companySeed is the simulator's sample company with more clusters on two of its keys: the world of demo and simulate.
+// companySeed is the simulator's sample company with more clusters on two of its keys, and a cluster on Google Cloud: the world of demo and
+// simulate.
 func companySeed() simulator.Seed {
 	seed := simulator.DefaultSeed()
+	// Those who try it wait for the store key, so this is as short as that of AWS KMS.
+	seed.Switches = map[string]string{simulator.GooglePropagation: "5s"}
+	catalog := demoKeys[2].uri
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: catalog, AgeDays: 300})
+	seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{
+		ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000014", Name: "catalog", CloudProvider: "GCP", AccountID: "crl-prod-abc", AgeDays: 300,
+		Regions: []simulator.RegionSeed{{Name: "us-east1", Key: catalog, AuthPrincipal: "crdb-catalog@acme-data.iam.gserviceaccount.com"}},
+	})
 	add := func(id, name string, region simulator.RegionSeed) {
 		seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{
 			ID: id, Name: name, AccountID: "900000000099", AgeDays: 300, Regions: []simulator.RegionSeed{region},
@@ -70,6 +83,8 @@ func demoSeed() simulator.Seed {
 		simulator.RotationDuration: "1s",
 		simulator.KMSRotationTime:  "500ms",
 		simulator.KMSPropagation:   "500ms",
+
+		simulator.GooglePropagation: "500ms",
 	}
 	return seed
 }
@@ -105,7 +120,7 @@ func (p Commands) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	done = func() error { return errors.Join(server.Close(), f.store.Close()) }
 
-	d.kms, d.function, d.alerting = kms.NewFromConfig(f.aws), f.rotation, f.alerting
+	d.kms, d.google, d.function, d.alerting = kms.NewFromConfig(f.aws), f.google, f.rotation, f.alerting
 	d.function.Settings, d.alerting.Settings = demoSettings(), demoAlerting()
 	d.runner = &progress.Runner{Function: d.function, Display: progress.NewDisplay(p.Terminal),
 		TickEvery: 50 * time.Millisecond, PollEvery: 25 * time.Millisecond}
@@ -117,6 +132,7 @@ type functions struct {
 	rotation *rotation.Function
 	alerting *alerting.Function
 	aws      amazon.Config
+	google   google.Config
 	store    io.Closer
 }
 
@@ -134,13 +150,18 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	onGoogle := google.Config{HTTP: &http.Client{Timeout: 5 * time.Second}, Endpoint: url}
+	googleKeys, err := google.NewKMS(onGoogle) //nolint:contextcheck // a client outlives the call that makes it
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	random := installation.NewRandom()
-	keys, book := amazon.NewKMS(aws, nil), ledger.New(store, random)
-	return &functions{aws: aws, store: store, rotation: &rotation.Function{
-		Cloud: cloud, KMS: keys, Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
+	keys, book := clouds.KMS{cmek.AWSKMS: amazon.NewKMS(aws, nil), cmek.GCPCloudKMS: googleKeys}, ledger.New(store, random)
+	return &functions{aws: aws, google: onGoogle, store: store, rotation: &rotation.Function{
+		Cloud: cloud, KMS: keys, KeyTypes: keys.Types(), Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
 		Settings: rotation.DefaultSettings(), Log: log.With("function", "rotation"), Holder: installation.Holder(random),
 	}, alerting: &alerting.Function{
-		Ledger: book, Notifier: notifier, KMS: keys, Policies: amazon.NewPolicies(aws, nil), Cloud: cloud,
+		Ledger: book, Notifier: notifier, KMS: keys, Policies: clouds.Policies{AWS: amazon.NewPolicies(aws, nil), Google: google.NewPolicies(onGoogle)}, Cloud: cloud,
 		Settings: alerting.DefaultSettings(), Log: log.With("function", "alerting"),
 	}}, nil
 }

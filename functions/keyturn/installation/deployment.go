@@ -22,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon/hub"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	googlehub "github.com/keyturn/keyturn/internal/google/hub"
 	"github.com/keyturn/keyturn/internal/version"
 )
 
@@ -38,11 +39,13 @@ type Program struct {
 	Flagged map[string]string
 	// Dir is the working directory, from which keyturn.yaml is searched for; "" for no search.
 	Dir string
-	// deployment is what --deployment names.
-	deployment string
-	// Found is what the deployment publishes, once it was found, and FoundBy what named it.
-	Found   *deployment.Published
-	FoundBy string
+	// deployments and ledgers are what --deployment and --ledger name, in their order.
+	deployments, ledgers []string
+	// Found is what the deployment publishes, once it was found, and FoundBy what named it. FoundGoogle is what one on Google Cloud publishes
+	// beside that, nil for one on AWS.
+	Found       *deployment.Published
+	FoundGoogle *googlehub.Published
+	FoundBy     string
 }
 
 // namedDeployment is a deployment as somebody named it.
@@ -59,14 +62,17 @@ type namedDeployment struct {
 
 // NamesDeployment reports whether a flag or the environment names a deployment.
 func (p *Program) NamesDeployment() bool {
-	return p.deployment != "" || p.Lookup(deploymentVariable) != ""
+	return len(p.deployments) > 0 || p.Lookup(deploymentVariable) != ""
 }
 
 // nameDeployment says which deployment a flag, the environment, or else a keyturn.yaml in reach names.
 func (p *Program) nameDeployment() (namedDeployment, error) {
-	n := namedDeployment{name: p.deployment, by: "--deployment"}
-	if n.name == "" {
-		n = namedDeployment{name: p.Lookup(deploymentVariable), by: deploymentVariable}
+	n := namedDeployment{name: p.Lookup(deploymentVariable), by: deploymentVariable}
+	if len(p.deployments) > 0 {
+		n = namedDeployment{name: p.deployments[0], by: "--deployment"}
+	}
+	if several := p.Each(); len(several) > 1 {
+		return n, errSeveral(len(several))
 	}
 	file := p.FileInReach()
 	if file == "" {
@@ -150,6 +156,9 @@ func (p *Program) FindDeployment(ctx context.Context) (server string, err error)
 	if err != nil || n.name == "" {
 		return n.server, err
 	}
+	if project, name, ok := googlehub.ParseName(n.name); ok {
+		return n.server, p.findOnGoogle(ctx, project, name, n.by)
+	}
 	aws, err := LoadAWS(ctx, n.hub.Region)
 	if err != nil {
 		return n.server, err
@@ -175,6 +184,29 @@ func (p *Program) FindDeployment(ctx context.Context) (server string, err error)
 	}
 	p.Found, p.FoundBy = &found, n.by
 	return n.server, nil
+}
+
+// findOnGoogle reads what a deployment on Google Cloud publishes. To other commands it is one like those on AWS, whose account is its project.
+func (p *Program) findOnGoogle(ctx context.Context, project, name, by string) error {
+	c, err := p.LoadGoogle()
+	if err != nil {
+		return err
+	}
+	found, err := googlehub.Read(ctx, c, project, name)
+	switch {
+	case errors.Is(err, cmek.ErrNotFound), errors.Is(err, cmek.ErrDenied):
+		return fmt.Errorf("find deployment %s/%s (named by %s): %w; check project and name, sign in (gcloud auth application-default login), "+
+			"and ask for a place among the module's operators or viewers", project, name, by, err)
+	case err != nil:
+		return fmt.Errorf("find deployment %s/%s (named by %s): %w", project, name, by, err)
+	}
+	p.FoundGoogle, p.FoundBy = &found, by
+	p.Found = &deployment.Published{
+		Format: deployment.PublishedFormat, Version: found.Version, Name: found.Name, Account: found.Project, Region: found.Region, Mode: found.Mode,
+		OrganizationID: found.OrganizationID, Server: found.Server, Ledger: found.Ledger, Archive: found.Archive,
+		AlertsTopic: found.AlertsTopic, OperationsTopic: found.OperationsTopic, APIKeySecret: found.APIKeySecret, Settings: found.Settings,
+	}
+	return nil
 }
 
 // LoadAWS loads the SDK's shared profiles, for a Region if it is given.

@@ -15,6 +15,9 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
+// ErrNoCluster is that the ledger knows no cluster of that name or id.
+var ErrNoCluster = errors.New("the ledger knows no cluster")
+
 // FindCluster finds a cluster of the ledger by id or name.
 func FindCluster(clusters []*ledger.Cluster, wanted string) (*ledger.Cluster, error) {
 	var named []*ledger.Cluster
@@ -30,7 +33,7 @@ func FindCluster(clusters []*ledger.Cluster, wanted string) (*ledger.Cluster, er
 	case 1:
 		return named[0], nil
 	case 0:
-		return nil, fmt.Errorf("the ledger knows no cluster %q; \"keyturn status\" lists those it knows", wanted)
+		return nil, fmt.Errorf("%w %q; \"keyturn status\" lists those it knows", ErrNoCluster, wanted)
 	}
 	return nil, fmt.Errorf("%d clusters are named %q; use one of their ids", len(named), wanted)
 }

@@ -47,14 +47,15 @@ func TrimBy(c *cobra.Command, by *string) error {
 
 // LedgerFlag adds --ledger, which overrides KEYTURN_LEDGER.
 func (p *Program) LedgerFlag(c *cobra.Command) {
-	c.Flags().Func("ledger", "the ledger: `file:PATH` or dynamodb://TABLE?region=REGION (KEYTURN_LEDGER)", func(value string) error {
+	c.Flags().Func("ledger", "the ledger: `file:PATH`, dynamodb://TABLE?region=REGION or firestore://PROJECT/DATABASE (KEYTURN_LEDGER)", func(value string) error {
 		l, err := config.ParseLocation(value)
 		if err != nil && strings.Contains(value, "?") {
 			return err
 		}
-		if err != nil || l.Scheme != "file" && l.Scheme != "dynamodb" {
-			return errors.New("not a ledger; want file:PATH or dynamodb://TABLE?region=REGION")
+		if err != nil || !isLedger(l) {
+			return errors.New("not a ledger; want " + wantLedger)
 		}
+		p.ledgers = append(p.ledgers, value)
 		p.set("ledger", "KEYTURN_LEDGER", value)
 		return nil
 	})
@@ -67,11 +68,11 @@ func (p *Program) ServerFlag(c *cobra.Command) {
 
 // DeploymentFlag adds --deployment to the root of all commands.
 func (p *Program) DeploymentFlag(root *cobra.Command) {
-	root.PersistentFlags().Func("deployment", "the deployment on AWS to work on, by `name` ("+deploymentVariable+", or a keyturn.yaml in reach)", func(name string) error {
+	root.PersistentFlags().Func("deployment", "the deployment to work on, by `name`; on Google Cloud by PROJECT/NAME ("+deploymentVariable+", or a keyturn.yaml in reach)", func(name string) error {
 		if strings.TrimSpace(name) == "" {
 			return errors.New("the value is empty")
 		}
-		p.deployment = name
+		p.deployments = append(p.deployments, name)
 		return nil
 	})
 }

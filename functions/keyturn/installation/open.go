@@ -8,17 +8,21 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/clouds"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 )
@@ -29,12 +33,17 @@ type Installation struct {
 	Settings Settings
 	// AWS is zero where nothing of AWS is needed.
 	AWS amazon.Config
+	// Google is who calls Google Cloud, found out at the first call.
+	Google google.Config
 	// Close releases the ledger.
 	Close func() error
 }
 
 // Open builds what a command needs from the environment. messages receives the log, and alerts if the command puts.
 func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Installation, error) {
+	if several := p.Each(); len(several) > 1 {
+		return nil, errSeveral(len(several))
+	}
 	if err := p.UseDeployment(ctx); err != nil {
 		return nil, err
 	}
@@ -46,7 +55,11 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 	if err != nil {
 		return nil, err
 	}
-	store, done, err := s.openLedger(ctx, aws)
+	googleCloud, err := p.LoadGoogle()
+	if err != nil {
+		return nil, err
+	}
+	store, done, err := s.openLedger(ctx, aws, googleCloud)
 	if err != nil {
 		return nil, err
 	}
@@ -58,19 +71,53 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		Holder:   Holder(random),
 	}
 	if n.Reads || n.Puts {
-		f.KMS = amazon.NewKMS(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
+		keys, err := s.keys(aws, googleCloud) //nolint:contextcheck // a client outlives the call that makes it
+		if err != nil {
+			return nil, errors.Join(err, done())
+		}
+		f.KMS, f.KeyTypes = keys, keys.Types()
+	}
+	if n.Reads || n.Puts {
 		f.Cloud, err = cockroachcloud.New(cockroachcloud.Options{
 			Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
 		})
 	}
 	if n.Puts && err == nil {
-		f.Archive = s.archive(aws)
-		f.Notifier, err = s.notifier(aws, briefly{local.NewTerminal(messages, bool(p.Palette())), messages})
+		f.Archive, err = s.archive(aws, googleCloud)
+	}
+	if n.Puts && err == nil {
+		f.Notifier, err = s.notifier(aws, googleCloud, briefly{local.NewTerminal(messages, bool(p.Palette())), messages}) //nolint:contextcheck // a client outlives the call that makes it
 	}
 	if err != nil {
 		return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, done())
 	}
-	return &Installation{f, s, aws, done}, nil
+	return &Installation{f, s, aws, googleCloud, done}, nil
+}
+
+// LoadGoogle is the configuration for calls of Google Cloud, with the application default credentials of who runs the command.
+func (p *Program) LoadGoogle() (google.Config, error) {
+	c, err := google.ConfigFromEnv(p.Lookup, &http.Client{Timeout: 10 * time.Second})
+	if err != nil {
+		return c, &terminal.ConfigurationError{Problems: err}
+	}
+	return c, nil
+}
+
+// keys reads the keys that the ledger's installation follows: those of its own cloud. With a ledger on this machine that is AWS, and Google
+// Cloud too where its endpoint is named, as that of a simulator is.
+func (s *Settings) keys(aws amazon.Config, googleCloud google.Config) (clouds.KMS, error) {
+	keys := clouds.KMS{}
+	if s.Ledger.Scheme != "firestore" {
+		keys[cmek.AWSKMS] = amazon.NewKMS(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
+	}
+	if s.Ledger.Scheme == "firestore" || s.Ledger.Scheme != "dynamodb" && googleCloud.Endpoint != "" {
+		of, err := google.NewKMS(googleCloud)
+		if err != nil {
+			return nil, err
+		}
+		keys[cmek.GCPCloudKMS] = of
+	}
+	return keys, nil
 }
 
 // NewRandom is a source of randomness that is seeded anew.
@@ -88,7 +135,7 @@ func Holder(random *rand.Rand) string {
 // aws loads the SDK's shared profiles, if anything of AWS is needed.
 func (s *Settings) aws(ctx context.Context) (amazon.Config, error) {
 	reads := s.needs.Reads || s.needs.Puts
-	if !reads && s.Ledger.Scheme != "dynamodb" {
+	if !reads && s.Ledger.Scheme != "dynamodb" || s.Ledger.Scheme == "firestore" {
 		return amazon.Config{}, nil
 	}
 	aws, err := LoadAWS(ctx, "")
@@ -112,12 +159,15 @@ func (s *Settings) aws(ctx context.Context) (amazon.Config, error) {
 
 // openLedger opens the store. A command that can do without a ledger gets an empty one, which is gone after the command, if
 // none is named or there is none yet.
-func (s *Settings) openLedger(ctx context.Context, aws amazon.Config) (store ledger.Store, done func() error, err error) {
+func (s *Settings) openLedger(ctx context.Context, aws amazon.Config, googleCloud google.Config) (store ledger.Store, done func() error, err error) {
 	_, missing := os.Stat(s.Ledger.Name)
 	absent := s.Ledger.Scheme == "file" && errors.Is(missing, fs.ErrNotExist)
 	switch {
 	case s.Ledger.Scheme == "dynamodb":
 		return amazon.NewStore(in(aws, s.Ledger), s.Ledger.Name), func() error { return nil }, nil
+	case s.Ledger.Scheme == "firestore":
+		store, err := google.NewStore(googleCloud, s.Ledger.Name, s.Ledger.Prefix) //nolint:contextcheck // a client outlives the call that makes it
+		return store, func() error { return nil }, err
 	case absent && s.needs.Ledger:
 		return nil, nil, &terminal.ConfigurationError{Problems: fmt.Errorf(
 			"there is no ledger at %s; check KEYTURN_LEDGER or --ledger (\"keyturn follow\" begins a new one)", s.Ledger.Name)}
@@ -139,17 +189,27 @@ func (s *Settings) openLedger(ctx context.Context, aws amazon.Config) (store led
 	return file, func() error { return errors.Join(file.Close(), os.RemoveAll(folder)) }, nil
 }
 
-func (s *Settings) archive(aws amazon.Config) cmek.Archive {
-	if s.Archive.Scheme == "s3" {
-		return amazon.NewArchive(in(aws, s.Archive), s.Archive.Name, s.Archive.Prefix)
+func (s *Settings) archive(aws amazon.Config, googleCloud google.Config) (cmek.Archive, error) {
+	switch s.Archive.Scheme {
+	case "s3":
+		return amazon.NewArchive(in(aws, s.Archive), s.Archive.Name, s.Archive.Prefix), nil
+	case "gs":
+		return google.NewArchive(googleCloud, s.Archive.Name, s.Archive.Prefix)
 	}
-	return local.NewArchive(s.Archive.Name)
+	return local.NewArchive(s.Archive.Name), nil
 }
 
 // notifier tells the person at the terminal, and the topics if they are named.
-func (s *Settings) notifier(aws amazon.Config, terminal alert.Notifier) (alert.Notifier, error) {
-	if s.AlertsTopic == "" && s.OperationsTopic == "" {
+func (s *Settings) notifier(aws amazon.Config, googleCloud google.Config, terminal alert.Notifier) (alert.Notifier, error) {
+	switch {
+	case s.AlertsTopic == "" && s.OperationsTopic == "":
 		return terminal, nil
+	case s.Ledger.Scheme == "firestore":
+		topics, err := google.NewNotifier(googleCloud, google.Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
+		if err != nil {
+			return nil, err
+		}
+		return everyone{topics, terminal}, nil
 	}
 	topics, err := amazon.NewNotifier(aws, amazon.Topics{Owners: s.AlertsTopic, Operations: s.OperationsTopic})
 	if err != nil {

@@ -85,11 +85,13 @@ func (s *Settings) Check() (problems []error) {
 		}
 	}
 	needsLedger := s.needs.Ledger || s.needs.Puts
-	bad(needsLedger && s.Ledger.Scheme == "", "KEYTURN_LEDGER is not set; want file:PATH or dynamodb://TABLE?region=REGION (or use --ledger, or name a deployment with --deployment)")
-	bad(s.Ledger.Scheme != "" && s.Ledger.Scheme != "file" && s.Ledger.Scheme != "dynamodb",
-		"KEYTURN_LEDGER is %s; want file:PATH or dynamodb://TABLE?region=REGION", s.Ledger)
-	bad(s.Archive.Scheme != "" && s.Archive.Scheme != "file" && s.Archive.Scheme != "s3",
-		"KEYTURN_ARCHIVE is %s; want file:DIR or s3://BUCKET/PREFIX", s.Archive)
+	bad(needsLedger && s.Ledger.Scheme == "", "KEYTURN_LEDGER is not set; want %s (or use --ledger, or name a deployment with --deployment)", wantLedger)
+	bad(s.Ledger.Scheme != "" && !isLedger(s.Ledger), "KEYTURN_LEDGER is %s; want %s", s.Ledger, wantLedger)
+	if s.Ledger.Scheme == "firestore" {
+		problems = append(problems, google.LedgerSettings{Ledger: s.Ledger}.Check()...)
+	}
+	bad(s.Archive.Scheme != "" && !slices.Contains([]string{"file", "s3", "gs"}, s.Archive.Scheme),
+		"KEYTURN_ARCHIVE is %s; want file:DIR, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX", s.Archive)
 	bad(!(s.RequestRate > 0 && s.RequestRate <= cockroachcloud.UserRate),
 		"KEYTURN_REQUEST_RATE is %v; want more than 0 and at most %v requests/s", s.RequestRate, cockroachcloud.UserRate)
 	if s.needs.Reads || s.needs.Puts {
@@ -99,6 +101,13 @@ func (s *Settings) Check() (problems []error) {
 		problems = append(problems, s.checkPuts()...)
 	}
 	return problems
+}
+
+// wantLedger is what a ledger is named like, and isLedger whether one is.
+const wantLedger = "file:PATH, dynamodb://TABLE?region=REGION or firestore://PROJECT/DATABASE"
+
+func isLedger(l config.Location) bool {
+	return slices.Contains([]string{"file", "dynamodb", "firestore"}, l.Scheme)
 }
 
 // CheckCloud returns what is wrong with the settings for the Cloud API.
@@ -123,19 +132,24 @@ func (s *Settings) checkPuts() (problems []error) {
 	if s.Ledger.Scheme == "file" && !cockroachcloud.IsLoopback(s.Server) {
 		problems = append(problems, fmt.Errorf("the ledger %s is on this machine only, "+
 			"but PUTs would go to %s: another ledger may drive that fleet; name the deployment (--deployment NAME) "+
-			"or its ledger (--ledger \"dynamodb://TABLE?region=REGION\"), or a simulator on loopback (--server)", s.Ledger, s.CloudAPI()))
+			"or its ledger (--ledger \"dynamodb://TABLE?region=REGION\" or \"firestore://PROJECT/DATABASE\"), or a simulator on loopback (--server)", s.Ledger, s.CloudAPI()))
 	}
-	if s.Ledger.Scheme != "dynamodb" {
-		return problems
-	}
-	for _, v := range []struct {
+	type variable struct {
 		missing    bool
 		name, want string
-	}{
-		{s.Archive.Scheme != "s3", "KEYTURN_ARCHIVE", "s3://BUCKET/PREFIX, where the function keeps its evidence"},
-		{s.AlertsTopic == "", "KEYTURN_ALERTS_TOPIC", "the ARN of the SNS topic for owners of clusters and keys"},
-		{s.OperationsTopic == "", "KEYTURN_OPERATIONS_TOPIC", "the ARN of the SNS topic for those who run keyturn"},
-	} {
+	}
+	for _, v := range map[string][]variable{
+		"dynamodb": {
+			{s.Archive.Scheme != "s3", "KEYTURN_ARCHIVE", "s3://BUCKET/PREFIX, where the function keeps its evidence"},
+			{s.AlertsTopic == "", "KEYTURN_ALERTS_TOPIC", "the ARN of the SNS topic for owners of clusters and keys"},
+			{s.OperationsTopic == "", "KEYTURN_OPERATIONS_TOPIC", "the ARN of the SNS topic for those who run keyturn"},
+		},
+		"firestore": {
+			{s.Archive.Scheme != "gs", "KEYTURN_ARCHIVE", "gs://BUCKET/PREFIX, where the function keeps its evidence"},
+			{s.AlertsTopic == "", "KEYTURN_ALERTS_TOPIC", "projects/PROJECT/topics/TOPIC, for owners of clusters and keys"},
+			{s.OperationsTopic == "", "KEYTURN_OPERATIONS_TOPIC", "projects/PROJECT/topics/TOPIC, for those who run keyturn"},
+		},
+	}[s.Ledger.Scheme] {
 		if v.missing {
 			problems = append(problems, fmt.Errorf("%s goes with a shared ledger; want %s", v.name, v.want))
 		}

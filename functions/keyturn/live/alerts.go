@@ -33,6 +33,9 @@ one alert in full: impact, recovery steps and the runbook.
 Only the ledger is read. It exits with 3 if an incident of severity high or critical is open. With -o json
 each incident comes with its whole alert. What is on hold is listed below them.
 
+With --deployment or --ledger several times the incidents of all installations are listed together; one that
+cannot be read is said, and exits with 3.
+
 "keyturn alerts close" ends what nothing else ends, such as the incident of a key that was deleted.`,
 		Example: `  keyturn alerts
   keyturn alerts 5d41402abc
@@ -42,6 +45,9 @@ each incident comes with its whole alert. What is on hold is listed below them.
 		ValidArgsFunction: p.completeIncident,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.Watched(c.Context(), func(ctx context.Context) error {
+				if len(p.Each()) > 1 {
+					return p.fleetAlerts(ctx, args)
+				}
 				return p.WithLedger(ctx, func(ctx context.Context, l *ledger.Ledger) error {
 					if len(args) > 0 {
 						return p.alert(ctx, l, args[0])
@@ -127,15 +133,18 @@ func openIncidents(ctx context.Context, l *ledger.Ledger) ([]OpenIncident, error
 	for _, c := range clusters {
 		add(c.Alarms)
 	}
-	slices.SortStableFunc(incidents, func(a, b OpenIncident) int {
-		if a.Severity.Above(b.Severity) {
-			return -1
-		} else if b.Severity.Above(a.Severity) {
-			return 1
-		}
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Incident, b.Incident))
-	})
+	slices.SortStableFunc(incidents, OpenIncident.compare)
 	return incidents, errors.Join(err, unread)
+}
+
+// compare puts the most urgent incident first, and then the oldest.
+func (i OpenIncident) compare(other OpenIncident) int {
+	if i.Severity.Above(other.Severity) {
+		return -1
+	} else if other.Severity.Above(i.Severity) {
+		return 1
+	}
+	return cmp.Or(i.Since.Compare(other.Since), cmp.Compare(i.Incident, other.Incident))
 }
 
 func shown(i *ledger.Incident) OpenIncident {
@@ -177,15 +186,23 @@ func (i OpenIncident) about(clusterID string, r regionStatus) bool {
 	})
 }
 
+var alertColumns = []terminal.Column{{Name: "id"}, {Name: "severity"}, {Name: "since"}, {Name: "key", Wide: true}, {Name: "clusters", Wide: true}, {Name: "state"}, {Name: "what"}}
+
+func (p Commands) alertRow(i OpenIncident, now time.Time) []any {
+	return []any{
+		i.ID, p.Palette().Severity(i.Severity, terminal.Printable(string(i.Severity))), terminal.When(i.Since, now), terminal.ShortKey(i.Alert.Key),
+		fewNames(i.Alert.Clusters), i.state(), terminal.Printable(i.Alert.Summary),
+	}
+}
+
 // printAlerts lists the incidents, and then what is on hold.
 func (p Commands) printAlerts(ctx context.Context, l *ledger.Ledger, incidents []OpenIncident) error {
-	now, c := time.Now(), p.Palette()
+	now := time.Now()
 	holds, unread := l.Holds(ctx)
 	if len(incidents) > 0 {
-		t := p.NewSheet(terminal.Column{Name: "id"}, terminal.Column{Name: "severity"}, terminal.Column{Name: "since"}, terminal.Column{Name: "key", Wide: true}, terminal.Column{Name: "clusters", Wide: true}, terminal.Column{Name: "state"}, terminal.Column{Name: "what"})
+		t := p.NewSheet(alertColumns...)
 		for _, i := range incidents {
-			t.Add(i.ID, c.Severity(i.Severity, terminal.Printable(string(i.Severity))), terminal.When(i.Since, now), terminal.ShortKey(i.Alert.Key),
-				fewNames(i.Alert.Clusters), i.state(), terminal.Printable(i.Alert.Summary))
+			t.Add(p.alertRow(i, now)...)
 		}
 		t.Flush()
 		terminal.Tell(p.Out, "\n\"keyturn alerts ID\" has the whole alert, with the recovery steps.\n")
@@ -302,6 +319,8 @@ func (p Commands) closeAlert(ctx context.Context, l *ledger.Ledger, wanted strin
 	return nil
 }
 
+var errNoIncident = errors.New("no open incident is called")
+
 // findIncident finds an incident by its short id, by its dedup key, which may be that of one of alerting's that has ended, or by the
 // beginning of either that fits one open incident only. It reports whether the incident is open.
 func findIncident(ctx context.Context, l *ledger.Ledger, wanted string) (one OpenIncident, open bool, err error) {
@@ -323,7 +342,7 @@ func findIncident(ctx context.Context, l *ledger.Ledger, wanted string) (one Ope
 	case 1:
 		return found[0], true, nil
 	case 0:
-		return OpenIncident{}, false, errors.Join(fmt.Errorf("no open incident is called %q; \"keyturn alerts\" lists them, and one that is not there has ended", wanted), err)
+		return OpenIncident{}, false, errors.Join(fmt.Errorf("%w %q; \"keyturn alerts\" lists them, and one that is not there has ended", errNoIncident, wanted), err)
 	}
 	ids := make([]string, len(found))
 	for i, incident := range found {

@@ -33,14 +33,23 @@ next one. A region's line shows the worst of it: "at risk" where an incident is 
 
 Only the ledger is read, so the answer is as old as the last poll; "keyturn plan" reads afresh. Clusters
 whose keys another installation follows are not in the ledger; the sweep counts them. With the name or id
-of a cluster, all about that one, and each incident with its recovery steps and runbook.`,
-		Example: `  keyturn status --ledger file:.keyturn/demo/ledger.db
+of a cluster, all about that one, and each incident with its recovery steps and runbook.
+
+With --deployment or --ledger several times all installations are shown as one fleet, as where there is one on
+each cloud: each line names its installation. One that cannot be read is said, and exits with 3.`,
+		Example: `  keyturn status --deployment keyturn --deployment acme-keyturn/keyturn
+  keyturn status --ledger file:.keyturn/demo/ledger.db
   keyturn status orders
   keyturn status -o json | jq '.clusters[].regions[] | select(.work)'`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.CompleteCluster,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.Watched(c.Context(), func(ctx context.Context) error { return p.status(ctx, args) })
+			return p.Watched(c.Context(), func(ctx context.Context) error {
+				if len(p.Each()) > 1 {
+					return p.fleetStatus(ctx, args)
+				}
+				return p.status(ctx, args)
+			})
 		},
 	}
 	p.LedgerFlag(c)

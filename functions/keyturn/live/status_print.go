@@ -16,7 +16,23 @@ import (
 
 // printStatus writes the overview: what concerns all clusters, a line for each region, and what needs attention.
 func (p Commands) printStatus(s Status) {
-	now, c := time.Now(), p.Palette()
+	now := time.Now()
+	p.printLedger(s, now)
+	if len(s.Clusters) > 0 {
+		t := p.NewSheet(statusColumns...)
+		for _, cluster := range s.Clusters {
+			for _, cells := range p.statusRows(cluster, now) {
+				t.Add(cells...)
+			}
+		}
+		t.Flush()
+	}
+	printUrgent(p.Out, p.Palette(), s.needs)
+}
+
+// printLedger writes what concerns all clusters of a ledger.
+func (p Commands) printLedger(s Status, now time.Time) {
+	c := p.Palette()
 	terminal.Tell(p.Out, "Ledger   %s\n", terminal.Printable(s.Ledger))
 	next := ""
 	if !s.NextSweep.IsZero() && !s.Sweep.Running() {
@@ -36,24 +52,24 @@ func (p Commands) printStatus(s Status) {
 	terminal.Tell(p.Out, "\n")
 	if len(s.Clusters) == 0 {
 		terminal.Tell(p.Out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
-		printUrgent(p.Out, c, s.needs)
-		return
 	}
-	t := p.NewSheet(terminal.Column{Name: "cluster"}, terminal.Column{Name: "region"}, terminal.Column{Name: "key", Wide: true}, terminal.Column{Name: "state"}, terminal.Column{Name: "key version", Wide: true}, terminal.Column{Name: "last done"}, terminal.Column{Name: "why"})
-	for _, cluster := range s.Clusters {
-		if len(cluster.Regions) == 0 {
-			t.Add(terminal.Printable(cluster.Name), "–", "–", "no CMEK", "–", "–", "")
-		}
-		for i, r := range cluster.Regions {
-			name := ""
-			if i == 0 {
-				name = terminal.Printable(cluster.Name)
-			}
-			t.Add(p.statusRow(name, cluster, r, now)...)
-		}
+}
+
+var statusColumns = []terminal.Column{{Name: "cluster"}, {Name: "region"}, {Name: "key", Wide: true}, {Name: "state"}, {Name: "key version", Wide: true}, {Name: "last done"}, {Name: "why"}}
+
+// statusRows are the cluster's regions, a row each; the first one has the cluster's name.
+func (p Commands) statusRows(cluster clusterStatus, now time.Time) (rows [][]any) {
+	if len(cluster.Regions) == 0 {
+		return [][]any{{terminal.Printable(cluster.Name), "–", "–", "no CMEK", "–", "–", ""}}
 	}
-	t.Flush()
-	printUrgent(p.Out, c, s.needs)
+	for i, r := range cluster.Regions {
+		name := ""
+		if i == 0 {
+			name = terminal.Printable(cluster.Name)
+		}
+		rows = append(rows, p.statusRow(name, cluster, r, now))
+	}
+	return rows
 }
 
 func (p Commands) statusRow(name string, cluster clusterStatus, r regionStatus, now time.Time) []any {

@@ -16,6 +16,7 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon/hub"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/config"
+	googlehub "github.com/keyturn/keyturn/internal/google/hub"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/version"
 )
@@ -47,15 +48,17 @@ func (p Commands) DoctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check configuration, credentials, permissions, reachability and subscriptions, each with its fix",
-		Long: `Check what keyturn's command line and its deployment on AWS need, a line for each: the configuration, whose
-the AWS credentials are, each permission of the policy keyturn-operator, the reader roles and a key of each
-account, the Cloud API and the API key, the clock, the subscriptions of the topics, and the versions.
+		Long: `Check what keyturn's command line and its deployment need, a line for each: the configuration, whose the
+credentials are, each permission of an operator, the Cloud API and the API key, the clock, the subscriptions
+of the topics, and the versions; on AWS also the reader roles and a key of each account, on Google Cloud
+what could not be delivered.
 
 Reads are tried. Writes are tried with a condition that cannot hold, so nothing is changed. What cannot be
-tried like that is "not verified", never "ok". With --viewer, only what keyturn-viewer allows is needed.
+tried like that is "not verified", never "ok". With --viewer, only what those who look are allowed is needed.
 
 Exit code 3: there is a problem.`,
 		Example: `  keyturn doctor --deployment keyturn
+  keyturn doctor --deployment acme-keyturn/keyturn
   keyturn doctor --viewer -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.doctor(c.Context(), viewer) },
@@ -102,12 +105,16 @@ func (p Commands) doctor(ctx context.Context, viewer bool) error {
 	e.configuration(ctx)
 	e.versions()
 	grants, policy := deployment.OperatorGrants(), deployment.OperatorPolicy
+	onGoogle, role := googlehub.OperatorGrants(), "operators"
 	if viewer {
 		grants, policy = deployment.ViewerGrants(), deployment.ViewerPolicy
+		onGoogle, role = googlehub.ViewerGrants(), "operators or viewers"
 	}
 	switch {
+	case p.FoundGoogle != nil:
+		e.google(ctx, onGoogle, role)
 	case p.Found == nil:
-		e.add("AWS", ResultUnverified, "no deployment was found, so its permissions and subscriptions are not known", "name it with --deployment NAME")
+		e.add("deployment", ResultUnverified, "no deployment was found, so its permissions and subscriptions are not known", "name it with --deployment NAME")
 	case e.identify(ctx):
 		e.permissions(ctx, grants, policy)
 		e.keys(ctx)
@@ -160,7 +167,11 @@ func (e *examination) configuration(ctx context.Context) {
 		e.add(check, ResultOK, "the settings are well-formed", "")
 		return
 	}
-	e.add(check, ResultOK, "deployment "+e.Found.Name+" in "+e.Found.Region+" of account "+e.Found.Account+", mode "+e.Found.Mode+", named by "+e.FoundBy, "")
+	account := "account "
+	if e.FoundGoogle != nil {
+		account = "project "
+	}
+	e.add(check, ResultOK, "deployment "+e.Found.Name+" in "+e.Found.Region+" of "+account+e.Found.Account+", mode "+e.Found.Mode+", named by "+e.FoundBy, "")
 }
 
 // describedBy is what a keyturn.yaml says of the deployment that was found; nil if it has problems, or describes another one.

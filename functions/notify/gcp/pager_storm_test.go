@@ -125,6 +125,8 @@ func pagerInstance(p *pagerDuty, l *ledger.Ledger) http.Handler {
 	f := &notify.Function{Least: notify.Settings{Kind: notify.PagerDuty}.LeastSeverity(), Log: slog.New(slog.DiscardHandler), Channel: channel.PagerDuty{
 		Client: &http.Client{Transport: p}, RoutingKey: func(context.Context) (string, error) { return "sample", nil },
 	}}
-	f.Pages = func(ctx context.Context, change func(*ledger.Pages) error) error { return l.UpdatePages(ctx, "secret", change) }
+	f.Pages = func(ctx context.Context, change func(*ledger.Pages) error) error {
+		return l.UpdatePages(ctx, "secret", change)
+	}
 	return function.New(handler(f, notify.PagerDuty, function.DefaultSettings()))
 }

@@ -130,7 +130,10 @@ func (d Deployment) longestResources() Resources {
 func (p Published) Variables() map[string]string {
 	v := map[string]string{
 		"KEYTURN_LEDGER": p.Ledger, "KEYTURN_ARCHIVE": p.Archive, "KEYTURN_ALERTS_TOPIC": p.AlertsTopic, "KEYTURN_OPERATIONS_TOPIC": p.OperationsTopic,
-		"KEYTURN_READER_ROLE": p.ReaderRole, "KEYTURN_ORGANIZATION_ID": p.OrganizationID, "KEYTURN_MODE": p.Mode,
+		"KEYTURN_ORGANIZATION_ID": p.OrganizationID, "KEYTURN_MODE": p.Mode,
+	}
+	if p.ReaderRole != "" {
+		v["KEYTURN_READER_ROLE"] = p.ReaderRole
 	}
 	if p.ReaderExternalID != "" {
 		v["KEYTURN_READER_EXTERNAL_ID"] = p.ReaderExternalID

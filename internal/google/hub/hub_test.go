@@ -88,11 +88,7 @@ func TestPermissions_nameTheOneThatIsMissing(t *testing.T) {
 	grants := hub.OperatorGrants()
 	for _, missing := range append(grants, hub.Grant{}) {
 		g := &hubtest.Google{Published: hubtest.Deployment("acme-keyturn"), Deny: missing.Permission}
-		if missing.On == hub.OnDeployment {
-			g.On = "gs://acme-keyturn-keyturn-source"
-		} else if missing.On == hub.OnArchive {
-			g.On = "gs://acme-keyturn-keyturn-archive"
-		}
+		g.On = map[hub.Target]string{hub.OnDeployment: "gs://acme-keyturn-keyturn-source", hub.OnArchive: "gs://acme-keyturn-keyturn-archive"}[missing.On]
 		outcomes := hub.Hub{Config: at(t, g), Published: g.Published}.Permissions(t.Context(), grants)
 		var denied, unknown []hub.Grant
 		for _, o := range outcomes {

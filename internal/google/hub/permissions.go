@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -191,11 +192,10 @@ func (h Hub) tryLedger(ctx context.Context, permissions []string) map[string]Out
 // nobody is the id of a document that never exists.
 const nobody = "keyturn-doctor"
 
-// database is the name of the ledger's database, and documents where its documents are.
-func (h Hub) database() (name, documents string) {
+// documents is where the ledger's documents are.
+func (h Hub) documents() string {
 	l, _ := config.ParseLocation(h.Published.Ledger) // it was read as one
-	name = "projects/" + l.Name + "/databases/" + l.Prefix
-	return name, name + "/documents"
+	return "projects/" + l.Name + "/databases/" + cmp.Or(l.Prefix, "(default)") + "/documents"
 }
 
 // firestore calls the ledger's database. Its emulator, if there is one, goes before the configuration's endpoint, as for the ledger itself.
@@ -204,17 +204,15 @@ func (h Hub) firestore(ctx context.Context, doing, verb string, message, into an
 	if host := os.Getenv("FIRESTORE_EMULATOR_HOST"); host != "" {
 		c.Endpoint, c.Tokens = "http://"+host, nil
 	}
-	_, documents := h.database()
-	return c.Call(ctx, doing, http.MethodPost, "firestore.googleapis.com", "/v1/"+documents+":"+verb, nil, message, into)
+	return c.Call(ctx, doing, http.MethodPost, "firestore.googleapis.com", "/v1/"+h.documents()+":"+verb, nil, message, into)
 }
 
 func (h Hub) getNothing(ctx context.Context) error {
-	_, documents := h.database()
 	var found []struct {
 		Missing string
 		Found   any
 	}
-	err := h.firestore(ctx, "read the ledger", "batchGet", map[string]any{"documents": []string{documents + "/rotation/" + nobody}}, &found)
+	err := h.firestore(ctx, "read the ledger", "batchGet", map[string]any{"documents": []string{h.documents() + "/rotation/" + nobody}}, &found)
 	if err == nil && (len(found) != 1 || found[0].Missing == "" && found[0].Found == nil) {
 		return cmek.ErrIncomplete
 	}
@@ -235,7 +233,7 @@ func (h Hub) queryNothing(ctx context.Context) error {
 // commitNothing updates a document that must exist and does not, so that all writes of the commit fail: with create, one that makes a
 // document comes before it (firebase.google.com/docs/firestore/reference/rest/v1/projects.databases.documents/commit: atomic).
 func (h Hub) commitNothing(ctx context.Context, create bool) error {
-	_, documents := h.database()
+	documents := h.documents()
 	write := func(id string, exists bool) map[string]any {
 		return map[string]any{
 			"update":          map[string]any{"name": documents + "/rotation/" + id, "fields": map[string]any{}},

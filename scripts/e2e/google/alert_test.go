@@ -41,8 +41,8 @@ func (s *stand) untilSlack(what string, texts ...string) {
 func TestDisabledVersion_isResolvedWhenThatVersionReadsWell(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, "acme-disabled")
-	s.gcloud("POST", sharedKey+"/cryptoKeyVersions", `{}`)
 	s.sweep()
+	s.gcloud("POST", sharedKey+"/cryptoKeyVersions", `{}`)
 	s.forget() // creating a version is not what this is about
 
 	s.setState(sharedKey, 1, "DISABLED")

@@ -115,17 +115,23 @@ func terraform(folder string, arguments ...string) (output string, err error) {
 	return string(text), nil
 }
 
-// makeParsed makes what the text of the module says.
-func makeParsed(t *testing.T, project, functions string) {
+// pubsubModule is the part of the module that is about Pub/Sub.
+func pubsubModule(t *testing.T, functions string) *module {
 	t.Helper()
 	where := map[string]cty.Value{}
 	for f, url := range endpoints(functions) {
 		where[f] = cty.StringVal(url)
 	}
-	m := readModule(t, pubsubFolder, map[string]cty.Value{
+	return readModule(t, pubsubFolder, map[string]cty.Value{
 		"name": cty.StringVal(name), "channels": cty.SetVal([]cty.Value{cty.StringVal("slack")}), "feed": cty.True,
 		"endpoints": cty.MapVal(where), "account": cty.NullVal(cty.String),
 	})
+}
+
+// makeParsed makes what the text of the module says.
+func makeParsed(t *testing.T, project, functions string) {
+	t.Helper()
+	m := pubsubModule(t, functions)
 	for _, kind := range []string{"topic", "subscription"} {
 		for _, address := range slices.Sorted(maps.Keys(m.blocks)) {
 			if !strings.HasPrefix(address, "google_pubsub_"+kind+".") {

@@ -34,6 +34,8 @@ module "keyturn" {
   cockroach_organization_id = "0f2a6f60-1f3b-4c0e-9a52-5d1f6a7b8c9d"
   alert_emails              = ["oncall@example.com"]
   operations_emails         = ["platform@example.com"]
+  operators                 = ["group:platform@example.com"]
+  viewers                   = ["group:oncall@example.com"]
   channels                  = { slack = { kind = "slack" } }
 }
 

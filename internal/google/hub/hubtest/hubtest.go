@@ -3,10 +3,10 @@ package hubtest
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -174,7 +174,7 @@ func (g *Google) series(w http.ResponseWriter) {
 	for name, n := range g.Held {
 		series = append(series, map[string]any{
 			"resource": map[string]any{"labels": map[string]string{"subscription_id": name}},
-			"points":   []any{map[string]any{"value": map[string]string{"int64Value": fmt.Sprint(n)}}},
+			"points":   []any{map[string]any{"value": map[string]string{"int64Value": strconv.Itoa(n)}}},
 		})
 	}
 	answer(w, http.StatusOK, map[string]any{"timeSeries": series})

@@ -1,0 +1,60 @@
+// Package clouds joins the adapters of several clouds, for programs on one machine that work on keys of all of them: the demo, the simulated
+// installation, and the command line. In a cloud, each installation follows the keys of its own.
+package clouds
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// KMS reads each key with the adapter for its type.
+type KMS map[cmek.KeyType]cmek.KMS
+
+// Types are the types of keys that can be read, in one order.
+func (k KMS) Types() []cmek.KeyType { return slices.Sorted(maps.Keys(k)) }
+
+// Key implements [cmek.KMS].
+func (k KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	of, err := k.of(uri)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	return of.Key(ctx, uri)
+}
+
+// Describe implements [cmek.KMS].
+func (k KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
+	of, err := k.of(uri)
+	if err != nil {
+		return cmek.Key{}, err
+	}
+	return of.Describe(ctx, uri)
+}
+
+func (k KMS) of(uri cmek.KeyURI) (cmek.KMS, error) {
+	if of := k[uri.Type()]; of != nil {
+		return of, nil
+	}
+	return nil, fmt.Errorf("read key %q: nothing here reads keys of its type", uri)
+}
+
+// Policies reads each document with the adapter of the cloud that it is of.
+type Policies struct{ AWS, Google cmek.Policies }
+
+// Deciding implements [cmek.Policies].
+func (p Policies) Deciding(use cmek.Use, known map[string]string) []string {
+	return append(p.AWS.Deciding(use, known), p.Google.Deciding(use, known)...)
+}
+
+// Document implements [cmek.Policies]. The name of what is of AWS is an ARN, or begins with one; no other name does.
+func (p Policies) Document(ctx context.Context, name string) (string, error) {
+	if strings.HasPrefix(name, "arn:") {
+		return p.AWS.Document(ctx, name)
+	}
+	return p.Google.Document(ctx, name)
+}
