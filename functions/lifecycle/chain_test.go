@@ -169,16 +169,7 @@ func (w *world) curl(line string) {
 // follow lets rotation do what is due at the cluster: a sweep before and after.
 func (w *world) follow(l life) {
 	w.t.Helper()
-	f := w.function()
-	cloud, sends := f.Cloud.(cmek.Cloud)
-	if !sends {
-		w.t.Fatal("the client sends no PUT")
-	}
-	r := &rotation.Function{
-		Cloud: cloud, KMS: f.Keys[l.spec.KeySpec.Type].KMS, KeyTypes: []cmek.KeyType{l.spec.KeySpec.Type}, Ledger: f.Ledger, Archive: archiveOf{w, l.cluster},
-		Notifier: &cmektest.Notifier{}, Settings: rotation.DefaultSettings(), Log: slog.New(slog.DiscardHandler), Holder: "test",
-	}
-	r.Settings.Mode, r.Settings.Concurrency = rotation.Follow, 1
+	r := w.rotation(l.spec.KeySpec.Type, l.cluster)
 	for range 180 {
 		must(w.t, r.Tick(w.t.Context()))
 		later(time.Minute)
@@ -186,6 +177,22 @@ func (w *world) follow(l life) {
 	if d, ok := w.item(l.cluster).DoneIn(l.region); !ok || !d.Followed {
 		w.t.Fatalf("the rotation was not followed: %+v, work %+v", d, w.item(l.cluster).Work)
 	}
+}
+
+// rotation is the function that follows rotations, on the same ledger, with the records of one cluster kept.
+func (w *world) rotation(keys cmek.KeyType, cluster string) *rotation.Function {
+	w.t.Helper()
+	f := w.function()
+	cloud, sends := f.Cloud.(cmek.Cloud)
+	if !sends {
+		w.t.Fatal("the client sends no PUT")
+	}
+	r := &rotation.Function{
+		Cloud: cloud, KMS: f.Keys[keys].KMS, KeyTypes: []cmek.KeyType{keys}, Ledger: f.Ledger, Archive: archiveOf{w, cluster},
+		Notifier: &cmektest.Notifier{}, Settings: rotation.DefaultSettings(), Log: slog.New(slog.DiscardHandler), Holder: "test",
+	}
+	r.Settings.Mode, r.Settings.Concurrency = rotation.Follow, 1
+	return r
 }
 
 // withoutTimes is what GET …/cmek shows, without times.

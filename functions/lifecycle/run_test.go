@@ -218,3 +218,44 @@ func hasFinding(d lifecycle.Diagnosis, check string, ok bool, fix string) bool {
 	}
 	return false
 }
+
+// While it is not known what became of a request, nothing else leaves to the cluster: neither a PUT of a rotation, nor another command's.
+func TestARotation_waitsWhileARequestIsOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.network = swallow{w}
+		added := make(chan lifecycle.Result)
+		f := w.function()
+		w.network = nil
+		go func() {
+			result, err := f.Run(t.Context(), addToPayments())
+			must(t, err)
+			added <- result
+		}()
+		later(time.Minute)
+		r := w.rotation(cmek.AWSKMS, payments)
+		must(t, w.Rotate(string(eastKey)))
+		for range 8 {
+			must(t, r.Tick(t.Context()))
+			later(time.Minute)
+		}
+		if work := w.item(payments).Work; len(work) != 1 || !strings.Contains(work[0].Reason, "an operation is running: add-region, by ana") {
+			t.Errorf("the work of the rotation is %+v, want it to wait for the request", work)
+		}
+		for _, sent := range w.accepted {
+			if strings.Contains(sent, payments) {
+				t.Errorf("while the request was open %s was sent", sent)
+			}
+		}
+		if result := <-added; result.Operation == nil || result.Operation.Result != ledger.OperationLost {
+			t.Errorf("the request ended as %+v, want without a trace", result)
+		}
+		for range 30 {
+			must(t, r.Tick(t.Context()))
+			later(time.Minute)
+		}
+		if d, ok := w.item(payments).DoneIn("us-east-1"); !ok || !d.Followed {
+			t.Errorf("the rotation was not followed after the request had ended: %+v", w.item(payments).Work)
+		}
+	})
+}
