@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,7 @@ func (b *bench) file(t *testing.T, name, text string) string {
 // writes are the requests that reached the Cloud API to change something.
 func (b *bench) writes() (found []string) {
 	for _, r := range b.Requests() {
-		if r.API == "cloud" && r.Method != "GET" {
+		if r.API == "cloud" && r.Method != http.MethodGet {
 			found = append(found, fmt.Sprintf("%s %s %d", r.Method, strings.TrimPrefix(r.Path, "/api/v1/clusters/"), r.Status))
 		}
 	}

@@ -67,7 +67,7 @@ func (o operationOptions) request(kind ledger.OperationKind, id string) lifecycl
 	return r
 }
 
-// operator is the function of the operations with what its commands need.
+// operations is the function of the operations with what its commands need.
 type operations struct {
 	*lifecycle.Function
 	settings installation.Settings
@@ -108,7 +108,7 @@ func (p Commands) operations(ctx context.Context, dry bool) (*operations, error)
 		config, err := google.ConfigFromEnv(p.Lookup, &http.Client{Timeout: 20 * time.Second})
 		if err == nil {
 			var kms *google.KMS
-			if kms, err = google.NewKMS(config); err == nil {
+			if kms, err = google.NewKMS(config); err == nil { //nolint:contextcheck // the client keeps no context
 				f.Keys[cmek.GCPCloudKMS] = lifecycle.KeyCloud{KMS: kms, Policies: google.NewPolicies(config)}
 			}
 		}
@@ -263,13 +263,13 @@ func (p Commands) refuse(cluster cmek.Cluster, refused []lifecycle.Refusal) erro
 // readFile reads a file that a flag or an argument names; "-" is the standard input.
 func (p Commands) readFile(name string) ([]byte, error) {
 	const most = 1 << 20
-	var in io.Reader = p.In
+	in := p.In
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
 			return nil, &terminal.ConfigurationError{Problems: err}
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		in = file
 	}
 	data, err := io.ReadAll(io.LimitReader(in, most+1))
