@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/lifecycle"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -243,5 +245,27 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	wantText(t, "the end", o.out, "reads ENABLED, and every node is live", "Still on hold", "keyturn release")
 	if text, err := os.ReadFile(ticket); err != nil || !strings.Contains(string(text), "Timeline") {
 		t.Errorf("the ticket is %q, %v", text, err)
+	}
+}
+
+func TestStatus_showsARequestThatIsOpen(t *testing.T) {
+	b := newBench(t).swept(t)
+	p := &installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}
+	err := p.WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+		_, err := l.UpdateCluster(ctx, "7c1d9e20-3a4b-4c5d-8e6f-000000000003", func(c *ledger.Cluster) error {
+			c.Operation = &ledger.Operation{Kind: ledger.OperationAddRegion, By: "ana\x1b[2J", Sent: time.Now().Add(-3 * time.Minute), Baseline: &ledger.OperationBaseline{}}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"status"}, {"status", "orders"}} {
+		out := b.keyturn(t, args...).out
+		wantText(t, "the status", out, "A request is open at cluster orders: add-region, by ana [2J, sent 3m ago")
+	}
+	if out := b.keyturn(t, "status", "-o", "json").out; !strings.Contains(out, `"kind": "add-region"`) || strings.Contains(out, "baseline") {
+		t.Errorf("the JSON is\n%s", out)
 	}
 }

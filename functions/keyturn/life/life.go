@@ -205,7 +205,10 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 			return err
 		}
 	}
-	o := result.Operation
+	o, kind := result.Operation, ""
+	if o != nil {
+		kind = terminal.Printable(string(o.Kind))
+	}
 	name := terminal.Printable(cluster.Name)
 	say := func(format string, args ...any) {
 		if !p.JSON {
@@ -224,19 +227,19 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 		return errors.New("the operation is not on record")
 	case o.Open():
 		say("%s of cluster %s has no end after %s. It stays open, and the same command watches on. The last read: %s.\n",
-			o.Kind, name, terminal.Roughly(time.Since(o.Sent)), lastSighting(*o))
+			kind, name, terminal.Roughly(time.Since(o.Sent)), lastSighting(*o))
 		return terminal.ErrNeedsPerson
 	case o.Result == ledger.OperationDone:
-		say("Done: %s of cluster %s (%s).\n", o.Kind, name, terminal.Printable(o.Why))
+		say("Done: %s of cluster %s (%s).\n", kind, name, terminal.Printable(o.Why))
 		return nil
 	}
-	say("%s of cluster %s: %s: %s\n", o.Kind, name, o.Result, terminal.Printable(o.Why))
+	say("%s of cluster %s: %s: %s\n", kind, name, terminal.Printable(string(o.Result)), terminal.Printable(o.Why))
 	return terminal.ErrNeedsPerson
 }
 
 func lastSighting(o ledger.Operation) string {
 	if n := len(o.Timeline); n > 0 {
-		return string(o.Timeline[n-1].CMEK) + ", cluster " + o.Timeline[n-1].State
+		return terminal.Printable(string(o.Timeline[n-1].CMEK) + ", cluster " + o.Timeline[n-1].State)
 	}
 	return "none"
 }
