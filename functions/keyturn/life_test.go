@@ -269,3 +269,25 @@ func TestStatus_showsARequestThatIsOpen(t *testing.T) {
 		t.Errorf("the JSON is\n%s", out)
 	}
 }
+
+func TestEnable_onGoogleCloudFromTheCommandLine(t *testing.T) {
+	seed := simulator.DefaultSeed()
+	const key, account = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/pay", "cmek@acme.iam.gserviceaccount.com"
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: key, AgeDays: 300})
+	seed.Google.Projects = []simulator.GoogleProjectSeed{{ID: "acme", Number: "123456789012"}}
+	for i, id := range []string{"7c1d9e20-3a4b-4c5d-8e6f-000000000902", "7c1d9e20-3a4b-4c5d-8e60-000000000902"} {
+		region := simulator.RegionSeed{Name: "us-east1"}
+		if i == 1 { // it admits Cockroach Labs' account, which both have by the end of their ids
+			region.Key, region.AuthPrincipal = key, account
+		}
+		seed.Clusters = append(seed.Clusters, simulator.ClusterSeed{ID: id, Name: fmt.Sprintf("on-google-%d", i), CloudProvider: "GCP", AccountID: "crl-prod-abc", AgeDays: 300,
+			Regions: []simulator.RegionSeed{region}})
+	}
+	b := newBenchOf(t, seed)
+	file := b.file(t, "cmek_config.json", `[{"region":"us-east1","key_spec":{"type":"GCP_CLOUD_KMS","uri":"`+key+`","auth_principal":"`+account+`"}}]`)
+	o := b.keyturn(t, "enable", "on-google-0", "-f", file)
+	o.wantCode(t, exitRefused, "enable")
+	wantText(t, "the refusal without Google's APIs", o.err, "no access to keys of the type GCP_CLOUD_KMS")
+	b.environ = append(b.environ, "KEYTURN_GOOGLE_ENDPOINT="+b.url)
+	wantText(t, "the end", b.succeed(t, "enable", "on-google-0", "-f", file), "Done: enable of cluster on-google-0")
+}

@@ -259,3 +259,40 @@ func TestARotation_waitsWhileARequestIsOpen(t *testing.T) {
 		}
 	})
 }
+
+// Between the checks and the intent a worker may have claimed a PUT. The swap of the item decides.
+func TestARequest_waitsForAPUTThatWasClaimedMeanwhile(t *testing.T) {
+	for name, occupy := range map[string]func(c *ledger.Cluster){
+		"a claim": func(c *ledger.Cluster) {
+			c.Work = []ledger.Work{{Region: "us-east-1", State: ledger.Due, Claim: &ledger.Claim{Intent: time.Now()}}}
+		},
+		"another command": func(c *ledger.Cluster) {
+			c.Operation = &ledger.Operation{Kind: ledger.OperationRevoke, By: "bo", Sent: time.Now()}
+		},
+	} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			f := w.function()
+			began, occupied := time.Now(), false
+			f.Report = func(s lifecycle.Step) {
+				if s.Stage == "checked" && !occupied {
+					occupied = true
+					_, err := f.Ledger.UpdateCluster(t.Context(), analytics, func(c *ledger.Cluster) error { occupy(c); return nil })
+					must(t, err)
+				}
+			}
+			result, err := f.Run(t.Context(), enableAnalytics())
+			must(t, err)
+			switch {
+			case !occupied || len(result.Refusals) != 1:
+				t.Errorf("%s meanwhile: %+v, want it refused", name, result)
+			case len(w.sent) != 0:
+				t.Errorf("%s meanwhile: sent %q", name, w.sent)
+			}
+			later(2 * time.Hour)
+			if result, err = w.function().Run(t.Context(), enableAnalytics()); err != nil || !result.Done() {
+				t.Errorf("%s is over after %s: %+v, %v; want it sent", name, time.Since(began), result, err)
+			}
+		})
+	}
+}
