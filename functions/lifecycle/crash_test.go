@@ -46,7 +46,7 @@ type doomed struct {
 	before bool
 }
 
-// step counts a step, and runs it unless the process dies before it.
+// step counts a step, and runs it unless the process ends before it.
 func (d *doomed) step(run func()) {
 	d.steps--
 	if d.steps == 0 && d.before {
@@ -128,7 +128,7 @@ var operations = map[string]struct {
 	},
 }
 
-// However a process dies, at most one request is accepted, and the same command comes to the end with one record.
+// However a process ends, at most one request is accepted, and the same command comes to the end with one record.
 func TestAProcessThatIsKilledAtAnyStep_sendsNothingTwice(t *testing.T) {
 	for name, op := range operations {
 		for _, before := range []bool{true, false} {
@@ -140,7 +140,7 @@ func TestAProcessThatIsKilledAtAnyStep_sendsNothingTwice(t *testing.T) {
 					f := w.function()
 					f.Ledger = ledger.New(doomedStore{w.store, at}, newRandom())
 					f.Cloud = doomedCloud{f.Cloud, at}
-					died = dies(func() { _, _ = op.run(w, f) })
+					died = ends(func() { _, _ = op.run(w, f) })
 					var result lifecycle.Result
 					for range 4 { // a person tries again
 						var err error
@@ -207,8 +207,8 @@ func done(t *testing.T, w *world, names []string) (n int) {
 	return n
 }
 
-// dies reports whether the process was killed.
-func dies(run func()) (died bool) {
+// ends reports whether the process was killed.
+func ends(run func()) (died bool) {
 	defer func() {
 		switch r := recover(); r {
 		case nil:

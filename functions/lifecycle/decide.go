@@ -147,16 +147,13 @@ func (d *decision) others() {
 
 // status reports whether the cluster's CMEK is known to be in the state that the request needs.
 func (d *decision) status() bool {
-	info, none := d.CMEK, false
-	switch {
-	case errors.Is(d.CMEKErr, cmek.ErrNotFound), errors.Is(d.CMEKErr, cmek.ErrIncomplete):
-		none = true
-	case d.CMEKErr != nil:
+	info := d.CMEK
+	notShown := errors.Is(d.CMEKErr, cmek.ErrNotFound) || errors.Is(d.CMEKErr, cmek.ErrIncomplete)
+	if d.CMEKErr != nil && !notShown {
 		d.refuse("cmek-unread", "", "the CMEK could not be read: %v", d.CMEKErr)
 		return false
-	default:
-		none = !info.HasKeys()
 	}
+	none := notShown || !info.HasKeys()
 	if none && d.Item.CMEK.HasKeys() {
 		d.refuse("cmek-not-shown", "", "the Cloud API shows no CMEK, although the cluster had one and it cannot be switched off")
 		return false

@@ -29,16 +29,16 @@ const (
 // follow takes a read over into the operation: it ends it if the read says how it ended, and returns why it goes on otherwise. It is pure,
 // and changes nothing that the operation's slices and pointers lead to.
 func follow(o ledger.Operation, s sight, now time.Time, set Settings) (ledger.Operation, string) {
-	if o.Answer == nil && now.Before(o.Sent.Add(ledger.ClaimTime)) {
-		return o, "the request may be on its way"
-	}
 	if s.cluster == nil || s.cmek == nil || s.at.Before(o.Sent) {
 		return o, "the outcome was not read yet"
 	}
-	o.Timeline = sighted(o.Timeline, *s.cluster, *s.cmek, s.at)
 	if kind := trace(o, *s.cluster, *s.cmek); o.Evidence.IsZero() && kind != "" {
 		o.Evidence = ledger.Evidence{Kind: kind, At: s.at}
 	}
+	if o.Answer == nil && o.Evidence.IsZero() && now.Before(o.Sent.Add(ledger.ClaimTime)) {
+		return o, "the request may be on its way"
+	}
+	o.Timeline = sighted(o.Timeline, *s.cluster, *s.cmek, s.at)
 	rest, why := rest(o, *s.cluster, *s.cmek)
 	switch {
 	case rest == "":

@@ -193,16 +193,14 @@ func (f *Function) AwaitRestore(ctx context.Context, id, by string) (Diagnosis, 
 	for {
 		d, err := f.Diagnose(ctx, id)
 		now := time.Now()
-		why := ""
+		why := "ENABLED and live, read once"
 		switch {
 		case err != nil:
 			why, since = err.Error(), time.Time{}
 		case !d.Healthy():
 			why, since = fmt.Sprintf("CMEK %s, %d nodes not live", statusOf(d.CMEK), len(d.Nodes)), time.Time{}
-		default:
-			if why = "ENABLED and live, read once"; since.IsZero() {
-				since = now
-			}
+		case since.IsZero():
+			since = now
 		}
 		if err == nil {
 			timeline = sighted(timeline, d.Cluster, d.CMEK, now)

@@ -26,6 +26,8 @@ const (
 	// planningHold is how long the keys are held for a plan, appliedHold for a revocation.
 	planningHold = 24 * time.Hour
 	appliedHold  = 30 * 24 * time.Hour
+	// mostHoldReason bounds the reason of a hold, in bytes: all holds are one item of the ledger.
+	mostHoldReason = 500
 )
 
 // Plan is a revocation that an operator is to confirm: what was read, and what stops.
@@ -223,7 +225,7 @@ func (f *Function) hold(ctx context.Context, facts Facts, r Request, length time
 			continue
 		}
 		reason := fmt.Sprintf("revocation of cluster %s: %s", facts.Cluster.Name, r.Reason)
-		if _, err := f.Ledger.Hold(ctx, cmek.Hold{Key: spec.KeySpec.URI, Since: now, Until: until, By: r.By, Reason: reason[:min(len(reason), 500)]}); err != nil {
+		if _, err := f.Ledger.Hold(ctx, cmek.Hold{Key: spec.KeySpec.URI, Since: now, Until: until, By: r.By, Reason: strings.ToValidUTF8(reason[:min(len(reason), mostHoldReason)], "")}); err != nil {
 			return err
 		}
 		f.step("on hold", "key %s until %s", spec.KeySpec.URI, until.UTC().Format(time.RFC3339))

@@ -218,3 +218,81 @@ func hasFinding(d lifecycle.Diagnosis, check string, ok bool, fix string) bool {
 	}
 	return false
 }
+
+// While it is not known what became of a request, nothing else leaves to the cluster: neither a PUT of a rotation, nor another command's.
+func TestARotation_waitsWhileARequestIsOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.network = swallow{w}
+		added := make(chan lifecycle.Result)
+		f := w.function()
+		w.network = nil
+		go func() {
+			result, err := f.Run(t.Context(), addToPayments())
+			must(t, err)
+			added <- result
+		}()
+		later(time.Minute)
+		r := w.rotation(cmek.AWSKMS, payments)
+		must(t, w.Rotate(string(eastKey)))
+		for range 8 {
+			must(t, r.Tick(t.Context()))
+			later(time.Minute)
+		}
+		if work := w.item(payments).Work; len(work) != 1 || !strings.Contains(work[0].Reason, "an operation is running: add-region, by ana") {
+			t.Errorf("the work of the rotation is %+v, want it to wait for the request", work)
+		}
+		for _, sent := range w.accepted {
+			if strings.Contains(sent, payments) {
+				t.Errorf("while the request was open %s was sent", sent)
+			}
+		}
+		if result := <-added; result.Operation == nil || result.Operation.Result != ledger.OperationLost {
+			t.Errorf("the request ended as %+v, want without a trace", result)
+		}
+		for range 30 {
+			must(t, r.Tick(t.Context()))
+			later(time.Minute)
+		}
+		if d, ok := w.item(payments).DoneIn("us-east-1"); !ok || !d.Followed {
+			t.Errorf("the rotation was not followed after the request had ended: %+v", w.item(payments).Work)
+		}
+	})
+}
+
+// Between the checks and the intent a worker may have claimed a PUT. The swap of the item decides.
+func TestARequest_waitsForAPUTThatWasClaimedMeanwhile(t *testing.T) {
+	for name, occupy := range map[string]func(c *ledger.Cluster){
+		"a claim": func(c *ledger.Cluster) {
+			c.Work = []ledger.Work{{Region: "us-east-1", State: ledger.Due, Claim: &ledger.Claim{Intent: time.Now()}}}
+		},
+		"another command": func(c *ledger.Cluster) {
+			c.Operation = &ledger.Operation{Kind: ledger.OperationRevoke, By: "bo", Sent: time.Now()}
+		},
+	} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			f := w.function()
+			began, occupied := time.Now(), false
+			f.Report = func(s lifecycle.Step) {
+				if s.Stage == "checked" && !occupied {
+					occupied = true
+					_, err := f.Ledger.UpdateCluster(t.Context(), analytics, func(c *ledger.Cluster) error { occupy(c); return nil })
+					must(t, err)
+				}
+			}
+			result, err := f.Run(t.Context(), enableAnalytics())
+			must(t, err)
+			switch {
+			case !occupied || len(result.Refusals) != 1:
+				t.Errorf("%s meanwhile: %+v, want it refused", name, result)
+			case len(w.sent) != 0:
+				t.Errorf("%s meanwhile: sent %q", name, w.sent)
+			}
+			later(2 * time.Hour)
+			if result, err = w.function().Run(t.Context(), enableAnalytics()); err != nil || !result.Done() {
+				t.Errorf("%s is over after %s: %+v, %v; want it sent", name, time.Since(began), result, err)
+			}
+		})
+	}
+}

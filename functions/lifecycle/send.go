@@ -65,7 +65,7 @@ func (f *Function) begin(ctx context.Context, r Request, facts Facts) (*ledger.C
 			return fmt.Errorf("%w: the facts were read %s ago", errNotSent, now.Sub(facts.At).Round(time.Second))
 		case region != "":
 			return fmt.Errorf("%w: a PUT to region %s is about to leave", errNotSent, region)
-		case item.Operation.Excludes(now) && !(sameRequest(*item.Operation, r) && refusedLast(*item.Operation)):
+		case item.Operation.Excludes(now) && (!sameRequest(*item.Operation, r) || !refusedLast(*item.Operation)):
 			return fmt.Errorf("%w: another request is open", errNotSent)
 		}
 		next := intent(r, facts, now)

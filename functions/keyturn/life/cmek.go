@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/lifecycle"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -65,34 +66,21 @@ func (p Commands) cmek(ctx context.Context, wanted string) (err error) {
 
 func (p Commands) printCMEK(info cmek.ClusterInfo) {
 	c := p.Palette()
-	terminal.Tell(p.Out, "CMEK %s\n", colored(c, terminal.Printable(string(info.Status))))
+	terminal.Tell(p.Out, "CMEK %s\n", progress.State(c, terminal.Printable(string(info.Status))))
 	now := time.Now()
 	t := p.NewSheet(terminal.Column{Name: "region"}, terminal.Column{Name: "status"}, terminal.Column{Name: "key"}, terminal.Column{Name: "key status"}, terminal.Column{Name: "updated"}, terminal.Column{Name: "principal", Wide: true}, terminal.Column{Name: "message"})
 	for _, r := range info.RegionInfos {
 		if len(r.KeyInfos) == 0 {
-			t.Add(terminal.Printable(r.Region), colored(c, terminal.Printable(string(r.Status))), "–", "–", "–", "–", "")
+			t.Add(terminal.Printable(r.Region), progress.State(c, terminal.Printable(string(r.Status))), "–", "–", "–", "–", "")
 		}
 		for _, k := range r.KeyInfos {
 			key := terminal.ShortKey(k.Spec.URI)
 			if p.Wide() {
 				key = terminal.Printable(string(k.Spec.URI))
 			}
-			t.Add(terminal.Printable(r.Region), colored(c, terminal.Printable(string(r.Status))), key, colored(c, terminal.Printable(string(k.Status))), terminal.When(k.UpdatedAt, now),
+			t.Add(terminal.Printable(r.Region), progress.State(c, terminal.Printable(string(r.Status))), key, progress.State(c, terminal.Printable(string(k.Status))), terminal.When(k.UpdatedAt, now),
 				terminal.Printable(string(k.Spec.AuthPrincipal)), strings.TrimSpace(terminal.Printable(k.UserMessage)))
 		}
 	}
 	t.Flush()
-}
-
-// colored is a status of the Cloud API in its color: green is in force, red needs attention, and yellow is on its way.
-func colored(c terminal.Palette, s string) string {
-	switch status := cmek.Status(s); {
-	case status == cmek.Enabled:
-		return c.Green(s)
-	case status == cmek.Disabled: // a past key, or a cluster without CMEK
-		return c.Dim(s)
-	case status.Failed(), status.HandsOff():
-		return c.Red(s)
-	}
-	return c.Yellow(s)
 }

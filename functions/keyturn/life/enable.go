@@ -92,8 +92,7 @@ that it leaves out: this command takes additions only, reads the cluster, and se
 ones. With --file the body of the vendor's page is taken as additions; what it says about hardware is not sent.
 
 --key and --principal are given once for all regions, or once for each --region, in the same order.`,
-		Example: `  keyturn add-region payments --region us-west-2=3 --key arn:aws:kms:us-west-2:111122223333:key/ID \
-    --principal arn:aws:iam::111122223333:role/payments-cmek --dry-run
+		Example: `  keyturn add-region payments --region us-west-2=3 --key KEY_ARN --principal ROLE_ARN --dry-run
   keyturn add-region payments -f add.json`,
 		Args: func(c *cobra.Command, args []string) error {
 			if err := cobra.ExactArgs(1)(c, args); err != nil {

@@ -67,7 +67,7 @@ func (o operationOptions) request(kind ledger.OperationKind, id string) lifecycl
 	return r
 }
 
-// operator is the function of the operations with what its commands need.
+// operations is the function of the operations with what its commands need.
 type operations struct {
 	*lifecycle.Function
 	settings installation.Settings
@@ -108,7 +108,7 @@ func (p Commands) operations(ctx context.Context, dry bool) (*operations, error)
 		config, err := google.ConfigFromEnv(p.Lookup, &http.Client{Timeout: 20 * time.Second})
 		if err == nil {
 			var kms *google.KMS
-			if kms, err = google.NewKMS(config); err == nil {
+			if kms, err = google.NewKMS(config); err == nil { //nolint:contextcheck // the client keeps no context
 				f.Keys[cmek.GCPCloudKMS] = lifecycle.KeyCloud{KMS: kms, Policies: google.NewPolicies(config)}
 			}
 		}
@@ -205,7 +205,10 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 			return err
 		}
 	}
-	o := result.Operation
+	o, kind := result.Operation, ""
+	if o != nil {
+		kind = terminal.Printable(string(o.Kind))
+	}
 	name := terminal.Printable(cluster.Name)
 	say := func(format string, args ...any) {
 		if !p.JSON {
@@ -224,19 +227,19 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 		return errors.New("the operation is not on record")
 	case o.Open():
 		say("%s of cluster %s has no end after %s. It stays open, and the same command watches on. The last read: %s.\n",
-			o.Kind, name, terminal.Roughly(time.Since(o.Sent)), lastSighting(*o))
+			kind, name, terminal.Roughly(time.Since(o.Sent)), lastSighting(*o))
 		return terminal.ErrNeedsPerson
 	case o.Result == ledger.OperationDone:
-		say("Done: %s of cluster %s (%s).\n", o.Kind, name, terminal.Printable(o.Why))
+		say("Done: %s of cluster %s (%s).\n", kind, name, terminal.Printable(o.Why))
 		return nil
 	}
-	say("%s of cluster %s: %s: %s\n", o.Kind, name, o.Result, terminal.Printable(o.Why))
+	say("%s of cluster %s: %s: %s\n", kind, name, terminal.Printable(string(o.Result)), terminal.Printable(o.Why))
 	return terminal.ErrNeedsPerson
 }
 
 func lastSighting(o ledger.Operation) string {
 	if n := len(o.Timeline); n > 0 {
-		return string(o.Timeline[n-1].CMEK) + ", cluster " + o.Timeline[n-1].State
+		return terminal.Printable(string(o.Timeline[n-1].CMEK) + ", cluster " + o.Timeline[n-1].State)
 	}
 	return "none"
 }
@@ -263,13 +266,13 @@ func (p Commands) refuse(cluster cmek.Cluster, refused []lifecycle.Refusal) erro
 // readFile reads a file that a flag or an argument names; "-" is the standard input.
 func (p Commands) readFile(name string) ([]byte, error) {
 	const most = 1 << 20
-	var in io.Reader = p.In
+	in := p.In
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
 			return nil, &terminal.ConfigurationError{Problems: err}
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		in = file
 	}
 	data, err := io.ReadAll(io.LimitReader(in, most+1))

@@ -73,6 +73,9 @@ func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticke
 		}
 	}
 	if !p.JSON {
+		if o.dry {
+			ticket = ""
+		}
 		p.printDiagnosis(d, ticket)
 	}
 	if !o.dry {

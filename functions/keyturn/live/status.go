@@ -117,6 +117,8 @@ type clusterStatus struct {
 	NotShown *ledger.Unread   `json:"not_shown,omitempty"`
 	Regions  []regionStatus   `json:"regions"`
 	Dropped  []ledger.Dropped `json:"dropped,omitempty"`
+	// Operation is the last request of a command that changes the CMEK, without its baseline; nil if there was none.
+	Operation *ledger.Operation `json:"operation,omitempty"`
 	// EvidenceRecords counts the records in the cluster's chain.
 	EvidenceRecords int `json:"evidence_records"`
 	// Undelivered counts alerts and records that are still to be delivered.
@@ -225,6 +227,11 @@ func statusOf(c *ledger.Cluster) clusterStatus {
 	}
 	if !c.Unread.IsZero() {
 		s.NotShown = &c.Unread
+	}
+	if c.Operation != nil {
+		last := *c.Operation
+		last.Baseline = nil
+		s.Operation = &last
 	}
 	shown := map[string]bool{}
 	for _, info := range c.CMEK.RegionInfos {

@@ -49,6 +49,9 @@ func (p Commands) printLedger(s Status, now time.Time) {
 		terminal.Tell(p.Out, "Alerts   %s (\"keyturn alerts\")\n", c.Red(terminal.Count(n, "open incident")))
 	}
 	printHolds(p.Out, s.Holds, now)
+	for _, cluster := range s.Clusters {
+		printOperation(p.Out, cluster, now)
+	}
 	terminal.Tell(p.Out, "\n")
 	if len(s.Clusters) == 0 {
 		terminal.Tell(p.Out, "The ledger knows no cluster yet. The function's first tick, or \"keyturn follow\", reads the fleet.\n")
@@ -170,6 +173,7 @@ func (p Commands) printCluster(s clusterStatus) {
 	now, c := time.Now(), p.Palette()
 	terminal.Tell(p.Out, "%s   %s   %s\n", c.Bold(terminal.Printable(s.Name)), terminal.Printable(s.ID), terminal.Printable(s.State))
 	terminal.Tell(p.Out, "read %s, next poll %s, %s\n", terminal.When(s.SeenAt, now), nextPoll(s.NextLook, now), terminal.Count(s.EvidenceRecords, "evidence record"))
+	printOperation(p.Out, s, now)
 	if u := s.NotShown; u != nil {
 		terminal.Tell(p.Out, "%s since %s: %s\n", c.Red(progress.StageNotShown), terminal.When(u.Since, now), terminal.Printable(u.Why))
 		terminal.Tell(p.Out, "if it is really gone: keyturn forget %s --reason \"…\"\n", terminal.Printable(s.ID))
@@ -198,6 +202,14 @@ func (p Commands) printOpen(s Status) {
 		terminal.Tell(p.Out, "\n")
 	}
 	printHolds(p.Out, s.Holds, now)
+}
+
+// printOperation writes a line for a request that is open at the cluster.
+func printOperation(out io.Writer, s clusterStatus, now time.Time) {
+	if o := s.Operation; o.Open() {
+		terminal.Tell(out, "A request is open at cluster %s: %s, by %s, sent %s; the same command again watches it\n", terminal.Printable(s.Name), terminal.Printable(string(o.Kind)),
+			terminal.Printable(o.By), terminal.When(o.Sent, now))
+	}
 }
 
 func (p Commands) printRegion(r regionStatus, now time.Time) {
