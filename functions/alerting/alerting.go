@@ -24,8 +24,12 @@ import (
 var Subscribes = slices.Sorted(slices.Values(risk.Changes()))
 
 // Parallel is how many events one process handles at a time: as many as a batch of its queue has. So no event waits for another one's
-// reads, and a storm of a thousand is out within a minute.
-const Parallel = 10
+// reads, and a storm of a thousand is out soon after its last event.
+const Parallel = 50
+
+// RequestRate is how many requests per second one process sends to the Cloud API. An API user has 10, and rotation takes 8 of them: two
+// processes at a time have the rest.
+const RequestRate = 1.0
 
 // Function is alerting with everything it needs. Its methods may be called concurrently.
 type Function struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,5 +371,63 @@ func TestARoleIsWatchedByItsName(t *testing.T) {
 		deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
 		w.happens(event("e-4", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek"), document(deny)))
 		w.want("after a Deny", "[CRITICAL] Role crdb-cmek had its trust policy replaced", "[CRITICAL] Role crdb-cmek had its permissions changed")
+	})
+}
+
+// meteredCloud answers one request a second, in their order, and refuses at once what would be too late, as the client of the Cloud API does.
+type meteredCloud struct {
+	mu   sync.Mutex
+	next time.Time
+}
+
+func (c *meteredCloud) wait(ctx context.Context) error {
+	c.mu.Lock()
+	at := c.next
+	if now := time.Now(); at.Before(now) {
+		at = now
+	}
+	if deadline, ok := ctx.Deadline(); ok && at.After(deadline) {
+		c.mu.Unlock()
+		return context.DeadlineExceeded
+	}
+	c.next = at.Add(time.Second)
+	c.mu.Unlock()
+	time.Sleep(time.Until(at))
+	return nil
+}
+
+func (c *meteredCloud) NextMaintenance(ctx context.Context, _ string) (time.Time, error) {
+	return time.Date(2000, 1, 2, 3, 0, 0, 0, time.UTC), c.wait(ctx)
+}
+
+func (c *meteredCloud) BackupInterval(ctx context.Context, _ string) (time.Duration, error) {
+	return 30 * time.Minute, c.wait(ctx)
+}
+
+// With a share of the rate that is too small for all, the next days of the first clusters are known in full, and not of all by half.
+func TestTheNextDaysOfTheFirstClustersAreKnown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 4 {
+			w.cluster(fmt.Sprintf("c-%d", i+2), fmt.Sprintf("more-%d", i), cmek.Enabled)
+		}
+		w.Cloud = &meteredCloud{}
+		begun := time.Now()
+		w.happens(w.isDisabled("e1"))
+		if took := time.Since(begun); took > w.Settings.Enrich {
+			t.Errorf("the alert took %s", took)
+		}
+		known := 0
+		for i, c := range w.last().Clusters {
+			if full := strings.Contains(c.Impact, "30m") && strings.Contains(c.Impact, "maintenance from"); full {
+				known++
+			} else if i < 2 {
+				t.Errorf("cluster %d is %q, want its backup and maintenance", i, c.Impact)
+			} else if i > 2 && !strings.Contains(c.Impact, "not known") {
+				t.Errorf("cluster %d is %q, want that its next days are not known", i, c.Impact)
+			}
+		}
+		if known < 2 || known > 3 {
+			t.Errorf("the next days of %d clusters are known in full", known)
+		}
 	})
 }

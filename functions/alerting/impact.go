@@ -21,13 +21,15 @@ const (
 )
 
 // startImpacts begins to read what the next days bring to the first clusters, and returns what can be said of each, by its id,
-// until that is known.
+// until that is known. They are read one after the other: if there is no time for all, the first are known in full, and not all by half.
 func (f *Function) startImpacts(ctx context.Context, r *reads, facts *Facts, clusters []*ledger.Cluster) map[string]string {
 	byID := map[string]*ledger.Cluster{}
 	for _, c := range clusters {
 		byID[c.ID] = c
 	}
 	impacts := map[string]string{}
+	next := make(chan struct{})
+	close(next)
 	for i, affected := range facts.Usage.Clusters {
 		if len(affected.Regions) == 0 {
 			impacts[affected.ID] = pastUser
@@ -38,7 +40,15 @@ func (f *Function) startImpacts(ctx context.Context, r *reads, facts *Facts, clu
 		if i >= mostEnriched {
 			continue
 		}
+		begin, end := next, make(chan struct{})
+		next = end
 		r.start("", "next days of cluster "+c.ID, func() (func(), error) {
+			defer close(end)
+			select {
+			case <-begin:
+			case <-ctx.Done():
+				return func() {}, ctx.Err()
+			}
 			line, err := f.nextImpact(ctx, c)
 			return func() { impacts[c.ID] = line }, err
 		})

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/alert"
@@ -21,9 +22,29 @@ type Chat interface {
 const (
 	// few alerts are no storm: their message needs no pause after it, and if the channel refuses it they can be sent one by one.
 	few = 4
-	// Pace is the pause after a message about more alerts than a few. What arrives meanwhile is the next message.
-	Pace = 20 * time.Second
+	// Pace is the pause after a message if those about several alerts were about more than a few within a minute. What arrives meanwhile is
+	// the next message. A storm may come in small groups.
+	Pace   = 20 * time.Second
+	lately = time.Minute
 )
+
+// group is a message about several alerts.
+type group struct {
+	at     time.Time
+	alerts int
+}
+
+// grouped notes a message about several alerts, and returns how many those of the last minute were about.
+func (f *Function) grouped(alerts int) (sum int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now().Round(0)
+	f.groups = slices.DeleteFunc(append(f.groups, group{now, alerts}), func(g group) bool { return now.Sub(g.at) > lately })
+	for _, g := range f.groups {
+		sum += g.alerts
+	}
+	return sum
+}
 
 // post sends one message about all. If the channel refuses it for what is in it, they are sent one by one if they are few; otherwise a
 // message says that they exist and where to read them.
@@ -38,7 +59,7 @@ func (f *Function) post(ctx context.Context, chat Chat, deliveries []*delivery) 
 		}
 		err = f.send(ctx, func(ctx context.Context) error { return chat.SendCount(ctx, alerts) })
 	}
-	if len(alerts) > few && err == nil {
+	if err == nil && f.grouped(len(alerts)) > few {
 		f.keepQuiet(Pace)
 	}
 	for _, d := range deliveries {

@@ -98,6 +98,34 @@ func TestABatchIsOneMessageToAChat(t *testing.T) {
 }
 
 // In a storm a pause lets the next message gather more. Few alerts are no storm, and what comes after them must not wait.
+// A storm may come in small groups. Two in a minute are left alone; those long after each other are none.
+func TestAfterSmallGroupsTheChatIsLeftAloneForAMoment(t *testing.T) {
+	for _, tc := range []struct {
+		groups []int
+		apart  time.Duration
+		want   time.Duration
+	}{
+		{[]int{2, 2}, time.Second, 0}, {[]int{2, 3}, time.Second, notify.Pace}, {[]int{4, 2}, 59 * time.Second, notify.Pace}, {[]int{4, 4}, 61 * time.Second, 0},
+		{[]int{1, 1, 1, 1, 1, 1}, time.Second, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &chat{}
+			f := function(c, alert.Info)
+			for i, n := range tc.groups {
+				if i > 0 {
+					time.Sleep(tc.apart)
+				}
+				f.Alerts(t.Context(), batchOf(n))
+			}
+			begun := time.Now()
+			err := one(t.Context(), f, alert.Alert{ID: "next"})
+			if took := time.Since(begun); err != nil || took != tc.want {
+				t.Errorf("after groups of %v, %s apart, the next message waits %s (%v), want %s", tc.groups, tc.apart, took, err, tc.want)
+			}
+		})
+	}
+}
+
 func TestAfterAStormsMessageTheChatIsLeftAloneForAMoment(t *testing.T) {
 	for _, tc := range []struct {
 		alerts int

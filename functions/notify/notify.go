@@ -33,6 +33,8 @@ type Function struct {
 	mu sync.Mutex
 	// quiet is until when nothing should be sent.
 	quiet time.Time
+	// groups are the latest messages about several alerts.
+	groups []group
 }
 
 // delivery is an alert for this channel, and what became of it.

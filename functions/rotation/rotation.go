@@ -22,6 +22,9 @@ import (
 // Subscribes lists the changes that concern rotation. Infrastructure builds event rules from it.
 var Subscribes = []cmek.Change{cmek.ChangeRotated}
 
+// RequestRate is how many requests per second the worker sends to the Cloud API, of the 10 that an API user has. Alerting has the rest.
+const RequestRate = 8.0
+
 // Function is follow-through with everything it needs. Its methods may be called concurrently, also from several processes
 // on one ledger.
 type Function struct {

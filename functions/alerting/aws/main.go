@@ -23,14 +23,11 @@ type settings struct {
 	LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
 }
 
-// share is the part of the API user's 10 requests/s that is alerting's.
-const share = cockroachcloud.DefaultRate
-
 func main() { lambda.Serve("alerting", wire) }
 
 // wire builds the function from the environment. The error names every problem.
 func wire(environ []string) (lambda.Handler, error) {
-	s := settings{Alerting: alerting.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: share}}
+	s := settings{Alerting: alerting.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: alerting.RequestRate}}
 	aws, err := amazon.Load(&s, environ, 5*time.Second)
 	if err != nil {
 		return lambda.Handler{}, err

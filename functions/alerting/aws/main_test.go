@@ -122,7 +122,7 @@ func TestTheReadmeListsEveryVariableWithItsDefault(t *testing.T) {
 			t.Errorf("README.md gives the default of %s as %q, want %s", name, defaults[name], want)
 		}
 	}
-	if defaults["KEYTURN_REQUEST_RATE"] != "2" || defaults["KEYTURN_REPAIR"] != "false" {
-		t.Error("README.md gives other defaults of KEYTURN_REQUEST_RATE or KEYTURN_REPAIR than 2, false")
+	if defaults["KEYTURN_REQUEST_RATE"] != "1" || defaults["KEYTURN_REPAIR"] != "false" {
+		t.Error("README.md gives other defaults of KEYTURN_REQUEST_RATE or KEYTURN_REPAIR than 1, false")
 	}
 }

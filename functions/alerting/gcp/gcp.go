@@ -32,15 +32,15 @@ func (s settings) Check() (problems []error) {
 	return problems
 }
 
-// share is the part of the API user's 10 requests/s that is alerting's.
-const share = cockroachcloud.DefaultRate
+// parallel is how many events an instance handles at a time, while others of the requests that infra/gcp lets it have wait.
+const parallel = 10
 
 func init() { function.Register("Alerting", "alerting", Wire) }
 
 // Wire builds the function from the environment. The error names every problem.
 func Wire(environ []string) (function.Handler, error) {
 	s := settings{
-		Alerting: alerting.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: share}, Function: function.DefaultSettings(),
+		Alerting: alerting.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: alerting.RequestRate}, Function: function.DefaultSettings(),
 	}
 	config, err := google.Load(&s, environ, 5*time.Second)
 	if err != nil {
@@ -65,6 +65,6 @@ func Wire(environ []string) (function.Handler, error) {
 		Cloud: cloud, Settings: s.Alerting, Log: function.NewLog("alerting", s.Function.LogLevel),
 	}
 	h := function.Handler{Settings: s.Function}
-	h.Event, h.Parallel, h.Subscribes, h.Tick, h.Log = f.Event, alerting.Parallel, alerting.Subscribes, f.Tick, f.Log
+	h.Event, h.Parallel, h.Subscribes, h.Tick, h.Log = f.Event, parallel, alerting.Subscribes, f.Tick, f.Log
 	return h, nil
 }

@@ -25,14 +25,11 @@ type settings struct {
 	LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
 }
 
-// share is the part of the API user's 10 requests/s that is rotation's; alerting has the rest.
-const share = 8
-
 func main() { lambda.Serve("rotation", wire) }
 
 // wire builds the function from the environment. The error names every problem.
 func wire(environ []string) (lambda.Handler, error) {
-	s := settings{Rotation: rotation.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: share}}
+	s := settings{Rotation: rotation.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: rotation.RequestRate}}
 	aws, err := amazon.Load(&s, environ, 10*time.Second)
 	if err != nil {
 		return lambda.Handler{}, err

@@ -34,9 +34,6 @@ func (s settings) Check() (problems []error) {
 	return problems
 }
 
-// share is the part of the API user's 10 requests/s that is rotation's; alerting has the rest.
-const share = 8
-
 // parallel is how many pushes are handled at a time. They use the ledger only.
 const parallel = 8
 
@@ -45,7 +42,7 @@ func init() { function.Register("Rotation", "rotation", Wire) }
 // Wire builds the function from the environment. The error names every problem.
 func Wire(environ []string) (function.Handler, error) {
 	s := settings{
-		Rotation: rotation.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: share}, Function: function.DefaultSettings(),
+		Rotation: rotation.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: rotation.RequestRate}, Function: function.DefaultSettings(),
 	}
 	config, err := google.Load(&s, environ, 10*time.Second)
 	if err != nil {

@@ -163,4 +163,3 @@ func (q *Queue) Publish(metrics Metrics, now time.Time) {
 	metrics.Put(Metric{"AWS/SQS", "ApproximateAgeOfOldestMessage", dimensions}, at, known, age)
 	metrics.Put(Metric{"AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions}, at, known, visible)
 }
-

@@ -267,6 +267,7 @@ func (w *world) settle(limit time.Duration) {
 // simulate runs the queues in a bubble, after the edits.
 func simulate(t *testing.T, slack limit, twice float64, during func(*testing.T, *world), edits ...func(*world)) {
 	t.Helper()
+	hub(t) // a program of its own makes the templates, and none may run in a bubble
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, slack, twice)
 		for _, edit := range edits {
@@ -349,7 +350,6 @@ func ends(alerts []alert.Alert) (all []alert.Alert) {
 }
 
 func TestAStormReachesEveryChannelInTime(t *testing.T) {
-	tight, slow := limit{burst: 1, rate: 0.1, retryAfter: 10 * time.Second}, limit{burst: 1, rate: 1, retryAfter: 30 * time.Second}
 	keys := func() []alert.Alert { return disabled(1000) }
 	for _, tc := range []struct {
 		name   string
@@ -389,7 +389,12 @@ func TestAStormReachesEveryChannelInTime(t *testing.T) {
 	}
 }
 
-var usual = limit{burst: 10, rate: 1, retryAfter: 10 * time.Second}
+// What Slack may take: as it says, one message in 10 s, and with longer pauses.
+var (
+	usual = limit{burst: 10, rate: 1, retryAfter: 10 * time.Second}
+	tight = limit{burst: 1, rate: 0.1, retryAfter: 10 * time.Second}
+	slow  = limit{burst: 1, rate: 1, retryAfter: 30 * time.Second}
+)
 
 // The model fails with the wrong numbers.
 func TestSmallBatchesFloodSlack(t *testing.T) {
