@@ -76,6 +76,8 @@ type stream struct {
 	open Record
 	// level is the number of containers around the value.
 	level int
+	// isTorn is true once something broken was left.
+	isTorn bool
 	// inMember is true within the list of a member of something broken.
 	inMember bool
 	// header are the names of the columns that rows of Athena have.
@@ -130,7 +132,8 @@ func (s *stream) document() (left bool, err error) {
 	return false, err
 }
 
-// begin passes over what may stand between documents; commas, too, which remain when a record is cut out of a list.
+// begin passes over what may stand between documents; commas, too, which remain when a record is cut out of a list, and the end of the list
+// that something broken was in.
 func (s *stream) begin() (byte, error) {
 	for {
 		s.commit()
@@ -140,7 +143,7 @@ func (s *stream) begin() (byte, error) {
 			return 0, io.EOF
 		case err != nil:
 			return 0, err
-		case c == ',':
+		case c == ',', s.isTorn && (c == ']' || c == '}'):
 			s.w.pos++
 		case c == byteOrderMark[0] && s.w.has(byteOrderMark):
 			s.w.pos += len(byteOrderMark)
@@ -262,6 +265,7 @@ func (s *stream) broken(err *syntaxError) error {
 	if !s.isBegun {
 		place = s.open
 	}
+	s.isTorn = true
 	err.line = s.w.line(err.offset)
 	var reason error = err
 	if s.w.cut {

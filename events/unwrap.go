@@ -148,7 +148,7 @@ func (i *item) otherThanRecord() string {
 		return "a CloudTrail Insights event reports an unusual rate of calls, not a call"
 	case i.Source == "aws.guardduty" && strings.Contains(i.DetailType, "Finding"):
 		return guardDutyFinding
-	case i.Source == "aws.securityhub" && strings.Contains(i.DetailType, "Finding"):
+	case i.Source == "aws.securityhub" && (strings.Contains(i.DetailType, "Finding") || strings.Contains(i.DetailType, "Insight")):
 		return securityHubFinding
 	}
 	return ""
@@ -157,16 +157,34 @@ func (i *item) otherThanRecord() string {
 const (
 	guardDutyFinding   = "a GuardDuty finding; explain the CloudTrail record of the call that it names"
 	securityHubFinding = "a Security Hub finding; explain the CloudTrail record of the call that it is about"
+	ocsfFinding        = "a finding in OCSF, such as one of Security Hub; explain the CloudTrail record of the call that it is about"
 )
+
+// errNoRecord is that of an answer of LookupEvents of which the wrong fields were kept: the record is in one of them.
+var errNoRecord = errors.New("not an event: what lookup-events lists, without the CloudTrailEvent, which is the record; keep it in the --query")
+
+// isLookedUp reports whether the object is an entry of LookupEvents
+// (docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_Event.html).
+func isLookedUp(raw []byte) bool {
+	var e struct {
+		EventID     string `json:"EventId"`
+		EventName   string `json:"EventName"`
+		EventSource string `json:"EventSource"`
+		Username    string `json:"Username"`
+	}
+	return json.Unmarshal(raw, &e, tolerant) == nil && e.EventName != "" && e.EventID+e.EventSource+e.Username != ""
+}
 
 // finding says of which service it is one: as the API and as EventBridge write it
 // (docs.aws.amazon.com/guardduty/latest/APIReference/API_Finding.html,
-// docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html); "" if it is none.
+// docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html; schema.ocsf.io, Findings); "" if it is none.
 func finding(raw []byte) string {
 	var f struct {
 		ProductARN string `json:"ProductArn"`
 		ARN        string `json:"Arn"`
 		Detail     string `json:"arn"`
+		Class      int    `json:"class_uid"`
+		Info       passed `json:"finding_info"`
 	}
 	if json.Unmarshal(raw, &f, tolerant) != nil {
 		return ""
@@ -176,6 +194,8 @@ func finding(raw []byte) string {
 		return securityHubFinding
 	case strings.Contains(arn, ":guardduty:") && strings.Contains(arn, "/finding/"):
 		return guardDutyFinding
+	case f.Class > 0 && f.Info.isObject:
+		return ocsfFinding
 	}
 	return ""
 }
@@ -227,6 +247,8 @@ func (s *stream) unwrap(raw []byte, place Record, wraps bool) error {
 		return nil
 	case dull != nil:
 		return dull()
+	case isLookedUp(raw):
+		return s.unknown(place, errNoRecord)
 	}
 	return s.unknown(place, errors.New("not an event: neither an EventBridge event nor a CloudTrail record, nor anything around one"))
 }

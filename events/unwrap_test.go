@@ -170,6 +170,34 @@ func TestEveryQueryOfLookupEventsIsRead(t *testing.T) {
 	}
 }
 
+// What people paste in place of a record is named, so that they know what to paste; and what only looks like it is not.
+func TestWhatStandsForARecordIsNamed(t *testing.T) {
+	const unknown = "line 1: not an event: neither"
+	for text, want := range map[string]string{
+		`{"source":"aws.securityhub","detail-type":"Security Hub Insight Results","detail":{}}`:                         "line 1: not an API record: a Security Hub finding",
+		`{"source":"aws.securityhub","detail-type":"Findings Imported V2","detail":{}}`:                                 "line 1: not an API record: a Security Hub finding",
+		`{"source":"aws.securityhub","detail-type":"Account Added","detail":{}}`:                                        "aws.securityhub/Account Added",
+		`{"Findings":[{"class_uid":2003,"finding_info":{"uid":"x"}}]}`:                                                  "line 1: not an API record: a finding in OCSF",
+		`{"class_uid":2003,"finding_info":"x"}`:                                                                         unknown,
+		`{"class_uid":6003,"api":{"operation":"DisableKey"}}`:                                                           unknown,
+		`{"Events":[{"EventId":"a","EventName":"DisableKey","EventSource":"kms.amazonaws.com"}]}`:                       "line 1: not an event: what lookup-events lists",
+		`[{"EventName":"DisableKey","Username":"ana"}]`:                                                                 "line 1: not an event: what lookup-events lists",
+		`[{"EventName":"DisableKey"}]`:                                                                                  unknown,
+		`{"Events":[{"EventId":"a","EventName":"DisableKey","CloudTrailEvent":""}]}`:                                    "line 1: not an event: what lookup-events lists",
+		`{"Events":[{"EventId":"a","EventName":"DisableKey","EventSource":"kms.amazonaws.com","CloudTrailEvent":"x"}]}`: "line 1: not JSON: a line of text",
+	} {
+		wantOutcomes(t, text, text, want)
+	}
+}
+
+// The end of a list of which a record is broken is no record of its own.
+func TestWhatIsLeftOfABrokenListIsNoRecord(t *testing.T) {
+	good := `{"eventSource":"kms.amazonaws.com","eventName":"DisableKey","resources":["arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"]}`
+	wantOutcomes(t, "a list", "[\n"+good+",\n{\"a\" 1},\n"+good+"\n]\n", disabled, "line 3: not JSON", disabled)
+	wantOutcomes(t, "a log file", "{\"Records\":[\n"+good+",\n{\"a\" 1},\n"+good+"\n]\n}\n"+good, disabled, "line 3: not JSON", disabled, disabled)
+	wantOutcomes(t, "an end alone", "]\n"+good, "line 1: not JSON", disabled)
+}
+
 func TestMessagesAreReadWithWhatIsAroundThem(t *testing.T) {
 	a, b := twoRecords(t)
 	both := `{"Records":[` + a + `,` + b + `]}`

@@ -53,7 +53,11 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	if f.Settings.heartbeat(e) {
 		used, err := f.used(ctx, e.Key)
 		if !used {
-			f.Log.Info(LogHeartbeat, "account", e.Account, "region", e.Region, "key", e.Key, age(e))
+			said := LogHeartbeat
+			if e.Time.IsZero() || time.Since(e.Time) > lateHeartbeat {
+				said = "late heartbeat" // what takes so long is no sign that events arrive
+			}
+			f.Log.Info(said, "account", e.Account, "region", e.Region, "key", e.Key, age(e))
 			return err
 		}
 	}

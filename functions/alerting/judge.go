@@ -175,13 +175,6 @@ func (j *judgement) about(uses []Use) (list []Use) {
 	return list
 }
 
-// MayUse decides whether a cluster can use a key by the documents that were read. unread names what would have to be read to decide;
-// "" if everything was.
-func MayUse(use Use, docs Documents) (decision policy.Decision, unread string) {
-	a := evaluatorFor(use).mayUse(use, docs)
-	return a.Decision, a.unread
-}
-
 func first[S ~[]E, E any](list S, n int) S { return list[:min(len(list), n)] }
 
 // sentences gives clauses a capital and a full stop, and drops repeats.

@@ -352,7 +352,7 @@ func TestMayUse_google(t *testing.T) {
 	}
 	unknown := googleUse
 	unknown.CloudAccount = ""
-	if got, _ := MayUse(unknown, onGoogleRead()); got != policy.CannotTell {
+	if got := evaluatorFor(unknown).mayUse(unknown, onGoogleRead()).Decision; got != policy.CannotTell {
 		t.Errorf("of a cluster whose project is not known: %s", got)
 	}
 }

@@ -269,8 +269,8 @@ func TestMayUse(t *testing.T) {
 		{"the role's policies are not read", allRead(roleReads(Document{})), policy.Allowed, "the policies of " + role + " could not be read"},
 		{"the role's policies are not read, and decide", allRead(roleReads(Document{}), keyPolicyReads(stands(rootOnly))), policy.CannotTell, "the policies of " + role + " could not be read"},
 	} {
-		if got, unread := MayUse(anyUse, tc.docs); got != tc.want || unread != tc.unread {
-			t.Errorf("%s: %s, unread %q; want %s, %q", tc.name, got, unread, tc.want, tc.unread)
+		if got := evaluatorFor(anyUse).mayUse(anyUse, tc.docs); got.Decision != tc.want || got.unread != tc.unread {
+			t.Errorf("%s: %s, unread %q; want %s, %q", tc.name, got.Decision, got.unread, tc.want, tc.unread)
 		}
 	}
 }

@@ -124,6 +124,30 @@ func TestTheHeartbeatIsOneLineInTheLogAndNothingElse(t *testing.T) {
 	})
 }
 
+// An event that took as long as it is until the next one is no sign that events arrive, nor is one that does not say when it was.
+func TestHeartbeat_late(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		edit func(*cmek.Event)
+		want int
+	}{
+		{"in time", func(e *cmek.Event) { e.Time = time.Now().Add(-59 * time.Minute) }, 1},
+		{"late", func(e *cmek.Event) { e.Time = time.Now().Add(-61 * time.Minute) }, 0},
+		{"a day late", func(e *cmek.Event) { e.Time = time.Now().Add(-24 * time.Hour) }, 0},
+		{"without a time", func(e *cmek.Event) { e.Time = time.Time{} }, 0},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/" + heartbeatRole
+			log := w.logged()
+			w.happens(beats(tc.edit))
+			w.want("after a heartbeat " + tc.name)
+			if n := len(log(LogHeartbeat)); n != tc.want {
+				t.Errorf("a heartbeat %s is %d signs of life, want %d", tc.name, n, tc.want)
+			}
+		})
+	}
+}
+
 // While the ledger does not answer, nobody knows whether the key is a cluster's: the event arrived, and is judged when it comes again.
 func TestHeartbeat_withoutTheLedger(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

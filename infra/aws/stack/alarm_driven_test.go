@@ -480,3 +480,25 @@ func TestTheDeadManIsThereInObserveMode_andKnowsHowOftenWalksBegin(t *testing.T)
 		t.Error("work that stays open raises an alarm in observe mode")
 	}
 }
+
+// Whatever alarm is taken away, something that goes wrong has nobody who reports it.
+func TestNoAlarmCanBeTakenAwayUnnoticed(t *testing.T) {
+	all, there := causes(t), map[string]bool{}
+	for stack, made := range templates(t) {
+		for name := range alarmsOf(t, deploy(t, made)) {
+			there[stack+" "+name] = true
+		}
+	}
+	unreported := func(c cause) bool { return !there[c.stack+" "+c.alarm] }
+	if slices.ContainsFunc(all, unreported) {
+		t.Fatal("something goes wrong, and no alarm is there to be raised")
+	}
+	for _, alarm := range slices.Collect(maps.Keys(there)) {
+		delete(there, alarm)
+		if !slices.ContainsFunc(all, unreported) {
+			t.Errorf("without alarm %s nothing lacks it", alarm)
+		}
+		there[alarm] = true
+	}
+	t.Logf("each of %d alarms has a cause", len(there))
+}

@@ -119,10 +119,10 @@ func (h *hub) rotation() {
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
 			name: rotationEvent, description: "keyturn: opens follow-through for a rotated key",
-			code: h.code(h.stack, deployment.Rotation), seconds: 60, memoryMB: 128, environment: environment,
+			code: h.code(h.stack, deployment.Rotation), memoryMB: 128, environment: environment,
 			permissions: []permission{h.readLedger(), h.writeLedger(ledger.OpeningItems)},
 		},
-		visibilitySeconds: 360, feed: feed{batch: 10, concurrency: 2}, rules: pattern.Selected(rotation.Subscribes),
+		feed: feed{batch: 10, concurrency: 2, seconds: 60}, rules: pattern.Selected(rotation.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: rotationTick, description: "keyturn: follows rotations through, and finds those that no event reported",
@@ -136,12 +136,9 @@ func (h *hub) rotation() {
 	})
 }
 
-// alertingSeconds is the time limit of alerting for a batch of events, whose reads take 5 s at most.
-const alertingSeconds = 15
-
 // alertingFeed has few instances, because each has a share of the Cloud API's rate, and so each takes many events at a time. Lambda wants a
 // window for more than 10; as short as it is, an event by itself waits for it.
-var alertingFeed = feed{batch: alerting.Parallel, windowSeconds: 1, concurrency: 2}
+var alertingFeed = feed{batch: alerting.Parallel, windowSeconds: 1, concurrency: 2, seconds: 15}
 
 // alerting takes risky changes from the bus, and every minute reads again what open incidents are about.
 func (h *hub) alerting() {
@@ -166,10 +163,10 @@ func (h *hub) alerting() {
 	h.eventFunction(eventProps{
 		functionProps: functionProps{
 			name: alertingEvent, description: "keyturn: notifies at once when a key is at risk",
-			code: h.code(h.stack, deployment.Alerting), seconds: alertingSeconds, memoryMB: 1024, environment: environment,
+			code: h.code(h.stack, deployment.Alerting), memoryMB: 1024, environment: environment,
 			permissions: []permission{h.readLedger(), h.writeLedger(ledger.AlertingItems), publish, h.readAPIKey(), h.readKeys()},
 		},
-		visibilitySeconds: alertingFeed.visibilitySeconds(alertingSeconds), feed: alertingFeed, rules: pattern.Selected(alerting.Subscribes),
+		feed: alertingFeed, rules: pattern.Selected(alerting.Subscribes),
 	})
 	h.tickFunction(functionProps{
 		name: alertingTick, description: "keyturn: checks open incidents, and notifies when they are resolved",

@@ -18,16 +18,16 @@ import (
 // eventProps describe a function that is fed from the bus: rules → queue → function.
 type eventProps struct {
 	functionProps
-	visibilitySeconds int
-	feed              feed
-	rules             []pattern.Rule
+	feed  feed
+	rules []pattern.Rule
 }
 
 func (h *hub) eventFunction(p eventProps) {
 	scope := constructs.NewConstruct(h.stack, text(p.name))
-	queue := newInbox(scope, h.of(p.name), p.visibilitySeconds)
+	queue := newInbox(scope, h.of(p.name), p.feed)
 	queue.selectFrom(scope, h.bus, h.of(p.name), p.rules)
 	p.permissions = append(p.permissions, queue.consume())
+	p.seconds = p.feed.seconds
 	f := newFunction(scope, h.names, p.functionProps)
 	queue.feed(f, p.feed)
 	h.watched.queue(p.name, queue)
@@ -75,16 +75,13 @@ func scheduler(p deployment.Place) awsiam.IPrincipal {
 // (docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html).
 const tickPayload = `{"keyturn":"tick","schedule":"<aws.scheduler.schedule-arn>","scheduled":"<aws.scheduler.scheduled-time>"}`
 
-// notifySeconds is the time limit of notify. It waits out a pause that a channel asks for, if that is shorter.
-const notifySeconds = 60
-
 // notifyFeeds are how each kind of channel gets its alerts. In Slack a batch is one message, so it gathers what a storm brings within the
-// window. PagerDuty wakes people and gathers for a moment only. A webhook gets each alert by itself, so it has batches of which all
+// window; its time limit has room for two pauses of 30 s beside its own, for two instances may meet twice. PagerDuty wakes people and gathers for a moment only. A webhook gets each alert by itself, so it has batches of which all
 // requests are made at once.
 var notifyFeeds = map[notify.Kind]feed{
-	notify.Slack:     {batch: 1000, windowSeconds: 10, concurrency: 2},
-	notify.PagerDuty: {batch: 100, windowSeconds: 2, concurrency: 2},
-	notify.Webhook:   {batch: 10, concurrency: 5},
+	notify.Slack:     {batch: 1000, windowSeconds: 10, concurrency: 2, seconds: 90},
+	notify.PagerDuty: {batch: 100, windowSeconds: 2, concurrency: 2, seconds: 60},
+	notify.Webhook:   {batch: 10, concurrency: 5, seconds: 60},
 }
 
 // channel carries alerts of both topics to one channel: topics → queue → notify.
@@ -96,7 +93,7 @@ func (h *hub) channel(c deployment.Channel) {
 		notify.PagerDuty: "Integration key of the PagerDuty Events API v2",
 		notify.Webhook:   "Key under which alerts to the webhook are signed",
 	}[kind])
-	queue := newInbox(scope, h.of(name), notifyFeeds[kind].visibilitySeconds(notifySeconds))
+	queue := newInbox(scope, h.of(name), notifyFeeds[kind])
 	// CloudWatch's own messages to the operations topic have no such attribute: alarms reach the channel by the rule below.
 	alertsOnly := map[string]awssns.SubscriptionFilter{"change": awssns.SubscriptionFilter_ExistsFilter()}
 	for _, topic := range []awssns.Topic{h.alerts, h.operations} {
@@ -125,7 +122,7 @@ func (h *hub) channel(c deployment.Channel) {
 		set(variable, value)
 	}
 	f := newFunction(scope, h.names, functionProps{
-		name: name, description: "keyturn: carries alerts to " + c.Name, code: h.code(scope, deployment.Notify), seconds: notifySeconds, memoryMB: 128,
+		name: name, description: "keyturn: carries alerts to " + c.Name, code: h.code(scope, deployment.Notify), seconds: notifyFeeds[kind].seconds, memoryMB: 128,
 		environment: environment, permissions: permissions,
 	})
 	queue.feed(f, notifyFeeds[kind])

@@ -32,11 +32,11 @@ type inbox struct {
 // mostReceives is how often a message is handed to the function before it goes to the dead-letter queue.
 const mostReceives = 10
 
-func newInbox(scope constructs.Construct, name string, visibilitySeconds int) inbox {
+func newInbox(scope constructs.Construct, name string, how feed) inbox {
 	dead := newDeadLetters(scope, "DeadLetters", name+"-dead", days(keepDays))
 	return inbox{dead: dead, queue: awssqs.NewQueue(scope, text("Queue"), &awssqs.QueueProps{
 		QueueName: text(name), Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: days(keepDays),
-		VisibilityTimeout: seconds(visibilitySeconds),
+		VisibilityTimeout: seconds(how.visibilitySeconds()),
 		DeadLetterQueue:   &awssqs.DeadLetterQueue{Queue: dead, MaxReceiveCount: number(mostReceives)},
 	})}
 }
@@ -52,11 +52,13 @@ type feed struct {
 	batch, concurrency int
 	// windowSeconds is how long Lambda gathers messages for a batch; 0: it hands over what is there.
 	windowSeconds int
+	// seconds is the time limit of the function.
+	seconds int
 }
 
-// visibilitySeconds is for how long a message is hidden from others while a function that may take so long has it: six times as long,
-// and the batching window (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
-func (f feed) visibilitySeconds(timeoutSeconds int) int { return 6*timeoutSeconds + f.windowSeconds }
+// visibilitySeconds is for how long a message is hidden from others while the function has it: six times as long as that may take, and
+// the batching window (docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
+func (f feed) visibilitySeconds() int { return 6*f.seconds + f.windowSeconds }
 
 // feed lets Lambda hand batches to the function; of a batch, only what failed comes back.
 func (q inbox) feed(f function, how feed) {
