@@ -39,6 +39,7 @@ func newWorld(t *testing.T) *world {
 		t: t, store: &faultyStore{Store: cmektest.NewStore()}, told: &topic{}, cloud: &fakeCloud{},
 		kms: &fakeKMS{state: map[cmek.KeyURI]cmek.KeyState{key: cmek.KeyEnabled, unused: cmek.KeyEnabled}, keyPolicy: goodKeyPolicy, trust: goodTrust, rolePolicies: noPolicies},
 	}
+	t.Cleanup(func() { w.told.CheckRecovery(t) })
 	w.repair = &fakeRepairer{kms: w.kms}
 	settings := DefaultSettings()
 	settings.OwnResources = "keyturn-kms-calls"

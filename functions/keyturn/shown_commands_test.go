@@ -21,7 +21,7 @@ var (
 	quotedCommand = regexp.MustCompile(`"(keyturn [^"\n]*)"`)
 	codeSpan      = regexp.MustCompile("`(?:bin/)?(keyturn [^`\n]+)`")
 	fence         = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
-	// In Go source: a command in quotes within a text, and a text that is a command, perhaps with a remark after three blanks.
+	// In Go source: a command in quotes within a text, and a text that is a command.
 	quotedInSource = regexp.MustCompile(`\\"(keyturn [^"\\\n]*)\\"`)
 	wholeInSource  = regexp.MustCompile(`"(keyturn [a-z][^"\\\n]*)"?`)
 	joined         = regexp.MustCompile(`"\s*\+\s*[\w.()]+\s*\+\s*"`)
@@ -93,7 +93,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 				all = append(all, shownCommand{file, verb.ReplaceAllString(quoted[1], "x")})
 			}
 			for _, whole := range wholeInSource.FindAllStringSubmatch(text, -1) {
-				command, _, _ := strings.Cut(whole[1], "   (")
+				command := whole[1]
 				if strings.HasSuffix(command, " ") {
 					command += "x" // an id follows
 				}

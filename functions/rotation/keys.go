@@ -220,10 +220,10 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
 		a.RecoverySteps = []string{"If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the policy of each key, or check the reader role of the account."}
 		for _, key := range keys {
-			a.RecoverySteps = append(a.RecoverySteps, string(key))
+			a.RecoverySteps = append(a.RecoverySteps, "Key "+string(key)+".")
 		}
 		if more := len(uris) - len(keys); more > 0 {
-			a.RecoverySteps = append(a.RecoverySteps, fmt.Sprintf("… and %d more keys", more))
+			a.RecoverySteps = append(a.RecoverySteps, fmt.Sprintf("And %d more keys.", more))
 		}
 	}
 	var err error
@@ -235,19 +235,25 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 func recoverySteps(uri cmek.KeyURI, state cmek.KeyState) []string {
 	check := "Then check the cluster; nodes that restarted meanwhile may need Cockroach Labs support."
 	if uri.Type() != cmek.AWSKMS {
-		return []string{"Enable the key again in its KMS: " + string(uri), check}
+		return []string{"Enable the key again in its KMS: " + string(uri) + ".", check}
 	}
-	at := fmt.Sprintf("--region %s --key-id %s", uri.Location(), uri)
+	at := fmt.Sprintf("--region %s --key-id %s", alert.ShellWord(uri.Location()), alert.ShellWord(string(uri)))
 	enable := "aws kms enable-key " + at
 	switch state {
 	case cmek.KeyDisabled:
 		return []string{enable, check}
 	case cmek.KeyDeletionScheduled:
-		return []string{"aws kms cancel-key-deletion " + at, enable + "   (canceling alone leaves the key disabled)", check}
+		return []string{"aws kms cancel-key-deletion " + at, "Canceling alone leaves the key disabled. Enable it, too:", enable, check}
 	case cmek.KeyPendingImport:
-		return []string{"Import the same key material again: aws kms import-key-material " + at + " …", check}
+		return []string{
+			"Import the same key material again, which KMS does not keep. Get the wrapping key and the import token:",
+			"aws kms get-parameters-for-import " + at + " --wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_4096",
+			"Wrap the material with that public key, save it as material.bin and the token as token.bin, both decoded from base64, and import:",
+			"aws kms import-key-material " + at + " --import-token fileb://token.bin --encrypted-key-material fileb://material.bin --expiration-model KEY_MATERIAL_DOES_NOT_EXPIRE",
+			check,
+		}
 	case cmek.KeyNotFound:
-		return []string{"aws kms describe-key " + at + "   (does the key exist, in this Region and account?)", check}
+		return []string{"Check that the key exists, in this Region and account:", "aws kms describe-key " + at, check}
 	}
 	return []string{"aws kms describe-key " + at, check}
 }

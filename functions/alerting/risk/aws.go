@@ -185,7 +185,7 @@ var aws = map[cmek.Change]words{
 			role := awsRoleName(c)
 			if c.Effect != nil && c.Effect.Previous != "" {
 				p.save(c, "policies", previousRole)
-				p.say(previousRole + " has the role's policies as keyturn read them last.")
+				p.say("The file " + previousRole + " has the role's policies as keyturn read them last.")
 			}
 			if call(c.Event) != "DeleteRolePermissionsBoundary" {
 				p.say("If the role had no boundary before, delete the new one:")
@@ -242,7 +242,7 @@ var aws = map[cmek.Change]words{
 	},
 	cmek.ChangeRotated: {
 		subject: awsKey, happened: always("was rotated"), attempt: "rotate %s", impact: always("The store keys are not re-encrypted yet; " + following),
-		steps: func(_ Case, p *plan) { p.say("keyturn status shows how far the re-encryption is.") },
+		steps: func(_ Case, p *plan) { p.say("Check how far the re-encryption is:"); p.run("keyturn status") },
 	},
 	cmek.ChangeRotationRequested: {
 		subject: awsKey, happened: always("is being rotated on demand"), attempt: "rotate %s on demand",

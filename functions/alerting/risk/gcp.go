@@ -93,7 +93,8 @@ var gcp = map[cmek.Change]words{
 			}
 			p.say("Find out who did this, and why. If it was not planned, make the newer version the primary one again:")
 			p.gcloudKey(c, "set-primary-version", "version", newest.ID)
-			p.say("keyturn status shows how far the re-encryption is.")
+			p.say("Check how far the re-encryption is:")
+			p.run("keyturn status")
 		},
 	},
 	cmek.ChangeRotationFailed: {
@@ -316,7 +317,7 @@ var gcp = map[cmek.Change]words{
 			}
 			return text
 		},
-		steps: func(_ Case, p *plan) { p.say("keyturn status shows how far the re-encryption is.") },
+		steps: func(_ Case, p *plan) { p.say("Check how far the re-encryption is:"); p.run("keyturn status") },
 	},
 	cmek.ChangeRotationRequested: {
 		subject: gcpKey, happened: always("was to get another primary version"), attempt: "change the primary version of %s",

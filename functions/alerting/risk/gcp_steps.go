@@ -291,7 +291,8 @@ func gcpRefusal(c Case) string {
 func gcpUndoRefusal(c Case, p *plan) {
 	switch {
 	case c.Event.Failure == cmek.FailurePassing || c.Event.Failure == cmek.FailureRequest || c.Event.Failure == cmek.FailureWrongKey:
-		p.say("Check whether it happens again, and which version of which key the cluster uses: keyturn status shows both.")
+		p.say("Check whether it happens again, and which version of which key the cluster uses:")
+		p.run("keyturn status")
 		return
 	case c.OfPrincipal():
 		p.say("Check that the service account is enabled, and that CockroachDB Cloud's (crl-kms-user-…) has roles/iam.serviceAccountTokenCreator on it:")

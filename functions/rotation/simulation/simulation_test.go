@@ -179,6 +179,7 @@ func newSchedule(t *testing.T, seed uint64, verbose bool) *schedule {
 	s := &schedule{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), store: cmektest.NewStore(), settings: map[string]string{},
 		mode: rotation.Follow, cached: map[string]*ledger.Cluster{}, decoded: map[string]int64{}}
 	s.log = slog.New(slog.DiscardHandler)
+	t.Cleanup(func() { s.notifier.CheckRecovery(t) })
 	if verbose {
 		s.log = slog.New(slog.NewTextHandler(&s.trace, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
