@@ -76,7 +76,7 @@ stage-gcp: need-go ## Write dist/gcp/<function>.zip, what Google Cloud builds ea
 	@go run ./scripts/stagegcp "$$(bin/keyturn version --short)" dist/gcp
 
 .PHONY: release
-release: build ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
+release: build stage-gcp ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
 	@test -n "$(VERSION)" || { echo "say which: make release VERSION=v1.2.3"; exit 2; }
 	go run ./scripts/release $(VERSION) dist/release
 
