@@ -73,7 +73,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 				lines := strings.ReplaceAll(block[1], "\\\n", " ")
 				for line := range strings.Lines(lines) {
 					line = strings.TrimSpace(line)
-					if command, prompt := strings.CutPrefix(line, "$ "); prompt {
+					if command, prompt := strings.CutPrefix(line, "$ "); prompt || strings.HasPrefix(line, "bin/keyturn ") {
 						all = append(all, shownCommand{file, command})
 					}
 				}
