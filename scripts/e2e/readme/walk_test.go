@@ -157,7 +157,7 @@ func (w *walk) start(block string) {
 	_, paste, _ := strings.Cut(w.server.String(), "# Paste this into another shell:\n")
 	second := exec.Command("bash", "-ec", "set -u\n"+paste+"env -0")
 	second.Dir = w.clone
-	second.Env = append(os.Environ(), "AWS_PAGER=", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "NO_COLOR=1")
+	second.Env = append(slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "KEYTURN_") }), "AWS_PAGER=", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "NO_COLOR=1")
 	out, err := second.Output()
 	if err != nil {
 		w.t.Fatalf("paste into the second shell: %v\n%s", err, paste)
@@ -184,8 +184,8 @@ func (w *walk) run(line string) (printed string) {
 		shell.Dir, shell.Env = w.clone, w.environ
 		out, err := shell.CombinedOutput()
 		code := shell.ProcessState.ExitCode()
-		if code < 0 {
-			w.t.Fatalf("%s: %v", line, err)
+		if code < 0 || code == 1 || code == 2 {
+			w.t.Fatalf("%s: %v\n%s", line, err, out)
 		}
 		printed = string(out)
 		if watching {
@@ -244,7 +244,9 @@ func (w *walk) materials() map[string]string {
 		var keys struct{ Keys []struct{ KeyArn string } }
 		w.aws(&keys, "list-keys", "--region", region)
 		for _, key := range keys.Keys {
-			var described struct{ KeyMetadata struct{ CurrentKeyMaterialId string } }
+			var described struct {
+				KeyMetadata struct{ CurrentKeyMaterialId string }
+			}
 			w.aws(&described, "describe-key", "--region", region, "--key-id", key.KeyArn)
 			if id := described.KeyMetadata.CurrentKeyMaterialId; len(id) > 12 {
 				found[id[:12]] = "…" + key.KeyArn[len(key.KeyArn)-4:]
