@@ -143,7 +143,7 @@ func (p *program) hold(ctx context.Context, l *ledger.Ledger, wanted string, h c
 		return err
 	}
 	if p.json {
-		return printJSON(p.out, h)
+		return printJSON(p.out, cmek.Holds{h})
 	}
 	tell(p.out, "On hold until %s (%s): %s. keyturn sends no PUT and repairs nothing there; alerts still come.\n",
 		h.Until.UTC().Format(time.RFC3339), when(h.Until, now), printable(h.Subject()))

@@ -168,7 +168,7 @@ func (p *program) command() *cobra.Command {
 	add("try", p.demoCommand(), p.simulateCommand(), p.serveCommand())
 	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand(), p.checkCommand(), p.retireCommand())
 	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
-	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())
+	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.schemaCommand(), p.manualCommand())
 	return root
 }
 
@@ -213,7 +213,7 @@ func (p *program) serverFlag(c *cobra.Command) {
 // outputFlag adds --output to a command that prints data.
 func (p *program) outputFlag(c *cobra.Command) {
 	forms := []cobra.Completion{"table", "wide", "json"}
-	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json", func(value string) error {
+	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json (described by \"keyturn schema\")", func(value string) error {
 		if !slices.Contains(forms, value) {
 			return errors.New("want table, wide or json")
 		}
