@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/functions/keyturn/schema"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 )
 
 func (p *program) schemaCommand() *cobra.Command {
@@ -23,15 +24,15 @@ Without a command the names of all are listed.`,
 		ValidArgs: schema.Names(),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				tell(p.out, "%s\n", strings.Join(schema.Names(), "\n"))
+				terminal.Tell(p.Out, "%s\n", strings.Join(schema.Names(), "\n"))
 				return nil
 			}
 			name := strings.Join(args, "-")
 			text, ok := schema.Of(name)
 			if !ok {
-				return &configurationError{fmt.Errorf("no schema %q; there are %s", name, strings.Join(schema.Names(), ", "))}
+				return &terminal.ConfigurationError{Problems: fmt.Errorf("no schema %q; there are %s", name, strings.Join(schema.Names(), ", "))}
 			}
-			tell(p.out, "%s", text)
+			terminal.Tell(p.Out, "%s", text)
 			return nil
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -24,7 +25,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/keyturn/schema"
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -32,14 +37,14 @@ import (
 
 // outputs are what commands print with -o json. The schema of check's is written by hand, beside its type.
 var outputs = map[string]any{
-	"alerts": []openIncident{}, "config-check": checkedFile{}, "config-show": shownConfig{}, "doctor": []diagnosis{}, "explain": explanation{},
-	"follow": track{}, "hold": cmek.Holds{}, "plan": planReport{}, "replay": []replayed{}, "retire": checks.Retirement{},
-	"simulate": []simulator.Switch{}, "status": status{}, "version": versions{},
+	"alerts": []live.OpenIncident{}, "config-check": setup.CheckedFile{}, "config-show": setup.ShownConfig{}, "doctor": []setup.Diagnosis{}, "explain": explain.Explanation{},
+	"follow": progress.Track{}, "hold": cmek.Holds{}, "plan": live.PlanReport{}, "replay": []explain.Replayed{}, "retire": checks.Retirement{},
+	"simulate": []simulator.Switch{}, "status": live.Status{}, "version": versions{},
 }
 
 // commented are the packages whose comments describe the outputs.
 var commented = []string{
-	"functions/keyturn", "functions/rotation", "functions/compliance/checks", "infra/aws/deployment", "internal/alert", "internal/cmek",
+	"functions/keyturn", "functions/keyturn/explain", "functions/keyturn/live", "functions/keyturn/progress", "functions/keyturn/setup", "functions/rotation", "functions/compliance/checks", "infra/aws/deployment", "internal/alert", "internal/cmek",
 	"internal/ledger", "internal/simulator", "internal/version",
 }
 
@@ -86,6 +91,12 @@ func described(t *testing.T, name string) []byte {
 	t.Helper()
 	r := &describe.Reflector{
 		Anonymous: true,
+		Namer: func(typ reflect.Type) string {
+			if typ.Name() == "" {
+				return ""
+			}
+			return path.Base(typ.PkgPath()) + "." + typ.Name() // two packages have a Status
+		},
 		LookupComment: func(typ reflect.Type, field string) string {
 			key := typ.PkgPath() + "." + typ.Name()
 			if field != "" {

@@ -219,6 +219,7 @@ var replaced = []struct {
 	{regexp.MustCompile(`\b(Incident )[0-9a-f]{10}\b`), "${1}ID"},
 	{regexp.MustCompile(`ordered WHEN by \S+:`), "ordered WHEN by WHO:"},
 	{regexp.MustCompile(`\bby \S+@\S+:`), "by WHO:"},
+	{regexp.MustCompile(`/blob/[0-9a-z.-]+/`), "/blob/VERSION/"},
 	{regexp.MustCompile(`(\S)  +`), "$1  "},
 	{regexp.MustCompile(`(?m) +$`), ""},
 }
@@ -295,6 +296,11 @@ func (w *walk) reencrypted() (count int) {
 // slack is what was sent to Slack beside that, and whether the canary came first.
 func (w *walk) slack() string {
 	w.t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(w.server.String(), "On hold"); time.Sleep(time.Second) { // the last that was typed
+		if time.Now().After(deadline) {
+			w.t.Fatalf("Slack was not told of the hold:\n%s", w.server)
+		}
+	}
 	if n := w.reencrypted(); n != 4 {
 		w.t.Errorf("Slack was told of %d clusters, want 4:\n%s", n, w.server)
 	}
