@@ -124,6 +124,13 @@ mutate: need-go ## Mutation testing of rotation's decisions, alerting's judge, t
 	scripts/mutate.sh events
 	scripts/mutate.sh internal/cockroachcloud
 
+.PHONY: screenshots
+screenshots: need-go need-node ## Make README's pictures again, of the real demo and a real alert (Chromium and npm)
+	@scripts/need.sh chromium "install Chromium" npm "install npm"
+	@mkdir -p bin
+	@$(PROGRAM_BUILD) -o bin/keyturn ./functions/keyturn
+	go run ./scripts/screenshots bin/keyturn scripts/screenshots
+
 .PHONY: cover
 cover: need-go ## Show test coverage by package
 	go test -coverprofile=coverage.out -coverpkg=./events/...,./functions/...,./internal/... ./events/... ./functions/... ./internal/... >/dev/null
