@@ -88,12 +88,12 @@ func release(version, folder string) error {
 			}
 		}
 	}
-	if err := functions(lambdas, folder, program+"-"+version+"-lambda-", func(_, name string) (string, error) {
+	if err := functions(lambdas, version, folder, "lambda", func(_, name string) (string, error) {
 		return filepath.Join("dist/aws", name, "bootstrap"), nil
 	}); err != nil {
 		return err
 	}
-	if err := functions(sources, folder, program+"-"+version+"-gcp-", func(archive, name string) (string, error) {
+	if err := functions(sources, version, folder, "gcp", func(archive, name string) (string, error) {
 		binary := filepath.Join(work, name)
 		return binary, buildpack.Build(context.Background(), archive, filepath.Join(work, "source-"+name), binary)
 	}); err != nil {
@@ -103,11 +103,12 @@ func release(version, folder string) error {
 }
 
 // functions copies the archives of functions that match the pattern, and lists what is linked into the binary of each.
-func functions(pattern, folder, prefix string, binaryOf func(archive, name string) (binary string, err error)) error {
+func functions(pattern, version, folder, cloud string, binaryOf func(archive, name string) (binary string, err error)) error {
 	archives, err := filepath.Glob(pattern)
 	if err != nil || len(archives) == 0 {
 		return errors.Join(err, fmt.Errorf("there is no %s; run make build stage-gcp first", pattern))
 	}
+	prefix := fmt.Sprintf("%s-%s-%s-", program, version, cloud)
 	for _, archive := range archives {
 		data, err := os.ReadFile(archive)
 		if err != nil {
@@ -121,7 +122,7 @@ func functions(pattern, folder, prefix string, binaryOf func(archive, name strin
 		if err != nil {
 			return err
 		}
-		if err := linked(binary, filepath.Join(folder, prefix+name+".cdx.json")); err != nil {
+		if err := linked(version, binary, filepath.Join(folder, prefix+name+".cdx.json")); err != nil {
 			return err
 		}
 	}
@@ -193,16 +194,16 @@ func platform(version, system, machine, work, folder string, beside map[string][
 	if err := os.WriteFile(filepath.Join(folder, name+suffix), packed, 0o644); err != nil {
 		return err
 	}
-	return linked(built, filepath.Join(folder, name+".cdx.json"))
+	return linked(version, built, filepath.Join(folder, name+".cdx.json"))
 }
 
 func build(version, out string, environ []string) error {
 	return run(append(environ, "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags=-s -w -X "+stamp+version, "-o", out, "./functions/"+program)
 }
 
-func linked(binary, out string) error {
+func linked(version, binary, out string) error {
 	// Without its own serial number and times, the list of one binary is always the same.
-	return run(os.Environ(), "go", "run", sbom, "bin", "-json", "-noserial", "-output", out, binary)
+	return run(os.Environ(), "go", "run", sbom, "bin", "-json", "-noserial", "-notimestamp", "-version", version, "-output", out, binary)
 }
 
 func run(environ []string, name string, args ...string) error {
