@@ -32,7 +32,7 @@ var (
 	verb           = regexp.MustCompile(`%(?:\[\d\])?[sqd]`)
 )
 
-// shownCommands collects what people are told to type.
+// shownCommands collects what people are asked to type.
 func shownCommands(t *testing.T) (all []shownCommand) {
 	t.Helper()
 	var walk func(c *cobra.Command)

@@ -9,7 +9,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// holdEndsSoon is how long before its end operations are told that a hold of some length ends.
+// holdEndsSoon is how long before its end operations are notified that a hold of some length ends.
 const holdEndsSoon = time.Hour
 
 func aboutHold(dedupKey string) bool { return strings.HasPrefix(dedupKey, alert.OnHold+"/") }

@@ -295,7 +295,7 @@ func (p Commands) closeAlert(ctx context.Context, l *ledger.Ledger, wanted strin
 	}
 	switch now := time.Now(); {
 	case closed:
-		terminal.Tell(p.Out, "Closed: %s\nAlerting tells the end with its next tick, within a minute or two.\n", terminal.Printable(i.Alert.Summary))
+		terminal.Tell(p.Out, "Closed: %s\nAlerting reports the end with its next tick, within a minute or two.\n", terminal.Printable(i.Alert.Summary))
 	case i.Open():
 		terminal.Tell(p.Out, "It was closed already, %s by %s: %s\n", terminal.When(i.Closing.At, now), terminal.Printable(i.Closing.By), terminal.Printable(i.Closing.Reason))
 	default:

@@ -61,7 +61,7 @@ func (w *watched) tick(name string, f function) {
 // alarm is a CloudWatch alarm. People are notified when it is raised, and when it is resolved.
 type alarm struct {
 	name string
-	// says is what people are told, but for the severity, which is high if left out.
+	// says is the text for people, but for the severity, which is high if left out.
 	says   amazon.Alarm
 	metric awscloudwatch.IMetric
 	// over: the alarm is raised when the metric is above this; under turns that round.

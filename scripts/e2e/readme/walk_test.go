@@ -298,11 +298,11 @@ func (w *walk) slack() string {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); !strings.Contains(w.server.String(), "On hold"); time.Sleep(time.Second) { // the last that was typed
 		if time.Now().After(deadline) {
-			w.t.Fatalf("Slack was not told of the hold:\n%s", w.server)
+			w.t.Fatalf("The hold was not reported to Slack:\n%s", w.server)
 		}
 	}
 	if n := w.reencrypted(); n != 4 {
-		w.t.Errorf("Slack was told of %d clusters, want 4:\n%s", n, w.server)
+		w.t.Errorf("%d clusters were reported to Slack, want 4:\n%s", n, w.server)
 	}
 	var rest []string
 	first := ""
