@@ -378,7 +378,7 @@ var aws = map[cmek.Change]words{
 		attempt: "change or delete %s", impact: always("Events of key changes may no longer reach keyturn. " + blind),
 		steps: func(c Case, p *plan) {
 			p.say(redeploy)
-			p.say("Check that the bus exists, and that its policy admits the accounts that forward events:")
+			p.say("Check that the bus exists, and that its policy allows the accounts that forward events:")
 			p.run("aws events describe-event-bus", "region", c.Event.Region, "name", c.Event.Parameters["event_bus"])
 		},
 	},
@@ -440,8 +440,8 @@ var aws = map[cmek.Change]words{
 	},
 	cmek.ChangeFunction: {
 		subject: func(c Case) string {
-			if source := c.Event.Parameters["queue"]; source != "" && strings.Contains(call(c.Event), "EventSourceMapping") {
-				return the("Event source", inQuotes(queueName(source)))
+			if strings.Contains(call(c.Event), "EventSourceMapping") {
+				return the("Event source", inQuotes(queueName(c.Event.Parameters["queue"])))
 			}
 			return the("Function", inQuotes(functionName(c.Event.Parameters["function"])))
 		},
@@ -473,7 +473,7 @@ var aws = map[cmek.Change]words{
 			}
 			p.say(redeploy)
 			if strings.Contains(call(c.Event), "EventSourceMapping") {
-				p.say("Check that the queue feeds the function that the deployment says, and that this is enabled:")
+				p.say("Check that the event source mapping of the queue names the function of the deployment, and is enabled:")
 				p.run("aws lambda list-event-source-mappings", "region", c.Event.Region, "event-source-arn", c.Event.Parameters["queue"])
 				return
 			}
@@ -529,14 +529,14 @@ var aws = map[cmek.Change]words{
 		happened: awsCall("was changed or deleted", "DeleteTable", "was deleted", "UpdateTable", "was changed"), attempt: "change or delete %s",
 		impact: func(c Case) string {
 			if call(c.Event) == "UpdateTable" {
-				return "If its index, its capacity or its protection from deletion was changed, keyturn may no longer do what is due, or lose what it knows."
+				return "If its index, its capacity or its deletion protection was changed, keyturn may no longer do what is due, or lose what it knows."
 			}
 			return "keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."
 		},
 		steps: func(c Case, p *plan) {
 			if call(c.Event) == "UpdateTable" {
 				p.say(redeploy)
-				p.say("Check that the table has its index and its protection from deletion, and that it is billed by request:")
+				p.say("Check that the table has its index, deletion protection and on-demand capacity:")
 				p.run("aws dynamodb describe-table", "region", c.Event.Region, "table-name", c.Event.Parameters["table"])
 				return
 			}

@@ -260,7 +260,7 @@ func awsReplica(key cmek.KeyURI, region string) string {
 func awsRefusal(c Case) string {
 	switch c.Event.Failure {
 	case cmek.FailurePassing:
-		return "AWS asks to try again. Clusters are affected only if this goes on."
+		return "AWS reports a transient error. Clusters are affected only if it persists."
 	case cmek.FailureWrongKey:
 		return "The data was encrypted under another key. What the cluster wanted to decrypt stays unreadable with this key."
 	case cmek.FailureRequest:

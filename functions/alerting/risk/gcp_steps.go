@@ -274,7 +274,7 @@ func gcpReturned(from string) func(Case) string {
 func gcpRefusal(c Case) string {
 	switch c.Event.Failure {
 	case cmek.FailurePassing:
-		return "Google Cloud asks to try again. If it does not pass, the cluster cannot use the key."
+		return "Google Cloud reports a transient error. If it persists, the cluster cannot use the key."
 	case cmek.FailureRequest, cmek.FailureWrongKey:
 		return "The request was wrong, or what was to be decrypted was encrypted under another key."
 	case cmek.FailureUnfit:
