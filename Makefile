@@ -44,7 +44,7 @@ soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simul
 
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
-	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
+	@scripts/need.sh aws "install the AWS CLI" moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
 	KEYTURN_E2E=1 go test -json -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./infra/gcp ./internal/amazon/... ./internal/google/... ./internal/local/... ./scripts/stagegcp | go run ./scripts/skipped
 
 .PHONY: lint
