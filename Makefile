@@ -23,7 +23,7 @@ STACKS ?= --all
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: need-go ## Watch a KMS rotation being followed through on this machine (Go only)
@@ -44,7 +44,7 @@ soak: need-go ## Run SCHEDULES (default 50000) days of trouble through the simul
 
 .PHONY: e2e
 e2e: need-go need-node ## Deploy into moto_server, and run the built Lambda binaries between it and the simulators
-	@scripts/need.sh moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
+	@scripts/need.sh aws "install the AWS CLI" moto_server "pip install 'moto[server]'" cfn-lint "pip install cfn-lint" gcloud "install the Google Cloud CLI with its Firestore and Pub/Sub emulators" java "install Java 17"
 	KEYTURN_E2E=1 go test -json -p 1 -count=1 -timeout 20m ./scripts/e2e/... ./infra/aws/stack ./infra/gcp ./internal/amazon/... ./internal/google/... ./internal/local/... ./scripts/stagegcp | go run ./scripts/skipped
 
 .PHONY: lint
@@ -76,7 +76,7 @@ stage-gcp: need-go ## Write dist/gcp/<function>.zip, what Google Cloud builds ea
 	@go run ./scripts/stagegcp "$$(bin/keyturn version --short)" dist/gcp
 
 .PHONY: release
-release: build ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
+release: build stage-gcp ## Build archives, SBOMs and checksums of VERSION=v1.2.3 into dist/release/, reproducibly
 	@test -n "$(VERSION)" || { echo "say which: make release VERSION=v1.2.3"; exit 2; }
 	go run ./scripts/release $(VERSION) dist/release
 
@@ -123,6 +123,13 @@ mutate: need-go ## Mutation testing of rotation's decisions, alerting's judge, t
 	scripts/mutate.sh internal/policy/google
 	scripts/mutate.sh events
 	scripts/mutate.sh internal/cockroachcloud
+
+.PHONY: screenshots
+screenshots: need-go need-node ## Make README's pictures again, of the real demo and a real alert (Chromium and npm)
+	@scripts/need.sh chromium "install Chromium" npm "install npm"
+	@mkdir -p bin
+	@$(PROGRAM_BUILD) -o bin/keyturn ./functions/keyturn
+	go run ./scripts/screenshots bin/keyturn scripts/screenshots
 
 .PHONY: cover
 cover: need-go ## Show test coverage by package

@@ -309,7 +309,7 @@ func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
 			t.Errorf("the alert took %s, want at most 10 s", took)
 		}
 		if got := w.last().Clusters[0].Impact; got != daysUnknown {
-			t.Errorf("what came too late is not told as unknown:\n%s", got)
+			t.Errorf("what came too late is not reported as unknown:\n%s", got)
 		}
 		time.Sleep(2 * time.Hour)
 	})

@@ -76,7 +76,7 @@ func (r *reads) start(doubt, what string, read func() (found func(), err error))
 	r.group.Go(func() {
 		found, err := read()
 		if err != nil {
-			r.log.Warn("not read", "what", what, "error", err)
+			r.log.Warn("document not read", "what", what, "error", err)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()

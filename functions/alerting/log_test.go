@@ -224,7 +224,7 @@ func TestASecretThatCannotBeReadIsInTheLogWithItsName(t *testing.T) {
 		log := w.logged()
 		w.happens(w.isDisabled("e-1"))
 		w.want("without an API key", disabledAlert)
-		lines := log("not read")
+		lines := log("document not read")
 		if len(lines) != 1 {
 			t.Fatalf("the log has %d lines about what was not known, want one", len(lines))
 		}

@@ -178,7 +178,7 @@ func TestOnlyTheRepairsOwnCallsAreLeftOut(t *testing.T) {
 			w.RepairRole = row.role
 			w.happens(event("e-1", cmek.ChangeDeletionCanceled, row.by))
 			if len(w.told.Alerts()) != 1 {
-				t.Errorf("a deletion canceled by %s is told %d times, want once", row.who, len(w.told.Alerts()))
+				t.Errorf("a deletion canceled by %s is reported %d times, want once", row.who, len(w.told.Alerts()))
 				return
 			}
 			w.want("after a deletion was canceled by "+row.who, row.want)

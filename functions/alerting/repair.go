@@ -166,7 +166,7 @@ func (f *Function) byRepair(ctx context.Context, e cmek.Event) bool {
 	row, _ := risk.Of(e.Change)
 	i, err := f.incident(ctx, alert.IncidentKey(row.Incident, subject(e)))
 	if err != nil {
-		f.Log.Warn("repair not read", "event", e.ID, "key", e.Key, "error", err)
+		f.Log.Warn("earlier repair not read", "event", e.ID, "key", e.Key, "error", err)
 		return false
 	}
 	return !i.Repaired.IsZero() && e.Time.Sub(i.Repaired).Abs() <= repairSpan

@@ -36,7 +36,7 @@ func TestRepairCancelsTheDeletionAndEnablesTheKey(t *testing.T) {
 		}
 		w.want("after the repair", scheduledAlert, "[HIGH] keyturn canceled the deletion of key 1234abcd-12ab-34cd-56ef-1234567890ab and enabled it again")
 		if alerts := w.told.Alerts(); alerts[0].DedupKey != alerts[1].DedupKey || alerts[0].ID == alerts[1].ID {
-			t.Errorf("the repair is told as %s of %s, want another message of %s", alerts[1].ID, alerts[1].DedupKey, alerts[0].DedupKey)
+			t.Errorf("the repair is reported as %s of %s, want another message of %s", alerts[1].ID, alerts[1].DedupKey, alerts[0].DedupKey)
 		}
 		time.Sleep(time.Minute)
 		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
@@ -206,7 +206,7 @@ func TestAKeyThatWasDisabledBeforeIsNotRepairedInWhateverOrderThatIsHeard(t *tes
 				t.Errorf("%s: the KMS was called for %v, although the key was not enabled before", order, w.repair.calls)
 			}
 			if !slices.ContainsFunc(w.told.Alerts(), func(a alert.Alert) bool { return strings.Contains(a.Summary, wasDown) }) {
-				t.Errorf("%s: nobody is told why the key is left as it is", order)
+				t.Errorf("%s: nobody is notified why the key is left as it is", order)
 			}
 		})
 	}
@@ -268,7 +268,7 @@ func TestARepairThatCouldNotBeToldIsToldWhenTheTopicIsBackAndNotMadeAgain(t *tes
 			}
 		}
 		if told != 1 {
-			t.Errorf("the repair is told %d times, want once", told)
+			t.Errorf("the repair is reported %d times, want once", told)
 		}
 	})
 }

@@ -72,12 +72,12 @@ func (f *Function) review(ctx context.Context, i *ledger.Incident) error {
 	}
 	switch {
 	case superseded:
-		log.Info("not judged again: a later event set another document")
+		log.Info("alert not re-evaluated: a later event set another document")
 	case a.Severity.Above(i.Review.Severity) && a.Severity.Above(alert.Info):
 		if err := f.correct(ctx, i, a, facts, doubts); err != nil {
 			return err
 		}
-		log.Info("judged again", "severity", a.Severity)
+		log.Info("alert re-evaluated", "severity", a.Severity)
 	case i.Review.Severity.Above(a.Severity) && facts.Effect != nil && facts.Effect.Keeps() && !lost && !sent.Opened.IsZero():
 		end := theEnd(sent, "review", time.Now())
 		end.ID = "review/" + e.ID
@@ -88,7 +88,7 @@ func (f *Function) review(ctx context.Context, i *ledger.Incident) error {
 		}
 		log.Info("alert corrected", "severity", a.Severity)
 	default:
-		log.Info("judged again", "severity", a.Severity)
+		log.Info("alert re-evaluated", "severity", a.Severity)
 	}
 	_, err = f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
 		if fresh.Review == nil || fresh.Review.Event.ID != e.ID {

@@ -22,7 +22,7 @@ func TestAPolicyAttachedToARoleIsJudgedByReadingAllOfItsPolicies(t *testing.T) {
 		w.happens(event("e-1", cmek.ChangePrincipalPolicy, ofRole("crdb-cmek")))
 		told := w.last()
 		if told.Severity != alert.Critical || !strings.Contains(told.Impact, "lost kms:Encrypt, kms:Decrypt") {
-			t.Errorf("an attached Deny was told as %s: %s; want critical, with what was lost", told.Severity, told.Impact)
+			t.Errorf("an attached Deny was reported as %s: %s; want critical, with what was lost", told.Severity, told.Impact)
 		}
 		w.ticks(3 * time.Hour)
 		if len(w.open()) != 1 {

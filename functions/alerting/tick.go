@@ -112,7 +112,7 @@ func (f *Function) reopen(ctx context.Context, i *ledger.Incident) error {
 	if err := f.Notifier.Notify(ctx, again); err != nil {
 		return fmt.Errorf("report that %s is open again: %w", i.DedupKey, err)
 	}
-	f.Log.Info("open again", "incident", i.DedupKey)
+	f.Log.Info("incident reopened", "incident", i.DedupKey)
 	_, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
 		if !fresh.Ending.Equal(i.Ending) {
 			return ledger.ErrUnchanged
@@ -138,7 +138,7 @@ func (f *Function) closeByHand(ctx context.Context, i *ledger.Incident) error {
 	if err := f.Notifier.Notify(ctx, end); err != nil {
 		return fmt.Errorf("report that %s was closed by hand: %w", i.DedupKey, err)
 	}
-	f.Log.Info("closed by hand", "incident", i.DedupKey, "by", by.By)
+	f.Log.Info("incident closed by an operator", "incident", i.DedupKey, "by", by.By)
 	_, err = f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
 		if !fresh.Open() || !fresh.Closing.At.Equal(by.At) {
 			return ledger.ErrUnchanged

@@ -39,6 +39,7 @@ func newWorld(t *testing.T) *world {
 		t: t, store: &faultyStore{Store: cmektest.NewStore()}, told: &topic{}, cloud: &fakeCloud{},
 		kms: &fakeKMS{state: map[cmek.KeyURI]cmek.KeyState{key: cmek.KeyEnabled, unused: cmek.KeyEnabled}, keyPolicy: goodKeyPolicy, trust: goodTrust, rolePolicies: noPolicies},
 	}
+	t.Cleanup(func() { w.told.CheckRecovery(t) })
 	w.repair = &fakeRepairer{kms: w.kms}
 	settings := DefaultSettings()
 	settings.OwnResources = "keyturn-kms-calls"
@@ -131,7 +132,7 @@ func (w *world) open() (names []string) {
 	return names
 }
 
-// want fails the test unless exactly these were told, each as the beginning of a headline.
+// want fails the test unless exactly these were sent, each as the beginning of a headline.
 func (w *world) want(when string, headlines ...string) {
 	w.t.Helper()
 	var got []string
@@ -143,7 +144,7 @@ func (w *world) want(when string, headlines ...string) {
 		same = strings.HasPrefix(got[i], headlines[i])
 	}
 	if !same {
-		w.t.Fatalf("%s, people were told\n  %s\nwant\n  %s", when, strings.Join(got, "\n  "), strings.Join(headlines, "\n  "))
+		w.t.Fatalf("%s, people were notified of\n  %s\nwant\n  %s", when, strings.Join(got, "\n  "), strings.Join(headlines, "\n  "))
 	}
 }
 
@@ -151,7 +152,7 @@ func (w *world) last() alert.Alert {
 	w.t.Helper()
 	alerts := w.told.Alerts()
 	if len(alerts) == 0 {
-		w.t.Fatal("nobody was told anything")
+		w.t.Fatal("nobody was notified of anything")
 	}
 	return alerts[len(alerts)-1]
 }

@@ -82,7 +82,9 @@ type outcome struct {
 // keyturn runs the command line.
 func (b *bench) keyturn(t *testing.T, args ...string) outcome {
 	t.Helper()
-	return b.keyturnWith(t.Context(), "", args...)
+	o := b.keyturnWith(t.Context(), "", args...)
+	checkJSON(t, args, o.out)
+	return o
 }
 
 func (b *bench) keyturnWith(ctx context.Context, input string, args ...string) outcome {

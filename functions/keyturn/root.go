@@ -66,13 +66,13 @@ type program struct {
 	began bool
 }
 
-const about = `keyturn re-encrypts the store keys of CockroachDB Cloud clusters when their KMS keys rotate, and says at
-once when a key that they need is at risk.
+const about = `keyturn re-encrypts the store keys of CockroachDB Cloud clusters when their KMS keys rotate, and alerts
+when a key that they need is at risk.
 
 CockroachDB Cloud does not re-encrypt by itself: somebody has to send a PUT with the unchanged key,
 cluster by cluster. "keyturn demo" shows how keyturn does it, on this machine and with no cloud
-account. "keyturn plan" says what it would do to your clusters, and sends nothing. "keyturn explain"
-says what an event of your cloud means for them.
+account. "keyturn plan" shows what it would do to your clusters, and sends nothing. "keyturn explain"
+shows what an event of your cloud means for them.
 
 A deployment on AWS is named by --deployment, by KEYTURN_DEPLOYMENT, or by a keyturn.yaml in this directory or above it:
 its hub says where ledger, archive and topics are. Flags and the environment override what it says;
@@ -95,7 +95,7 @@ Exit codes:
   2  wrong usage or configuration; nothing was done
   3  something needs attention: blocked, failed or stuck work, what cannot be read, an open incident of
      severity high or critical, a check that fails, or a key that must be kept
-  4  a check before the first request refused it, and nothing was sent
+  4  refused by a check before the first request; nothing was sent
   5  nothing needs attention, and a re-encryption is due (only with --detailed-exitcode)`
 
 // run executes the command line and returns the exit code.
@@ -162,6 +162,6 @@ func (p *program) command() *cobra.Command {
 	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
 	add("life", changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
-	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.manualCommand())
+	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.schemaCommand(), p.manualCommand())
 	return root
 }

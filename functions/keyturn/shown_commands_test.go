@@ -24,7 +24,7 @@ var (
 	quotedCommand = regexp.MustCompile(`"(keyturn [^"\n]*)"`)
 	codeSpan      = regexp.MustCompile("`(?:bin/)?(keyturn [^`\n]+)`")
 	fence         = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
-	// In Go source: a command in quotes within a text, and a text that is a command, perhaps with a remark after three blanks.
+	// In Go source: a command in quotes within a text, and a text that is a command.
 	quotedInSource = regexp.MustCompile(`\\"(keyturn [^"\\\n]*)\\"`)
 	wholeInSource  = regexp.MustCompile(`"(keyturn [a-z][^"\\\n]*)"?`)
 	joined         = regexp.MustCompile(`"\s*\+\s*[\w.()]+\s*\+\s*"`)
@@ -32,7 +32,7 @@ var (
 	verb           = regexp.MustCompile(`%(?:\[\d\])?[sqd]`)
 )
 
-// shownCommands collects what people are told to type.
+// shownCommands collects what people are asked to type.
 func shownCommands(t *testing.T) (all []shownCommand) {
 	t.Helper()
 	var walk func(c *cobra.Command)
@@ -76,7 +76,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 				lines := strings.ReplaceAll(block[1], "\\\n", " ")
 				for line := range strings.Lines(lines) {
 					line = strings.TrimSpace(line)
-					if command, prompt := strings.CutPrefix(line, "$ "); prompt {
+					if command, prompt := strings.CutPrefix(line, "$ "); prompt || strings.HasPrefix(line, "bin/keyturn ") {
 						all = append(all, shownCommand{file, command})
 					}
 				}
@@ -96,7 +96,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 				all = append(all, shownCommand{file, verb.ReplaceAllString(quoted[1], "x")})
 			}
 			for _, whole := range wholeInSource.FindAllStringSubmatch(text, -1) {
-				command, _, _ := strings.Cut(whole[1], "   (")
+				command := whole[1]
 				if strings.HasSuffix(command, " ") {
 					command += "x" // an id follows
 				}

@@ -45,6 +45,6 @@ func TestEveryCommand_hasHelpAndExitCodes(t *testing.T) {
 			}
 		}
 	}
-	wantText(t, "the help", b.succeed(t, "--help"), "0  fine", "1  failed", "2  wrong usage", "3  something needs attention", "4  a check before", "5  nothing needs attention")
+	wantText(t, "the help", b.succeed(t, "--help"), "0  fine", "1  failed", "2  wrong usage", "3  something needs attention", "4  refused by a check before", "5  nothing needs attention")
 	wantText(t, "the version", b.succeed(t, "--version"), "keyturn ", "go1.")
 }

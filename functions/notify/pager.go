@@ -101,10 +101,10 @@ func (f *Function) endStorms(ctx context.Context, pager Pager, over []string, de
 			})
 		}
 		if err == nil {
-			f.Log.InfoContext(ctx, "all that an incident stood for is resolved, and so is it", "alert", key)
+			f.Log.InfoContext(ctx, "grouped incident resolved: every alert in it is resolved", "alert", key)
 			continue
 		}
-		f.Log.WarnContext(ctx, "an incident that stands for nothing any longer is not resolved yet", "alert", key, "error", err)
+		f.Log.WarnContext(ctx, "grouped incident not resolved yet, although every alert in it is", "alert", key, "error", err)
 		for _, d := range deliveries {
 			if d.Resolved {
 				d.err = cmp.Or(d.err, err)
@@ -116,7 +116,7 @@ func (f *Function) endStorms(ctx context.Context, pager Pager, over []string, de
 // pageUnrecorded pages each incident by itself, because nobody can tell which were paged already. Resolutions come again, since they
 // may be the last of an incident that stands for others.
 func (f *Function) pageUnrecorded(ctx context.Context, deliveries []*delivery, cause error) {
-	f.Log.WarnContext(ctx, "every incident is paged by itself: what was paged before is not known", "error", cause)
+	f.Log.WarnContext(ctx, "paging each incident separately: it is not known what was paged before", "error", cause)
 	f.each(ctx, deliveries)
 	for _, d := range deliveries {
 		if d.Resolved {

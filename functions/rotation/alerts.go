@@ -146,7 +146,7 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 		c.add("overdue", changeOverdue, alert.High, overdue,
 			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", named(item), reason),
 			"The store key stays encrypted under the older key version.",
-			"keyturn status "+item.ID)
+			onCluster("status", item.ID))
 	}
 	for i := range c.found {
 		a := &c.found[i]
@@ -173,6 +173,9 @@ func (c *conditions) add(code string, change cmek.Change, severity alert.Severit
 	return &c.found[len(c.found)-1]
 }
 
+// onCluster is a command of keyturn about a cluster, as a recovery step shows it.
+func onCluster(command, id string) string { return "keyturn " + command + " " + alert.ShellWord(id) }
+
 // pick returns the regions of the work that matches, and the reason of the last of it.
 func (c *conditions) pick(match func(ledger.Work) bool) (regions []string, reason string) {
 	for _, w := range c.item.Work {
@@ -193,8 +196,8 @@ func (c *conditions) failures() {
 			fmt.Sprintf("A CMEK operation of cluster %s failed: %s", named(c.item), reason),
 			"The store key is not known to be encrypted under the new key version. Other clusters of the same key wait.",
 			"Read Cockroach Labs' message above and the key's policy; fix what they name.",
-			"keyturn retry "+c.item.ID+"   (sends the PUT again)",
-			"keyturn retry --skip "+c.item.ID+"   (lets the other clusters of the key go on without this one)")
+			"Then send the PUT again:", onCluster("retry", c.item.ID),
+			"Or let the other clusters of the key go on without this one:", onCluster("retry --skip", c.item.ID))
 	}
 }
 
@@ -221,7 +224,7 @@ func (c *conditions) requests() {
 			fmt.Sprintf("Requests to re-encrypt cluster %s get no usable answer and leave no trace", named(c.item)),
 			impact+" keyturn tries again after growing waits, at most once an hour, and reads before each try.",
 			"Check the network between keyturn and the Cloud API: a proxy may answer in its place.",
-			"keyturn status "+c.item.ID)
+			onCluster("status", c.item.ID))
 		a.Clusters = append(a.Clusters, waiting...)
 	}
 }
@@ -247,7 +250,7 @@ func (c *conditions) refusals() {
 		a := c.add("refused-key", changeRefused, alert.Critical, r.regions,
 			fmt.Sprintf("The Cloud API refuses to re-encrypt every cluster that was tried with key %s: %s", r.work.Key.ID(), r.reason),
 			fmt.Sprintf("The store keys of %d clusters stay encrypted under the older key version. keyturn tries one of them once an hour, and goes on when one is accepted.", len(all)+1),
-			r.recovery(c.item.ID))
+			r.recovery(c.item.ID)...)
 		a.DedupKey, a.Key = r.code(), r.work.Key
 		a.Clusters = append(a.Clusters, all...)
 	}
@@ -266,7 +269,7 @@ func (c *conditions) ownRefusals(own []refusal) {
 	var regions, recovery []string
 	var waiting, all []alert.AffectedCluster
 	for _, r := range own {
-		regions, recovery, waiting = append(regions, r.regions...), append(recovery, r.recovery(c.item.ID)), together(waiting, r.waiting)
+		regions, recovery, waiting = append(regions, r.regions...), append(recovery, r.recovery(c.item.ID)...), together(waiting, r.waiting)
 		all = together(together(all, r.waiting), affected(r.also))
 	}
 	impact := "The store key stays encrypted under the older key version. keyturn tries again at growing intervals."
@@ -297,8 +300,8 @@ type refusal struct {
 
 func (r refusal) code() string { return "refused-key/" + r.work.Key.Canonical() }
 
-func (r refusal) recovery(clusterID string) string {
-	return "Check that the cluster's principal may still use the key " + string(r.work.Key) + ": keyturn plan " + clusterID
+func (r refusal) recovery(clusterID string) []string {
+	return []string{"Check that the cluster's principal may still use the key " + string(r.work.Key) + ":", onCluster("plan", clusterID)}
 }
 
 // refused lists the keys for which PUTs of the cluster are refused.
@@ -456,27 +459,27 @@ func (c *conditions) blocked() {
 		c.add("held", changeBlocked, alert.Medium, blocked,
 			fmt.Sprintf("The follow-through for cluster %s is blocked: %s", named(c.item), reason),
 			"The store key stays encrypted under the older key version until this is fixed.",
-			"keyturn status "+c.item.ID, "keyturn retry "+c.item.ID+"   (once it is fixed, if keyturn does not notice by itself)")
+			"Read why, and fix it:", onCluster("status", c.item.ID), "If keyturn does not notice by itself that it is fixed:", onCluster("retry", c.item.ID))
 	}
 	if ambiguous := severalKeys(c.item); len(ambiguous) > 0 {
 		c.add("ambiguous", changeBlocked, alert.Medium, ambiguous,
 			fmt.Sprintf("Cluster %s has several ENABLED key specs in one region, so keyturn follows none of them there", named(c.item)),
 			"Rotations of these keys are not followed in these regions until one spec is left.",
-			"keyturn status "+c.item.ID, "Ask Cockroach Labs support which spec is in force.")
+			onCluster("status", c.item.ID), "Ask Cockroach Labs support which spec is in force.")
 	}
 }
 
 // visibility reports a cluster, or a region of it, that is no longer shown.
 func (c *conditions) visibility(s Settings) {
 	const impact = "keyturn keeps what it last read: the keys still count as in use, and nothing is dropped. Their rotations are not followed there meanwhile."
-	forget := "keyturn forget " + c.item.ID + " --reason \"…\"   (only if the cluster is really gone: ends its record and this alert)"
+	forget := []string{"Only if the cluster is gone, end its record and this alert. Replace REASON below:", onCluster("forget", c.item.ID) + " --reason REASON"}
 	if open := reports(c.item, "cluster-unshown/"+c.item.ID); !open && c.item.Unread.Why == whyHidden && c.now.Sub(c.item.Unread.Since) < s.SweepEvery {
 		return // it may be deleted, which only the list of a sweep tells
 	}
 	if !c.item.Unread.IsZero() {
 		a := c.add("cluster-unshown", changeClusterUnshown, alert.High, nil,
 			fmt.Sprintf("Cluster %s: %s", named(c.item), c.item.Unread.Why), impact,
-			"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder).", forget)
+			append([]string{"Check that keyturn's service account still has Cluster Operator on the cluster (or its folder)."}, forget...)...)
 		a.Audience = alert.Operations
 		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested })
 		return
@@ -490,7 +493,7 @@ func (c *conditions) visibility(s Settings) {
 	if slices.Sort(partial); len(partial) > 0 {
 		a := c.add("region-unshown", changeClusterUnshown, alert.Medium, partial,
 			fmt.Sprintf("Cluster %s: the Cloud API shows a region in the cluster or in its CMEK, but not in both: %s", named(c.item), strings.Join(partial, ", ")),
-			impact, "keyturn status "+c.item.ID, "Ask Cockroach Labs support if the region should have a key.")
+			impact, onCluster("status", c.item.ID), "Ask Cockroach Labs support if the region should have a key.")
 		a.Audience = alert.Operations
 		c.addWaiting(a, func(w ledger.Work) bool { return w.State == ledger.Requested && slices.Contains(partial, w.Region) })
 	}
@@ -514,7 +517,7 @@ func rewoundAlert(item *ledger.Cluster, now time.Time) alert.Alert {
 		Clusters:      []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name}},
 		Summary:       fmt.Sprintf("The Cloud API has shown an earlier CMEK state of cluster %s than before, %d times over %s", named(item), olderReads, olderLimit),
 		Impact:        "keyturn now takes this state for the truth. A key or a change that it showed before is no longer shown.",
-		RecoverySteps: []string{"keyturn status " + item.ID, "Ask Cockroach Labs support whether the cluster's CMEK was restored to an earlier state."},
+		RecoverySteps: []string{onCluster("status", item.ID), "Ask Cockroach Labs support whether the cluster's CMEK was restored to an earlier state."},
 		Runbook:       runbook(changeReadsRewound),
 	}
 }
@@ -600,7 +603,7 @@ func announcedAlert(item *ledger.Cluster, verdicts []Verdict, now time.Time) ale
 		Summary: fmt.Sprintf("Cluster %s: the store key in %s is not encrypted under the key's current version %s",
 			item.Cluster.Name, strings.Join(regions, ", "), v.Version.Short()),
 		Impact:        "keyturn observes and sent nothing. Following is switched on with KEYTURN_MODE=follow.",
-		RecoverySteps: []string{"keyturn plan " + item.ID},
+		RecoverySteps: []string{onCluster("plan", item.ID)},
 		Runbook:       runbook(changeAnnounced),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -108,6 +109,7 @@ func checkAlert(t *testing.T, a alert.Alert) {
 	if want := "functions/rotation/README.md#" + strings.ReplaceAll(strings.ToLower(string(a.Change)), " ", "-"); a.Runbook != want {
 		t.Errorf("the alert %q has the runbook %q, want %q", a.Change, a.Runbook, want)
 	}
+	cmektest.CheckSteps(t, a.RecoverySteps...)
 	if len(a.Clusters) == 0 || a.Clusters[0].ID != "c-1" {
 		t.Errorf("the alert %q names %+v, want the cluster", a.Change, a.Clusters)
 	}

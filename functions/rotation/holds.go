@@ -9,7 +9,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// holdEndsSoon is how long before its end operations are told that a hold of some length ends.
+// holdEndsSoon is how long before its end operations are notified that a hold of some length ends.
 const holdEndsSoon = time.Hour
 
 func aboutHold(dedupKey string) bool { return strings.HasPrefix(dedupKey, alert.OnHold+"/") }
@@ -27,7 +27,7 @@ func holdConditions(holds cmek.Holds, now time.Time) (found []alert.Alert) {
 			DedupKey: holdKey(h), Audience: alert.Operations, Severity: alert.Info, Change: changeHold, Key: h.Key, Time: h.Since, Hold: &h,
 			Summary:       fmt.Sprintf("On hold: %s", h.Subject()),
 			Impact:        "keyturn sends no PUT and repairs nothing there. Alerts still come, and events still open work.",
-			RecoverySteps: []string{"keyturn release " + h.Argument() + "   (ends the hold now)"},
+			RecoverySteps: []string{"To end the hold now:", onCluster("release", h.Argument())},
 		}
 		if h.ClusterID != "" {
 			a.Clusters = []alert.AffectedCluster{{ID: h.ClusterID, Name: h.Cluster}}
@@ -36,7 +36,7 @@ func holdConditions(holds cmek.Holds, now time.Time) (found []alert.Alert) {
 			a.Severity = alert.Low
 			a.Summary = fmt.Sprintf("The hold of %s ends at %s", h.Subject(), h.Until.UTC().Format(time.RFC3339))
 			a.Impact = "From then on keyturn sends the PUTs that are due there, and repairs as configured."
-			a.RecoverySteps = []string{"keyturn hold " + h.Argument() + " --for 24h --reason \"…\"   (prolongs it)"}
+			a.RecoverySteps = []string{"To prolong it, with your reason for REASON:", onCluster("hold", h.Argument()) + " --for 24h --reason REASON"}
 		}
 		found = append(found, a)
 	}

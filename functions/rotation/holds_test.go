@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -75,8 +76,9 @@ func testHoldConditions(t *testing.T) {
 	} {
 		var got []string
 		for _, a := range holdConditions(cmek.Holds{day, short}, noon.Add(r.after)) {
+			cmektest.CheckSteps(t, a.RecoverySteps...)
 			got = append(got, string(a.Severity)+" "+a.Summary)
-			if a.Audience != alert.Operations || a.Hold == nil || len(a.RecoverySteps) != 1 {
+			if a.Audience != alert.Operations || a.Hold == nil || len(a.RecoverySteps) != 2 {
 				t.Errorf("the alert is %+v, want one for operations with its hold and one step", a)
 			}
 		}

@@ -220,10 +220,10 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
 		a.RecoverySteps = []string{allowReadsOfAll(first)}
 		for _, key := range keys {
-			a.RecoverySteps = append(a.RecoverySteps, string(key))
+			a.RecoverySteps = append(a.RecoverySteps, "Key "+string(key)+".")
 		}
 		if more := len(uris) - len(keys); more > 0 {
-			a.RecoverySteps = append(a.RecoverySteps, fmt.Sprintf("… and %d more keys", more))
+			a.RecoverySteps = append(a.RecoverySteps, fmt.Sprintf("And %d more keys.", more))
 		}
 	}
 	var err error

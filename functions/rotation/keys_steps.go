@@ -43,17 +43,17 @@ func gcloudKey(command string, key cmek.KeyURI) string {
 // recoveryStepsOnGoogle is how the primary version of a key of Cloud KMS, whose state is the key's, is made usable again
 // (cloud.google.com/kms/docs/key-states).
 func recoveryStepsOnGoogle(uri cmek.KeyURI, state cmek.KeyState, check string) []string {
-	which := gcloudKey("keys describe", uri) + "   (VERSION below is the last part of primary.name)"
+	which := []string{"Read the primary version; VERSION below is the last part of primary.name:", gcloudKey("keys describe", uri)}
 	enable := gcloudKey("keys versions enable VERSION", uri)
 	switch state {
 	case cmek.KeyDisabled:
-		return []string{which, enable, check}
+		return append(which, enable, check)
 	case cmek.KeyDeletionScheduled:
-		return []string{which, gcloudKey("keys versions restore VERSION", uri), enable + "   (restoring alone leaves the version disabled)", check}
+		return append(which, gcloudKey("keys versions restore VERSION", uri), "Restoring alone leaves the version disabled. Enable it, too:", enable, check)
 	case cmek.KeyNotFound:
-		return []string{gcloudKey("keys describe", uri) + "   (does the key exist, in this project and location?)", check}
+		return []string{"Check that the key exists, in this project and location:", gcloudKey("keys describe", uri), check}
 	}
-	return []string{which, gcloudKey("keys versions list", uri), check}
+	return append(which, gcloudKey("keys versions list", uri), check)
 }
 
 // recoverySteps is how a key is made usable again, as commands.
@@ -64,19 +64,25 @@ func recoverySteps(uri cmek.KeyURI, state cmek.KeyState) []string {
 	case cmek.GCPCloudKMS:
 		return recoveryStepsOnGoogle(uri, state, check)
 	default:
-		return []string{"Enable the key again in its KMS: " + string(uri), check}
+		return []string{"Enable the key again in its KMS: " + string(uri) + ".", check}
 	}
-	at := fmt.Sprintf("--region %s --key-id %s", uri.Location(), uri)
+	at := fmt.Sprintf("--region %s --key-id %s", alert.ShellWord(uri.Location()), alert.ShellWord(string(uri)))
 	enable := "aws kms enable-key " + at
 	switch state {
 	case cmek.KeyDisabled:
 		return []string{enable, check}
 	case cmek.KeyDeletionScheduled:
-		return []string{"aws kms cancel-key-deletion " + at, enable + "   (canceling alone leaves the key disabled)", check}
+		return []string{"aws kms cancel-key-deletion " + at, "Canceling alone leaves the key disabled. Enable it, too:", enable, check}
 	case cmek.KeyPendingImport:
-		return []string{"Import the same key material again: aws kms import-key-material " + at + " …", check}
+		return []string{
+			"Import the same key material again, which KMS does not keep. Get the wrapping key and the import token:",
+			"aws kms get-parameters-for-import " + at + " --wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_4096",
+			"Wrap the material with that public key, save it as material.bin and the token as token.bin, both decoded from base64, and import:",
+			"aws kms import-key-material " + at + " --import-token fileb://token.bin --encrypted-key-material fileb://material.bin --expiration-model KEY_MATERIAL_DOES_NOT_EXPIRE",
+			check,
+		}
 	case cmek.KeyNotFound:
-		return []string{"aws kms describe-key " + at + "   (does the key exist, in this Region and account?)", check}
+		return []string{"Check that the key exists, in this Region and account:", "aws kms describe-key " + at, check}
 	}
 	return []string{"aws kms describe-key " + at, check}
 }

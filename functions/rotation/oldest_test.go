@@ -183,7 +183,7 @@ func TestAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
 		log.Reset()
 		for range 60 {
 			time.Sleep(time.Minute)
-			_ = f.Tick(t.Context()) // It fails, and that is told.
+			_ = f.Tick(t.Context()) // It fails, and reports that.
 		}
 		lines := sweeps(t, &log)
 		if len(lines) < 3 || lines[len(lines)-1]["oldest_open_seconds"].(float64) < 4.5*3600 {

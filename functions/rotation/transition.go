@@ -255,7 +255,7 @@ func unclaim(item *ledger.Cluster, intent time.Time) {
 	}
 }
 
-// stay takes back requests that the ledger was told of but that never left, and brings back those before them.
+// stay takes back requests that are in the ledger but never left, and brings back those before them.
 func stay(item *ledger.Cluster, before []ledger.Work, intent, now time.Time) {
 	for i := range item.Work {
 		w := &item.Work[i]

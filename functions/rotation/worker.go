@@ -375,7 +375,7 @@ func (w *worker) nextWoken(ctx context.Context) *ledger.Cluster {
 		}
 		c, err := w.Ledger.Cluster(ctx, id)
 		if err != nil {
-			w.Log.Warn("woken cluster not read", "cluster", id, "error", err)
+			w.Log.Warn("cluster with a change not read; its next poll is not brought forward", "cluster", id, "error", err)
 			continue
 		}
 		return c

@@ -65,7 +65,7 @@ func (f *Function) Check(ctx context.Context, asserted bool) (string, error) {
 	}
 	verdict := Decide(f.Region, trails, unread, asserted)
 	for _, record := range verdict.Records {
-		f.Log.Info("trail", "trail", record.Trail.ARN, "writes", record.Writes.String(), "reads", record.Reads.String(), "why", record.Why)
+		f.Log.Info("trail read", "trail", record.Trail.ARN, "writes", record.Writes.String(), "reads", record.Reads.String(), "why", record.Why)
 	}
 	if !verdict.Pass {
 		return "", errors.New(verdict.Text)

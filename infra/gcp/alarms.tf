@@ -133,7 +133,7 @@ locals {
   }
 
   read_log = { for f in keys(local.functions) : f =>
-    "Read the log: gcloud logging read '${local.log_of[f]} AND severity>=ERROR' --project=${var.project} --freshness=1h"
+    ["Read the log:", "gcloud logging read '${local.log_of[f]} AND severity>=ERROR' --project=${var.project} --freshness=1h"]
   }
 
   # What counts in a subscription or a service.
@@ -147,7 +147,7 @@ locals {
       severity = "high", runbook = "dead-letters", for = "0s"
       summary  = "Messages for ${f} could not be delivered or handled."
       impact   = "They wait in the subscription ${var.name}-${f}-dead for 7 days. What they report is not handled."
-      steps    = [local.read_log[f], "Fix the reason, then send the messages on as the runbook says."]
+      steps    = concat(local.read_log[f], ["Fix the reason, then send the messages on as the runbook says."])
       query    = "max(pubsub_googleapis_com:subscription_num_undelivered_messages{${local.subscription["${f}-dead"]}}) > 0"
     }
     }, {
@@ -155,7 +155,7 @@ locals {
       severity = "high", runbook = "queue-old", for = "180s"
       summary  = "The oldest message of the subscription ${var.name}-${s} has waited for more than 120 s."
       impact   = "Messages are late, and none is lost yet."
-      steps    = [local.read_log[p.function], "Check that the function exists and can be invoked by the service account ${var.name}-push."]
+      steps    = concat(local.read_log[p.function], ["Check that the function exists and can be invoked by the service account ${var.name}-push."])
       query    = "max(pubsub_googleapis_com:subscription_oldest_unacked_message_age{${local.subscription[s]}}) > 120"
     }
     }, {
@@ -164,7 +164,7 @@ locals {
       severity = "high", runbook = "errors", for = "0s"
       summary  = "At least 3 pushes of the subscription ${var.name}-${s} failed within 5 minutes."
       impact   = "The messages are delivered again, and end in the dead-letter topic if that goes on."
-      steps    = [local.read_log[p.function]]
+      steps    = local.read_log[p.function]
       query    = "sum(increase(pubsub_googleapis_com:subscription_push_request_count{${local.subscription[s]},response_class!=\"ack\"}[5m])) > 2"
     }
     }, {
@@ -172,7 +172,7 @@ locals {
       severity = "high", runbook = "poison", for = "0s"
       summary  = "${f} cannot read a message, or panics on it."
       impact   = "What the message reports is not handled; others are. It ends in the dead-letter topic."
-      steps    = [local.read_log[f], "Read the message in the dead-letter subscription: if keyturn should understand it, report a bug."]
+      steps    = concat(local.read_log[f], ["Read the message in the dead-letter subscription: if keyturn should understand it, report a bug."])
       query    = "sum(increase(${local.promql["${f}-poison"]}{monitored_resource=\"cloud_run_revision\"}[5m])) > 0"
     }
     }, {
@@ -180,7 +180,7 @@ locals {
       severity = "medium", runbook = "tick-errors", for = "0s"
       summary  = "At least 3 ticks of ${f} failed within 15 minutes."
       impact   = "Some of its work is not done; the rest is."
-      steps    = [local.read_log[f]]
+      steps    = local.read_log[f]
       query    = "sum(increase(${local.promql["${f}-tick-errors"]}[15m])) > 2"
     }
     }, {
@@ -188,7 +188,7 @@ locals {
       severity = "high", runbook = "tick-silent", for = "0s"
       summary  = "There was no request to ${f} for 10 minutes."
       impact   = "Nothing that is due is done."
-      steps    = ["Check that the schedule ${var.name}-${f}-tick is enabled, and that it may invoke the function: gcloud scheduler jobs describe ${var.name}-${f}-tick --location=${var.region} --project=${var.project}", "Check that the function exists."]
+      steps    = ["Check that the schedule ${var.name}-${f}-tick is enabled, and that it may invoke the function:", "gcloud scheduler jobs describe ${var.name}-${f}-tick --location=${var.region} --project=${var.project}", "Check that the function exists."]
       query    = "(sum(increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${var.name}-${f}\"}[10m])) or vector(0)) <= 0"
     }
     }, {
@@ -196,7 +196,7 @@ locals {
       severity = "high", runbook = "secret-unreadable", for = "0s"
       summary  = "${f} cannot read its secret: it has no value yet, or the service account may not read it."
       impact   = startswith(f, "notify-") ? "Alerts do not reach this channel. They wait in its subscriptions." : "Rotations are not followed, and alerts lack what the Cloud API knows."
-      steps    = ["Store the value: gcloud secrets versions add SECRET --data-file=- --project=${var.project}   (the log names the secret)", "If it has one, check the secret's policy, and that the version is enabled."]
+      steps    = ["Save the value as secret.txt, and store it. Replace SECRET by the name in the log:", "gcloud secrets versions add SECRET --data-file=secret.txt --project=${var.project}", "If it has one, check the secret's policy, and that the version is enabled."]
       query    = "sum(increase(${local.promql["${f}-secret-unreadable"]}{monitored_resource=\"cloud_run_revision\"}[30m])) > 0"
     }
     }, {
@@ -204,7 +204,7 @@ locals {
       severity = "high", runbook = "sweep-overdue", for = "0s"
       summary  = "No sweep over all clusters has ended for ${local.sweep_minutes} minutes."
       impact   = "Rotations that no event reported are not found, and what keyturn knows of the clusters is old."
-      steps    = [local.read_log["rotation"], "Check that the Cloud API answers and that the API key is valid: keyturn status"]
+      steps    = concat(local.read_log["rotation"], ["Check that the Cloud API answers and that the API key is valid:", "keyturn status"])
       query    = "(sum(increase(${local.promql["sweeps-ended"]}{monitored_resource=\"cloud_run_revision\"}[${local.sweep_minutes}m])) or vector(0)) <= 0"
     }
     event-to-alert = {
@@ -220,7 +220,7 @@ locals {
       severity = "medium", runbook = "open-work-old", for = "0s"
       summary  = "A store key has waited for its re-encryption for more than 24 h."
       impact   = "It stays encrypted under an older version of its key."
-      steps    = ["keyturn status   (says which, and why)", "keyturn retry CLUSTER   (reopens what is blocked, once the reason is fixed)"]
+      steps    = ["Read which, and why:", "keyturn status", "Once the reason is fixed, reopen what is blocked. Replace CLUSTER:", "keyturn retry CLUSTER"]
       query    = "histogram_quantile(1, sum by (le) (increase(${local.promql["oldest-open-seconds"]}_bucket{monitored_resource=\"cloud_run_revision\"}[60m]))) > 86400"
     }
     }, {
@@ -229,7 +229,8 @@ locals {
       summary  = "For 2 hours alerting has not seen the canary key's label change in project ${p}."
       impact   = "Changes of keys there may go unnoticed."
       steps = [
-        "Check the schedule: gcloud scheduler jobs describe ${var.name}-heartbeat-${replace(p, "/[:.]/", "-")} --location=${var.region} --project=${var.project}",
+        "Check the schedule:",
+        "gcloud scheduler jobs describe ${var.name}-heartbeat-${replace(p, "/[:.]/", "-")} --location=${var.region} --project=${var.project}",
         "Check the sinks ${var.name}-rotation and ${var.name}-alerting of the project, its folder or its organization, and exclusions there.",
         "Check the subscription ${var.name}-alerting.",
       ]
@@ -240,7 +241,7 @@ locals {
       severity = "critical", runbook = "critical-published", for = "0s"
       summary  = "keyturn published a critical alert: a key that a cluster needs is unusable, or about to be."
       impact   = "A cluster's nodes cannot restart, or its data can become unreadable. This message comes whether or not the channels work. It is about all alerts that follow one another within 10 minutes, and is repeated every 30 minutes while they do."
-      steps    = ["keyturn alerts   (lists open incidents with their recovery steps)", "Without the command line: gcloud pubsub subscriptions pull ${var.name}-alerts-critical --project=${var.project} --limit=10 --format='value(message.data.decode(base64))'"]
+      steps    = ["List the open incidents, then each by its id with the recovery steps:", "keyturn alerts", "Without the command line, read the messages:", "gcloud pubsub subscriptions pull ${var.name}-alerts-critical --project=${var.project} --limit=10 --format='value(message.data.decode(base64))'"]
       query    = "max(pubsub_googleapis_com:subscription_num_undelivered_messages{monitored_resource=\"pubsub_subscription\",subscription_id=~\"${var.name}-(alerts|operations)-critical\"}) > 0"
     }
   })

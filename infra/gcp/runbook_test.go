@@ -7,6 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/keyturn/keyturn/internal/cmektest"
 )
 
 // Every alert policy has a section of the runbook, and every section an alert policy of that severity.
@@ -47,6 +52,49 @@ func TestRunbook_hasASectionForEachAlertPolicy(t *testing.T) {
 			t.Errorf("section %s says %s, its alert policies %v", name, severity, severities[name])
 		}
 	}
+}
+
+// Each step of an alert policy can be followed as it stands. What Terraform puts in is a word here.
+func TestSteps_canBeFollowed(t *testing.T) {
+	m := readModule(t, ".")
+	checked := 0
+	check := func(node hclsyntax.Node) hcl.Diagnostics {
+		if list, isList := node.(*hclsyntax.TupleConsExpr); isList {
+			for _, step := range list.Exprs {
+				if text, isText := step.(*hclsyntax.TemplateExpr); isText {
+					checked++
+					cmektest.CheckSteps(t, filled(text))
+				}
+			}
+		}
+		return nil
+	}
+	_ = hclsyntax.VisitAll(m.locals["read_log"], check)
+	_ = hclsyntax.VisitAll(m.locals["alarms"], func(node hclsyntax.Node) hcl.Diagnostics {
+		if alarm, isObject := node.(*hclsyntax.ObjectConsExpr); isObject {
+			for _, item := range alarm.Items {
+				if hcl.ExprAsKeyword(item.KeyExpr) == "steps" {
+					_ = hclsyntax.VisitAll(item.ValueExpr, check)
+				}
+			}
+		}
+		return nil
+	})
+	if checked < 25 {
+		t.Errorf("only %d steps were checked", checked)
+	}
+}
+
+// filled is a text with a word for each value that Terraform puts in.
+func filled(template *hclsyntax.TemplateExpr) (text string) {
+	for _, part := range template.Parts {
+		if literal, isLiteral := part.(*hclsyntax.LiteralValueExpr); isLiteral {
+			text += literal.Val.AsString()
+		} else {
+			text += "x"
+		}
+	}
+	return text
 }
 
 // Each metric that is counted or measured is read by an alarm or the dashboard, and each that is read is there.

@@ -28,7 +28,7 @@ var history = []map[string]any{
 	rotated(365, "other"), rotated(730, second), undated(first, "NON_CURRENT"), rotated(500, "third"), undated("waiting", "PENDING_ROTATION"),
 }
 
-// generations are what that past is told as; the first of a replica's began at a time that is not known.
+// generations are that past as it is reported; the first of a replica's began at a time that is not known.
 func generations(firstBegan time.Time) []cmek.KeyVersionInfo {
 	return []cmek.KeyVersionInfo{
 		material(first, firstBegan), material("other", rotatedAfter(365)), material("third", rotatedAfter(500)), material(second, rotatedAfter(730)),
@@ -141,7 +141,7 @@ func TestKMSTranslatesEveryKeyState(t *testing.T) {
 	} {
 		got, err := readKey(t, single, fakeKey{metadata: metadata{"KeyState": word}})
 		if err != nil || got.State != want {
-			t.Errorf("KeyState %s is told as %q (error %v), want %q", word, got.State, err, want)
+			t.Errorf("KeyState %s is reported as %q (error %v), want %q", word, got.State, err, want)
 		}
 	}
 }

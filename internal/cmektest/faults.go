@@ -22,7 +22,7 @@ const (
 	NoFault Fault = iota
 	// RequestLost: nothing happens at the other end.
 	RequestLost
-	// AnswerLost: the call is carried out, and the caller is not told.
+	// AnswerLost: the call is carried out, and the caller does not learn of it.
 	AnswerLost
 )
 

@@ -58,7 +58,7 @@ func (h Handler) Events(ctx context.Context, log *slog.Logger, message []byte) b
 			return false
 		}
 		if len(decoded) == 0 {
-			log.InfoContext(ctx, "message is not for us: nothing in it is a change that we understand")
+			log.InfoContext(ctx, "message ignored: it holds no change that keyturn handles")
 		}
 		done := true
 		for _, e := range h.Subscribed(decoded) {
@@ -163,7 +163,7 @@ func (h Handler) RunTick(ctx context.Context, log *slog.Logger) bool {
 func InTime(ctx context.Context, log *slog.Logger) bool {
 	err := ctx.Err()
 	if err != nil {
-		log.ErrorContext(ctx, "message left for another delivery: the invocation's time is up", "error", err)
+		log.ErrorContext(ctx, "message not handled in time; it is delivered again", "error", err)
 	}
 	return err == nil
 }

@@ -149,7 +149,7 @@ func (s impatient) Put(ctx context.Context, r ledger.Record) error {
 	return s.Store.Put(ctx, r)
 }
 
-// recorder notes the methods that are called, and answers as it is told.
+// recorder notes the methods that are called, and answers as it is set to.
 type recorder struct {
 	mu      sync.Mutex
 	methods []string

@@ -4,6 +4,7 @@ package report
 
 import (
 	"cmp"
+	_ "embed"
 	"slices"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 // Format is the version of [Report]'s JSON. It changes when a reader of the one before would misread it.
 const Format = 1
 
-// Report is a run with its summary. Its JSON is described by report.schema.json.
+// Schema is the JSON Schema of [Report].
+//
+//go:embed report.schema.json
+var Schema []byte
+
+// Report is a run with its summary. Its JSON is described by [Schema].
 type Report struct {
 	Format int `json:"format"`
 	// Version and Commit are what the program was built from.

@@ -28,7 +28,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 
 	deadline := w.scheduleDeletion(sharedKey)
 	scheduled := w.deliver(1)
-	first := w.untilTold("the scheduled deletion is told", 1)
+	first := w.untilTold("the scheduled deletion is reported", 1)
 	at := " --region us-east-1 --key-id " + string(sharedKey)
 	for _, kind := range channels {
 		w.checkTrigger(kind, first[kind], "CRITICAL", "scheduled for deletion", "payments", "checkout", string(sharedKey), operator,
@@ -59,7 +59,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	w.enable(sharedKey)
 	w.deliver(1)
 	told++
-	end := w.untilTold("the end is told", told)
+	end := w.untilTold("the end is reported", told)
 	w.pass(2 * healthyFor)
 	w.checkTold("after the end", told)
 	for _, kind := range channels {
@@ -71,7 +71,7 @@ func TestAnEndangeredKeyIsToldOnEveryChannelUntilItIsWellAgain(t *testing.T) {
 	w.disable(sharedKey)
 	w.deliver(1)
 	told++
-	second := w.untilTold("the key's second danger is told", told)
+	second := w.untilTold("the key's second danger is reported", told)
 	w.pass(healthyFor)
 	w.checkTold("after the second danger", told)
 	for _, kind := range channels {
@@ -92,7 +92,7 @@ func TestAKeyPolicyThatCutsTheClustersOffIsToldUntilItLetsThemInAgain(t *testing
 	w.putPolicy(sharedKey, `{"Version":"2012-10-17","Statement":[{"Sid":"Admins","Effect":"Allow","Action":"kms:*","Resource":"*",
 		"Principal":{"AWS":"`+operator+`"}}]}`)
 	w.deliver(1)
-	first := w.untilTold("the policy is told", 1)
+	first := w.untilTold("the policy is reported", 1)
 	for _, kind := range channels {
 		w.checkTrigger(kind, first[kind], "CRITICAL", "key policy", "payments", "checkout", operator, "kms:Decrypt",
 			"arn:aws:iam::"+accountID+":role/payments-cmek", "aws kms put-key-policy --region us-east-1 --key-id "+string(sharedKey))
@@ -139,7 +139,7 @@ func (w *watch) checkOver(incident map[notify.Kind]delivery) {
 	ends := func(kind notify.Kind) []delivery {
 		return slices.DeleteFunc(w.receiver.got(kind), func(d delivery) bool { return !d.resolved })
 	}
-	w.until("the end is told", func() string {
+	w.until("the end is reported", func() string {
 		for _, kind := range channels {
 			if len(ends(kind)) == 0 {
 				return "the end on " + string(kind)

@@ -86,7 +86,7 @@ func TestAnAlertIsOutWithin10SecondsWhateverElseFails(t *testing.T) {
 					t.Errorf("of the messages %v these failed: %v; want one, done with", batch, failed)
 				}
 			}
-			told := w.untilTold("the alert is told", messages)
+			told := w.untilTold("the alert is reported", messages)
 			w.pass(healthyFor)
 			w.checkTold("in the end", messages)
 			w.checkSameIncident(messages)
@@ -125,7 +125,7 @@ func TestAnAlertGoesOutWhenTheTopicIsBack(t *testing.T) {
 		t.Errorf("of the messages %v these failed: %v; want the one, because the alert could not be published", batch, failed)
 	}
 	w.alertingWire.restore()
-	told := w.untilTold("the alert is told", 1)
+	told := w.untilTold("the alert is reported", 1)
 	for _, kind := range channels {
 		w.checkTrigger(kind, told[kind], "CRITICAL", "payments", "checkout")
 	}
@@ -162,7 +162,7 @@ func TestNoAlertIsLostWhenTheProcessIsKilled(t *testing.T) {
 			w.alertingWire.lay(f)
 			w.disable(sharedKey)
 			w.deliver(1)
-			told := w.untilTold("the alert is told", tc.want)
+			told := w.untilTold("the alert is reported", tc.want)
 			w.pass(2 * healthyFor)
 			w.checkTold("in the end", tc.want)
 			for _, kind := range channels {

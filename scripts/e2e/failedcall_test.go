@@ -45,7 +45,7 @@ func TestACallThatFailedIsToldOnceAndPagesNobody(t *testing.T) {
 	// What succeeds later is no repeat of it.
 	w.disable(sharedKey)
 	w.deliver(1)
-	for kind, d := range w.untilSaid("the disabled key is told", 1, "CRITICAL", "was disabled") {
+	for kind, d := range w.untilSaid("the disabled key is reported", 1, "CRITICAL", "was disabled") {
 		w.checkTrigger(kind, d, "payments", "checkout", "aws kms enable-key")
 	}
 	if len(w.troubles) > 0 {
@@ -60,7 +60,7 @@ func TestAUseThatWasRefusedToAClusterIsToldOnceWithTheWayBack(t *testing.T) {
 	w.checkTold("after a use was refused to a stranger", 0)
 
 	w.emitRefused("Decrypt", "payments-cmek", 1)
-	first := w.untilTold("the refused use is told", 1)
+	first := w.untilTold("the refused use is reported", 1)
 	at := " --region us-east-1 --key-id " + string(sharedKey)
 	for _, kind := range channels {
 		w.checkTrigger(kind, first[kind], "CRITICAL", "refused", "AccessDenied", "payments", "checkout", string(sharedKey),

@@ -39,7 +39,7 @@ func (s *scene) notFollowed(clusters []string, messages []alert.Alert) string {
 		case len(item.Work) > 0 || len(item.Messages) > 0:
 			return fmt.Sprintf("%s has %d pieces of open work and %d messages in its outbox", key.Cluster, len(item.Work), len(item.Messages))
 		case !told[where]:
-			return where + " is not told of"
+			return where + " is not reported"
 		}
 	}
 	return ""
@@ -100,13 +100,13 @@ func (s *scene) checkPUTs(clusters []string) {
 	}
 }
 
-// checkMessages checks that the owners were told of re-encryptions only, and that what came twice came in the same words.
+// checkMessages checks that the owners were notified of re-encryptions only, and that what came twice came in the same words.
 func (s *scene) checkMessages(messages []alert.Alert) {
 	s.t.Helper()
 	first := map[string]string{}
 	for _, a := range messages {
 		if a.Change != reencrypted || a.Severity != alert.Info || a.Audience != alert.Owners {
-			s.t.Errorf("besides the re-encryption this was told: %s", a.Headline())
+			s.t.Errorf("besides the re-encryption this was reported: %s", a.Headline())
 		}
 		switch text := a.Text(); first[a.ID] {
 		case "":

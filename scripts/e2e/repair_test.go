@@ -28,8 +28,8 @@ func TestAScheduledDeletionOfAKeyInUseIsUndoneOnceADay(t *testing.T) {
 
 	w.scheduleDeletion(sharedKey)
 	scheduled := w.deliver(1)
-	danger := w.untilSaid("the scheduled deletion is told", 1, "CRITICAL", "scheduled for deletion")
-	repaired := w.untilSaid("the repair is told", 1, aboutRepair)
+	danger := w.untilSaid("the scheduled deletion is reported", 1, "CRITICAL", "scheduled for deletion")
+	repaired := w.untilSaid("the repair is reported", 1, aboutRepair)
 	for _, kind := range channels {
 		w.checkTrigger(kind, repaired[kind], "HIGH", "canceled", "enabled", "payments", "checkout", string(sharedKey))
 		if repaired[kind].dedupKey != danger[kind].dedupKey {
@@ -50,8 +50,8 @@ func TestAScheduledDeletionOfAKeyInUseIsUndoneOnceADay(t *testing.T) {
 
 	w.scheduleDeletion(sharedKey)
 	w.deliver(1)
-	w.untilSaid("the second deletion is told", 2, "CRITICAL", "scheduled for deletion")
-	left := w.untilSaid("why nothing is repaired is told", 2, aboutRepair)
+	w.untilSaid("the second deletion is reported", 2, "CRITICAL", "scheduled for deletion")
+	left := w.untilSaid("why nothing is repaired is reported", 2, aboutRepair)
 	w.pass(healthyFor)
 	for _, kind := range channels {
 		w.checkTrigger(kind, left[kind], "day", "payments", "checkout", "aws kms cancel-key-deletion", "aws kms enable-key")
@@ -80,7 +80,7 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 	must(t, err, "hold a key")
 	w.disable(ordersKey)
 	w.deliver(1)
-	w.untilSaid("the disabled key is told", 1, "CRITICAL", string(ordersKey))
+	w.untilSaid("the disabled key is reported", 1, "CRITICAL", string(ordersKey))
 
 	needed := []struct {
 		key cmek.KeyURI
@@ -92,8 +92,8 @@ func TestADeletionIsNotUndoneWherePeopleMayHaveMeantIt(t *testing.T) {
 	w.scheduleDeletion(unusedKey)
 	w.deliver(1)
 	for _, n := range needed {
-		danger := w.untilSaid("the scheduled deletion is told", 1, "CRITICAL", "scheduled for deletion", string(n.key))
-		left := w.untilSaid("why nothing is repaired is told", 1, aboutRepair, string(n.key))
+		danger := w.untilSaid("the scheduled deletion is reported", 1, "CRITICAL", "scheduled for deletion", string(n.key))
+		left := w.untilSaid("why nothing is repaired is reported", 1, aboutRepair, string(n.key))
 		for _, kind := range channels {
 			w.checkTrigger(kind, left[kind], n.why, "aws kms enable-key")
 			if left[kind].dedupKey != danger[kind].dedupKey {

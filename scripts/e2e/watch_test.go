@@ -157,7 +157,7 @@ func (w *watch) untilTold(what string, messages int) map[notify.Kind]delivery {
 // untilHeard waits until each of these channels has taken a message.
 func (w *watch) untilHeard(what string, kinds []notify.Kind) {
 	w.t.Helper()
-	w.until(what+" is told", func() string {
+	w.until(what+" is reported", func() string {
 		for _, kind := range kinds {
 			if len(w.receiver.got(kind)) == 0 {
 				return "a message on " + string(kind)

@@ -2,8 +2,9 @@
 //
 //	release VERSION dist/release
 //
-// An archive of the command line for each platform, with its manual pages and completions; the archives of the Lambda functions, which
-// make build has made; a list of what is linked into each (CycloneDX); and the SHA-256 of every file.
+// An archive of the command line for each platform, with its manual pages and completions; the archives of the functions for AWS and for
+// Google Cloud, which make build and make stage-gcp have made; a list of what is linked into each (CycloneDX); and the SHA-256 of every
+// file.
 package main
 
 import (
@@ -26,6 +27,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyturn/keyturn/scripts/buildpack"
 )
 
 const (
@@ -38,7 +41,9 @@ const (
 var (
 	systems   = []string{"linux", "darwin", "windows"}
 	machines  = []string{"amd64", "arm64"}
-	functions = "dist/aws/*.zip"
+	lambdas   = "dist/aws/*.zip"
+	sources   = "dist/gcp/*.zip"
+	stamp     = "github.com/keyturn/keyturn/internal/version.stamp="
 	documents = []string{"LICENSE", "README.md", "CHANGELOG.md"}
 )
 
@@ -72,7 +77,7 @@ func release(version, folder string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	beside, err := contents(work)
+	beside, err := contents(version, work)
 	if err != nil {
 		return err
 	}
@@ -83,25 +88,45 @@ func release(version, folder string) error {
 			}
 		}
 	}
-	lambdas, err := filepath.Glob(functions)
-	if err != nil || len(lambdas) == 0 {
-		return errors.Join(err, fmt.Errorf("there is no %s; run make build first", functions))
+	if err := functions(lambdas, version, folder, "lambda", func(_, name string) (string, error) {
+		return filepath.Join("dist/aws", name, "bootstrap"), nil
+	}); err != nil {
+		return err
 	}
-	for _, archive := range lambdas {
+	if err := functions(sources, version, folder, "gcp", func(archive, name string) (string, error) {
+		binary := filepath.Join(work, name)
+		return binary, buildpack.Build(context.Background(), archive, filepath.Join(work, "source-"+name), binary)
+	}); err != nil {
+		return err
+	}
+	return sums(folder)
+}
+
+// functions copies the archives of functions that match the pattern, and lists what is linked into the binary of each.
+func functions(pattern, version, folder, cloud string, binaryOf func(archive, name string) (binary string, err error)) error {
+	archives, err := filepath.Glob(pattern)
+	if err != nil || len(archives) == 0 {
+		return errors.Join(err, fmt.Errorf("there is no %s; run make build stage-gcp first", pattern))
+	}
+	prefix := fmt.Sprintf("%s-%s-%s-", program, version, cloud)
+	for _, archive := range archives {
 		data, err := os.ReadFile(archive)
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("%s-%s-lambda-%s", program, version, filepath.Base(archive))
-		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, prefix+filepath.Base(archive)), data, 0o644); err != nil {
 			return err
 		}
-		bootstrap := filepath.Join(strings.TrimSuffix(archive, ".zip"), "bootstrap")
-		if err := linked(bootstrap, filepath.Join(folder, strings.TrimSuffix(name, ".zip")+".cdx.json")); err != nil {
+		name := strings.TrimSuffix(filepath.Base(archive), ".zip")
+		binary, err := binaryOf(archive, name)
+		if err != nil {
+			return err
+		}
+		if err := linked(version, binary, filepath.Join(folder, prefix+name+".cdx.json")); err != nil {
 			return err
 		}
 	}
-	return sums(folder)
+	return nil
 }
 
 // committed is when the commit was made: the time of every file in the archives.
@@ -115,9 +140,9 @@ func committed() (time.Time, error) {
 }
 
 // contents are the files that stand beside the program in every archive, by their names there.
-func contents(work string) (map[string][]byte, error) {
+func contents(version, work string) (map[string][]byte, error) {
 	host := filepath.Join(work, "host")
-	if err := build(host, os.Environ()); err != nil {
+	if err := build(version, host, os.Environ()); err != nil {
 		return nil, err
 	}
 	manual := filepath.Join(work, "manual")
@@ -148,7 +173,7 @@ func platform(version, system, machine, work, folder string, beside map[string][
 		binary += ".exe"
 	}
 	built := filepath.Join(work, system+machine, binary)
-	if err := build(built, append(os.Environ(), "GOOS="+system, "GOARCH="+machine)); err != nil {
+	if err := build(version, built, append(os.Environ(), "GOOS="+system, "GOARCH="+machine)); err != nil {
 		return err
 	}
 	data, err := os.ReadFile(built)
@@ -169,16 +194,16 @@ func platform(version, system, machine, work, folder string, beside map[string][
 	if err := os.WriteFile(filepath.Join(folder, name+suffix), packed, 0o644); err != nil {
 		return err
 	}
-	return linked(built, filepath.Join(folder, name+".cdx.json"))
+	return linked(version, built, filepath.Join(folder, name+".cdx.json"))
 }
 
-func build(out string, environ []string) error {
-	return run(append(environ, "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./functions/"+program)
+func build(version, out string, environ []string) error {
+	return run(append(environ, "CGO_ENABLED=0"), "go", "build", "-trimpath", "-ldflags=-s -w -X "+stamp+version, "-o", out, "./functions/"+program)
 }
 
-func linked(binary, out string) error {
+func linked(version, binary, out string) error {
 	// Without its own serial number and times, the list of one binary is always the same.
-	return run(os.Environ(), "go", "run", sbom, "bin", "-json", "-noserial", "-output", out, binary)
+	return run(os.Environ(), "go", "run", sbom, "bin", "-json", "-noserial", "-notimestamp", "-version", version, "-output", out, binary)
 }
 
 func run(environ []string, name string, args ...string) error {

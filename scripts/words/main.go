@@ -35,6 +35,7 @@ func (r rule) unless(expression string) rule {
 var rules = []rule{
 	never(`\b(tell|tells|telling|told)\b (people|operations|owners|operators|them|him|her|somebody|everybody|nobody|anybody|you|whoever|once|twice|again)\b`, "notify, report, send, log").
 		unless(`\btells? (them|you) apart\b`),
+	never(`\b(is|are|was|were)( not)? told\b`, "is reported, is notified").unless(`\b(is|are|was|were)( not)? told (apart|to|from|that)\b`),
 	never(`\bhears? of\b|\bheard of\b|\bnobody needs to hear\b`, "is notified of; no alert"),
 	never(`\bmend(s|ed|ing)?\b`, "fix, fixed"),
 	never(`\bwell again\b|\bit is over\b|\breads? well\b`, "healthy, recovered, resolved"),
@@ -52,11 +53,11 @@ var rules = []rule{
 	never(`\bas what (it|he|she|they|the \w+) acts?\b`, "the role it assumes"),
 	never(`\bat first sight\b`, "on first discovery"),
 	never(`\bopen answers?\b`, "undocumented API behavior"),
-	never(`\b(house|houses|floor|floors)\b`, "package, file, layer; minimum"),
+	never(`\b(house|houses|floor|floors)\b`, "package, file, layer; minimum").unless(`\bfloor\(`),
 }
 
 func main() {
-	out, err := exec.CommandContext(context.Background(), "git", "ls-files", "-co", "--exclude-standard", "*.go", "*.md", "*.yaml", "*.sh", "Makefile").Output()
+	out, err := exec.CommandContext(context.Background(), "git", "ls-files", "-co", "--exclude-standard", "*.go", "*.md", "*.yaml", "*.sh", "*.tf", "Makefile").Output()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "words: list files:", err)
 		os.Exit(1)

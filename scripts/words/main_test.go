@@ -9,6 +9,7 @@ import (
 func TestRules(t *testing.T) {
 	rows := []struct{ found, fine string }{
 		{"it tells people", "it tells them apart; tell(out)"},
+		{"it was told; people are not told", "they are told apart; it is told to stop"},
 		{"whoever hears of it; nobody needs to hear", "it hears a sound"},
 		{"the key was mended", "recommended, amended"},
 		{"it is well again; it is over; reads well", "as well; well known; over again"},
@@ -26,7 +27,7 @@ func TestRules(t *testing.T) {
 		{"as what it acts", "what it acts on"},
 		{"at first sight", "at first; sighting"},
 		{"an open answer", "an open question; reopen answers"},
-		{"the house; a floor", "warehouse; math.Floored"},
+		{"the house; a floor", "warehouse; math.Floored; floor(x)"},
 	}
 	if len(rows) != len(rules) {
 		t.Fatalf("there are %d rows for %d rules; give each rule one", len(rows), len(rules))

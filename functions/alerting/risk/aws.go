@@ -185,7 +185,7 @@ var aws = map[cmek.Change]words{
 			role := awsRoleName(c)
 			if c.Effect != nil && c.Effect.Previous != "" {
 				p.save(c, "policies", previousRole)
-				p.say(previousRole + " has the role's policies as keyturn read them last.")
+				p.say("The file " + previousRole + " has the role's policies as keyturn read them last.")
 			}
 			if call(c.Event) != "DeleteRolePermissionsBoundary" {
 				p.say("If the role had no boundary before, delete the new one:")
@@ -242,7 +242,7 @@ var aws = map[cmek.Change]words{
 	},
 	cmek.ChangeRotated: {
 		subject: awsKey, happened: always("was rotated"), attempt: "rotate %s", impact: always("The store keys are not re-encrypted yet; " + following),
-		steps: func(_ Case, p *plan) { p.say("keyturn status shows how far the re-encryption is.") },
+		steps: func(_ Case, p *plan) { p.say("Check how far the re-encryption is:"); p.run("keyturn status") },
 	},
 	cmek.ChangeRotationRequested: {
 		subject: awsKey, happened: always("is being rotated on demand"), attempt: "rotate %s on demand",
@@ -378,7 +378,7 @@ var aws = map[cmek.Change]words{
 		attempt: "change or delete %s", impact: always("Events of key changes may no longer reach keyturn. " + blind),
 		steps: func(c Case, p *plan) {
 			p.say(redeploy)
-			p.say("Check that the bus exists, and that its policy admits the accounts that forward events:")
+			p.say("Check that the bus exists, and that its policy allows the accounts that forward events:")
 			p.run("aws events describe-event-bus", "region", c.Event.Region, "name", c.Event.Parameters["event_bus"])
 		},
 	},
@@ -440,8 +440,8 @@ var aws = map[cmek.Change]words{
 	},
 	cmek.ChangeFunction: {
 		subject: func(c Case) string {
-			if source := c.Event.Parameters["queue"]; source != "" && strings.Contains(call(c.Event), "EventSourceMapping") {
-				return the("Event source", inQuotes(queueName(source)))
+			if strings.Contains(call(c.Event), "EventSourceMapping") {
+				return the("Event source", inQuotes(queueName(c.Event.Parameters["queue"])))
 			}
 			return the("Function", inQuotes(functionName(c.Event.Parameters["function"])))
 		},
@@ -473,7 +473,7 @@ var aws = map[cmek.Change]words{
 			}
 			p.say(redeploy)
 			if strings.Contains(call(c.Event), "EventSourceMapping") {
-				p.say("Check that the queue feeds the function that the deployment says, and that this is enabled:")
+				p.say("Check that the event source mapping of the queue names the function of the deployment, and is enabled:")
 				p.run("aws lambda list-event-source-mappings", "region", c.Event.Region, "event-source-arn", c.Event.Parameters["queue"])
 				return
 			}
@@ -529,14 +529,14 @@ var aws = map[cmek.Change]words{
 		happened: awsCall("was changed or deleted", "DeleteTable", "was deleted", "UpdateTable", "was changed"), attempt: "change or delete %s",
 		impact: func(c Case) string {
 			if call(c.Event) == "UpdateTable" {
-				return "If its index, its capacity or its protection from deletion was changed, keyturn may no longer do what is due, or lose what it knows."
+				return "If its index, its capacity or its deletion protection was changed, keyturn may no longer do what is due, or lose what it knows."
 			}
 			return "keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."
 		},
 		steps: func(c Case, p *plan) {
 			if call(c.Event) == "UpdateTable" {
 				p.say(redeploy)
-				p.say("Check that the table has its index and its protection from deletion, and that it is billed by request:")
+				p.say("Check that the table has its index, deletion protection and on-demand capacity:")
 				p.run("aws dynamodb describe-table", "region", c.Event.Region, "table-name", c.Event.Parameters["table"])
 				return
 			}

@@ -151,7 +151,7 @@ func awsUndoPermissions(c Case, p *plan) {
 	role, attached, inline := awsRoleName(c), c.Event.Parameters["policy_arn"], c.Event.Parameters["policy_name"]
 	if c.Effect != nil && c.Effect.Previous != "" {
 		p.save(c, "policies", previousRole)
-		p.say(previousRole + " has the role's policies as keyturn read them last.")
+		p.say("The file " + previousRole + " has the role's policies as keyturn read them last.")
 	}
 	putBack := func(when string) {
 		p.say(when + " the policy's previous document as " + previousPolicy + ", and put it back:")
@@ -260,7 +260,7 @@ func awsReplica(key cmek.KeyURI, region string) string {
 func awsRefusal(c Case) string {
 	switch c.Event.Failure {
 	case cmek.FailurePassing:
-		return "AWS asks to try again. Clusters are affected only if this goes on."
+		return "AWS reports a transient error. Clusters are affected only if it persists."
 	case cmek.FailureWrongKey:
 		return "The data was encrypted under another key. What the cluster wanted to decrypt stays unreadable with this key."
 	case cmek.FailureRequest:
@@ -286,7 +286,8 @@ func awsUndoRefusal(c Case, p *plan) {
 		p.say("If it happens again, read the error code in CloudTrail and ask Cockroach Labs support.")
 		return
 	case cmek.FailureWrongKey:
-		p.say("Find out which key the data was encrypted under (past keys of the cluster: keyturn status), and keep that key usable.")
+		p.say("Find out which key the data was encrypted under, and keep that key usable. The current and past keys of each cluster:")
+		p.run("keyturn status")
 		return
 	case cmek.FailureUnfit:
 		p.say("Check the key's state, and enable the key if it is disabled:")

@@ -73,7 +73,7 @@ var gcp = map[cmek.Change]words{
 		},
 	},
 	cmek.ChangeVersionCreated: {
-		subject: gcpVersion, happened: always("was created"), attempt: "create a version of %s",
+		subject: gcpVersion, happened: always("was created"), attempt: "create %s",
 		impact: always("A new version encrypts nothing until it is the primary one, so this is no rotation yet."),
 		steps: func(c Case, p *plan) {
 			p.say("If the key was to be rotated, check which version is the primary one:")
@@ -93,7 +93,8 @@ var gcp = map[cmek.Change]words{
 			}
 			p.say("Find out who did this, and why. If it was not planned, make the newer version the primary one again:")
 			p.gcloudKey(c, "set-primary-version", "version", newest.ID)
-			p.say("keyturn status shows how far the re-encryption is.")
+			p.say("Check how far the re-encryption is:")
+			p.run("keyturn status")
 		},
 	},
 	cmek.ChangeRotationFailed: {
@@ -316,7 +317,7 @@ var gcp = map[cmek.Change]words{
 			}
 			return text
 		},
-		steps: func(_ Case, p *plan) { p.say("keyturn status shows how far the re-encryption is.") },
+		steps: func(_ Case, p *plan) { p.say("Check how far the re-encryption is:"); p.run("keyturn status") },
 	},
 	cmek.ChangeRotationRequested: {
 		subject: gcpKey, happened: always("was to get another primary version"), attempt: "change the primary version of %s",
@@ -550,13 +551,13 @@ var gcp = map[cmek.Change]words{
 	},
 	cmek.ChangeAlertTopic: {
 		subject: func(c Case) string {
-			if name := c.Event.Parameters["subscription"]; name != "" {
+			if name := c.Event.Parameters["subscription"]; name != "" || strings.HasSuffix(call(c.Event), "Subscription") || call(c.Event) == "ModifyPushConfig" {
 				return the("Subscription", inQuotes(name))
 			}
 			return the("Topic", inQuotes(c.Event.Parameters["topic"]))
 		},
 		happened: gcpCall("was changed or deleted", "UpdateTopic", "was changed", "DeleteTopic", "was deleted", "UpdateSubscription", "was changed", "DeleteSubscription", "was deleted",
-			"DetachSubscription", "was detached from its topic", "ModifyPushConfig", "was made to send elsewhere, or to nobody"),
+			"DetachSubscription", "was detached from its topic", "ModifyPushConfig", "had its push endpoint changed or removed"),
 		attempt: "change or delete %s", impact: always("Events no longer reach keyturn, or its alerts reach nobody. " + blind),
 		steps: func(c Case, p *plan) {
 			p.say(redeploy)

@@ -274,7 +274,7 @@ func gcpReturned(from string) func(Case) string {
 func gcpRefusal(c Case) string {
 	switch c.Event.Failure {
 	case cmek.FailurePassing:
-		return "Google Cloud asks to try again. If it does not pass, the cluster cannot use the key."
+		return "Google Cloud reports a transient error. If it persists, the cluster cannot use the key."
 	case cmek.FailureRequest, cmek.FailureWrongKey:
 		return "The request was wrong, or what was to be decrypted was encrypted under another key."
 	case cmek.FailureUnfit:
@@ -291,7 +291,8 @@ func gcpRefusal(c Case) string {
 func gcpUndoRefusal(c Case, p *plan) {
 	switch {
 	case c.Event.Failure == cmek.FailurePassing || c.Event.Failure == cmek.FailureRequest || c.Event.Failure == cmek.FailureWrongKey:
-		p.say("Check whether it happens again, and which version of which key the cluster uses: keyturn status shows both.")
+		p.say("Check whether it happens again, and which version of which key the cluster uses:")
+		p.run("keyturn status")
 		return
 	case c.OfPrincipal():
 		p.say("Check that the service account is enabled, and that CockroachDB Cloud's (crl-kms-user-…) has roles/iam.serviceAccountTokenCreator on it:")

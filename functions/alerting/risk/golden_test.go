@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file")
@@ -123,6 +124,7 @@ func checkPage(t *testing.T, cloud string) {
 				if c.Own && row.Kind != Watch && row.Scope != ScopePrincipal {
 					continue // nothing else can be keyturn's
 				}
+				cmektest.CheckSteps(t, row.Steps(c)...)
 				lines := append([]string{row.Headline(c) + ".", row.Impact(c)}, row.Steps(c)...)
 				if known == nil {
 					known = lines

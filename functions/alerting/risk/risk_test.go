@@ -19,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/events"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cmektest"
 )
 
 const (
@@ -374,7 +375,7 @@ func isCommand(step string) bool {
 	return strings.HasPrefix(step, "aws ") || strings.HasPrefix(step, "gcloud ") || strings.HasPrefix(step, "printf ")
 }
 
-// A step is pasted as it stands: there is no command within a sentence, and no remark behind a command.
+// A step is pasted as it stands, and steps end with what they announce.
 func TestSteps_areSentencesOrCommands(t *testing.T) {
 	for cloud := range clouds {
 		for _, change := range spoken(cloud) {
@@ -383,16 +384,7 @@ func TestSteps_areSentencesOrCommands(t *testing.T) {
 				for _, c := range []Case{full(cloud, change), {Event: cmek.Event{Change: change}}, {Event: cmek.Event{Change: change, Key: "arn:aws:kms:us-east-1:111122223333:alias/x"}}} {
 					c.Event.Source = sources[cloud] + operation
 					steps := row.Steps(c)
-					for _, step := range steps {
-						switch {
-						case isCommand(step):
-							if strings.Contains(step, "#") || strings.Contains(step, "…") {
-								t.Errorf("%s: the command has a remark or a gap: %s", change, step)
-							}
-						case strings.Contains(step, "aws ") || strings.Contains(step, "gcloud ") || !strings.ContainsAny(step[len(step)-1:], ".:"):
-							t.Errorf("%s: %q is neither a command nor a sentence", change, step)
-						}
-					}
+					cmektest.CheckSteps(t, steps...)
 					if last := steps[len(steps)-1]; strings.HasSuffix(last, ":") {
 						t.Errorf("%s: the steps end with %q", change, last)
 					}

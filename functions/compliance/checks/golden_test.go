@@ -44,7 +44,7 @@ func TestTable_is_in_the_README(t *testing.T) {
 	golden(t, "README.md", before+"-update -->\n"+Table()+"<!-- end -->"+after)
 }
 
-// What people are told about every failing row.
+// What people read about every failing row.
 func TestFixes_of_all_rows(t *testing.T) {
 	var out strings.Builder
 	for _, r := range rows {

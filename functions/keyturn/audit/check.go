@@ -72,7 +72,7 @@ be read (unless --allow-unread). Exit code 1: the checks could not be run.`,
 		},
 	}
 	c.Flags().StringSliceVar(&o.checks, "check", nil, "only the check with this `ID`; repeat for more")
-	c.Flags().StringVar(&o.format, "format", o.format, "the `form` of the output: "+strings.Join(checkFormats, ", "))
+	c.Flags().StringVar(&o.format, "format", o.format, "the `form` of the output: "+strings.Join(checkFormats, ", ")+"; \"keyturn schema check\" describes json")
 	c.Flags().StringVar(&o.failOn, "fail-on", o.failOn, "the least `severity` of a failure for exit code 3: low, medium, high, critical, or none")
 	c.Flags().BoolVar(&o.allowUnread, "allow-unread", false, "exit as if everything could be read; what could not is printed all the same")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(checkFormats, cobra.ShellCompDirectiveNoFileComp))

@@ -42,7 +42,7 @@ no cloud account.
 
 A CockroachDB Cloud API, AWS KMS and Cloud KMS are simulated on a loopback address; the functions that follow
 rotations and alert on risky changes, their ledger, the evidence and the events are the real ones. It
-takes about fifteen seconds and leaves the ledger and the evidence in a folder to look at. A new demo
+takes about fifteen seconds and leaves the ledger and the evidence in a folder for you to read. A new demo
 replaces those of the one before.`,
 		Example: `  keyturn demo
   keyturn status --ledger file:.keyturn/demo/ledger.db`,

@@ -119,7 +119,7 @@ that has Google's keys, and google: {secrets: …} for the secrets:
   KEYTURN_API_KEY_SECRET, KEYTURN_CHANNEL_SECRET   projects/PROJECT/secrets/NAME
   KEYTURN_CHANNEL=slack, pagerduty or webhook
 
-Nobody checks here who calls, so no other machine can.`,
+Callers are not authenticated, so only loopback addresses are served.`,
 		Example: `  keyturn serve --listen 127.0.0.1:8322
   curl -d '{"keyturn":"tick"}' -H 'X-CloudScheduler: true' \
     -H "X-CloudScheduler-ScheduleTime: $(date -u +%FT%TZ)" http://127.0.0.1:8322/Rotation`,

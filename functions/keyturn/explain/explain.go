@@ -28,7 +28,7 @@ func (p Commands) ExplainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain [FILE|-]...",
 		Short: "Say what provider events mean for a cluster, and how to recover; no cloud is asked",
-		Long: `Say what provider events mean for a cluster: what changed, the severity if a cluster needs the key and if
+		Long: `Show what provider events mean for a cluster: what changed, the severity if a cluster needs the key and if
 none does, who did it and when, the impact, and the recovery steps.
 
 The input is EventBridge events, CloudTrail records and log entries of Google Cloud in any form that people keep
@@ -42,8 +42,8 @@ deliver:
   Inventory feeds
 Standard input is read if no file is named.
 
-No cloud is asked. Without a ledger (--ledger or KEYTURN_LEDGER), the key is assumed to be in use, and the
-caller to be a stranger. With a ledger, the clusters are named, and the severity is that of the clusters
+No cloud is called. Without a ledger (--ledger or KEYTURN_LEDGER), the key is assumed to be in use, and the
+caller not to be a cluster. With a ledger, the clusters are named, and the severity is that of the clusters
 that the ledger knows. A new policy is compared with the one that the ledger has noted before it;
 without a ledger it is judged by itself.
 

@@ -26,8 +26,8 @@ or in an SQS batch as Lambda gets it (a message from the dead-letter queue, say)
 "keyturn explain" reads.
 
 The event opens work in the ledger for the clusters that use the key, exactly as it would in the
-cloud. replay itself asks nobody and sends nothing: whether a PUT is needed is for the next tick to
-find out. Repeating an event is harmless.`,
+cloud. replay itself calls no cloud and sends nothing: the next tick decides whether a PUT is
+needed. Repeating an event has no further effect.`,
 		Example: `  keyturn replay event.json
   aws sqs receive-message --queue-url "$DLQ" --query 'Messages[0].Body' --output text | keyturn replay -`,
 		Args: cobra.ExactArgs(1),

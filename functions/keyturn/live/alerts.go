@@ -23,7 +23,7 @@ func (p Commands) AlertsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "alerts [ID]",
 		Short: "List the keys at risk now: the open incidents, the most urgent first",
-		Long: `List the open incidents, the most urgent first: what puts a key at risk that clusters need, or their access to it,
+		Long: `List the open incidents, the most urgent first: what puts at risk a key that clusters need, or their access to it,
 and has not ended yet. An incident is recovering once its state was fixed; it ends when that has been healthy
 for a while.
 
@@ -268,7 +268,7 @@ func (p Commands) closeAlertCommand() *cobra.Command {
 		Long: `End an open incident, given by the id that "keyturn alerts" prints, by its dedup key, or by the beginning of
 either that fits one only.
 
-This writes to the ledger and nowhere else. With its next tick alerting tells the end, with your name and
+This writes to the ledger and nowhere else. With its next tick alerting reports the end, with your name and
 reason, wherever the alert was sent, and stops polling what it was about. The next event about it
 alerts again.`,
 		Example: `  keyturn alerts close 5d41402abc --reason "cluster restored under a new key, INC-7"
@@ -310,7 +310,7 @@ func (p Commands) closeAlert(ctx context.Context, l *ledger.Ledger, wanted strin
 	}
 	switch now := time.Now(); {
 	case closed:
-		terminal.Tell(p.Out, "Closed: %s\nAlerting tells the end with its next tick, within a minute or two.\n", terminal.Printable(i.Alert.Summary))
+		terminal.Tell(p.Out, "Closed: %s\nAlerting reports the end with its next tick, within a minute or two.\n", terminal.Printable(i.Alert.Summary))
 	case i.Open():
 		terminal.Tell(p.Out, "It was closed already, %s by %s: %s\n", terminal.When(i.Closing.At, now), terminal.Printable(i.Closing.By), terminal.Printable(i.Closing.Reason))
 	default:

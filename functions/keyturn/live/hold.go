@@ -136,7 +136,7 @@ func (p Commands) hold(ctx context.Context, l *ledger.Ledger, wanted string, h c
 		return err
 	}
 	if p.JSON {
-		return p.PrintJSON(h)
+		return p.PrintJSON(cmek.Holds{h})
 	}
 	terminal.Tell(p.Out, "On hold until %s (%s): %s. keyturn sends no PUT and repairs nothing there; alerts still come.\n",
 		h.Until.UTC().Format(time.RFC3339), terminal.When(h.Until, now), terminal.Printable(h.Subject()))

@@ -29,11 +29,11 @@ func (p Commands) PlanCommand() *cobra.Command {
 	var fresh, detailed bool
 	c := &cobra.Command{
 		Use:   "plan [CLUSTER…]",
-		Short: "Say what following would do, and why; send nothing",
-		Long: `Say what following would do, and why: for each region, up to date, waiting, blocked, or due for a PUT,
+		Short: "Show what following would do, and why; send nothing",
+		Long: `Show what following would do, and why: for each region, up to date, waiting, blocked, or due for a PUT,
 and then which PUTs would leave in which order, past settle times. Nothing is written and no PUT is sent.
 
-The plan is made by the function that follows, and heeds the ledger (what is done, what is open, which
+The plan is made by the function that follows, and uses the ledger (what is done, what is open, which
 cluster goes first). Clusters are as the last complete sweep read them, if that was within three sweeps,
 and its age is shown; --fresh reads every cluster again, at the request rate, and shows rows as they
 come. Without a ledger all is read. Keys are read in any case. Ctrl-C ends the reading and shows the plan

@@ -16,7 +16,7 @@ import (
 // Display shows progress while it happens. What is written to it (alerts, log lines) does not get mixed up with that.
 type Display interface {
 	io.Writer
-	// show is told all tracks in order, and which of them moved. The caller keeps them unchanged until it returns.
+	// show gets all tracks in order, and which of them moved. The caller keeps them unchanged until it returns.
 	show(all, moved []*Track)
 }
 

@@ -43,7 +43,7 @@ func (p Commands) configCheckCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Check keyturn.yaml: every problem at once, with its line and its fix",
 		Long: `Check the file that describes a deployment, keyturn.yaml unless another one is named: every problem at once, with
-its line, the field, and what to write instead. Nothing is built, and nothing outside of this machine is asked.
+its line, the field, and what to write instead. Nothing is built, and no cloud is called.
 "make synth" checks the same before it builds anything.
 
 Exit code 2: the file has problems.`,
@@ -103,10 +103,10 @@ func (p Commands) configShowCommand() *cobra.Command {
 		Use:   "show",
 		Short: "Show each setting with its value and where it comes from",
 		Long: `Show each setting with its value and where it comes from: a flag, the environment, the deployment, or the
-default. Secrets are masked. The deployment is asked if one is named, by --deployment, KEYTURN_DEPLOYMENT or a keyturn.yaml
-in reach; nothing else is.
+default. Secrets are masked. The deployment is read if one is named, by --deployment, KEYTURN_DEPLOYMENT or a keyturn.yaml
+in reach; no other call is made.
 
-Exit code 2: a setting is wrong. All are shown all the same.`,
+Exit code 2: a setting is wrong. All are shown nevertheless.`,
 		Example: `  keyturn config show
   keyturn config show --deployment keyturn -o json`,
 		Args: cobra.NoArgs,

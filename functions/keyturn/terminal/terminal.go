@@ -52,7 +52,7 @@ func (t *Terminal) Lookup(variable string) string {
 // OutputFlag adds --output to a command that prints data.
 func (t *Terminal) OutputFlag(c *cobra.Command) {
 	forms := []cobra.Completion{"table", "wide", "json"}
-	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json", func(value string) error {
+	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json (described by \"keyturn schema\")", func(value string) error {
 		if !slices.Contains(forms, value) {
 			return errors.New("want table, wide or json")
 		}

@@ -237,6 +237,7 @@ func newSchedule(t *testing.T, of *share, seed uint64, source *rand.Rand, world 
 	s := &schedule{share: of, t: t, seed: seed, rand: source, world: world, store: cmektest.NewStore(),
 		mode: rotation.Follow, cached: map[string]*ledger.Cluster{}, decoded: map[string]int64{}}
 	s.log = slog.New(slog.DiscardHandler)
+	t.Cleanup(func() { s.notifier.CheckRecovery(t) })
 	if verbose {
 		s.log = slog.New(slog.NewTextHandler(&s.trace, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}

@@ -92,7 +92,7 @@ func (r *resource) send(ctx context.Context, presigned string, answer *cfn.Respo
 		if try == 3 || ctx.Err() != nil {
 			return fmt.Errorf("answer CloudFormation: %w", err)
 		}
-		r.log.Warn("CloudFormation did not take the answer", "error", err.Error())
+		r.log.Warn("CloudFormation refused the response", "error", err.Error())
 		select {
 		case <-ctx.Done():
 		case <-time.After(r.pause):

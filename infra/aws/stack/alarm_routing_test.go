@@ -10,6 +10,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/pattern/patterntest"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmektest"
 )
 
 // placeOf is the account and Region of a stack.
@@ -154,6 +155,7 @@ func TestEveryAlarmHasWordsForPeople(t *testing.T) {
 				!strings.Contains(beginning.Summary, name) || strings.HasSuffix(beginning.Summary, ".") {
 				t.Errorf("%s: the alert of %s is\n%s", stack, name, beginning.Text())
 			}
+			cmektest.CheckSteps(t, beginning.RecoverySteps...)
 			file, section, _ := strings.Cut(beginning.Runbook, "#")
 			if _, ok := sections[section]; !ok || file != "infra/RUNBOOK.md" {
 				t.Errorf("%s: %s has its runbook at %q, which is not there", stack, name, beginning.Runbook)

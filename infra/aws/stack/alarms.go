@@ -61,7 +61,7 @@ func (w *watched) tick(name string, f function) {
 // alarm is a CloudWatch alarm. People are notified when it is raised, and when it is resolved.
 type alarm struct {
 	name string
-	// says is what people are told, but for the severity, which is high if left out.
+	// says is the text for people, but for the severity, which is high if left out.
 	says   amazon.Alarm
 	metric awscloudwatch.IMetric
 	// over: the alarm is raised when the metric is above this; under turns that round.
@@ -235,7 +235,7 @@ func (h *hub) secretAlarms(raise func(alarm)) {
 		raise(alarm{name: name, over: 0, metric: h.metric(metric, "Sum", 30, nil), says: amazon.Alarm{
 			Summary: what + " cannot be read: it has no value yet, or the role may not read it",
 			Impact:  impact,
-			Steps:   []string{"Store the value: aws secretsmanager put-secret-value. The log names the secret.", "If it has one, check the role's policy, and the secret's."},
+			Steps:   []string{"Save the value as secret.txt, and store it. Replace SECRET by the name in the log:", "aws secretsmanager put-secret-value --secret-id SECRET --secret-string file://secret.txt", "If it has one, check the role's policy, and the secret's."},
 			Runbook: runbook("secret-unreadable"),
 		}})
 	}
@@ -265,7 +265,7 @@ func (h *hub) sweepAlarms(raise func(alarm)) {
 		Impact:  "Rotations that no event reported are not found, and what keyturn knows of the clusters is old.",
 		Steps: []string{
 			h.readLog(rotationTick),
-			"Check that the Cloud API answers and that the API key is valid: keyturn status.",
+			"Check that the Cloud API answers and that the API key is valid:", "keyturn doctor",
 		},
 		Runbook: runbook("sweep-overdue"),
 	}))
@@ -274,7 +274,7 @@ func (h *hub) sweepAlarms(raise func(alarm)) {
 			Severity: alert.Medium,
 			Summary:  "a store key has waited for its re-encryption for more than 24 h",
 			Impact:   "It stays encrypted under an older version of its key.",
-			Steps:    []string{"keyturn status   (says which, and why)", "keyturn retry CLUSTER   (reopens what is blocked, once the reason is fixed)"},
+			Steps:    []string{"Read which, and why:", "keyturn status", "Once the reason is fixed, reopen what is blocked. Replace CLUSTER:", "keyturn retry CLUSTER"},
 			Runbook:  runbook("open-work-old"),
 		}})
 	}

@@ -92,7 +92,7 @@ func TestEveryDeadLetterQueueHasAnAlarm(t *testing.T) {
 		for _, queue := range made.of("AWS::SQS::Queue") {
 			called, _ := made.Resources[queue].property("QueueName").(string)
 			if strings.HasSuffix(called, "-dead") && !alarmed[queue] {
-				t.Errorf("%s: nobody is told when %s is not empty", name, called)
+				t.Errorf("%s: nobody is notified when %s is not empty", name, called)
 			}
 		}
 	}

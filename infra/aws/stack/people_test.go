@@ -162,7 +162,7 @@ func TestTheVersionIsStampedWhereverPeopleLook(t *testing.T) {
 				continue // the CDK's own, behind a custom resource
 			}
 			if variables := compact(made.Resources[id].property("Environment")); !strings.Contains(variables, `"KEYTURN_VERSION":"v1.2.3-rc.1+dirty"`) {
-				t.Errorf("function %s is not told its version: %s", id, variables)
+				t.Errorf("function %s does not know its version: %s", id, variables)
 			}
 		}
 		if filepath.Base(file) == "keyturn-hub.template.json" && made.Outputs["Version"].Value != "v1.2.3-rc.1+dirty" {

@@ -153,7 +153,7 @@ func (s *server) tick(ctx context.Context, h http.Header) (answer reply) {
 	log := s.Logger().With("scheduled", scheduled)
 	// The ledger's lease tells processes apart, but not the ticks of one.
 	if !s.ticking.TryLock() {
-		log.InfoContext(ctx, "tick left out: the one before is still at work")
+		log.InfoContext(ctx, "tick skipped: the previous one is still running")
 		return done
 	}
 	defer s.ticking.Unlock()

@@ -13,7 +13,7 @@ output "push_subscriptions" {
   value       = { for k, s in google_pubsub_subscription.push : k => s.name }
 }
 
-# What follows names resources and does not wait for them: the functions that they push to are told these names.
+# What follows names resources and does not wait for them: the functions that they push to get these names.
 
 output "pushes" {
   description = "Function and topic of each push subscription."
