@@ -9,6 +9,7 @@ import (
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // Function is the use case. Its fields are set before the first call and not changed after.
@@ -22,40 +23,29 @@ type Function struct {
 	Declared checks.Declarations
 }
 
-// Run is one run of the checks.
-type Run struct {
-	Began time.Time `json:"began"`
-	Ended time.Time `json:"ended"`
-	// Population says of all clusters that the run was about whether they were checked.
-	Population Population       `json:"population"`
-	Findings   []checks.Finding `json:"findings"`
-}
-
-// Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread).
-type Population struct {
-	Listed     int       `json:"listed"`
-	Checked    int       `json:"checked"`
-	OutOfScope []Cluster `json:"out_of_scope,omitempty"`
-	// Unread are clusters that could not be read, or that the ledger knows and the Cloud API does not list.
-	Unread []Cluster `json:"unread,omitempty"`
-}
-
-// Cluster is a cluster that was not checked, and why.
-type Cluster struct {
-	ID   string `json:"id"`
-	Name string `json:"name,omitempty"`
-	Why  string `json:"why"`
-}
-
 // Check gathers the facts and runs all checks. Clusters names the clusters that it is about, by id or name; none: all. The error means
 // that the run could not be made at all, because the fleet cannot be listed or a named cluster does not exist ([cmek.ErrNotFound]).
-func (f *Function) Check(ctx context.Context, clusters ...string) (Run, error) {
-	run := Run{Began: time.Now()}
-	g, err := f.gather(ctx, clusters)
+func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, error) {
+	run := report.Run{Began: time.Now()}
+	g := newGatherer(f, fresh)
+	if err := g.inventory(ctx); err != nil {
+		return run, err
+	}
+	ids, population, err := g.choose(clusters)
 	if err != nil {
 		return run, err
 	}
-	run.Population = g.population
+	run.Population = population
+	g.organization(ctx)
+	if len(clusters) == 0 {
+		if err := g.rest(ctx); err != nil {
+			return run, err
+		}
+	}
+	if err := g.part(ctx, ids); err != nil {
+		return run, err
+	}
+	g.count(&run.Population)
 	run.Findings = checks.Run(g.facts, f.Declared, time.Now())
 	run.Ended = time.Now()
 	return run, ctx.Err()
@@ -63,7 +53,7 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (Run, error) {
 
 // Retire decides whether a key, or a version of it, may be disabled or deleted. The key is named by its URI.
 func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.KeyVersion) (checks.Retirement, error) {
-	g := newGatherer(f)
+	g := newGatherer(f, fresh)
 	if err := g.inventory(ctx); err != nil {
 		return checks.Retirement{}, err
 	}

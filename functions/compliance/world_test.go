@@ -18,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -59,7 +60,7 @@ func (w *world) sent(prefix, suffix string) (n int) {
 	return n
 }
 
-func (w *world) check(clusters ...string) compliance.Run {
+func (w *world) check(clusters ...string) report.Run {
 	w.t.Helper()
 	run, err := w.Check(w.t.Context(), clusters...)
 	if err != nil {
@@ -167,7 +168,7 @@ func within(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-func results(run compliance.Run) map[string]checks.Finding {
+func results(run report.Run) map[string]checks.Finding {
 	all := map[string]checks.Finding{}
 	for _, f := range run.Findings {
 		all[f.Key()] = f
