@@ -4,9 +4,11 @@ package compliance
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
@@ -21,7 +23,37 @@ type Function struct {
 	Google Google
 	// Declared is what the owner declared, valid.
 	Declared checks.Declarations
+
+	// What the scheduled runs need beside that. Check and Retire do without.
+	Archive  Archive
+	Notifier alert.Notifier
+	// Caller names whom the cloud takes the function for; nil: nobody can tell.
+	Caller   func(context.Context) (string, error)
+	Settings Settings
+	Log      *slog.Logger
+	// Holder tells the invocations of the function apart.
+	Holder string
 }
+
+// Archive is an archive that is written and read.
+type Archive interface {
+	cmek.Archive
+	cmek.ArchiveReader
+}
+
+// Settings are those of the scheduled runs.
+type Settings struct {
+	// At is when the day of the runs begins, counted from midnight UTC.
+	At time.Duration `env:"KEYTURN_COMPLIANCE_AT"`
+	// Configuration is the hex SHA-256 of the file from which Declared was read; "" for the declarations' own JSON.
+	Configuration string
+	// Part is how many clusters are checked and archived together, Parallel how many items of the ledger are read or written at a time.
+	Part     int
+	Parallel int
+}
+
+// DefaultSettings are those of a deployment.
+func DefaultSettings() Settings { return Settings{At: 5 * time.Hour, Part: 50, Parallel: 8} }
 
 // Check gathers the facts and runs all checks. Clusters names the clusters that it is about, by id or name; none: all. The error means
 // that the run could not be made at all, because the fleet cannot be listed or a named cluster does not exist ([cmek.ErrNotFound]).
@@ -58,5 +90,6 @@ func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.Key
 		return checks.Retirement{}, err
 	}
 	key := g.key(ctx, uri)
+	key.Retention = g.retention(ctx, key.Uses.Value)
 	return checks.Retire(key, version, time.Now()), ctx.Err()
 }

@@ -109,6 +109,14 @@ func use(cluster cmek.Cluster, item *ledger.Cluster, region cmek.RegionInfo, inf
 	return u
 }
 
+// retentions reads how long the clusters of the keys keep their backups.
+func (g *gatherer) retentions(ctx context.Context) {
+	for i := range g.facts.Keys {
+		k := &g.facts.Keys[i]
+		k.Retention = g.retention(ctx, k.Uses.Value)
+	}
+}
+
 // retention is the longest backup retention of the clusters.
 func (g *gatherer) retention(ctx context.Context, uses []checks.Use) checks.Fact[time.Duration] {
 	longest := checks.Known(time.Duration(0), time.Now(), fromBackups)
@@ -162,7 +170,7 @@ func (g *gatherer) firstSeen(ctx context.Context, uri cmek.KeyURI, uses []checks
 // key reads a key.
 func (g *gatherer) key(ctx context.Context, uri cmek.KeyURI) checks.Key {
 	uses := g.uses[uri.Canonical()]
-	k := checks.Key{URI: uri, Uses: inventoried(g, uses), Retention: g.retention(ctx, uses)}
+	k := checks.Key{URI: uri, Uses: inventoried(g, uses)}
 	switch uri.Type() {
 	case cmek.AWSKMS:
 		g.keyOfAWS(ctx, &k)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -107,9 +108,19 @@ func (g *gatherer) part(ctx context.Context, ids []string) error {
 			}
 		}
 	}
-	if err := g.keys(ctx, uris); err != nil {
+	// The Cloud API's rate bounds the one, the time of answers of the KMS the other.
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := range g.facts.Clusters {
+			g.facts.Clusters[i].Backups = g.backupsOf(ctx, ids[i])
+		}
+	})
+	err := g.keys(ctx, uris)
+	group.Wait()
+	if err != nil {
 		return err
 	}
+	g.retentions(ctx)
 	g.principals(ctx)
 	return ctx.Err()
 }
@@ -127,7 +138,9 @@ func (g *gatherer) rest(ctx context.Context) error {
 			uris[k.Key] = true
 		}
 	}
-	return g.keys(ctx, uris)
+	err := g.keys(ctx, uris)
+	g.retentions(ctx)
+	return err
 }
 
 // keys reads keys and the places that they are in.
@@ -253,7 +266,7 @@ func (g *gatherer) item(ctx context.Context, id string) (*ledger.Cluster, error)
 	return item, nil
 }
 
-// cluster reads what the checks need of a cluster.
+// cluster reads what the checks need of a cluster, but for its backups.
 func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
 	info, ok := g.listed[id]
 	if !ok {
@@ -261,7 +274,6 @@ func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
 	}
 	item, err := g.item(ctx, id)
 	c := checks.Cluster{ID: id, Info: info, CMEK: g.cmek(ctx, id, item, fresh)}
-	c.Backups = g.backupsOf(ctx, id)
 	c.Done = g.done(item, err)
 	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
 	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")

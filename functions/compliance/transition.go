@@ -15,46 +15,43 @@ import (
 const unreadRuns = 2
 
 // follow compares a finding with the last result about the same, nil for none. It fills in what the finding is compared with it, and
-// returns the result to keep and what people are notified of.
+// returns the result to keep and what people are notified of. A finding that an open incident reports names it already.
 //
 // A run without an answer neither ends a failure nor continues a pass: a failure goes on across it, a pass begins anew after it.
 func follow(before *ledger.Result, f *checks.Finding, now time.Time) (ledger.Result, report.ChangeKind) {
-	is := ledger.Result{Check: f.Check, Subject: f.Subject.ID, Result: string(f.Result), Severity: f.Severity, Accepted: f.Exception != nil, Since: now}
 	f.New = before == nil
 	if before == nil {
 		before = &ledger.Result{}
 	}
-	same := before.Result == is.Result
-	if !same {
+	is := ledger.Result{Check: f.Check, Subject: f.Subject.ID, Result: string(f.Result), Since: now}
+	wasFailing := before.Known == string(checks.Fail)
+	switch {
+	case before.Result == is.Result:
+		is.Since = before.Since
+	case f.Result == checks.Fail && wasFailing:
+		is.Since = before.KnownSince
+	}
+	f.Since, f.Was = is.Since, ""
+	if before.Result != is.Result {
 		f.Was = checks.Result(before.Result)
 	}
 	if f.Result == checks.Error {
-		is.Known, is.KnownAccepted, is.KnownSince, is.Unread = before.Known, before.KnownAccepted, before.KnownSince, before.Unread+1
-		if same {
-			is.Since = before.Since
-		}
-		f.Since = is.Since
+		is.Known, is.KnownQuiet, is.KnownSince, is.Unread = before.Known, before.KnownQuiet, before.KnownSince, before.Unread+1
 		if is.Unread == unreadRuns {
 			return is, report.Unanswered
 		}
 		return is, report.Same
 	}
-	wasFailing := before.Known == string(checks.Fail)
+	open := wasFailing && !before.KnownQuiet // people were notified of a failure
+	failing, accepted := f.Result == checks.Fail, f.Exception != nil
+	is.Known, is.KnownSince = is.Result, is.Since
+	is.KnownQuiet = failing && (accepted || f.Incident != "" && !open)
 	switch {
-	case same:
-		is.Since = before.Since
-	case f.Result == checks.Fail && wasFailing:
-		is.Since = before.KnownSince
-	}
-	f.Since = is.Since
-	is.Known, is.KnownAccepted, is.KnownSince = is.Result, is.Accepted, is.Since
-	open := wasFailing && !before.KnownAccepted
-	switch {
-	case f.Result == checks.Fail && !is.Accepted && !open:
+	case failing && !is.KnownQuiet && !open:
 		return is, report.Failed
-	case f.Result == checks.Fail && is.Accepted && open:
+	case failing && accepted && open:
 		return is, report.Accepted
-	case f.Result != checks.Fail && open:
+	case !failing && open:
 		return is, report.Recovered
 	case before.Unread >= unreadRuns:
 		return is, report.Answered

@@ -11,7 +11,7 @@ import (
 	"github.com/keyturn/keyturn/internal/report"
 )
 
-// A history is a result a day: P, F, A (a failure that is accepted), N (not applicable), E.
+// A history is a result a day: P, F, A (a failure that is accepted), M (one that an open incident reports), N (not applicable), E.
 var histories = []struct {
 	results string
 	changes []report.ChangeKind
@@ -47,6 +47,13 @@ var histories = []struct {
 	{"AF", []report.ChangeKind{"", report.Failed}, "0"},
 	{"AP", []report.ChangeKind{"", ""}, "1"},
 	{"AEF", []report.ChangeKind{"", "", report.Failed}, "0"},
+	// What an open incident reports is silent, and no longer when the incident is over.
+	{"M", []report.ChangeKind{""}, "0"},
+	{"MP", []report.ChangeKind{"", ""}, "1"},
+	{"MF", []report.ChangeKind{"", report.Failed}, "0"},
+	{"FMP", []report.ChangeKind{report.Failed, "", report.Recovered}, "2"},
+	{"FMF", []report.ChangeKind{report.Failed, "", ""}, "0"},
+	{"MEF", []report.ChangeKind{"", "", report.Failed}, "0"},
 	{"FEA", []report.ChangeKind{report.Failed, "", report.Accepted}, "0"},
 }
 
@@ -57,9 +64,12 @@ func TestHistory_of_results(t *testing.T) {
 			var last *ledger.Result
 			for n, letter := range tt.results {
 				f := checks.Finding{Check: "CMEK-13", Subject: checks.Subject{ID: "k"}, Severity: alert.Critical, Result: map[rune]checks.Result{
-					'P': checks.Pass, 'F': checks.Fail, 'A': checks.Fail, 'N': checks.NotApplicable, 'E': checks.Error}[letter]}
+					'P': checks.Pass, 'F': checks.Fail, 'A': checks.Fail, 'M': checks.Fail, 'N': checks.NotApplicable, 'E': checks.Error}[letter]}
 				if letter == 'A' {
 					f.Exception = &checks.Exception{}
+				}
+				if letter == 'M' {
+					f.Incident = "i"
 				}
 				was := ""
 				if last != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/keyturn/keyturn/internal/alert"
 )
 
 const (
@@ -110,23 +108,22 @@ func (l *Ledger) SaveRuns(ctx context.Context, runs *Runs) (err error) {
 type Result struct {
 	Check   string `json:"check"`
 	Subject string `json:"subject"`
-	// Result is the last one, and Since when it began. Accepted: it is a failure that an exception accepts.
-	Result   string         `json:"result"`
-	Severity alert.Severity `json:"severity,omitempty"`
-	Accepted bool           `json:"accepted,omitempty"`
-	Since    time.Time      `json:"since"`
-	// Known is the last result that was not for want of an answer, with what belonged to it; "" if there was none.
-	Known         string    `json:"known,omitempty"`
-	KnownAccepted bool      `json:"known_accepted,omitempty"`
-	KnownSince    time.Time `json:"known_since,omitzero"`
+	// Result is the last one, and Since when it began.
+	Result string    `json:"result"`
+	Since  time.Time `json:"since"`
+	// Known is the last result that was not for want of an answer, and since when; "" if there was none. KnownQuiet: it is a failure that
+	// nobody was notified of, because an exception accepts it or an open incident reports it.
+	Known      string    `json:"known,omitempty"`
+	KnownQuiet bool      `json:"known_quiet,omitempty"`
+	KnownSince time.Time `json:"known_since,omitzero"`
 	// Unread counts the runs in a row without an answer.
 	Unread int `json:"unread,omitempty"`
 }
 
-// Results are those of one part of the fleet, a cluster with what it is the first to name: of the newest run that reached it, and of
-// the run before that.
+// Results are those about one cluster with its regions, one key, one principal, one place or one credential: of the newest run that
+// reached it, and of the last run before that was completed.
 type Results struct {
-	Part   string     `json:"part"`
+	Of     string     `json:"of"`
 	Newest Generation `json:"newest"`
 	Before Generation `json:"before,omitzero"`
 
@@ -139,8 +136,8 @@ type Generation struct {
 	Results []Result `json:"results,omitempty"`
 }
 
-// Of are the results of the run; none if the part was not in it.
-func (r *Results) Of(run int) []Result {
+// In are the results of the run; none if it did not reach the subject.
+func (r *Results) In(run int) []Result {
 	switch run {
 	case 0:
 		return nil
@@ -152,13 +149,13 @@ func (r *Results) Of(run int) []Result {
 	return nil
 }
 
-// Results reads the results of a part; those that do not exist are empty.
-func (l *Ledger) Results(ctx context.Context, part string) (*Results, error) {
-	r, err := l.store.Get(ctx, kindCompliance, resultsPrefix+part)
+// Results reads the results about something; those that do not exist are empty.
+func (l *Ledger) Results(ctx context.Context, of string) (*Results, error) {
+	r, err := l.store.Get(ctx, kindCompliance, resultsPrefix+of)
 	if err != nil {
-		return nil, fmt.Errorf("read results of %s: %w", part, err)
+		return nil, fmt.Errorf("read results of %s: %w", of, err)
 	}
-	results := &Results{Part: part, record: r}
+	results := &Results{Of: of, record: r}
 	return results, decode(r, results)
 }
 
@@ -169,12 +166,12 @@ const keepResults = 400 * 24 * time.Hour
 // count until this run is completed, too, and for ever if it never is.
 func (l *Ledger) SaveResults(ctx context.Context, r *Results, g Generation, completed int) (err error) {
 	before := Generation{}
-	if kept := r.Of(completed); kept != nil && completed != g.Run {
+	if kept := r.In(completed); kept != nil {
 		before = Generation{completed, kept}
 	}
 	r.Newest, r.Before = g, before
 	record := r.record
-	record.Kind, record.ID, record.Expires = kindCompliance, resultsPrefix+r.Part, time.Now().Add(keepResults).UTC().Truncate(time.Second)
+	record.Kind, record.ID, record.Expires = kindCompliance, resultsPrefix+r.Of, time.Now().Add(keepResults).UTC().Truncate(time.Second)
 	if err := fit(&record, r, nil, func() []part { return []part{partOf("results", r.Newest)} }); err != nil {
 		return err
 	}

@@ -19,12 +19,12 @@ const Format = 1
 type Report struct {
 	Format int `json:"format"`
 	// Version and Commit are what the program was built from.
-	Version    string                `json:"version"`
-	Commit     string                `json:"commit,omitempty"`
-	Began      time.Time             `json:"began"`
-	Ended      time.Time             `json:"ended"`
+	Version    string     `json:"version"`
+	Commit     string     `json:"commit,omitempty"`
+	Began      time.Time  `json:"began"`
+	Ended      time.Time  `json:"ended"`
 	Population Population `json:"population"`
-	Summary    Summary               `json:"summary"`
+	Summary    Summary    `json:"summary"`
 	// Checks are those that have findings.
 	Checks   []Check          `json:"checks"`
 	Findings []checks.Finding `json:"findings"`
