@@ -62,7 +62,7 @@ func (f *Function) Tick(ctx context.Context) error {
 	}
 	r := &run{Function: f, state: state}
 	err = r.step(ctx)
-	if ctx.Err() != nil && state.Current != nil && err != nil && context.Cause(ctx) == context.DeadlineExceeded {
+	if errors.Is(err, context.DeadlineExceeded) && nearlyUp(ctx) && state.Current != nil {
 		f.Log.Info("compliance run goes on with the next tick", "run", state.Number, "parts", state.Current.Segment)
 		err = nil
 	}
@@ -124,6 +124,9 @@ func (r *run) walk(ctx context.Context) (err error) {
 		return err
 	}
 	g.organization(ctx)
+	if err := g.outOfTime(ctx); err != nil {
+		return err
+	}
 	if r.incidents, err = r.Ledger.OpenIncidents(ctx); err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 		return err
 	}
@@ -222,7 +225,7 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 	if len(ids) == 0 {
 		gather = func() error { return g.rest(ctx) }
 	}
-	if err := gather(); err != nil {
+	if err := errors.Join(gather(), g.outOfTime(ctx)); err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
@@ -260,6 +263,21 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 		}
 	}
 	return lines(all)
+}
+
+// outOfTime is an error if a read ended for want of time and may have lacked ours. What we had no time to read is read by the next tick,
+// and is no finding.
+func (g *gatherer) outOfTime(ctx context.Context) error {
+	if g.timedOut.Load() && nearlyUp(ctx) {
+		return fmt.Errorf("read facts: %w", context.DeadlineExceeded)
+	}
+	return nil
+}
+
+func nearlyUp(ctx context.Context) bool {
+	const longestRead = 2 * time.Minute
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < longestRead
 }
 
 // take takes over what a part in the archive says: into the ledger's last results, into what was counted, and to people.

@@ -479,7 +479,7 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 					s.note(c.ID, 0)
 				}
 			}
-			s.latency = 20 * time.Millisecond
+			s.latency, s.Settings.Part = 20*time.Millisecond, 1
 			test(t, s)
 		})
 	}
@@ -490,7 +490,7 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 	inventoried(func(t *testing.T, s schedule) {
 		ticks := 0
 		for ; s.runs().Last.Number == 0 && ticks < 50; ticks++ {
-			ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 1100*time.Millisecond)
 			if err := s.Tick(ctx); err != nil {
 				t.Fatal(err)
 			}
