@@ -15,12 +15,13 @@ import (
 	"github.com/keyturn/keyturn/internal/version"
 )
 
-// end archives the run's manifest, notifies people, and records the run as ended. A run that is not complete leaves the last complete one
-// in its place.
-func (r *run) end(ctx context.Context, complete bool) error {
+// end archives the run's manifest, notifies people, and records the run as ended. A run that is incomplete, for the reason given, leaves
+// the last complete one in its place.
+func (r *run) end(ctx context.Context, incomplete string) error {
+	complete := incomplete == ""
 	name := report.ManifestName(r.state.Start, r.number)
 	data, err := r.once(ctx, name, func() ([]byte, error) {
-		m, err := r.manifest(ctx, complete)
+		m, err := r.manifest(ctx, incomplete)
 		if err != nil {
 			return nil, err
 		}
@@ -53,25 +54,21 @@ func (r *run) end(ctx context.Context, complete bool) error {
 }
 
 // manifest is the run's manifest.
-func (r *run) manifest(ctx context.Context, complete bool) (report.Manifest, error) {
+func (r *run) manifest(ctx context.Context, incomplete string) (m report.Manifest, err error) {
 	by, current := version.Read(), r.state.Current
-	m := report.Manifest{
-		Schema: report.ManifestSchema, Run: r.number, ChainStart: r.state.Start, PreviousSHA256: r.state.Manifest, Complete: complete, MissedRuns: current.Missed,
+	m = report.Manifest{
+		Schema: report.ManifestSchema, Run: r.number, ChainStart: r.state.Start, PreviousSHA256: r.state.Manifest,
+		Complete: incomplete == "", Incomplete: incomplete, MissedRuns: current.Missed,
 		Period:       report.Period{From: r.state.Last.Ended, Began: current.Began, Ended: current.Walked},
 		Organization: r.tally.Organization, Accounts: r.tally.Accounts, Caller: r.caller(ctx), Version: by.Version, Commit: by.Commit,
-		Catalog: digest([]byte(checks.Table())), Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
+		Catalog: digest([]byte(checks.Table())), Configuration: r.configuration, Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
 		Files: r.tally.Files,
 	}
-	if !complete {
+	if !m.Complete {
 		m.Period.Ended = time.Now().UTC()
-		m.Incomplete = fmt.Sprintf("it was given up after %d parts, when the next run was due", current.Segment)
 	}
 	for _, x := range r.Declared.Exceptions {
 		m.Exceptions = append(m.Exceptions, report.Excepted{Exception: x, Accepts: r.tally.Accepts[x.Check+" "+x.Subject]})
-	}
-	var err error
-	if m.Configuration, err = r.configuration(); err != nil {
-		return m, err
 	}
 	m.Chains, err = r.heads(ctx)
 	return m, err

@@ -27,9 +27,11 @@ const runInventoryAge = 90 * time.Minute
 // lost is read there and not made again, so that a run that is interrupted anywhere goes on to the same end.
 type run struct {
 	*Function
-	state  *ledger.Runs
-	number int
-	tally  tally
+	// configuration is the hash of what is declared.
+	configuration string
+	state         *ledger.Runs
+	number        int
+	tally         tally
 	// incidents are those that are open.
 	incidents []*ledger.Incident
 }
@@ -60,8 +62,11 @@ func (f *Function) Tick(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	r := &run{Function: f, state: state}
-	err = r.step(ctx)
+	own := *f
+	r := &run{Function: &own, state: state}
+	if err = r.declare(ctx); err == nil {
+		err = r.step(ctx)
+	}
 	if errors.Is(err, context.DeadlineExceeded) && nearlyUp(ctx) && state.Current != nil {
 		f.Log.Info("compliance run goes on with the next tick", "run", state.Number, "parts", state.Current.Segment)
 		err = nil
@@ -73,13 +78,31 @@ func (f *Function) Tick(ctx context.Context) error {
 	return errors.Join(err, f.Ledger.SaveRuns(ctx, state))
 }
 
+// declare reads what is declared now.
+func (r *run) declare(ctx context.Context) (err error) {
+	if r.Declare != nil {
+		r.Declared, r.configuration, err = r.Declare(ctx)
+		return err
+	}
+	data, err := json.Marshal(r.Declared)
+	if err != nil {
+		return fmt.Errorf("encode declarations: %w", err)
+	}
+	r.configuration = digest(data)
+	return nil
+}
+
 func (r *run) step(ctx context.Context) error {
 	s, day := decide(r.state, time.Now(), r.Settings.At)
+	why := "the next run was due"
+	if s == proceed && r.state.Current.Configuration != r.configuration {
+		s, why = abandon, "what is declared had changed"
+	}
 	if s == abandon {
 		if err := r.resume(); err != nil {
 			return err
 		}
-		if err := r.end(ctx, false); err != nil {
+		if err := r.end(ctx, fmt.Sprintf("it was given up after %d parts, when %s", r.state.Current.Segment, why)); err != nil {
 			return err
 		}
 		s = begin
@@ -88,7 +111,7 @@ func (r *run) step(ctx context.Context) error {
 		if r.state.Start.IsZero() {
 			r.state.Start = time.Now().UTC().Truncate(time.Second)
 		}
-		r.state.Current = &ledger.CurrentRun{Began: time.Now().UTC(), Missed: missed(r.state, day)}
+		r.state.Current = &ledger.CurrentRun{Began: time.Now().UTC(), Missed: missed(r.state, day), Configuration: r.configuration}
 		r.state.Number, r.state.Day = r.state.Number+1, day
 		if err := r.Ledger.SaveRuns(ctx, r.state); err != nil {
 			return err
@@ -102,7 +125,7 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.end(ctx, true)
+	return r.end(ctx, "")
 }
 
 // resume takes up what the run has counted.

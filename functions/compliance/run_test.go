@@ -506,6 +506,23 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 	})
 }
 
+func TestRun_begins_anew_when_what_is_declared_changes(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		if err := s.Tick(ctx); err != nil || s.runs().Current == nil {
+			t.Fatal(err)
+		}
+		s.Declared.OutOfScope = []checks.Exclusion{{Cluster: payments, Reason: "x"}}
+		s.tick()
+		first, _ := s.manifest(1)
+		second, _ := s.manifest(2)
+		if first.Complete || !strings.Contains(first.Incomplete, "declared") || !second.Complete || len(second.Population.OutOfScope) != 1 {
+			t.Errorf("%+v\n%+v", first, second)
+		}
+	})
+}
+
 func TestRun_is_one_at_a_time(t *testing.T) {
 	scheduled(t, func(t *testing.T, s schedule) {
 		if _, err := s.Ledger.LeaseRuns(t.Context(), "another", time.Now(), time.Now().Add(time.Minute)); err != nil {
