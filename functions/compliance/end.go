@@ -101,33 +101,33 @@ func (r *run) caller(ctx context.Context) string {
 	return name
 }
 
-// alone alerts people to the failures that alert by themselves, and to the end of those that did. What is published and not recorded is
-// published again in the same words.
-func (r *run) alone(ctx context.Context, findings []checks.Finding) error {
-	for _, f := range findings {
-		key := "check/" + f.Key()
-		i := slices.IndexFunc(r.state.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
-		if i >= 0 || pages(f) {
-			r.tally.Seen = append(r.tally.Seen, key)
+// mostAlone is how many failures may have an alert of their own at a time. More are in the digest, which has then their severity: a storm
+// of alerts would say no more.
+const mostAlone = 50
+
+// alone alerts people to a failure that alerts by itself, and to the end of one that did, and reports whether the failure is one of
+// these. What is published and not recorded is published again in the same words.
+func (r *run) alone(ctx context.Context, f checks.Finding, change report.ChangeKind) (bool, error) {
+	key := "check/" + f.Key()
+	i := slices.IndexFunc(r.state.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
+	switch {
+	case i < 0 && change == report.Failed && pages(f) && len(r.state.Alarms) < mostAlone:
+		a := failureAlert(f, key, r.number)
+		if err := r.Notifier.Notify(ctx, a); err != nil {
+			return false, err
 		}
-		switch {
-		case i < 0 && pages(f):
-			a := failureAlert(f, key, r.number)
-			if err := r.Notifier.Notify(ctx, a); err != nil {
-				return err
-			}
-			r.state.Alarms = append(r.state.Alarms, ledger.Alarm{Key: key, Since: f.Since, Alert: a})
-		case i >= 0 && f.Result != checks.Error && (f.Result != checks.Fail || f.Exception != nil):
-			why := "it is " + string(f.Result)
-			if f.Exception != nil {
-				why = "an exception of " + f.Exception.Owner + " accepts it"
-			}
-			if err := r.resolve(ctx, i, why, f.Since); err != nil {
-				return err
-			}
+		r.state.Alarms = append(r.state.Alarms, ledger.Alarm{Key: key, Since: f.Since, Alert: a})
+	case i < 0:
+		return false, nil
+	case f.Result != checks.Error && (f.Result != checks.Fail || f.Exception != nil):
+		why := "it is " + string(f.Result)
+		if f.Exception != nil {
+			why = "an exception of " + f.Exception.Owner + " accepts it"
 		}
+		return true, r.resolve(ctx, i, why, f.Since)
 	}
-	return nil
+	r.tally.Seen = append(r.tally.Seen, key)
+	return true, nil
 }
 
 // resolve notifies people of the end of an alarm.

@@ -324,10 +324,11 @@ func (r *run) take(ctx context.Context, all []report.Line) error {
 		f := &findings[i]
 		is, change := follow(before.last(*f), f, f.Since)
 		now[groupOf(f.Subject)] = append(now[groupOf(f.Subject)], is)
-		r.tally.add(*f, change)
-	}
-	if err := r.alone(ctx, findings); err != nil {
-		return err
+		alone, err := r.alone(ctx, *f, change)
+		if err != nil {
+			return err
+		}
+		r.tally.add(*f, change, alone)
 	}
 	return before.save(ctx, r, now)
 }
