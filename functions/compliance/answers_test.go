@@ -67,7 +67,7 @@ func TestClusters_that_cannot_have_a_CMEK_are_counted_and_not_read(t *testing.T)
 		w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{{ID: "d", Name: "former", State: cmek.StateDeleted}, {ID: "b", Name: "small", State: cmek.StateCreated, Plan: "BASIC"}}}
 		run := w.check()
 		if p := run.Population; p.Listed != len(w.seed.Clusters)+2 || p.Checked != len(w.seed.Clusters) || len(p.OutOfScope) != 2 ||
-			p.OutOfScope[0].Why != "deleted" || !strings.Contains(p.OutOfScope[1].Why, "BASIC") {
+			p.OutOfScope[1].Why != "deleted" || !strings.Contains(p.OutOfScope[0].Why, "BASIC") {
 			t.Errorf("%+v", p)
 		}
 		if n := w.sent("GET /api/v1/clusters/d", "") + w.sent("GET /api/v1/clusters/b", ""); n > 0 {

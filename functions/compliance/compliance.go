@@ -4,11 +4,15 @@ package compliance
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // Function is the use case. Its fields are set before the first call and not changed after.
@@ -20,42 +24,69 @@ type Function struct {
 	Google Google
 	// Declared is what the owner declared, valid.
 	Declared checks.Declarations
+
+	// Declare reads what the owner declares now, with the hex SHA-256 of the file, before each tick of a run; nil: it is Declared.
+	Declare func(context.Context) (checks.Declarations, string, error)
+	// What the scheduled runs need beside that. Check and Retire do without.
+	Archive  Archive
+	Notifier alert.Notifier
+	// Caller names whom the cloud takes the function for; nil: nobody can tell.
+	Caller   func(context.Context) (string, error)
+	Settings Settings
+	Log      *slog.Logger
+	// Holder tells the invocations of the function apart.
+	Holder string
 }
 
-// Run is one run of the checks.
-type Run struct {
-	Began time.Time `json:"began"`
-	Ended time.Time `json:"ended"`
-	// Population says of all clusters that the run was about whether they were checked.
-	Population Population       `json:"population"`
-	Findings   []checks.Finding `json:"findings"`
+// Archive is an archive that is written and read.
+type Archive interface {
+	cmek.Archive
+	cmek.ArchiveReader
 }
 
-// Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread).
-type Population struct {
-	Listed     int       `json:"listed"`
-	Checked    int       `json:"checked"`
-	OutOfScope []Cluster `json:"out_of_scope,omitempty"`
-	// Unread are clusters that could not be read, or that the ledger knows and the Cloud API does not list.
-	Unread []Cluster `json:"unread,omitempty"`
+// Settings are those of the scheduled runs.
+type Settings struct {
+	// At is when the day of the runs begins, counted from midnight UTC.
+	At time.Duration `env:"KEYTURN_COMPLIANCE_AT"`
+	// Part is how many clusters are checked and archived together, Parallel how many items of the ledger are read or written at a time.
+	Part     int
+	Parallel int
 }
 
-// Cluster is a cluster that was not checked, and why.
-type Cluster struct {
-	ID   string `json:"id"`
-	Name string `json:"name,omitempty"`
-	Why  string `json:"why"`
+// Check returns what makes no sense.
+func (s Settings) Check() (problems []error) {
+	if s.At < 0 || s.At >= 24*time.Hour {
+		problems = append(problems, fmt.Errorf("KEYTURN_COMPLIANCE_AT is %s; want a time of the day in UTC, from 0h to less than 24h", s.At))
+	}
+	return problems
 }
+
+// DefaultSettings are those of a deployment.
+func DefaultSettings() Settings { return Settings{At: 5 * time.Hour, Part: 50, Parallel: 8} }
 
 // Check gathers the facts and runs all checks. Clusters names the clusters that it is about, by id or name; none: all. The error means
 // that the run could not be made at all, because the fleet cannot be listed or a named cluster does not exist ([cmek.ErrNotFound]).
-func (f *Function) Check(ctx context.Context, clusters ...string) (Run, error) {
-	run := Run{Began: time.Now()}
-	g, err := f.gather(ctx, clusters)
+func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, error) {
+	run := report.Run{Began: time.Now()}
+	g := newGatherer(f, fresh)
+	if err := g.inventory(ctx); err != nil {
+		return run, err
+	}
+	ids, population, err := g.choose(clusters)
 	if err != nil {
 		return run, err
 	}
-	run.Population = g.population
+	run.Population = population
+	g.organization(ctx)
+	if len(clusters) == 0 {
+		if err := g.rest(ctx); err != nil {
+			return run, err
+		}
+	}
+	if err := g.part(ctx, ids); err != nil {
+		return run, err
+	}
+	g.count(&run.Population)
 	run.Findings = checks.Run(g.facts, f.Declared, time.Now())
 	run.Ended = time.Now()
 	return run, ctx.Err()
@@ -63,10 +94,11 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (Run, error) {
 
 // Retire decides whether a key, or a version of it, may be disabled or deleted. The key is named by its URI.
 func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.KeyVersion) (checks.Retirement, error) {
-	g := newGatherer(f)
+	g := newGatherer(f, fresh)
 	if err := g.inventory(ctx); err != nil {
 		return checks.Retirement{}, err
 	}
 	key := g.key(ctx, uri)
+	key.Retention = g.retention(ctx, key.Uses.Value)
 	return checks.Retire(key, version, time.Now()), ctx.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -15,25 +16,14 @@ import (
 
 const noLedger = "no ledger is named"
 
-// complete adds what the checks need of a cluster beside its inventory.
-func (g *gatherer) complete(ctx context.Context, c *checks.Cluster) {
-	c.Backups = g.backupsOf(ctx, c.ID)
-	c.Done = g.done(c.ID)
-	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
-	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
-	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")
-	c.Pins = checks.Known([]checks.Pin(nil), time.Now(), fromLedger) // no region follows an alias: there is no such order
-}
-
 // done are the versions that the ledger knows the regions' store keys to be encrypted under. They are as the ledger says now, whenever
 // the cluster was last read.
-func (g *gatherer) done(id string) checks.Fact[[]checks.Done] {
-	item := g.items[id]
+func (g *gatherer) done(item *ledger.Cluster, err error) checks.Fact[[]checks.Done] {
 	switch {
 	case g.Ledger == nil:
 		return notRead[[]checks.Done](fromLedger, noLedger)
-	case item == nil && g.ledgerErr != nil:
-		return notRead[[]checks.Done](fromLedger, g.ledgerErr.Error())
+	case err != nil:
+		return notRead[[]checks.Done](fromLedger, err.Error())
 	}
 	var done []checks.Done
 	if item != nil {
@@ -49,7 +39,7 @@ func (g *gatherer) backupsOf(ctx context.Context, id string) checks.Fact[cmek.Ba
 		return b
 	}
 	b, err := g.Cloud.Backups(ctx, id, g.Declared.Thresholds.WithDefaults().BackupFactor)
-	g.backups[id] = read(b, err, fromBackups, operatorRole)
+	g.backups[id] = read(g, b, err, fromBackups, operatorRole)
 	return g.backups[id]
 }
 
@@ -76,43 +66,55 @@ func inventoried[T any](g *gatherer, value T) checks.Fact[T] {
 	return checks.Known(value, g.oldest, source)
 }
 
-// index finds the uses of each key, related ones included, and the clusters of each principal, in the order of clusters.
-func (g *gatherer) index() {
-	g.oldest = time.Now()
-	for _, id := range slices.Sorted(maps.Keys(g.clusters)) {
-		c := g.clusters[id]
-		if c.CMEK.ReadAt.Before(g.oldest) {
-			g.oldest = c.CMEK.ReadAt
-		}
-		for _, region := range c.CMEK.Value.RegionInfos {
-			seen := map[cmek.KeyURI]bool{}
-			for _, info := range region.KeyInfos {
-				if uri := info.Spec.URI; !seen[uri] {
-					seen[uri] = true
-					g.uses[uri.Canonical()] = append(g.uses[uri.Canonical()], g.use(c, region, region.Newest(uri)))
-				}
+// index takes in the uses of the keys that a cluster names, related ones included, and the principals that it acts as. Clusters come in
+// the order of their ids.
+func (g *gatherer) index(m member, item *ledger.Cluster, info checks.Fact[cmek.ClusterInfo]) {
+	if info.Unread != "" {
+		g.unread = append(g.unread, m.ID)
+	}
+	if info.ReadAt.Before(g.oldest) {
+		g.oldest = info.ReadAt
+	}
+	cluster := g.listed[m.ID].Value
+	for _, region := range info.Value.RegionInfos {
+		seen := map[cmek.KeyURI]bool{}
+		for _, k := range region.KeyInfos {
+			if uri := k.Spec.URI; !seen[uri] {
+				seen[uri] = true
+				g.uses[uri.Canonical()] = append(g.uses[uri.Canonical()], use(cluster, item, region, region.Newest(uri)))
 			}
 		}
-		for _, p := range g.acting(id) {
-			assumer := checks.Assumer{ClusterID: id, AccountID: c.Info.Value.AccountID}
-			if all := g.assumers[p.Canonical()]; !slices.Contains(all, assumer) {
-				g.assumers[p.Canonical()] = append(all, assumer)
-			}
+	}
+	if !m.outOfScope {
+		g.owners.note(m.ID, info.Value)
+	}
+	for _, p := range acting(info.Value) {
+		assumer := checks.Assumer{ClusterID: m.ID, AccountID: cluster.AccountID}
+		if all := g.assumers[p.Canonical()]; !slices.Contains(all, assumer) {
+			g.assumers[p.Canonical()] = append(all, assumer)
 		}
 	}
 }
 
-func (g *gatherer) use(c *checks.Cluster, region cmek.RegionInfo, info cmek.KeyInfo) checks.Use {
-	u := checks.Use{ClusterID: c.ID, ClusterName: c.Info.Value.Name, Labels: c.Info.Value.Labels, Region: region.Region, Spec: info.Spec, Status: info.Status}
+func use(cluster cmek.Cluster, item *ledger.Cluster, region cmek.RegionInfo, info cmek.KeyInfo) checks.Use {
+	u := checks.Use{ClusterID: cluster.ID, ClusterName: cluster.Name, Labels: cluster.Labels, Region: region.Region, Spec: info.Spec, Status: info.Status}
 	if !checks.InForce(info.Status) {
 		u.Until = info.UpdatedAt
 	}
-	if item := g.items[c.ID]; item != nil {
+	if item != nil {
 		if done, ok := item.DoneIn(region.Region); ok && done.Key == info.Spec.URI {
 			u.Done, u.DoneAt = done.Version, done.At
 		}
 	}
 	return u
+}
+
+// retentions reads how long the clusters of the keys keep their backups.
+func (g *gatherer) retentions(ctx context.Context) {
+	for i := range g.facts.Keys {
+		k := &g.facts.Keys[i]
+		k.Retention = g.retention(ctx, k.Uses.Value)
+	}
 }
 
 // retention is the longest backup retention of the clusters.
@@ -130,7 +132,7 @@ func (g *gatherer) retention(ctx context.Context, uses []checks.Use) checks.Fact
 
 // firstSeen is when keyturn saw the key's current version become so; zero if it has been since keyturn knows the key. Work that is open
 // for the version says it, and done work an upper bound.
-func (g *gatherer) firstSeen(uri cmek.KeyURI, uses []checks.Use, current cmek.KeyVersion) checks.Fact[time.Time] {
+func (g *gatherer) firstSeen(ctx context.Context, uri cmek.KeyURI, uses []checks.Use, current cmek.KeyVersion) checks.Fact[time.Time] {
 	if uri.Type() == cmek.AWSKMS {
 		return checks.Known(time.Time{}, time.Now(), "not needed: AWS KMS tells when a key was rotated")
 	}
@@ -144,8 +146,11 @@ func (g *gatherer) firstSeen(uri cmek.KeyURI, uses []checks.Use, current cmek.Ke
 		}
 	}
 	for _, u := range uses {
-		item := g.items[u.ClusterID]
-		if item == nil {
+		item, err := g.item(ctx, u.ClusterID)
+		switch {
+		case err != nil:
+			return notRead[time.Time](fromLedger, err.Error())
+		case item == nil:
 			continue
 		}
 		for _, w := range item.Work {
@@ -165,14 +170,14 @@ func (g *gatherer) firstSeen(uri cmek.KeyURI, uses []checks.Use, current cmek.Ke
 // key reads a key.
 func (g *gatherer) key(ctx context.Context, uri cmek.KeyURI) checks.Key {
 	uses := g.uses[uri.Canonical()]
-	k := checks.Key{URI: uri, Uses: inventoried(g, uses), Retention: g.retention(ctx, uses)}
+	k := checks.Key{URI: uri, Uses: inventoried(g, uses)}
 	switch uri.Type() {
 	case cmek.AWSKMS:
 		g.keyOfAWS(ctx, &k)
 	case cmek.GCPCloudKMS:
 		g.keyOfGoogle(ctx, &k)
 	}
-	k.FirstSeen = g.firstSeen(uri, uses, k.Description.Value.Version)
+	k.FirstSeen = g.firstSeen(ctx, uri, uses, k.Description.Value.Version)
 	return k
 }
 
@@ -186,9 +191,9 @@ func (g *gatherer) keyOfAWS(ctx context.Context, k *checks.Key) {
 		return
 	}
 	grants, err := g.AWS.Use.Grants(ctx, k.URI)
-	k.Grants = read(grants, err, "AWS KMS ListGrants", "")
+	k.Grants = read(g, grants, err, "AWS KMS ListGrants", "")
 	last, err := g.AWS.Use.LastUse(ctx, k.URI)
-	k.LastUse = read(last, err, "AWS KMS GetKeyLastUsage", "")
+	k.LastUse = read(g, last, err, "AWS KMS GetKeyLastUsage", "")
 }
 
 const notHere = "this run does not read it"
@@ -205,7 +210,7 @@ func (g *gatherer) details(ctx context.Context, k *checks.Key, keys Keys, descri
 		return
 	}
 	d := keys.Details(ctx, k.URI)
-	k.Description, k.Rotation = read(d.Description, d.DescriptionErr, describing, ""), read(d.Rotation, d.RotationErr, rotating, "")
+	k.Description, k.Rotation = read(g, d.Description, d.DescriptionErr, describing, ""), read(g, d.Rotation, d.RotationErr, rotating, "")
 }
 
 // policy is a key policy: the one that the sweep noted if it is fresh, else KMS's own.
@@ -238,7 +243,7 @@ func (g *gatherer) document(ctx context.Context, name, source, grant string, can
 	if errors.Is(err, cmek.ErrNotFound) {
 		return checks.Known(checks.Document{Missing: true}, time.Now(), source)
 	}
-	return read(checks.Document{Text: text}, err, source, grant)
+	return read(g, checks.Document{Text: text}, err, source, grant)
 }
 
 // replicas are the policies of all keys of a multi-Region key.
@@ -264,11 +269,11 @@ func (g *gatherer) replicas(ctx context.Context, described checks.Fact[cmek.KeyD
 	return all
 }
 
-// principals reads whom the clusters act as.
-func (g *gatherer) principals(ctx context.Context, chosen []string) {
+// principals reads whom the clusters of the part act as.
+func (g *gatherer) principals(ctx context.Context) {
 	found := map[string]cmek.Principal{}
-	for _, id := range chosen {
-		for _, p := range g.acting(id) {
+	for _, c := range g.facts.Clusters {
+		for _, p := range acting(c.CMEK.Value) {
 			found[p.Canonical()] = p
 		}
 	}
@@ -285,11 +290,11 @@ func (g *gatherer) principals(ctx context.Context, chosen []string) {
 }
 
 // acting are the principals that a cluster acts as.
-func (g *gatherer) acting(id string) (principals []cmek.Principal) {
-	for _, region := range g.clusters[id].CMEK.Value.RegionInfos {
-		for _, info := range region.KeyInfos {
-			if checks.InForce(info.Status) {
-				principals = append(principals, info.Spec.AuthPrincipal)
+func acting(info cmek.ClusterInfo) (principals []cmek.Principal) {
+	for _, region := range info.RegionInfos {
+		for _, k := range region.KeyInfos {
+			if checks.InForce(k.Status) {
+				principals = append(principals, k.Spec.AuthPrincipal)
 			}
 		}
 	}
@@ -311,6 +316,11 @@ type place struct {
 	account, location string
 }
 
+// String is the place as findings name it.
+func (p place) String() string {
+	return strings.TrimSuffix(string(p.cloud)+"/"+p.account+"/"+p.location, "/")
+}
+
 func placeOf(uri cmek.KeyURI) (at place, ok bool) {
 	switch uri.Type() {
 	case cmek.AWSKMS:
@@ -330,7 +340,7 @@ func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a.AuditConfigs = notRead[[]checks.AuditConfig]("Google Cloud IAM", notHere)
 	if at.cloud == checks.AWS && g.AWS.Trails != nil {
 		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)
-		a.Trails = read(trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
+		a.Trails = read(g, trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
 			"cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus and cloudtrail:GetEventSelectors in account "+at.account)
 	}
 	return a

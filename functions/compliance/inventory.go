@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // Where facts come from.
@@ -30,38 +33,57 @@ const (
 	freshPolicies = 90 * time.Minute
 )
 
-// gatherer reads each thing once, however many checks need it.
+// gatherer reads each thing once, however many checks need it. What it keeps of all clusters is small, so that a run can go through a
+// large fleet part by part.
 type gatherer struct {
 	*Function
-	facts      checks.Facts
-	population Population
+	// inventoryAge is how old the ledger's inventory may be for what follows from the keys of all clusters.
+	inventoryAge time.Duration
+	facts        checks.Facts
 
-	// clusters are all clusters of the organization that can have a CMEK, by id, and items the ledger's of all.
-	clusters  map[string]*checks.Cluster
-	items     map[string]*ledger.Cluster
-	ledgerErr error
+	// listed are all clusters of the organization that can have a CMEK, by id. answers are the CMEKs that the API was asked for.
+	listed  map[string]checks.Fact[cmek.Cluster]
+	answers map[string]checks.Fact[cmek.ClusterInfo]
 	// all are all clusters that are listed or in the ledger, unread those whose keys are not known.
 	all    []member
 	unread []string
 	// uses are those of each key, and assumers the clusters of each principal, by canonical names. oldest is the reading of the oldest
-	// inventory among them.
+	// inventory among them. owners are the clusters that are the first to name something.
 	uses     map[string][]checks.Use
 	assumers map[string][]checks.Assumer
 	oldest   time.Time
+	owners   owners
 
+	// timedOut is true if a read ended for want of time: its own, or the caller's.
+	timedOut atomic.Bool
+
+	// What was read for a part of the fleet.
+	items    map[string]*ledger.Cluster
 	backups  map[string]checks.Fact[cmek.Backups]
 	policies map[cmek.KeyURI]checks.Fact[string]
 }
 
-func newGatherer(f *Function) *gatherer {
-	return &gatherer{Function: f, clusters: map[string]*checks.Cluster{}, items: map[string]*ledger.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{},
-		backups: map[string]checks.Fact[cmek.Backups]{}, policies: map[cmek.KeyURI]checks.Fact[string]{}}
+func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
+	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
+		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+	g.nextPart()
+	return g
+}
+
+// nextPart forgets what was read for the part before.
+func (g *gatherer) nextPart() {
+	g.timedOut.Store(false)
+	g.items, g.policies = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}
+	g.facts.Clusters, g.facts.Keys, g.facts.Principals, g.facts.Accounts, g.facts.Credentials = nil, nil, nil, nil, nil
 }
 
 // read is the fact of what was just read. grant is what is missing if the read was denied and does not say itself.
-func read[T any](value T, err error, source, grant string) checks.Fact[T] {
+func read[T any](g *gatherer, value T, err error, source, grant string) checks.Fact[T] {
 	if err == nil {
 		return checks.Known(value, time.Now(), source)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		g.timedOut.Store(true)
 	}
 	var missing *cmek.PermissionError
 	switch {
@@ -76,70 +98,117 @@ func read[T any](value T, err error, source, grant string) checks.Fact[T] {
 // notRead is a fact that the run has no way to read.
 func notRead[T any](source, why string) checks.Fact[T] { return checks.Unread[T](source, why, "") }
 
-func (f *Function) gather(ctx context.Context, names []string) (*gatherer, error) {
-	g := newGatherer(f)
-	if err := g.inventory(ctx); err != nil {
-		return nil, err
-	}
-	chosen, err := g.choose(names)
-	if err != nil {
-		return nil, err
-	}
-	id, err := f.Cloud.OrganizationID(ctx)
-	g.facts.Organization = read(id, err, fromOrg, operatorRole)
-	g.facts.Credentials = []checks.Credential{{ // unread, it is an ERROR; left out, nobody would miss it
-		Cloud: checks.AWS, Name: "the API key in use",
-		Created: notRead[time.Time]("AWS Secrets Manager", "keyturn does not read yet how old the secret is"),
-		Roles:   notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has"),
-	}}
+// organization reads the organization.
+func (g *gatherer) organization(ctx context.Context) {
+	id, err := g.Cloud.OrganizationID(ctx)
+	g.facts.Organization = read(g, id, err, fromOrg, operatorRole)
+}
+
+// part reads the facts about clusters, the keys and principals that they name, and the places of the keys.
+func (g *gatherer) part(ctx context.Context, ids []string) error {
 	uris := map[cmek.KeyURI]bool{}
-	for _, id := range chosen {
-		c := g.clusters[id]
-		g.complete(ctx, c)
-		g.facts.Clusters = append(g.facts.Clusters, *c)
+	for _, id := range ids {
+		c := g.cluster(ctx, id)
+		g.facts.Clusters = append(g.facts.Clusters, c)
 		for _, region := range c.CMEK.Value.RegionInfos {
 			for _, info := range region.KeyInfos {
 				uris[info.Spec.URI] = true
 			}
 		}
 	}
-	if len(names) == 0 {
-		for _, k := range f.Declared.Keys { // one that is to go may be named by no cluster
+	// The Cloud API's rate bounds the one, the time of answers of the KMS the other.
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := range g.facts.Clusters {
+			g.facts.Clusters[i].Backups = g.backupsOf(ctx, ids[i])
+		}
+	})
+	err := g.keys(ctx, uris)
+	group.Wait()
+	if err != nil {
+		return err
+	}
+	g.retentions(ctx)
+	g.principals(ctx)
+	return ctx.Err()
+}
+
+// rest reads the facts about what no cluster needs to name: the keys that are declared, and keyturn's own credentials.
+func (g *gatherer) rest(ctx context.Context) error {
+	g.facts.Credentials = []checks.Credential{{ // unread, it is an ERROR; left out, nobody would miss it
+		Cloud: checks.AWS, Name: "the API key in use",
+		Created: notRead[time.Time]("AWS Secrets Manager", "keyturn does not read yet how old the secret is"),
+		Roles:   notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has"),
+	}}
+	uris := map[cmek.KeyURI]bool{}
+	for _, k := range g.Declared.Keys { // one that is to go may be named by no cluster
+		if g.owners.of(ofKey(k.Key)) == "" {
 			uris[k.Key] = true
 		}
 	}
+	err := g.keys(ctx, uris)
+	g.retentions(ctx)
+	return err
+}
+
+// keys reads keys and the places that they are in.
+func (g *gatherer) keys(ctx context.Context, uris map[cmek.KeyURI]bool) error {
 	places := map[place]bool{}
 	for _, uri := range slices.Sorted(maps.Keys(uris)) {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		g.facts.Keys = append(g.facts.Keys, g.key(ctx, uri))
 		if at, ok := placeOf(uri); ok {
 			places[at] = true
 		}
 	}
-	g.principals(ctx, chosen)
-	for _, at := range slices.SortedFunc(maps.Keys(places), func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.cloud, b.cloud), cmp.Compare(a.account, b.account), cmp.Compare(a.location, b.location))
-	}) {
+	for _, at := range slices.SortedFunc(maps.Keys(places), func(a, b place) int { return cmp.Compare(a.String(), b.String()) }) {
 		g.facts.Accounts = append(g.facts.Accounts, g.at(ctx, at))
 	}
-	return g, nil
+	return nil
 }
 
-// inventory lists all clusters, with the CMEK of each that can have one: the ledger's if it is fresh, else the API's. Without the list
+// inventory lists all clusters, with the keys of each that can have some: the ledger's if it is fresh, else the API's. Without the list
 // there is no run: nobody would know which clusters it leaves out.
 func (g *gatherer) inventory(ctx context.Context) error {
+	known := map[string]*ledger.Cluster{}
 	if g.Ledger != nil {
 		items, err := g.Ledger.Clusters(ctx)
-		if g.ledgerErr = err; err != nil && !errors.Is(err, ledger.ErrUndecodable) {
+		if err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 			items = nil
 		}
 		for _, item := range items {
-			g.items[item.ID] = item
+			known[item.ID] = item
 		}
 	}
-	listed := map[string]bool{}
+	if err := g.list(ctx); err != nil {
+		return err
+	}
+	listed := g.all
+	for id, item := range known {
+		if _, ok := slices.BinarySearchFunc(listed, id, member.compare); !ok {
+			g.take(item.Cluster, checks.Fact[cmek.Cluster]{Value: item.Cluster, Reading: checks.Reading{Source: fromList, Unread: notListed}})
+		}
+	}
+	slices.SortFunc(g.all, func(a, b member) int { return a.compare(b.ID) })
+	g.oldest = time.Now()
+	for _, m := range g.all {
+		if _, ok := g.listed[m.ID]; ok {
+			g.index(m, known[m.ID], g.cmek(ctx, m.ID, known[m.ID], g.inventoryAge))
+		}
+		delete(known, m.ID)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const notListed = "the ledger knows the cluster, and the Cloud API does not list it"
+
+// list lists all clusters, in the order of their ids.
+func (g *gatherer) list(ctx context.Context) error {
 	const mostPages = 1000
 	for page, n := "", 0; ; n++ {
 		clusters, next, err := g.Cloud.ClusterPage(ctx, page)
@@ -150,27 +219,19 @@ func (g *gatherer) inventory(ctx context.Context) error {
 			return fmt.Errorf("list clusters: no end after %d pages", mostPages)
 		}
 		for _, c := range clusters {
-			if !listed[c.ID] {
-				listed[c.ID] = true
-				g.add(ctx, c)
-			}
+			g.add(c)
 		}
 		if page = next; page == "" {
 			break
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(g.items)) {
-		if item := g.items[id]; !listed[id] {
-			unlisted := checks.Reading{Source: fromList, Unread: "the ledger knows the cluster, and the Cloud API does not list it"}
-			g.take(item.Cluster, checks.Fact[cmek.Cluster]{Value: item.Cluster, Reading: unlisted}, checks.Fact[cmek.ClusterInfo]{Value: item.CMEK, Reading: unlisted})
-		}
-	}
-	g.index()
-	return ctx.Err()
+	slices.SortStableFunc(g.all, func(a, b member) int { return a.compare(b.ID) })
+	g.all = slices.CompactFunc(g.all, func(a, b member) bool { return a.ID == b.ID })
+	return nil
 }
 
 // add takes a listed cluster in, or says why it is not checked.
-func (g *gatherer) add(ctx context.Context, c cmek.Cluster) {
+func (g *gatherer) add(c cmek.Cluster) {
 	why := ""
 	switch {
 	case c.State == cmek.StateDeleted:
@@ -179,34 +240,77 @@ func (g *gatherer) add(ctx context.Context, c cmek.Cluster) {
 		why = fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, c.Plan)
 	}
 	if why != "" {
-		g.all = append(g.all, member{Cluster{c.ID, c.Name, why}, outOfScope})
+		g.all = append(g.all, member{report.Cluster{ID: c.ID, Name: c.Name, Why: why}, true})
 		return
 	}
-	g.take(c, checks.Known(c, time.Now(), fromList), g.cmek(ctx, c.ID))
+	g.take(c, checks.Known(c, time.Now(), fromList))
 }
 
 // take takes in a cluster that may have keys. One that is declared out of scope is not checked, but its keys are in use all the same.
-func (g *gatherer) take(c cmek.Cluster, info checks.Fact[cmek.Cluster], keys checks.Fact[cmek.ClusterInfo]) {
-	g.clusters[c.ID] = &checks.Cluster{ID: c.ID, Info: info, CMEK: keys}
-	m := member{Cluster{ID: c.ID, Name: c.Name}, checked}
-	if keys.Unread != "" {
-		g.unread = append(g.unread, c.ID)
-		m.fate, m.Why = unread, keys.Unread
-	}
+func (g *gatherer) take(c cmek.Cluster, info checks.Fact[cmek.Cluster]) {
+	g.listed[c.ID] = info
+	m := member{Cluster: report.Cluster{ID: c.ID, Name: c.Name}}
 	for _, x := range g.Declared.OutOfScope {
 		if x.Cluster == c.ID {
-			m.fate, m.Why = outOfScope, "declared: "+x.Reason
+			m.outOfScope, m.Why = true, "declared: "+x.Reason
 		}
 	}
 	g.all = append(g.all, m)
 }
 
-// cmek is the CMEK of a cluster: the ledger's if it is fresh, else the API's.
-func (g *gatherer) cmek(ctx context.Context, id string) checks.Fact[cmek.ClusterInfo] {
-	item := g.items[id]
-	if item != nil && item.Unread.IsZero() && item.Older.IsZero() && time.Since(item.SeenAt) < fresh {
+// item is the ledger's item of a cluster, nil if there is none. It is read once for each part.
+func (g *gatherer) item(ctx context.Context, id string) (*ledger.Cluster, error) {
+	if item, ok := g.items[id]; ok || g.Ledger == nil {
+		return item, nil
+	}
+	item, err := g.Ledger.Cluster(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if item.SeenAt.IsZero() && len(item.Done) == 0 {
+		item = nil
+	}
+	g.items[id] = item
+	return item, nil
+}
+
+// cluster reads what the checks need of a cluster, but for its backups.
+func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
+	info, ok := g.listed[id]
+	if !ok {
+		info = notRead[cmek.Cluster](fromList, "the Cloud API listed the cluster when the run began, and does not any more")
+	}
+	item, err := g.item(ctx, id)
+	c := checks.Cluster{ID: id, Info: info, CMEK: g.cmek(ctx, id, item, fresh)}
+	c.Done = g.done(item, err)
+	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
+	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
+	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")
+	c.Pins = checks.Known([]checks.Pin(nil), time.Now(), fromLedger) // no region follows an alias: there is no such order
+	return c
+}
+
+// cmek is the CMEK of a cluster: the ledger's if it is not older than the age, else the API's.
+func (g *gatherer) cmek(ctx context.Context, id string, item *ledger.Cluster, age time.Duration) checks.Fact[cmek.ClusterInfo] {
+	if info := g.listed[id]; info.Unread != "" {
+		fact := checks.Fact[cmek.ClusterInfo]{Reading: info.Reading}
+		if item != nil {
+			fact.Value = item.CMEK
+		}
+		return fact
+	}
+	if answer, ok := g.answers[id]; ok && (answer.Unread != "" || time.Since(answer.ReadAt) < age) {
+		return answer
+	}
+	if item != nil && item.Unread.IsZero() && item.Older.IsZero() && time.Since(item.SeenAt) < age {
 		return checks.Known(item.CMEK, item.SeenAt, fromLedger)
 	}
+	g.answers[id] = g.ask(ctx, id, item)
+	return g.answers[id]
+}
+
+// ask asks the API for the CMEK of a cluster.
+func (g *gatherer) ask(ctx context.Context, id string, item *ledger.Cluster) checks.Fact[cmek.ClusterInfo] {
 	info, err := g.Cloud.CMEK(ctx, id)
 	if errors.Is(err, cmek.ErrNotFound) {
 		info, err = cmek.ClusterInfo{}, nil // one of the ways in which the API may show a cluster without CMEK
@@ -214,52 +318,52 @@ func (g *gatherer) cmek(ctx context.Context, id string) checks.Fact[cmek.Cluster
 	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
 		return notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
 	}
-	fact := read(info, err, fromCMEK, operatorRole)
+	fact := read(g, info, err, fromCMEK, operatorRole)
 	if err != nil && item != nil {
 		fact.Value = item.CMEK // what it had proves no more that it has it, but the keys are named
 	}
 	return fact
 }
 
-// fate is what becomes of a cluster in a run.
-type fate int
-
-const (
-	checked fate = iota
-	outOfScope
-	unread
-)
-
+// member is a cluster of the organization.
 type member struct {
-	Cluster
-	fate fate
+	report.Cluster
+	outOfScope bool
 }
 
+func (m member) compare(id string) int { return cmp.Compare(m.ID, id) }
+
 // choose counts the clusters that the run is about, and returns the ids of those that the checks are about.
-func (g *gatherer) choose(names []string) (ids []string, err error) {
+func (g *gatherer) choose(names []string) (ids []string, population report.Population, err error) {
 	found := map[string]bool{}
 	for _, m := range g.all {
 		if len(names) > 0 && !slices.Contains(names, m.ID) && !slices.Contains(names, m.Name) {
 			continue
 		}
 		found[m.ID], found[m.Name] = true, true
-		g.population.Listed++
-		switch m.fate {
-		case checked:
-			g.population.Checked++
-		case outOfScope:
-			g.population.OutOfScope = append(g.population.OutOfScope, m.Cluster)
+		population.Listed++
+		if m.outOfScope {
+			population.OutOfScope = append(population.OutOfScope, m.Cluster)
 			continue
-		case unread:
-			g.population.Unread = append(g.population.Unread, m.Cluster)
 		}
 		ids = append(ids, m.ID)
 	}
 	for _, name := range names {
 		if !found[name] {
-			return nil, fmt.Errorf("cluster %q: %w", name, cmek.ErrNotFound)
+			return nil, population, fmt.Errorf("cluster %q: %w", name, cmek.ErrNotFound)
 		}
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return ids, population, nil
+}
+
+// count adds the clusters of the part to the population.
+func (g *gatherer) count(p *report.Population) {
+	for _, c := range g.facts.Clusters {
+		if c.CMEK.Unread == "" {
+			p.Checked++
+			continue
+		}
+		p.Unread = append(p.Unread, report.Cluster{ID: c.ID, Name: c.Info.Value.Name, Why: c.CMEK.Unread})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -27,9 +29,11 @@ type world struct {
 	t         *testing.T
 	simulator *simulator.World
 	seed      simulator.Seed
+	mu        sync.Mutex // of requests
 	requests  map[string]int
 	refused   map[string]bool
 	roles     roles
+	latency   time.Duration // of each answer
 }
 
 // RoundTrip counts and refuses.
@@ -38,7 +42,10 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
 		name = operation
 	}
+	time.Sleep(w.latency)
+	w.mu.Lock()
 	w.requests[name]++
+	w.mu.Unlock()
 	if w.refused[name] {
 		status, body := http.StatusForbidden, `{"code":7,"message":"no","details":[]}`
 		if r.Method == http.MethodPost {
@@ -59,7 +66,7 @@ func (w *world) sent(prefix, suffix string) (n int) {
 	return n
 }
 
-func (w *world) check(clusters ...string) compliance.Run {
+func (w *world) check(clusters ...string) report.Run {
 	w.t.Helper()
 	run, err := w.Check(w.t.Context(), clusters...)
 	if err != nil {
@@ -167,7 +174,12 @@ func within(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-func results(run compliance.Run) map[string]checks.Finding {
+// ledgerOver is a ledger over a store.
+func (w *world) ledgerOver(store ledger.Store) *ledger.Ledger {
+	return ledger.New(store, rand.New(rand.NewPCG(3, 4)))
+}
+
+func results(run report.Run) map[string]checks.Finding {
 	all := map[string]checks.Finding{}
 	for _, f := range run.Findings {
 		all[f.Key()] = f

@@ -158,7 +158,8 @@ func (p *program) command() *cobra.Command {
 	running, auditing, preparing := live.Commands{Program: &p.Program}, audit.Commands{Program: &p.Program}, setup.Commands{Program: &p.Program}
 	add("try", trying.DemoCommand(), trying.SimulateCommand(), trying.ServeCommand())
 	changing := life.Commands{Program: &p.Program}
-	add("look", running.StatusCommand(), changing.CMEKCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
+	add("look", running.StatusCommand(), changing.CMEKCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand(),
+		auditing.ReportCommand(), auditing.EvidenceCommand())
 	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
 	add("life", changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())

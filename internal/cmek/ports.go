@@ -1,6 +1,10 @@
 package cmek
 
-import "context"
+import (
+	"context"
+	"iter"
+	"time"
+)
 
 // The ports: what functions need of the outside world (alert.Notifier stands beside the alert that it sends). Adapters implement them; the suites of package cmektest check the
 // contracts written here.
@@ -52,4 +56,29 @@ type Archive interface {
 	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored
 	// bytes are the same, an error when they differ.
 	PutIfAbsent(ctx context.Context, name string, data []byte) error
+}
+
+// ArchiveReader reads an archive. It has no method that changes anything.
+type ArchiveReader interface {
+	// List yields what is stored under the names that begin with the prefix, in the order of the names' bytes, each with all its
+	// versions. It ends with the first error.
+	List(ctx context.Context, prefix string) iter.Seq2[Stored, error]
+	// Read returns the bytes of a version, "" for the current one. ErrNotFound: there is none, or it is deleted.
+	Read(ctx context.Context, name, version string) ([]byte, error)
+}
+
+// Stored is what an archive holds under a name. Whoever puts if absent makes one version of each; more, or a deletion, is the work of
+// somebody else.
+type Stored struct {
+	Name string
+	// Versions are all that the archive still has, the oldest first.
+	Versions []StoredVersion
+}
+
+// StoredVersion is a version of what is stored under a name. Deleted: it has no content, and hides the one before it.
+type StoredVersion struct {
+	ID      string
+	At      time.Time
+	Size    int64
+	Deleted bool
 }

@@ -4,18 +4,28 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// Archive is an archive in memory. Its zero value is empty and ready. It is safe for concurrent use.
+// Archive is an archive in memory that keeps all versions. Its zero value is empty and ready. It is safe for concurrent use.
 type Archive struct {
 	mu    sync.Mutex
-	files map[string][]byte
+	files map[string][]archived
+}
+
+// archived is a version; data is nil for a deletion.
+type archived struct {
+	data []byte
+	at   time.Time
 }
 
 // PutIfAbsent stores a copy of data under the name.
@@ -25,32 +35,123 @@ func (a *Archive) PutIfAbsent(ctx context.Context, name string, data []byte) err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stored, taken := a.files[name]
+	stored := a.current(name)
 	switch {
-	case !taken:
-		if a.files == nil {
-			a.files = map[string][]byte{}
-		}
-		a.files[name] = bytes.Clone(data)
+	case stored == nil:
+		a.add(name, data)
 	case !bytes.Equal(stored, data):
 		return fmt.Errorf("archive %s: the name is taken by other content", name)
 	}
 	return nil
 }
 
-// Names lists what is stored, in order.
+// current is the content of the current version, nil if there is none.
+func (a *Archive) current(name string) []byte {
+	if all := a.files[name]; len(all) > 0 {
+		return all[len(all)-1].data
+	}
+	return nil
+}
+
+func (a *Archive) add(name string, data []byte) {
+	a.append(name, archived{append([]byte{}, data...), time.Now()})
+}
+
+func (a *Archive) append(name string, v archived) {
+	if a.files == nil {
+		a.files = map[string][]archived{}
+	}
+	a.files[name] = append(a.files[name], v)
+}
+
+// Names lists what is stored and not deleted, in order.
 func (a *Archive) Names() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Sorted(maps.Keys(a.files))
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.files)), func(name string) bool { return a.current(name) == nil })
 }
 
 // Data returns a copy of what is stored under the name, and whether there is anything.
 func (a *Archive) Data(name string) ([]byte, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	data, ok := a.files[name]
-	return bytes.Clone(data), ok
+	data := a.current(name)
+	return bytes.Clone(data), data != nil
+}
+
+// Overwrite does what an archive that protects versions and not names allows anybody who may write: a second version under a name.
+func (a *Archive) Overwrite(name string, data []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.add(name, data)
+}
+
+// Delete hides what is stored under a name behind a deletion.
+func (a *Archive) Delete(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.append(name, archived{at: time.Now()})
+}
+
+// Tamper does what no archive allows: it replaces the only version under a name, or with nil makes the name as if nothing had ever been
+// stored under it.
+func (a *Archive) Tamper(name string, data []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.files, name)
+	if data != nil {
+		a.add(name, data)
+	}
+}
+
+// List yields what is stored.
+func (a *Archive) List(ctx context.Context, prefix string) iter.Seq2[cmek.Stored, error] {
+	a.mu.Lock()
+	var all []cmek.Stored
+	for _, name := range slices.Sorted(maps.Keys(a.files)) {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		s := cmek.Stored{Name: name}
+		for i, v := range a.files[name] {
+			s.Versions = append(s.Versions, cmek.StoredVersion{ID: strconv.Itoa(i + 1), At: v.at, Size: int64(len(v.data)), Deleted: v.data == nil})
+		}
+		all = append(all, s)
+	}
+	a.mu.Unlock()
+	return func(yield func(cmek.Stored, error) bool) {
+		for _, s := range all {
+			if err := ctx.Err(); err != nil {
+				yield(cmek.Stored{}, fmt.Errorf("list archive: %w", err))
+				return
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Read returns a copy of the bytes of a version.
+func (a *Archive) Read(ctx context.Context, name, version string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.files[name]
+	i := len(all) - 1
+	if version != "" {
+		n, err := strconv.Atoi(version)
+		if err != nil {
+			n = 0
+		}
+		i = n - 1
+	}
+	if i < 0 || i >= len(all) || all[i].data == nil {
+		return nil, fmt.Errorf("read %s: %w", name, cmek.ErrNotFound)
+	}
+	return append([]byte{}, all[i].data...), nil
 }
 
 // ArchiveConforms checks the contract of [cmek.Archive]. open returns an empty archive, and how to read what it stored.

@@ -16,6 +16,8 @@ var (
 	FollowingItems = []Items{{Kind: kindRotation}, {Kind: kindControl, Prefix: policyPrefix}, {Kind: kindControl, Prefix: statePrefix}}
 	// AlertingItems are the incidents, and the changes of policies that events reported.
 	AlertingItems = []Items{{Kind: kindAlerting}}
+	// ComplianceItems are the runs of the checks, and the last results.
+	ComplianceItems = []Items{{Kind: kindCompliance}}
 	// OperatorItems are what the commands of operators write: orders and declarations besides all that functions write.
 	OperatorItems = []Items{{Kind: kindRotation}, {Kind: kindAlerting}, {Kind: kindControl}}
 	// NotifyItems are what pagers were sent.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/version"
@@ -26,12 +25,12 @@ var Schema []byte
 type Report struct {
 	Format int `json:"format"`
 	// Version and Commit are what the program was built from.
-	Version    string                `json:"version"`
-	Commit     string                `json:"commit,omitempty"`
-	Began      time.Time             `json:"began"`
-	Ended      time.Time             `json:"ended"`
-	Population compliance.Population `json:"population"`
-	Summary    Summary               `json:"summary"`
+	Version    string     `json:"version"`
+	Commit     string     `json:"commit,omitempty"`
+	Began      time.Time  `json:"began"`
+	Ended      time.Time  `json:"ended"`
+	Population Population `json:"population"`
+	Summary    Summary    `json:"summary"`
 	// Checks are those that have findings.
 	Checks   []Check          `json:"checks"`
 	Findings []checks.Finding `json:"findings"`
@@ -57,7 +56,7 @@ type Summary struct {
 }
 
 // New is the report of a run.
-func New(run compliance.Run, by version.Version) Report {
+func New(run Run, by version.Version) Report {
 	r := Report{
 		Format: Format, Version: by.Version, Commit: by.Commit, Began: run.Began.UTC(), Ended: run.Ended.UTC(),
 		Population: run.Population, Findings: run.Findings, Summary: Summary{Severities: map[alert.Severity]int{}},
@@ -101,7 +100,7 @@ func (r Report) Reaches(least alert.Severity) bool {
 }
 
 // Unread reports whether something could not be read: a cluster, or what a check needs.
-func (r Report) Unread() bool { return r.Summary.Error > 0 || len(r.Population.Unread) > 0 }
+func (r Report) Unread() bool { return r.Summary.Error > 0 || r.Population.Missing() > 0 }
 
 // group are findings of one check that say the same.
 type group struct {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/report"
@@ -45,7 +44,7 @@ func key(id string) checks.Subject {
 }
 
 // sample has a finding of every kind, and names that nobody should trust.
-func sample() compliance.Run {
+func sample() report.Run {
 	off := finding("CMEK-08", checks.Fail, alert.Medium, key("a"), "automatic rotation is off")
 	off.Fix = []string{"Set the rotation period:", "aws kms enable-key-rotation --key-id a"}
 	again := off
@@ -58,11 +57,11 @@ func sample() compliance.Run {
 	unread.Evidence[0].Reading = checks.Reading{Source: "AWS KMS ListGrants", Unread: "access denied", Grant: "kms:ListGrants in the key policy of a"}
 	lost := finding("CMEK-01", checks.Fail, alert.High, cluster(evil), "the cluster "+evil+" has no CMEK")
 	lost.Fix, lost.Since = []string{"Enable CMEK for " + evil}, noon.Add(-24*time.Hour)
-	return compliance.Run{
+	return report.Run{
 		Began: noon.Add(-time.Minute), Ended: noon,
-		Population: compliance.Population{
-			Listed: 4, Checked: 2, OutOfScope: []compliance.Cluster{{ID: "3", Name: "trial", Why: "declared: a trial"}},
-			Unread: []compliance.Cluster{{ID: "4", Name: evil, Why: "GET /cmek: " + evil}},
+		Population: report.Population{
+			Listed: 4, Checked: 2, OutOfScope: []report.Cluster{{ID: "3", Name: "trial", Why: "declared: a trial"}},
+			Unread: []report.Cluster{{ID: "4", Name: evil, Why: "GET /cmek: " + evil}},
 		},
 		Findings: []checks.Finding{
 			finding("CMEK-01", checks.Pass, alert.None, cluster("orders"), "CMEK status is ENABLED"), lost,
@@ -105,7 +104,7 @@ func TestSummary_counts_every_finding_once(t *testing.T) {
 func TestReport_of_an_accepted_failure_and_of_errors(t *testing.T) {
 	run := sample()
 	only := func(check string) report.Report {
-		one := compliance.Run{Ended: noon}
+		one := report.Run{Ended: noon}
 		for _, f := range run.Findings {
 			if f.Check == check {
 				one.Findings = append(one.Findings, f)
@@ -121,7 +120,7 @@ func TestReport_of_an_accepted_failure_and_of_errors(t *testing.T) {
 	if r := only("CMEK-08"); r.Reaches(alert.High) {
 		t.Error("a medium failure reaches high")
 	}
-	unlisted := compliance.Run{Ended: noon, Population: compliance.Population{Listed: 1, Unread: []compliance.Cluster{{ID: "1", Why: "x"}}}}
+	unlisted := report.Run{Ended: noon, Population: report.Population{Listed: 1, Unread: []report.Cluster{{ID: "1", Why: "x"}}}}
 	if r := report.New(unlisted, version.Version{Version: "x"}); !r.Unread() {
 		t.Error("a cluster that was not read is none")
 	}
@@ -173,7 +172,7 @@ func TestJSON_is_as_its_schema_says(t *testing.T) {
 	if err := schema.Validate(decoded(t, string(text))); err != nil {
 		t.Error(err)
 	}
-	empty, err := json.Marshal(report.New(compliance.Run{}, version.Version{Version: "x"}))
+	empty, err := json.Marshal(report.New(report.Run{}, version.Version{Version: "x"}))
 	if err == nil {
 		err = schema.Validate(decoded(t, string(empty)))
 	}
@@ -261,7 +260,7 @@ func TestCSV_defuses_every_form_of_a_formula(t *testing.T) {
 		"=1": "'=1", "+1": "'+1", "-1": "'-1", "@x": "'@x", " =1": "' =1", "\"=1": "'\"=1", "＝1": "'＝1", "|x": "'|x", "a\n=1": "a\n'=1", "\t=1": "' =1",
 		"a=1": "a=1", "": "", "1-2": "1-2",
 	} {
-		run := compliance.Run{Findings: []checks.Finding{{Check: "CMEK-01", Why: text}}}
+		run := report.Run{Findings: []checks.Finding{{Check: "CMEK-01", Why: text}}}
 		var b bytes.Buffer
 		if err := report.New(run, version.Version{}).CSV(&b); err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
 )
@@ -78,11 +77,11 @@ func (t *table) summary(r Report) {
 	}
 }
 
-func clusters(p compliance.Population) string {
-	return fmt.Sprintf("%s listed = %d checked + %d out of scope + %d not read", plural(p.Listed, "cluster"), p.Checked, len(p.OutOfScope), len(p.Unread))
+func clusters(p Population) string {
+	return fmt.Sprintf("%s listed = %d checked + %d out of scope + %d not read", plural(p.Listed, "cluster"), p.Checked, len(p.OutOfScope), p.Missing())
 }
 
-func named(c compliance.Cluster) string {
+func named(c Cluster) string {
 	if c.Name == "" {
 		return c.ID
 	}

@@ -129,8 +129,12 @@ type Finding struct {
 	Why string `json:"why"`
 	// Grants are the permissions that an ERROR is for want of, sorted; none if it has another cause.
 	Grants []string `json:"grants,omitempty"`
-	// Since is when the result began. The caller fills it, from the result before.
-	Since time.Time `json:"since,omitzero"`
+	// Since is when the result began, and Was the result of the run before if it was another one; New: that run was not about the subject.
+	// The caller fills them, from the results before; Incident as well, which names the open incident that reports the failure already.
+	Since    time.Time `json:"since,omitzero"`
+	Was      Result    `json:"was,omitempty"`
+	New      bool      `json:"new,omitempty"`
+	Incident string    `json:"incident,omitempty"`
 	// Fix says what to do about a FAIL or a missing permission, one step a line, with the real ids and quoted for a shell.
 	Fix []string `json:"fix,omitempty"`
 	// Evidence are the readings that the result rests on.

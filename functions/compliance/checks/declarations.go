@@ -204,6 +204,12 @@ func (d Declarations) cryptoperiod(uri cmek.KeyURI) time.Duration {
 	return days(d.Thresholds.CryptoperiodDays)
 }
 
+// CryptoperiodDays is the longest time, in days, that a key's material may be in use.
+func (d Declarations) CryptoperiodDays(uri cmek.KeyURI) int {
+	d.Thresholds = d.Thresholds.WithDefaults()
+	return int(d.cryptoperiod(uri) / (24 * time.Hour))
+}
+
 // environment of a cluster; "" if none is declared.
 func (d Declarations) environment(clusterID string, labels map[string]string) string {
 	if e := d.Environments[clusterID]; e != "" {

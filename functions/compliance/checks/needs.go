@@ -100,7 +100,7 @@ var (
 		of: ofKey(func(k *Key) *Reading { return &k.Rotation.Reading })}
 	needFirstSeen = Need{Name: "key version as first seen", From: "ledger", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.FirstSeen.Reading })}
-	needUses = Need{Name: "uses of the key", From: "ledger (inventory by key)", MaxAge: sweepAge,
+	needUses = Need{Name: "uses of the key", From: "ledger (inventory by key)", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Uses.Reading }), lacks: (*scope).unlisted}
 	needRetention = Need{Name: "backup retention of the key's clusters", From: "Cloud API GET /clusters/{id}/backups-config (Cluster Operator)", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Retention.Reading })}
@@ -115,7 +115,7 @@ var (
 	needLastUse = Need{Name: "last use of the key", From: "kms:GetKeyLastUsage; logging.logEntries.list on Data Access logs", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.LastUse.Reading })}
 
-	needAssumers = Need{Name: "clusters of the principal", From: "ledger (inventory by principal)", MaxAge: sweepAge,
+	needAssumers = Need{Name: "clusters of the principal", From: "ledger (inventory by principal)", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.Clusters.Reading }), lacks: (*scope).unassumed}
 	needTrust = Need{Name: "trust policy", From: "ledger (noted policies), else iam:GetRole", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.Trust.Reading })}
