@@ -1,0 +1,219 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/alert"
+)
+
+// mostDetails is how many findings are shown in detail, the most urgent first; mostSteps bounds the steps of one fix, and mostStepBytes
+// those of all.
+const (
+	mostDetails   = 2000
+	mostStepBytes = 700_000
+	mostReadings  = 8
+	mostChanges   = 200
+)
+
+// details keeps the most urgent findings that have something to say, and counts all.
+type details struct {
+	kept []checks.Finding
+	all  int
+}
+
+func (d *details) add(f checks.Finding) {
+	if f.Result == checks.Pass || f.Result == checks.NotApplicable {
+		return
+	}
+	d.all++
+	d.kept = append(d.kept, f)
+	if len(d.kept) >= 2*mostDetails {
+		d.shorten()
+	}
+}
+
+func (d *details) shorten() {
+	slices.SortStableFunc(d.kept, func(a, b checks.Finding) int {
+		return cmp.Or(cmp.Compare(stateOf(a), stateOf(b)), severityOrder(a.Severity, b.Severity), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Subject.ID, b.Subject.ID))
+	})
+	if len(d.kept) > mostDetails {
+		clear(d.kept[mostDetails:])
+		d.kept = d.kept[:mostDetails]
+	}
+}
+
+// checkView is a check with its findings in detail.
+type checkView struct {
+	Check
+	Count
+	Worst    state
+	Severity alert.Severity
+	Groups   []*groupView
+	// Missing counts the findings that are not shown.
+	Missing int
+}
+
+// groupView are findings of a check that say the same.
+type groupView struct {
+	State       state
+	Severity    alert.Severity
+	Why, Notice string
+	Exception   string
+	Grants      []string
+	Fix         []string
+	// MoreSteps counts the steps that are not shown. First names the subject that Fix is about, where there are more than one.
+	MoreSteps int
+	First     string
+	Readings  []readingView
+	MoreReads int
+	Subjects  []subjectView
+}
+
+type subjectView struct{ Name, ID, Since, Before, Read, Incident string }
+
+type readingView struct{ Need, Source, Read string }
+
+// views groups the findings by check, the most urgent first.
+func (d *details) views(counts map[string]*Count) (views []*checkView) {
+	d.shorten()
+	type id struct {
+		check, why, notice, exception string
+		state                         state
+		severity                      alert.Severity
+	}
+	checkViews, groups := map[string]*checkView{}, map[id]*groupView{}
+	budget := mostStepBytes
+	for _, f := range d.kept {
+		view := checkViews[f.Check]
+		if view == nil {
+			view = viewOf(f, counts[f.Check])
+			checkViews[f.Check] = view
+			views = append(views, view)
+		}
+		view.Missing--
+		key := id{f.Check, f.Why, f.Notice, exceptionText(f.Exception), stateOf(f), f.Severity}
+		g := groups[key]
+		if g == nil {
+			g = groupOf(f, &budget)
+			groups[key] = g
+			view.Groups = append(view.Groups, g)
+		} else if g.First == "" {
+			g.First = g.Subjects[0].Name
+		}
+		g.Subjects = append(g.Subjects, subjectOf(f))
+	}
+	return views
+}
+
+func viewOf(f checks.Finding, count *Count) *checkView {
+	c, _ := checks.Of(f.Check)
+	return &checkView{
+		Check: Check{f.Check, shown(f.Title), c.Clause, c.Citations}, Count: *count, Worst: stateOf(f), Severity: f.Severity,
+		Missing: count.Fail + count.Accepted + count.Error,
+	}
+}
+
+func groupOf(f checks.Finding, budget *int) *groupView {
+	g := &groupView{State: stateOf(f), Severity: f.Severity, Why: shown(f.Why), Notice: shown(f.Notice), Exception: exceptionText(f.Exception), Grants: allShown(f.Grants)}
+	for i, step := range allShown(f.Fix) {
+		if *budget -= len(step); i == mostSteps || *budget < 0 {
+			g.MoreSteps = len(f.Fix) - i
+			break
+		}
+		g.Fix = append(g.Fix, step)
+	}
+	for i, e := range f.Evidence {
+		if *budget < 0 || i == mostReadings {
+			g.MoreReads = len(f.Evidence) - i
+			break
+		}
+		r := readingOf(e)
+		*budget -= len(r.Need) + len(r.Source) + len(r.Read)
+		g.Readings = append(g.Readings, r)
+	}
+	return g
+}
+
+func exceptionText(x *checks.Exception) string {
+	if x == nil {
+		return ""
+	}
+	return shown(fmt.Sprintf("Accepted by %s for %s until %s: %s", x.Approver, x.Owner, day(x.Expires), x.Reason))
+}
+
+func readingOf(e checks.Evidence) readingView {
+	r := readingView{Need: shown(e.Need), Source: cmp.Or(shown(e.Source), notRecorded), Read: stamp(e.ReadAt)}
+	if e.Of != "" {
+		r.Need += " of " + shown(e.Of)
+	}
+	if e.Unread != "" {
+		r.Read = "not read: " + shown(e.Unread)
+	}
+	return r
+}
+
+func subjectOf(f checks.Finding) subjectView {
+	s := subjectView{Name: shown(Name(f.Subject)), Since: stamp(f.Since), Before: string(f.Was), Read: stamp(oldest(f.Evidence)), Incident: shown(f.Incident)}
+	if id := shown(f.Subject.ID); id != s.Name {
+		s.ID = id
+	}
+	if f.New {
+		s.Before = "not checked"
+	}
+	return s
+}
+
+// oldest is the time of the oldest reading; zero if one was not read.
+func oldest(evidence []checks.Evidence) (at time.Time) {
+	for i, e := range evidence {
+		if e.ReadAt.IsZero() {
+			return time.Time{}
+		}
+		if i == 0 || e.ReadAt.Before(at) {
+			at = e.ReadAt
+		}
+	}
+	return at
+}
+
+// changes keeps the first of the findings whose result is another one than in the run before.
+type changes struct {
+	kept   []changeView
+	counts map[[2]string]int
+	all    int
+}
+
+type changeView struct {
+	Check, Subject, Before string
+	Now                    state
+	Since                  string
+	id                     string
+}
+
+func (c *changes) add(f checks.Finding) {
+	is := stateOf(f)
+	if f.Was == "" && !(f.New && is.attention()) {
+		return
+	}
+	view := changeView{f.Check, shown(Name(f.Subject)), string(f.Was), is, stamp(f.Since), f.Subject.ID}
+	if f.New {
+		view.Before = "not checked"
+	}
+	c.all++
+	c.counts[[2]string{view.Before, is.Word()}]++
+	c.kept = append(c.kept, view)
+	if len(c.kept) >= 2*mostChanges {
+		c.shorten()
+	}
+}
+
+func (c *changes) shorten() {
+	slices.SortStableFunc(c.kept, func(a, b changeView) int {
+		return cmp.Or(cmp.Compare(a.Now, b.Now), cmp.Compare(a.Check, b.Check), cmp.Compare(a.id, b.id))
+	})
+	c.kept = c.kept[:min(len(c.kept), mostChanges)]
+}
