@@ -160,7 +160,7 @@ func TestPage_in_a_browser(t *testing.T) {
 		if wide := value[int](b, `document.documentElement.scrollWidth-document.documentElement.clientWidth`); wide > 0 {
 			t.Errorf("%s: the page is %d px wider than the window", m.name, wide)
 		}
-		picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(90))
+		picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 		b.check(err)
 		b.check(os.WriteFile(filepath.Join(folder, "report-"+m.name+".png"), picture, 0o600))
 		b.judge(m, string(script))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -64,7 +65,7 @@ type groupView struct {
 	Why, Notice string
 	Exception   string
 	Grants      []string
-	Fix         []string
+	Fix         []stepView
 	// MoreSteps counts the steps that are not shown. First names the subject that Fix is about, where there are more than one.
 	MoreSteps int
 	First     string
@@ -73,13 +74,23 @@ type groupView struct {
 	Subjects  []subjectView
 }
 
-type subjectView struct{ Name, ID, Since, Before, Read, Incident string }
+// subjectView has in ID what names the subject more exactly, or the clusters that use a key. Long: the name is a URI.
+type subjectView struct {
+	Name, ID, Since, Before, Read, Incident string
+	Long                                    bool
+}
+
+// stepView is a step of a fix: a command, or prose.
+type stepView struct {
+	Text  string
+	Prose bool
+}
 
 type readingView struct{ Need, Source, Read string }
 
-// views groups the findings by check, the most urgent first.
-func (d *details) views(counts map[string]*Count) (views []*checkView) {
-	d.shorten()
+// findings groups the findings by check, the most urgent first.
+func (p *page) findings() (views []*checkView) {
+	p.details.shorten()
 	type id struct {
 		check, why, notice, exception string
 		state                         state
@@ -87,10 +98,10 @@ func (d *details) views(counts map[string]*Count) (views []*checkView) {
 	}
 	checkViews, groups := map[string]*checkView{}, map[id]*groupView{}
 	budget := mostStepBytes
-	for _, f := range d.kept {
+	for _, f := range p.details.kept {
 		view := checkViews[f.Check]
 		if view == nil {
-			view = viewOf(f, counts[f.Check])
+			view = viewOf(f, p.counts[f.Check])
 			checkViews[f.Check] = view
 			views = append(views, view)
 		}
@@ -104,7 +115,7 @@ func (d *details) views(counts map[string]*Count) (views []*checkView) {
 		} else if g.First == "" {
 			g.First = g.Subjects[0].Name
 		}
-		g.Subjects = append(g.Subjects, subjectOf(f))
+		g.Subjects = append(g.Subjects, p.subject(f))
 	}
 	return views
 }
@@ -124,7 +135,7 @@ func groupOf(f checks.Finding, budget *int) *groupView {
 			g.MoreSteps = len(f.Fix) - i
 			break
 		}
-		g.Fix = append(g.Fix, step)
+		g.Fix = append(g.Fix, stepView{step, strings.HasSuffix(step, ":") || strings.HasSuffix(step, ".")})
 	}
 	for i, e := range f.Evidence {
 		if *budget < 0 || i == mostReadings {
@@ -156,16 +167,31 @@ func readingOf(e checks.Evidence) readingView {
 	return r
 }
 
-func subjectOf(f checks.Finding) subjectView {
-	s := subjectView{Name: shown(Name(f.Subject)), Since: stamp(f.Since), Before: string(f.Was), Read: stamp(oldest(f.Evidence)), Incident: shown(f.Incident)}
+// subject is that of a finding. Where runs are compared, a finding that does not say what it was before was the same.
+func (p *page) subject(f checks.Finding) subjectView {
+	s := subjectView{
+		Name: shown(Name(f.Subject)), Since: stamp(f.Since), Before: notRecorded, Read: stamp(oldest(f.Evidence)), Incident: shown(f.Incident),
+		Long: f.Subject.ClusterName == "",
+	}
 	if id := shown(f.Subject.ID); id != s.Name {
 		s.ID = id
 	}
-	if f.New {
-		s.Before = "not checked"
+	if users := p.fleet.usersOf(f.Subject.Key); users != "" {
+		s.ID = "used by " + users
+	}
+	switch {
+	case f.New:
+		s.Before = notChecked
+	case f.Was != "":
+		s.Before = string(f.Was)
+	case p.uncompared() == "":
+		s.Before = string(f.Result)
 	}
 	return s
 }
+
+// notChecked stands for the result of a check that the run before did not make.
+const notChecked = "not checked"
 
 // oldest is the time of the oldest reading; zero if one was not read.
 func oldest(evidence []checks.Evidence) (at time.Time) {
@@ -201,7 +227,7 @@ func (c *changes) add(f checks.Finding) {
 	}
 	view := changeView{f.Check, shown(Name(f.Subject)), string(f.Was), is, stamp(f.Since), f.Subject.ID}
 	if f.New {
-		view.Before = "not checked"
+		view.Before = notChecked
 	}
 	c.all++
 	c.counts[[2]string{view.Before, is.Word()}]++

@@ -176,6 +176,24 @@ func (f *fleet) uses(t Timeline) {
 	}
 }
 
+// usersOf names the first clusters that use a key.
+func (f *fleet) usersOf(key cmek.KeyURI) string {
+	const most = 3
+	var names []string
+	places := f.places[key]
+	for _, p := range places[:min(len(places), most)] {
+		name := p.cluster
+		if c := f.clusters[p.cluster]; c != nil && c.name != "" {
+			name = c.name
+		}
+		names = append(names, name)
+	}
+	if len(places) > most {
+		names = append(names, fmt.Sprintf("and %d more", len(places)-most))
+	}
+	return shown(strings.Join(names, ", "))
+}
+
 // settle gives each region the marks of its keys and their users. A region without a known key has not passed.
 func (f *fleet) settle() {
 	for key, places := range f.places {
@@ -206,8 +224,11 @@ func (c *fleetCluster) worst() mark {
 	return m
 }
 
-// mostOpenRows is how many rows of a cloud are not folded.
-const mostOpenRows = 100
+// mostOpenRows is how many rows of a cloud that need attention are not folded. The others are folded in fleets of more than smallFleet.
+const (
+	mostOpenRows = 100
+	smallFleet   = 20
+)
 
 // matrix is the part of the fleet on one cloud.
 type matrix struct {
@@ -225,7 +246,12 @@ type fleetRow struct {
 	Links bool
 }
 
-func (f *fleet) matrices() []matrix {
+// matrices are those of all clouds. A cluster that was not read stands in them, too.
+func (f *fleet) matrices(unread []Cluster) []matrix {
+	for _, u := range unread {
+		c := f.cluster(u.ID)
+		c.name, c.whole = cmp.Or(c.name, u.Name), c.whole.and(mark{state: unanswered})
+	}
 	f.settle()
 	clouds := map[string][]*fleetCluster{}
 	for _, c := range f.clusters {
@@ -260,7 +286,7 @@ func matrixOf(cloud string, clusters []*fleetCluster) matrix {
 	for i, c := range clusters {
 		row := c.row(m.Regions)
 		switch {
-		case i < mostOpenRows && (rank[c] != passed || len(clusters) <= mostOpenRows):
+		case i < mostOpenRows && (rank[c] != passed || len(clusters) <= smallFleet):
 			row.Links = true
 			m.Shown = append(m.Shown, row)
 		case rank[c] != passed:

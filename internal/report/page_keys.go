@@ -12,7 +12,7 @@ import (
 // mostKeys is how many keys the timeline shows, those that need attention first; mostMarks bounds the marks of one key, mostMoments the
 // rows of the table beside the timeline.
 const (
-	mostKeys    = 100
+	mostKeys    = 50
 	mostMarks   = 24
 	mostMoments = 500
 )
@@ -145,8 +145,10 @@ type keyView struct {
 	State                           state
 	Word, Says, Rotated, Since, Lag string
 	Age, Period                     string
-	Lane                            lane
-	Bar                             *bar
+	// Old: the age is beyond the period.
+	Old  bool
+	Lane lane
+	Bar  *bar
 }
 
 // lane is the picture of a key's rotations and re-encryptions.
@@ -220,38 +222,55 @@ func (s scale) x(t time.Time) (x int, ok bool) {
 
 func (k keyTime) view(s scale) keyView {
 	v := keyView{
-		Name: shown(k.Key.ID()), URI: shown(string(k.Key)), Where: shown(k.Key.Location() + " · " + k.Key.Account()), Rotated: stamp(k.Current.Since),
-		Lag: notRecorded, Age: notRecorded, Period: "period not declared",
+		Name: shown(k.Key.ID()), URI: shown(string(k.Key)), Where: k.where(), Rotated: stamp(k.Current.Since),
+		Lag: notRecorded, Age: notRecorded,
 	}
 	regions := k.followed + k.waiting + k.unknown
 	switch k.state {
 	case unread:
-		v.State, v.Word, v.Says, v.Rotated = unanswered, "NOT READ", shown(k.Unread), notRecorded
+		v.State, v.Word, v.Says, v.Rotated, v.Lag = unanswered, "NOT READ", shown(k.Unread), notRecorded, ""
 	case late:
 		v.State, v.Word = unanswered, "WAITING"
-		v.Says = fmt.Sprintf("%d of %s not yet under the current version", k.waiting, plural(regions, "region"))
+		v.Says = fmt.Sprintf("%d of %s", k.waiting, plural(regions, "region"))
 	case unclear:
-		v.State, v.Word, v.Says = unrecorded, unrecorded.Word(), fmt.Sprintf("the re-encryption of %d of %s is not recorded", k.unknown, plural(regions, "region"))
+		v.State, v.Word, v.Says = unrecorded, unrecorded.Word(), fmt.Sprintf("%d of %s", k.unknown, plural(regions, "region"))
 	case followed:
-		v.State, v.Word, v.Says = passed, "FOLLOWED", fmt.Sprintf("%s under the current version", plural(regions, "region"))
+		v.State, v.Word, v.Says = passed, "FOLLOWED", plural(regions, "region")
 	case unused:
-		v.State, v.Word, v.Says, v.Lag = notApplicable, "NOT IN USE", "no region uses it", "none"
+		v.State, v.Word, v.Says, v.Lag = notApplicable, "NOT IN USE", "no region uses it", ""
 	}
 	if k.lag >= 0 {
 		v.Lag = span(k.lag)
 	} else if k.waiting > 0 && k.age >= 0 {
 		v.Lag = "more than " + span(k.age)
 	}
+	if k.age >= 0 {
+		days := int(k.age / (24 * time.Hour))
+		v.Age, v.Old, v.Bar = plural(days, "day"), k.tooOld(), k.bar()
+		if k.period > 0 {
+			v.Age = number(days)
+		}
+	}
+	v.Period = "period not declared"
 	if k.period > 0 {
 		v.Period = "of " + plural(k.period, "day")
-	}
-	if k.age >= 0 {
-		v.Age = span(k.age)
-		v.Bar = k.bar()
 	}
 	v.Lane = k.lane(s)
 	v.Lane.Title = fmt.Sprintf("Key %s: %s, last on %s; %s", v.Name, plural(k.rotations(), "version"), v.Rotated, v.Says)
 	return v
+}
+
+// where names the key's location and owner, and who uses it.
+func (k keyTime) where() string {
+	text := k.Key.Location() + " · " + k.Key.Account()
+	for i, r := range k.Regions {
+		if i == 2 {
+			text += fmt.Sprintf(" and %d more", len(k.Regions)-i)
+			break
+		}
+		text += []string{" · ", ", "}[i] + cmp.Or(r.Name, r.Cluster)
+	}
+	return shown(text)
 }
 
 func (k keyTime) rotations() int {
@@ -301,8 +320,8 @@ func (k keyTime) lane(s scale) (l lane) {
 			continue
 		}
 		l.Follows = append(l.Follows, x)
-		if began, ok := s.x(since[r.Version]); ok && began < x {
-			l.Bars = append(l.Bars, span2{began, x - began})
+		if began, ok := s.x(since[r.Version]); ok && began <= x {
+			l.Bars = append(l.Bars, span2{began, max(x-began, 2)})
 		}
 	}
 	return l

@@ -57,11 +57,11 @@ type pageView struct {
 	ExceptionNote string
 
 	Scheduled bool
-	Files                 []fileView
-	MoreFiles             int
-	Heads                 []Head
-	AllHeads              int
-	Denied                []Denied
+	Files     []fileView
+	MoreFiles int
+	Heads     []Head
+	AllHeads  int
+	Denied    []Denied
 	Identity  []fact
 	// FileName is that of the manifest.
 	FileName string
@@ -119,7 +119,7 @@ type fileView struct {
 func (p *page) view() *pageView {
 	v := &pageView{
 		Policy: contentPolicy(pageStyle), Style: template.CSS(pageStyle), Title: "CMEK compliance", //nolint:gosec // embedded, nothing from outside
-		Matrices: p.fleet.matrices(), Keys: p.keys.view(), Scheduled: p.manifest != nil, Program: p.program(),
+		Matrices: p.fleet.matrices(p.population.Unread), Keys: p.keys.view(), Scheduled: p.manifest != nil, Program: p.program(),
 		Legend: []state{failed, unanswered, excepted, unrecorded, passed, notApplicable},
 	}
 	p.viewResults(v)
@@ -128,7 +128,7 @@ func (p *page) view() *pageView {
 	p.viewChanges(v)
 	p.viewExceptions(v)
 	p.viewEvidence(v)
-	v.Findings, v.Details = p.details.views(p.counts), p.details.all
+	v.Findings, v.Details = p.findings(), p.details.all
 	v.Shown = len(p.details.kept)
 	v.Verdict, v.Says = p.verdict()
 	return v
@@ -268,19 +268,25 @@ func listed(all []Cluster) (first []Cluster, more int) {
 	return first, len(all) - len(first)
 }
 
-func (p *page) viewChanges(v *pageView) {
+// uncompared says why the run is compared with nothing, "" if it is compared with the one before.
+func (p *page) uncompared() string {
 	m := p.manifest
 	switch {
 	case m == nil:
-		v.Compared = "Not recorded: a run on demand is compared with nothing."
-		return
+		return "Not recorded: a run on demand is compared with nothing."
 	case !m.Complete:
-		v.Compared = "Not recorded: a run that is not complete is compared with nothing."
-		return
+		return "Not recorded: a run that is not complete is compared with nothing."
 	case m.Period.From.IsZero():
-		v.Compared = "This is the first complete run of its chain: there is nothing to compare it with."
+		return "This is the first complete run of its chain: there is nothing to compare it with."
+	}
+	return ""
+}
+
+func (p *page) viewChanges(v *pageView) {
+	if v.Compared = p.uncompared(); v.Compared != "" {
 		return
 	}
+	m := p.manifest
 	p.changes.shorten()
 	v.Changes, v.AllChanges, v.Previous = p.changes.kept, p.changes.all, stamp(m.Period.From)
 	for _, key := range slices.SortedFunc(maps.Keys(p.changes.counts), func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }) {
