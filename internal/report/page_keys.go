@@ -239,6 +239,9 @@ func (k keyTime) view(s scale) keyView {
 	case unused:
 		v.State, v.Word, v.Says, v.Lag = notApplicable, "NOT IN USE", "no region uses it", ""
 	}
+	if k.state == unclear && k.followed == 0 {
+		v.Lag = "" // the state says it
+	}
 	if k.lag >= 0 {
 		v.Lag = span(k.lag)
 	} else if k.waiting > 0 && k.age >= 0 {
