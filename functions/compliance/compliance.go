@@ -5,6 +5,7 @@ package compliance
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type Function struct {
 	// Declared is what the owner declared, valid.
 	Declared checks.Declarations
 
+	// Declare reads what the owner declares now, with the hex SHA-256 of the file, before each tick of a run; nil: it is Declared.
+	Declare func(context.Context) (checks.Declarations, string, error)
 	// What the scheduled runs need beside that. Check and Retire do without.
 	Archive  Archive
 	Notifier alert.Notifier
@@ -47,11 +50,17 @@ type Archive interface {
 type Settings struct {
 	// At is when the day of the runs begins, counted from midnight UTC.
 	At time.Duration `env:"KEYTURN_COMPLIANCE_AT"`
-	// Configuration is the hex SHA-256 of the file from which Declared was read; "" for the declarations' own JSON.
-	Configuration string
 	// Part is how many clusters are checked and archived together, Parallel how many items of the ledger are read or written at a time.
 	Part     int
 	Parallel int
+}
+
+// Check returns what makes no sense.
+func (s Settings) Check() (problems []error) {
+	if s.At < 0 || s.At >= 24*time.Hour {
+		problems = append(problems, fmt.Errorf("KEYTURN_COMPLIANCE_AT is %s; want a time of the day in UTC, from 0h to less than 24h", s.At))
+	}
+	return problems
 }
 
 // DefaultSettings are those of a deployment.

@@ -1,7 +1,6 @@
 package compliance
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,16 +116,4 @@ func failureAlert(f checks.Finding, key string, run int) alert.Alert {
 func clause(check string) string {
 	c, _ := checks.Of(check)
 	return "What must hold: " + c.Clause
-}
-
-// configuration is the hash of what is declared.
-func (r *run) configuration() (string, error) {
-	if r.Settings.Configuration != "" {
-		return r.Settings.Configuration, nil
-	}
-	data, err := json.Marshal(r.Declared)
-	if err != nil {
-		return "", fmt.Errorf("encode declarations: %w", err)
-	}
-	return digest(data), nil
 }

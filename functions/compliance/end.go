@@ -15,12 +15,13 @@ import (
 	"github.com/keyturn/keyturn/internal/version"
 )
 
-// end archives the run's manifest, notifies people, and records the run as ended. A run that is not complete leaves the last complete one
-// in its place.
-func (r *run) end(ctx context.Context, complete bool) error {
+// end archives the run's manifest, notifies people, and records the run as ended. A run that is incomplete, for the reason given, leaves
+// the last complete one in its place.
+func (r *run) end(ctx context.Context, incomplete string) error {
+	complete := incomplete == ""
 	name := report.ManifestName(r.state.Start, r.number)
 	data, err := r.once(ctx, name, func() ([]byte, error) {
-		m, err := r.manifest(ctx, complete)
+		m, err := r.manifest(ctx, incomplete)
 		if err != nil {
 			return nil, err
 		}
@@ -53,25 +54,21 @@ func (r *run) end(ctx context.Context, complete bool) error {
 }
 
 // manifest is the run's manifest.
-func (r *run) manifest(ctx context.Context, complete bool) (report.Manifest, error) {
+func (r *run) manifest(ctx context.Context, incomplete string) (m report.Manifest, err error) {
 	by, current := version.Read(), r.state.Current
-	m := report.Manifest{
-		Schema: report.ManifestSchema, Run: r.number, ChainStart: r.state.Start, PreviousSHA256: r.state.Manifest, Complete: complete, MissedRuns: current.Missed,
+	m = report.Manifest{
+		Schema: report.ManifestSchema, Run: r.number, ChainStart: r.state.Start, PreviousSHA256: r.state.Manifest,
+		Complete: incomplete == "", Incomplete: incomplete, MissedRuns: current.Missed,
 		Period:       report.Period{From: r.state.Last.Ended, Began: current.Began, Ended: current.Walked},
 		Organization: r.tally.Organization, Accounts: r.tally.Accounts, Caller: r.caller(ctx), Version: by.Version, Commit: by.Commit,
-		Catalog: digest([]byte(checks.Table())), Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
+		Catalog: digest([]byte(checks.Table())), Configuration: r.configuration, Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
 		Files: r.tally.Files,
 	}
-	if !complete {
+	if !m.Complete {
 		m.Period.Ended = time.Now().UTC()
-		m.Incomplete = fmt.Sprintf("it was given up after %d parts, when the next run was due", current.Segment)
 	}
 	for _, x := range r.Declared.Exceptions {
 		m.Exceptions = append(m.Exceptions, report.Excepted{Exception: x, Accepts: r.tally.Accepts[x.Check+" "+x.Subject]})
-	}
-	var err error
-	if m.Configuration, err = r.configuration(); err != nil {
-		return m, err
 	}
 	m.Chains, err = r.heads(ctx)
 	return m, err
@@ -104,33 +101,33 @@ func (r *run) caller(ctx context.Context) string {
 	return name
 }
 
-// alone alerts people to the failures that alert by themselves, and to the end of those that did. What is published and not recorded is
-// published again in the same words.
-func (r *run) alone(ctx context.Context, findings []checks.Finding) error {
-	for _, f := range findings {
-		key := "check/" + f.Key()
-		i := slices.IndexFunc(r.state.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
-		if i >= 0 || pages(f) {
-			r.tally.Seen = append(r.tally.Seen, key)
+// mostAlone is how many failures may have an alert of their own at a time. More are in the digest, which has then their severity: a storm
+// of alerts would say no more.
+const mostAlone = 50
+
+// alone alerts people to a failure that alerts by itself, and to the end of one that did, and reports whether the failure is one of
+// these. What is published and not recorded is published again in the same words.
+func (r *run) alone(ctx context.Context, f checks.Finding, change report.ChangeKind) (bool, error) {
+	key := "check/" + f.Key()
+	i := slices.IndexFunc(r.state.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
+	switch {
+	case i < 0 && change == report.Failed && pages(f) && len(r.state.Alarms) < mostAlone:
+		a := failureAlert(f, key, r.number)
+		if err := r.Notifier.Notify(ctx, a); err != nil {
+			return false, err
 		}
-		switch {
-		case i < 0 && pages(f):
-			a := failureAlert(f, key, r.number)
-			if err := r.Notifier.Notify(ctx, a); err != nil {
-				return err
-			}
-			r.state.Alarms = append(r.state.Alarms, ledger.Alarm{Key: key, Since: f.Since, Alert: a})
-		case i >= 0 && f.Result != checks.Error && (f.Result != checks.Fail || f.Exception != nil):
-			why := "it is " + string(f.Result)
-			if f.Exception != nil {
-				why = "an exception of " + f.Exception.Owner + " accepts it"
-			}
-			if err := r.resolve(ctx, i, why, f.Since); err != nil {
-				return err
-			}
+		r.state.Alarms = append(r.state.Alarms, ledger.Alarm{Key: key, Since: f.Since, Alert: a})
+	case i < 0:
+		return false, nil
+	case f.Result != checks.Error && (f.Result != checks.Fail || f.Exception != nil):
+		why := "it is " + string(f.Result)
+		if f.Exception != nil {
+			why = "an exception of " + f.Exception.Owner + " accepts it"
 		}
+		return true, r.resolve(ctx, i, why, f.Since)
 	}
-	return nil
+	r.tally.Seen = append(r.tally.Seen, key)
+	return true, nil
 }
 
 // resolve notifies people of the end of an alarm.

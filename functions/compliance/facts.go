@@ -39,7 +39,7 @@ func (g *gatherer) backupsOf(ctx context.Context, id string) checks.Fact[cmek.Ba
 		return b
 	}
 	b, err := g.Cloud.Backups(ctx, id, g.Declared.Thresholds.WithDefaults().BackupFactor)
-	g.backups[id] = read(b, err, fromBackups, operatorRole)
+	g.backups[id] = read(g, b, err, fromBackups, operatorRole)
 	return g.backups[id]
 }
 
@@ -191,9 +191,9 @@ func (g *gatherer) keyOfAWS(ctx context.Context, k *checks.Key) {
 		return
 	}
 	grants, err := g.AWS.Use.Grants(ctx, k.URI)
-	k.Grants = read(grants, err, "AWS KMS ListGrants", "")
+	k.Grants = read(g, grants, err, "AWS KMS ListGrants", "")
 	last, err := g.AWS.Use.LastUse(ctx, k.URI)
-	k.LastUse = read(last, err, "AWS KMS GetKeyLastUsage", "")
+	k.LastUse = read(g, last, err, "AWS KMS GetKeyLastUsage", "")
 }
 
 const notHere = "this run does not read it"
@@ -210,7 +210,7 @@ func (g *gatherer) details(ctx context.Context, k *checks.Key, keys Keys, descri
 		return
 	}
 	d := keys.Details(ctx, k.URI)
-	k.Description, k.Rotation = read(d.Description, d.DescriptionErr, describing, ""), read(d.Rotation, d.RotationErr, rotating, "")
+	k.Description, k.Rotation = read(g, d.Description, d.DescriptionErr, describing, ""), read(g, d.Rotation, d.RotationErr, rotating, "")
 }
 
 // policy is a key policy: the one that the sweep noted if it is fresh, else KMS's own.
@@ -243,7 +243,7 @@ func (g *gatherer) document(ctx context.Context, name, source, grant string, can
 	if errors.Is(err, cmek.ErrNotFound) {
 		return checks.Known(checks.Document{Missing: true}, time.Now(), source)
 	}
-	return read(checks.Document{Text: text}, err, source, grant)
+	return read(g, checks.Document{Text: text}, err, source, grant)
 }
 
 // replicas are the policies of all keys of a multi-Region key.
@@ -340,7 +340,7 @@ func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a.AuditConfigs = notRead[[]checks.AuditConfig]("Google Cloud IAM", notHere)
 	if at.cloud == checks.AWS && g.AWS.Trails != nil {
 		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)
-		a.Trails = read(trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
+		a.Trails = read(g, trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",
 			"cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus and cloudtrail:GetEventSelectors in account "+at.account)
 	}
 	return a

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -53,6 +54,9 @@ type gatherer struct {
 	oldest   time.Time
 	owners   owners
 
+	// timedOut is true if a read ended for want of time: its own, or the caller's.
+	timedOut atomic.Bool
+
 	// What was read for a part of the fleet.
 	items    map[string]*ledger.Cluster
 	backups  map[string]checks.Fact[cmek.Backups]
@@ -68,14 +72,18 @@ func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 
 // nextPart forgets what was read for the part before.
 func (g *gatherer) nextPart() {
+	g.timedOut.Store(false)
 	g.items, g.policies = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}
 	g.facts.Clusters, g.facts.Keys, g.facts.Principals, g.facts.Accounts, g.facts.Credentials = nil, nil, nil, nil, nil
 }
 
 // read is the fact of what was just read. grant is what is missing if the read was denied and does not say itself.
-func read[T any](value T, err error, source, grant string) checks.Fact[T] {
+func read[T any](g *gatherer, value T, err error, source, grant string) checks.Fact[T] {
 	if err == nil {
 		return checks.Known(value, time.Now(), source)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		g.timedOut.Store(true)
 	}
 	var missing *cmek.PermissionError
 	switch {
@@ -93,7 +101,7 @@ func notRead[T any](source, why string) checks.Fact[T] { return checks.Unread[T]
 // organization reads the organization.
 func (g *gatherer) organization(ctx context.Context) {
 	id, err := g.Cloud.OrganizationID(ctx)
-	g.facts.Organization = read(id, err, fromOrg, operatorRole)
+	g.facts.Organization = read(g, id, err, fromOrg, operatorRole)
 }
 
 // part reads the facts about clusters, the keys and principals that they name, and the places of the keys.
@@ -310,7 +318,7 @@ func (g *gatherer) ask(ctx context.Context, id string, item *ledger.Cluster) che
 	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
 		return notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
 	}
-	fact := read(info, err, fromCMEK, operatorRole)
+	fact := read(g, info, err, fromCMEK, operatorRole)
 	if err != nil && item != nil {
 		fact.Value = item.CMEK // what it had proves no more that it has it, but the keys are named
 	}

@@ -27,9 +27,11 @@ const runInventoryAge = 90 * time.Minute
 // lost is read there and not made again, so that a run that is interrupted anywhere goes on to the same end.
 type run struct {
 	*Function
-	state  *ledger.Runs
-	number int
-	tally  tally
+	// configuration is the hash of what is declared.
+	configuration string
+	state         *ledger.Runs
+	number        int
+	tally         tally
 	// incidents are those that are open.
 	incidents []*ledger.Incident
 }
@@ -60,9 +62,12 @@ func (f *Function) Tick(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	r := &run{Function: f, state: state}
-	err = r.step(ctx)
-	if ctx.Err() != nil && state.Current != nil && err != nil && context.Cause(ctx) == context.DeadlineExceeded {
+	own := *f
+	r := &run{Function: &own, state: state}
+	if err = r.declare(ctx); err == nil {
+		err = r.step(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && nearlyUp(ctx) && state.Current != nil {
 		f.Log.Info("compliance run goes on with the next tick", "run", state.Number, "parts", state.Current.Segment)
 		err = nil
 	}
@@ -73,13 +78,31 @@ func (f *Function) Tick(ctx context.Context) error {
 	return errors.Join(err, f.Ledger.SaveRuns(ctx, state))
 }
 
+// declare reads what is declared now.
+func (r *run) declare(ctx context.Context) (err error) {
+	if r.Declare != nil {
+		r.Declared, r.configuration, err = r.Declare(ctx)
+		return err
+	}
+	data, err := json.Marshal(r.Declared)
+	if err != nil {
+		return fmt.Errorf("encode declarations: %w", err)
+	}
+	r.configuration = digest(data)
+	return nil
+}
+
 func (r *run) step(ctx context.Context) error {
 	s, day := decide(r.state, time.Now(), r.Settings.At)
+	why := "the next run was due"
+	if s == proceed && r.state.Current.Configuration != r.configuration {
+		s, why = abandon, "what is declared had changed"
+	}
 	if s == abandon {
 		if err := r.resume(); err != nil {
 			return err
 		}
-		if err := r.end(ctx, false); err != nil {
+		if err := r.end(ctx, fmt.Sprintf("it was given up after %d parts, when %s", r.state.Current.Segment, why)); err != nil {
 			return err
 		}
 		s = begin
@@ -88,7 +111,7 @@ func (r *run) step(ctx context.Context) error {
 		if r.state.Start.IsZero() {
 			r.state.Start = time.Now().UTC().Truncate(time.Second)
 		}
-		r.state.Current = &ledger.CurrentRun{Began: time.Now().UTC(), Missed: missed(r.state, day)}
+		r.state.Current = &ledger.CurrentRun{Began: time.Now().UTC(), Missed: missed(r.state, day), Configuration: r.configuration}
 		r.state.Number, r.state.Day = r.state.Number+1, day
 		if err := r.Ledger.SaveRuns(ctx, r.state); err != nil {
 			return err
@@ -102,7 +125,7 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.end(ctx, true)
+	return r.end(ctx, "")
 }
 
 // resume takes up what the run has counted.
@@ -124,6 +147,9 @@ func (r *run) walk(ctx context.Context) (err error) {
 		return err
 	}
 	g.organization(ctx)
+	if err := g.outOfTime(ctx); err != nil {
+		return err
+	}
 	if r.incidents, err = r.Ledger.OpenIncidents(ctx); err != nil && !errors.Is(err, ledger.ErrUndecodable) {
 		return err
 	}
@@ -222,7 +248,7 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 	if len(ids) == 0 {
 		gather = func() error { return g.rest(ctx) }
 	}
-	if err := gather(); err != nil {
+	if err := errors.Join(gather(), g.outOfTime(ctx)); err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
@@ -262,6 +288,21 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 	return lines(all)
 }
 
+// outOfTime is an error if a read ended for want of time and may have lacked ours. What we had no time to read is read by the next tick,
+// and is no finding.
+func (g *gatherer) outOfTime(ctx context.Context) error {
+	if g.timedOut.Load() && nearlyUp(ctx) {
+		return fmt.Errorf("read facts: %w", context.DeadlineExceeded)
+	}
+	return nil
+}
+
+func nearlyUp(ctx context.Context) bool {
+	const longestRead = 2 * time.Minute
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < longestRead
+}
+
 // take takes over what a part in the archive says: into the ledger's last results, into what was counted, and to people.
 func (r *run) take(ctx context.Context, all []report.Line) error {
 	findings := findingsOf(all)
@@ -283,10 +324,11 @@ func (r *run) take(ctx context.Context, all []report.Line) error {
 		f := &findings[i]
 		is, change := follow(before.last(*f), f, f.Since)
 		now[groupOf(f.Subject)] = append(now[groupOf(f.Subject)], is)
-		r.tally.add(*f, change)
-	}
-	if err := r.alone(ctx, findings); err != nil {
-		return err
+		alone, err := r.alone(ctx, *f, change)
+		if err != nil {
+			return err
+		}
+		r.tally.add(*f, change, alone)
 	}
 	return before.save(ctx, r, now)
 }

@@ -479,7 +479,7 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 					s.note(c.ID, 0)
 				}
 			}
-			s.latency = 20 * time.Millisecond
+			s.latency, s.Settings.Part = 20*time.Millisecond, 1
 			test(t, s)
 		})
 	}
@@ -490,7 +490,7 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 	inventoried(func(t *testing.T, s schedule) {
 		ticks := 0
 		for ; s.runs().Last.Number == 0 && ticks < 50; ticks++ {
-			ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 1100*time.Millisecond)
 			if err := s.Tick(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -502,6 +502,23 @@ func TestRun_goes_on_where_its_time_was_up(t *testing.T) {
 		}
 		if got := s.left(1); !reflect.DeepEqual(got, want) {
 			t.Errorf("it ends otherwise than in one go:\n%v\n%v", got["manifest"], want["manifest"])
+		}
+	})
+}
+
+func TestRun_begins_anew_when_what_is_declared_changes(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		if err := s.Tick(ctx); err != nil || s.runs().Current == nil {
+			t.Fatal(err)
+		}
+		s.Declared.OutOfScope = []checks.Exclusion{{Cluster: payments, Reason: "x"}}
+		s.tick()
+		first, _ := s.manifest(1)
+		second, _ := s.manifest(2)
+		if first.Complete || !strings.Contains(first.Incomplete, "declared") || !second.Complete || len(second.Population.OutOfScope) != 1 {
+			t.Errorf("%+v\n%+v", first, second)
 		}
 	})
 }

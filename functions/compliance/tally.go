@@ -36,8 +36,8 @@ const (
 	mostChanges = 50
 )
 
-// add counts a finding and what changed with it.
-func (t *tally) add(f checks.Finding, change report.ChangeKind) {
+// add counts a finding and what changed with it. alone: it alerted by itself.
+func (t *tally) add(f checks.Finding, change report.ChangeKind, alone bool) {
 	t.count(f)
 	for _, e := range f.Evidence {
 		if e.Unread != "" && e.Grant != "" {
@@ -59,7 +59,7 @@ func (t *tally) add(f checks.Finding, change report.ChangeKind) {
 		t.Changes.Mirrored++
 	}
 	switch {
-	case change == report.Failed && pages(f):
+	case change == report.Failed && alone:
 		t.Changes.Alone++
 		return
 	case change == report.Failed:

@@ -152,7 +152,8 @@ func (p *program) command() *cobra.Command {
 	trying, reading := demo.Commands{Terminal: &p.Terminal}, explain.Commands{Program: &p.Program}
 	running, auditing, preparing := live.Commands{Program: &p.Program}, audit.Commands{Program: &p.Program}, setup.Commands{Program: &p.Program}
 	add("try", trying.DemoCommand(), trying.SimulateCommand(), trying.ServeCommand())
-	add("look", running.StatusCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
+	add("look", running.StatusCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand(),
+		auditing.ReportCommand(), auditing.EvidenceCommand())
 	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.manualCommand())

@@ -93,7 +93,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 			}
 			text = joined.ReplaceAllString(comment.ReplaceAllString(text, ""), "x")
 			for _, quoted := range quotedInSource.FindAllStringSubmatch(text, -1) {
-				all = append(all, shownCommand{file, verb.ReplaceAllString(quoted[1], "x")})
+				all = append(all, shownCommand{file, filledIn(quoted[1])})
 			}
 			for _, whole := range wholeInSource.FindAllStringSubmatch(text, -1) {
 				command, _, _ := strings.Cut(whole[1], "   (")
@@ -101,12 +101,17 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 					command += "x" // an id follows
 				}
 				if isCommand(command) && !strings.HasSuffix(command, ".") && !strings.Contains(command, " shows ") {
-					all = append(all, shownCommand{file, verb.ReplaceAllString(command, "x")})
+					all = append(all, shownCommand{file, filledIn(command)})
 				}
 			}
 		})
 	}
 	return all
+}
+
+// filledIn is a format with values for its verbs.
+func filledIn(format string) string {
+	return verb.ReplaceAllString(strings.ReplaceAll(format, "%d", "1"), "x")
 }
 
 // isCommand reports whether the text's second word is a command, not a verb of which keyturn is the subject.

@@ -1,6 +1,7 @@
 package amazon_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -44,6 +46,30 @@ func TestArchiveConforms(t *testing.T) {
 				t.Errorf("%s has content type %q, want application/json", name, got)
 			}
 			return io.ReadAll(out.Body)
+		}
+	})
+}
+
+func TestArchiveReaderConforms(t *testing.T) {
+	cmektest.ArchiveReaderConforms(t, func(t *testing.T) (cmektest.ReadableArchive, cmektest.Intruder) {
+		config := motoConfig(t, nil)
+		client, bucket := createBucket(t, config)
+		_, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+			Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return amazon.NewArchive(config, bucket, "keyturn/"), cmektest.Intruder{
+			Overwrite: func(t *testing.T, name string, data []byte) {
+				if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("keyturn/" + name), Body: bytes.NewReader(data)}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Delete: func(t *testing.T, name string) {
+				if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: aws.String("keyturn/" + name)}); err != nil {
+					t.Fatal(err)
+				}
+			},
 		}
 	})
 }

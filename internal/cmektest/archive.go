@@ -54,13 +54,14 @@ func (a *Archive) current(name string) []byte {
 }
 
 func (a *Archive) add(name string, data []byte) {
+	a.append(name, archived{append([]byte{}, data...), time.Now()})
+}
+
+func (a *Archive) append(name string, v archived) {
 	if a.files == nil {
 		a.files = map[string][]archived{}
 	}
-	if data != nil {
-		data = append([]byte{}, data...)
-	}
-	a.files[name] = append(a.files[name], archived{data, time.Now()})
+	a.files[name] = append(a.files[name], v)
 }
 
 // Names lists what is stored and not deleted, in order.
@@ -89,7 +90,7 @@ func (a *Archive) Overwrite(name string, data []byte) {
 func (a *Archive) Delete(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.add(name, nil)
+	a.append(name, archived{at: time.Now()})
 }
 
 // Tamper does what no archive allows: it replaces the only version under a name, or with nil makes the name as if nothing had ever been

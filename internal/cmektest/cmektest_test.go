@@ -46,3 +46,13 @@ func TestMemoryNotifierConforms(t *testing.T) {
 		}
 	})
 }
+
+func TestArchiveReaderConforms(t *testing.T) {
+	cmektest.ArchiveReaderConforms(t, func(*testing.T) (cmektest.ReadableArchive, cmektest.Intruder) {
+		a := &cmektest.Archive{}
+		return a, cmektest.Intruder{
+			Overwrite: func(_ *testing.T, name string, data []byte) { a.Overwrite(name, data) },
+			Delete:    func(_ *testing.T, name string) { a.Delete(name) },
+		}
+	})
+}

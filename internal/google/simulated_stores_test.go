@@ -1,10 +1,12 @@
 package google_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +47,37 @@ func TestArchiveConforms_overTheSimulator(t *testing.T) {
 				return nil, cmek.ErrNotFound
 			}
 			return io.ReadAll(resp.Body)
+		}
+	})
+}
+
+func TestArchiveReaderConforms_overTheSimulator(t *testing.T) {
+	cmektest.ArchiveReaderConforms(t, func(t *testing.T) (cmektest.ReadableArchive, cmektest.Intruder) {
+		c, address := simulated(t)
+		archive, err := google.NewArchive(c, "evidence", "keyturn/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(t *testing.T, method, path, contentType string, body io.Reader) {
+			r, err := http.NewRequestWithContext(t.Context(), method, address+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", contentType)
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil || resp.StatusCode >= 300 {
+				t.Fatal(resp, err)
+			}
+			_ = resp.Body.Close()
+		}
+		return archive, cmektest.Intruder{
+			Overwrite: func(t *testing.T, name string, data []byte) {
+				body := fmt.Sprintf("--b\r\nContent-Type: application/json\r\n\r\n{\"name\":%q}\r\n--b\r\nContent-Type: text/plain\r\n\r\n%s\r\n--b--\r\n", "keyturn/"+name, data)
+				send(t, http.MethodPost, "/upload/storage/v1/b/evidence/o?uploadType=multipart", "multipart/related; boundary=b", strings.NewReader(body))
+			},
+			Delete: func(t *testing.T, name string) {
+				send(t, http.MethodDelete, "/storage/v1/b/evidence/o/"+url.PathEscape("keyturn/"+name), "", nil)
+			},
 		}
 	})
 }

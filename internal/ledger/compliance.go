@@ -48,6 +48,8 @@ type LastRun struct {
 // CurrentRun is a run under way.
 type CurrentRun struct {
 	Began time.Time `json:"began"`
+	// Configuration is the hex SHA-256 of what was declared when it began.
+	Configuration string `json:"configuration,omitempty"`
 	// Missed counts the days without a run since the one before.
 	Missed int `json:"missed,omitempty"`
 	// Population is the hex SHA-256 of the archived list of the clusters that the run is about; "" until it is archived.

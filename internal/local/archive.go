@@ -30,6 +30,8 @@ func (a *Archive) PutIfAbsent(ctx context.Context, name string, data []byte) err
 	return nil
 }
 
+const temporaryPrefix = ".keyturn-"
+
 func (a *Archive) putIfAbsent(name string, data []byte) error {
 	if !fs.ValidPath(name) || name == "." {
 		return errors.New("the name is not a path below the archive")
@@ -47,7 +49,7 @@ func (a *Archive) putIfAbsent(name string, data []byte) error {
 		return err
 	}
 
-	temporary := path.Join(path.Dir(name), ".keyturn-"+rand.Text())
+	temporary := path.Join(path.Dir(name), temporaryPrefix+rand.Text())
 	defer func() { _ = root.Remove(temporary) }()
 	if err := writeAndSync(root, temporary, data); err != nil {
 		return err

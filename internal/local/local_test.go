@@ -83,6 +83,12 @@ func TestArchiveConforms(t *testing.T) {
 	})
 }
 
+func TestArchiveReaderConforms(t *testing.T) {
+	cmektest.ArchiveReaderConforms(t, func(t *testing.T) (cmektest.ReadableArchive, cmektest.Intruder) {
+		return local.NewArchive(filepath.Join(t.TempDir(), "evidence")), cmektest.Intruder{}
+	})
+}
+
 func TestArchiveWritesNothingOutsideItsFolder(t *testing.T) {
 	outside := t.TempDir()
 	folder := filepath.Join(outside, "evidence")

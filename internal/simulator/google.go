@@ -27,9 +27,9 @@ type googleCloud struct {
 	denies map[string][]*denyPolicy
 	// policies are the allow policies that were set, by the name of the resource.
 	policies map[string]*allowPolicy
-	// secrets are the contents of secrets, objects those of Cloud Storage by bucket/name.
+	// secrets are the contents of secrets, objects those of Cloud Storage by bucket/name with all generations, the oldest first.
 	secrets map[string]string
-	objects map[string][]byte
+	objects map[string][]storedObject
 	// denied are the permissions that callers do not have on a resource; "" stands for all.
 	denied map[string][]string
 }
@@ -301,7 +301,7 @@ func newGoogleCloud() googleCloud {
 	return googleCloud{
 		projects: map[string]*googleProject{}, parents: map[string]string{}, rings: map[string]*googleRing{}, keys: map[string]*googleKey{},
 		roles: map[string]*googleRole{}, denies: map[string][]*denyPolicy{}, policies: map[string]*allowPolicy{}, denied: map[string][]string{},
-		secrets: map[string]string{}, objects: map[string][]byte{},
+		secrets: map[string]string{}, objects: map[string][]storedObject{},
 	}
 }
 

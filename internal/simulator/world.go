@@ -99,6 +99,8 @@ func (w *World) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/projects/{project}/secrets/{secret}/versions/{version}", w.secrets)
 	mux.HandleFunc("POST /upload/storage/v1/b/{bucket}/o", w.writeObject)
 	mux.HandleFunc("GET /storage/v1/b/{bucket}/o/{object}", w.readObject)
+	mux.HandleFunc("GET /storage/v1/b/{bucket}/o", w.listObjects)
+	mux.HandleFunc("DELETE /storage/v1/b/{bucket}/o/{object}", w.deleteObject)
 	mux.Handle("/_simulator/", w.Control())
 	return mux
 }

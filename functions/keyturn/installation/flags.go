@@ -59,3 +59,8 @@ func (p *Program) DeploymentFlag(root *cobra.Command) {
 		return nil
 	})
 }
+
+// ArchiveFlag adds --archive, which overrides KEYTURN_ARCHIVE.
+func (p *Program) ArchiveFlag(c *cobra.Command) {
+	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "the archive: `file:DIR` or s3://BUCKET/PREFIX")
+}

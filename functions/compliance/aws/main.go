@@ -1,0 +1,85 @@
+// Command aws is compliance's entry point on AWS Lambda: ticks of EventBridge Scheduler begin the run of the day and go on with it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance"
+	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/hub"
+	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/internal/ledger"
+)
+
+// settings is the whole configuration; the README of the function lists it.
+type settings struct {
+	Compliance compliance.Settings
+	AWS        amazon.Settings
+	Evidence   amazon.ArchiveSettings
+	Declared   declarationSettings
+	Cloud      cockroachcloud.Settings
+	LogLevel   slog.Level `env:"KEYTURN_LOG_LEVEL"`
+}
+
+// declarationSettings say where the declarations are: an object that holds them as JSON.
+type declarationSettings struct {
+	Declarations config.Location `env:"KEYTURN_DECLARATIONS,required"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s declarationSettings) Check() []error {
+	problems := s.Declarations.CheckScheme("KEYTURN_DECLARATIONS", "s3://BUCKET/NAME")
+	if len(problems) == 0 && s.Declarations.Scheme == "s3" && s.Declarations.Prefix == "" {
+		problems = append(problems, fmt.Errorf("KEYTURN_DECLARATIONS is %s, which names no object; want s3://BUCKET/NAME", s.Declarations))
+	}
+	return problems
+}
+
+// rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
+const rate = 8
+
+func main() { lambda.Serve("compliance", wire) }
+
+// wire builds the function from the environment. The error names every problem.
+func wire(environ []string) (lambda.Handler, error) {
+	s := settings{Compliance: compliance.DefaultSettings(), Cloud: cockroachcloud.Settings{RequestRate: rate}}
+	aws, err := amazon.Load(&s, environ, 10*time.Second)
+	if err != nil {
+		return lambda.Handler{}, err
+	}
+	notifier, err := s.AWS.Notifier(aws)
+	if err != nil {
+		return lambda.Handler{}, err
+	}
+	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(amazon.NewSecret(aws, s.AWS.APIKeySecret).Value))
+	if err != nil {
+		return lambda.Handler{}, err
+	}
+	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
+	declared := amazon.NewArchive(aws, s.Declared.Declarations.Name, "")
+	f := &compliance.Function{
+		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
+		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) {
+			return declared.Read(ctx, strings.TrimSuffix(s.Declared.Declarations.Prefix, "/"), "")
+		}),
+		Archive: s.Evidence.Store(aws), Notifier: notifier,
+		Caller: func(ctx context.Context) (string, error) {
+			who, err := hub.WhoAmI(ctx, aws)
+			return who.ARN, err
+		},
+		Settings: s.Compliance, Log: log,
+		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
+	}
+	return lambda.Handler{Tick: f.Tick, Log: log}, nil
+}

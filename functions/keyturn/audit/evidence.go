@@ -1,0 +1,149 @@
+package audit
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/functions/compliance/evidence"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+)
+
+// EvidenceCommand is "keyturn evidence".
+func (p Commands) EvidenceCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "evidence",
+		Short: "List, show and verify what keyturn has archived",
+		Long: `List, show and verify what keyturn has archived: a record of each re-encryption, chained for each cluster, and the
+compliance runs, chained by their manifests. Nothing is changed.`,
+	}
+	list := &cobra.Command{
+		Use:   "list [CLUSTER]",
+		Short: "List the records of re-encryptions, of all clusters or of one by its id",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
+				return p.listEvidence(ctx, a, append(args, "")[0])
+			})
+		},
+	}
+	show := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show a file of the archive, byte for byte",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
+				data, err := a.Read(ctx, args[0], "")
+				if err != nil {
+					return err
+				}
+				_, err = p.Out.Write(data)
+				return err
+			})
+		},
+	}
+	manifest := ""
+	verify := &cobra.Command{
+		Use:   "verify",
+		Short: "Verify all of the archive",
+		Long: `Verify all of the archive: the bytes of each record against the one after it, numbers and order, the ends of the
+chains against the ledger and the manifests, the files of each run against its manifest, and that nobody wrote a
+second version or a deletion over any of it.
+
+Without a ledger the end of the chain of runs is vouched for by nothing in the archive: give --manifest the SHA-256
+that the last message about a run has.
+
+Exit code 3: something is not as it was written.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
+				return p.verifyEvidence(ctx, a, manifest)
+			})
+		},
+	}
+	verify.Flags().StringVar(&manifest, "manifest", "", "the `SHA-256` of the last manifest, from the message about the run")
+	for _, sub := range []*cobra.Command{list, show, verify} {
+		p.ArchiveFlag(sub)
+		p.LedgerFlag(sub)
+		c.AddCommand(sub)
+	}
+	p.OutputFlag(list)
+	p.OutputFlag(verify)
+	return c
+}
+
+func (p Commands) withArchive(ctx context.Context, do func(context.Context, *installation.Archive) error) (err error) {
+	a, err := p.OpenArchive(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.CloseInto(&err)
+	return do(ctx, a)
+}
+
+func (p Commands) listEvidence(ctx context.Context, a *installation.Archive, cluster string) error {
+	all, err := evidence.List(ctx, a, cluster)
+	if err != nil {
+		return err
+	}
+	if p.JSON {
+		return p.PrintJSON(append([]evidence.Record{}, all...))
+	}
+	for _, r := range all {
+		note := ""
+		switch {
+		case r.Deleted:
+			note = "  DELETED"
+		case r.Versions > 1:
+			note = "  " + terminal.Count(r.Versions, "version")
+		}
+		terminal.Tell(p.Out, "%s  %7d  %s%s\n", r.At.UTC().Format(time.DateTime), r.Bytes, terminal.Printable(r.Name), note)
+	}
+	return nil
+}
+
+func (p Commands) verifyEvidence(ctx context.Context, a *installation.Archive, manifest string) error {
+	var heads evidence.Heads
+	if a.Ledger != nil {
+		var err error
+		if heads, err = evidence.HeadsOf(ctx, a.Ledger); err != nil {
+			return err
+		}
+	}
+	heads.Manifest = manifest
+	v, err := evidence.Verify(ctx, a, heads)
+	if err != nil {
+		return err
+	}
+	if p.JSON {
+		err = p.PrintJSON(v)
+	} else {
+		p.printVerification(v, a.Ledger != nil)
+	}
+	if err == nil && len(v.Problems) > 0 {
+		return terminal.ErrNeedsPerson
+	}
+	return err
+}
+
+func (p Commands) printVerification(v evidence.Verification, withLedger bool) {
+	c := p.Palette()
+	for _, problem := range v.Problems {
+		terminal.Tell(p.Out, "%s  %s\n  %s\n", c.Red(string(problem.Kind)), terminal.Printable(problem.Name), terminal.Printable(problem.What))
+	}
+	for _, note := range v.Notes {
+		terminal.Tell(p.Out, "%s\n", terminal.Printable(note))
+	}
+	against := "against the ledger and the manifests"
+	if !withLedger {
+		against = "against the manifests; no ledger is named"
+	}
+	verdict := c.Green("as written")
+	if n := len(v.Problems); n > 0 {
+		verdict = c.Red(terminal.Count(n, "problem"))
+	}
+	terminal.Tell(p.Out, "%s, %s with %s, %s (%d waiting to be archived): %s, %s\n", terminal.Count(v.Records, "record"), terminal.Count(v.Runs, "run"),
+		terminal.Count(v.Files, "file"), terminal.Count(v.Others, "other"), v.Pending, verdict, against)
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/local"
+	"github.com/keyturn/keyturn/internal/report"
+)
+
+var archiveBegan = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// archiveOf is a folder with two records of a cluster and a run, the SHA-256 of whose manifest is returned.
+func archiveOf(t *testing.T) (folder, manifest string) {
+	t.Helper()
+	folder = filepath.Join(t.TempDir(), "archive")
+	a := local.NewArchive(folder)
+	put := func(name string, data []byte) string {
+		if err := a.PutIfAbsent(context.Background(), name, data); err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(data)
+		return hex.EncodeToString(sum[:])
+	}
+	previous := ""
+	for n := 1; n <= 2; n++ {
+		data, err := json.Marshal(rotation.Evidence{Schema: rotation.EvidenceSchema, Number: n, PreviousSHA256: previous, ClusterID: "c-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		previous = put(fmt.Sprintf("evidence/c-1/20260301T120000Z-%06d-us-east-1.json", n), data)
+	}
+	failure := checks.Finding{Check: "CMEK-08", Title: "t", Subject: checks.Subject{Kind: checks.KeySubject, ID: "k"}, Result: checks.Fail, Severity: alert.Medium, Why: "rotation is off", Since: archiveBegan}
+	line, err := json.Marshal(report.Line{Finding: &failure})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := report.PartName(archiveBegan, 1, 1, ".jsonl")
+	m := report.Manifest{Schema: report.ManifestSchema, Run: 1, ChainStart: archiveBegan, Complete: true, Period: report.Period{Ended: archiveBegan},
+		Counts: []report.Count{{Check: "CMEK-08", Fail: 1}}, Chains: []report.Head{{Cluster: "c-1", Start: archiveBegan, Count: 2, SHA256: previous}},
+		Files: []report.File{{Name: part, SHA256: put(part, append(line, '\n'))}}}
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder, put(report.ManifestName(archiveBegan, 1), data)
+}
+
+func TestEvidence_isListedShownAndVerified(t *testing.T) {
+	folder, manifest := archiveOf(t)
+	b := newBench(t)
+	b.environ = []string{"KEYTURN_ARCHIVE=file:" + folder} // an auditor has no more
+	list := b.keyturn(t, "evidence", "list", "c-1")
+	list.wantCode(t, exitFine, "evidence", "list")
+	wantText(t, "the list", list.out, "-000001-us-east-1.json", "-000002-us-east-1.json")
+	show := b.keyturn(t, "evidence", "show", "evidence/c-1/20260301T120000Z-000001-us-east-1.json")
+	show.wantCode(t, exitFine, "evidence", "show")
+	wantText(t, "the record", show.out, rotation.EvidenceSchema)
+	b.keyturn(t, "evidence", "show", "evidence/c-1/none.json").wantCode(t, exitFailed, "evidence", "show")
+	b.keyturn(t, "evidence", "verify").wantCode(t, exitNeedsPerson, "evidence", "verify") // nothing vouches for the end of the runs
+	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
+	good.wantCode(t, exitFine, "evidence", "verify")
+	wantText(t, "the verdict", good.out, "2 records", "as written", "no ledger")
+	if err := os.WriteFile(filepath.Join(folder, "evidence/c-1/20260301T120000Z-000001-us-east-1.json"), []byte(`{"schema":"keyturn.evidence/v1","number":1,"previous_sha256":""}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
+	bad.wantCode(t, exitNeedsPerson, "evidence", "verify")
+	wantText(t, "the verdict", bad.out, "altered", "-000001-us-east-1.json", "1 problem")
+	b.environ = []string{"COCKROACH_SERVER=http://localhost"}
+	b.keyturn(t, "evidence", "verify").wantCode(t, exitUsage, "evidence", "verify")
+}
+
+func TestReport_readsTheArchiveAlone(t *testing.T) {
+	folder, manifest := archiveOf(t)
+	b := newBench(t)
+	b.environ = []string{"KEYTURN_ARCHIVE=file:" + folder}
+	for _, args := range [][]string{{}, {"--run", "1"}} {
+		o := b.keyturn(t, append([]string{"report"}, args...)...)
+		o.wantCode(t, exitFine, args...)
+		wantText(t, "the report", o.out, "Run 1", manifest, "FAIL  CMEK-08", "rotation is off")
+	}
+	for _, format := range []string{"json", "csv", "junit", "ocsf"} {
+		o := b.keyturn(t, "report", "--format", format)
+		o.wantCode(t, exitFine, format)
+		wantText(t, format, o.out, "CMEK-08")
+	}
+	history := b.keyturn(t, "report", "--from", "2026-03-01", "--to", "2026-03-02")
+	history.wantCode(t, exitFine, "report", "--from")
+	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00 to now")
+	for _, args := range [][]string{
+		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"},
+		{"--run", "1", "--from", "2026-03-01", "--to", "2026-03-01"}, {"--from", "2026-03-01", "--to", "2026-03-01", "--format", "ocsf"},
+	} {
+		b.keyturn(t, append([]string{"report"}, args...)...).wantCode(t, exitUsage, args...)
+	}
+	b.keyturn(t, "report", "--run", "2").wantCode(t, exitFailed, "report", "--run", "2")
+}
