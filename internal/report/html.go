@@ -154,7 +154,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04 UTC")
 }
 
-func day(t time.Time) string {
+func dateOf(t time.Time) string {
 	if t.IsZero() {
 		return notRecorded
 	}

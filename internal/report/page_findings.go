@@ -153,7 +153,7 @@ func exceptionText(x *checks.Exception) string {
 	if x == nil {
 		return ""
 	}
-	return shown(fmt.Sprintf("Accepted by %s for %s until %s: %s", x.Approver, x.Owner, day(x.Expires), x.Reason))
+	return shown(fmt.Sprintf("Accepted by %s for %s until %s: %s", x.Approver, x.Owner, dateOf(x.Expires), x.Reason))
 }
 
 func readingOf(e checks.Evidence) readingView {

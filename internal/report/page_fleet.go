@@ -67,8 +67,8 @@ type mark struct {
 
 func markOf(f checks.Finding) mark {
 	m := mark{state: stateOf(f)}
-	if m.state.attention() {
-		m.checks = 1 << numbers[f.Check]
+	if number, known := numbers[f.Check]; known && m.state.attention() {
+		m.checks = 1 << number
 	}
 	return m
 }

@@ -185,11 +185,11 @@ func (k *keyTimes) view() keysView {
 	if earliest := k.at.AddDate(-3, 0, 0); from.Before(earliest) {
 		from = earliest
 	}
-	v.From, v.To = day(from), day(k.at)
+	v.From, v.To = dateOf(from), dateOf(k.at)
 	scale := scale{from, k.at}
 	const ticks = 4
 	for i := range ticks + 1 {
-		t := tick{X: laneEdge + i*(laneWidth-2*laneEdge)/ticks, Text: day(from.Add(k.at.Sub(from) / ticks * time.Duration(i))), End: "middle"}
+		t := tick{X: laneEdge + i*(laneWidth-2*laneEdge)/ticks, Text: dateOf(from.Add(k.at.Sub(from) / ticks * time.Duration(i))), End: "middle"}
 		if i == 0 {
 			t.End = "start"
 		} else if i == ticks {

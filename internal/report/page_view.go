@@ -218,19 +218,24 @@ func (p *page) viewResults(v *pageView) {
 	}
 	v.Counts = number(v.Results) + " results: " + strings.Join(parts, ", ")
 	for _, c := range checks.Catalog() {
-		count := p.counts[c.ID]
-		if count == nil {
+		if p.counts[c.ID] == nil {
 			v.Silent = append(v.Silent, c.ID)
-			continue
 		}
-		row := checkRow{Check: Check{c.ID, c.Title, c.Clause, c.Citations}, Count: *count, State: count.state()}
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.counts)) {
+		count := p.counts[id]
+		c, known := checks.Of(id)
+		if !known {
+			c.Clause = "The catalog of this program does not have the check."
+		}
+		row := checkRow{Check: Check{id, c.Title, c.Clause, c.Citations}, Count: *count, State: count.standing()}
 		row.Open = row.State.attention()
 		v.Checks = append(v.Checks, row)
 	}
 	v.Total = Count{Pass: s.Pass, Fail: s.Fail, Accepted: s.Accepted, NotApplicable: s.NotApplicable, Error: s.Error}
 }
 
-func (c Count) state() state {
+func (c Count) standing() state {
 	switch {
 	case c.Fail > 0:
 		return failed
@@ -308,7 +313,7 @@ func (p *page) viewExceptions(v *pageView) {
 	add := func(x checks.Exception, accepts int) {
 		past := !x.Expires.After(p.ended)
 		x.Subject, x.Owner, x.Approver, x.Reason = shown(x.Subject), shown(x.Owner), shown(x.Approver), shown(x.Reason)
-		v.Exceptions = append(v.Exceptions, exceptionView{x, day(x.Expires), accepts, past})
+		v.Exceptions = append(v.Exceptions, exceptionView{x, dateOf(x.Expires), accepts, past})
 	}
 	if m := p.manifest; m != nil {
 		for _, x := range m.Exceptions {
