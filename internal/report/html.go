@@ -188,25 +188,19 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d s", int(d/time.Second))
 }
 
-// longestText is how many characters of one text from outside are shown.
-const longestText = 300
-
 // shown is a text from outside: without what reorders it, and not too long.
-func shown(s string) string {
-	s = clean(s)
-	if len(s) <= longestText {
+func shown(s string) string { return cut(clean(s), 300) }
+
+// short is a name of which the page has as many as there are clusters.
+func short(s string) string { return cut(clean(s), 48) }
+
+// cut leaves so many characters.
+func cut(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	if r := []rune(s); len(r) > longestText {
-		return string(r[:longestText]) + "…"
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
 	}
 	return s
-}
-
-func allShown(texts []string) []string {
-	all := make([]string, len(texts))
-	for i, s := range texts {
-		all[i] = shown(s)
-	}
-	return all
 }

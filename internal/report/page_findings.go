@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"html/template"
 	"slices"
 	"strings"
 	"time"
@@ -11,19 +12,32 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 )
 
-// mostDetails is how many findings are shown in detail, the most urgent first; mostSteps bounds the steps of one fix, and mostStepBytes
-// those of all.
+// mostDetails is how many findings are shown in detail, the most urgent first, in mostDetailBytes at most, of which fixes and evidence
+// leave half to what comes after them.
 const (
-	mostDetails   = 2000
-	mostStepBytes = 700_000
-	mostReadings  = 8
-	mostChanges   = 200
+	mostDetails     = 2000
+	mostDetailBytes = 1_800_000
+	mostReadings    = 8
+	mostChanges     = 200
 )
+
+// budget is how many bytes are left for findings.
+type budget int
+
+// spend takes what texts and the markup around them need.
+func (b *budget) spend(markup int, texts ...string) {
+	for _, s := range texts {
+		markup += len(template.HTMLEscapeString(s))
+	}
+	*b -= budget(markup)
+}
+
+func (b budget) scarce() bool { return b < mostDetailBytes/2 }
 
 // details keeps the most urgent findings that have something to say, and counts all.
 type details struct {
-	kept []checks.Finding
-	all  int
+	kept       []checks.Finding
+	all, shown int
 }
 
 func (d *details) add(f checks.Finding) {
@@ -65,6 +79,7 @@ type groupView struct {
 	Why, Notice string
 	Exception   string
 	Grants      []string
+	MoreGrants  int
 	Fix         []stepView
 	// MoreSteps counts the steps that are not shown. First names the subject that Fix is about, where there are more than one.
 	MoreSteps int
@@ -97,8 +112,12 @@ func (p *page) findings() (views []*checkView) {
 		severity                      alert.Severity
 	}
 	checkViews, groups := map[string]*checkView{}, map[id]*groupView{}
-	budget := mostStepBytes
+	left := budget(mostDetailBytes)
 	for _, f := range p.details.kept {
+		if left < 0 {
+			break
+		}
+		p.details.shown++
 		view := checkViews[f.Check]
 		if view == nil {
 			view = viewOf(f, p.counts[f.Check])
@@ -109,13 +128,15 @@ func (p *page) findings() (views []*checkView) {
 		key := id{f.Check, f.Why, f.Notice, exceptionText(f.Exception), stateOf(f), f.Severity}
 		g := groups[key]
 		if g == nil {
-			g = groupOf(f, &budget)
+			g = groupOf(f, &left)
 			groups[key] = g
 			view.Groups = append(view.Groups, g)
 		} else if g.First == "" {
 			g.First = g.Subjects[0].Name
 		}
-		g.Subjects = append(g.Subjects, p.subject(f))
+		subject := p.subject(f)
+		left.spend(150, subject.Name, subject.ID, subject.Incident)
+		g.Subjects = append(g.Subjects, subject)
 	}
 	return views
 }
@@ -128,22 +149,34 @@ func viewOf(f checks.Finding, count *Count) *checkView {
 	}
 }
 
-func groupOf(f checks.Finding, budget *int) *groupView {
-	g := &groupView{State: stateOf(f), Severity: f.Severity, Why: shown(f.Why), Notice: shown(f.Notice), Exception: exceptionText(f.Exception), Grants: allShown(f.Grants)}
-	for i, step := range allShown(f.Fix) {
-		if *budget -= len(step); i == mostSteps || *budget < 0 {
+func groupOf(f checks.Finding, left *budget) *groupView {
+	g := &groupView{State: stateOf(f), Severity: f.Severity, Why: shown(f.Why), Notice: shown(f.Notice), Exception: exceptionText(f.Exception)}
+	left.spend(700, g.Why, g.Notice, g.Exception)
+	for i, step := range f.Fix {
+		if left.scarce() || i == mostSteps {
 			g.MoreSteps = len(f.Fix) - i
 			break
 		}
+		step = shown(step)
+		left.spend(30, step)
 		g.Fix = append(g.Fix, stepView{step, strings.HasSuffix(step, ":") || strings.HasSuffix(step, ".")})
 	}
+	for i, grant := range f.Grants {
+		if left.scarce() || i == mostSteps {
+			g.MoreGrants = len(f.Grants) - i
+			break
+		}
+		grant = shown(grant)
+		left.spend(20, grant)
+		g.Grants = append(g.Grants, grant)
+	}
 	for i, e := range f.Evidence {
-		if *budget < 0 || i == mostReadings {
+		if left.scarce() || i == mostReadings {
 			g.MoreReads = len(f.Evidence) - i
 			break
 		}
 		r := readingOf(e)
-		*budget -= len(r.Need) + len(r.Source) + len(r.Read)
+		left.spend(20, r.Need, r.Source, r.Read)
 		g.Readings = append(g.Readings, r)
 	}
 	return g

@@ -299,7 +299,7 @@ func matrixOf(cloud string, clusters []*fleetCluster) matrix {
 }
 
 func (c *fleetCluster) row(regions []string) fleetRow {
-	r := fleetRow{Name: shown(cmp.Or(c.name, c.id)), ID: shown(c.id), Cells: make([]mark, 0, 1+len(regions))}
+	r := fleetRow{Name: short(cmp.Or(c.name, c.id)), ID: short(c.id), Cells: make([]mark, 0, 1+len(regions))}
 	whole := c.whole
 	if whole.state == none {
 		whole.state = unrecorded

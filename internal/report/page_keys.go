@@ -74,8 +74,8 @@ func (k *keyTimes) judge(t Timeline) keyTime {
 			}
 		}
 	}
-	if lags < one.followed {
-		one.lag = -1 // the longest may be one that is not recorded
+	if lags < len(t.Regions) {
+		one.lag = -1 // the longest is one that is not over, or not recorded
 	}
 	switch {
 	case t.Unread != "":

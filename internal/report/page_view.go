@@ -129,7 +129,7 @@ func (p *page) view() *pageView {
 	p.viewExceptions(v)
 	p.viewEvidence(v)
 	v.Findings, v.Details = p.findings(), p.details.all
-	v.Shown = len(p.details.kept)
+	v.Shown = p.details.shown
 	v.Verdict, v.Says = p.verdict()
 	return v
 }
