@@ -64,7 +64,7 @@ func TestCheck_writesEveryFormat(t *testing.T) {
 		return o.out
 	}
 	r := decodeJSON[report.Report](t, out("json"))
-	if r.Format != report.Format || r.Population.Listed != 1 || r.Summary.Pass == 0 || len(r.Checks) < 20 {
+	if r.Format != report.Format || r.Population.Listed != 1 || r.Summary.Pass == 0 || len(r.Checks) < 20 || len(r.Timelines) == 0 {
 		t.Errorf("%+v", r.Summary)
 	}
 	for _, f := range r.Findings { // the simulator has no IAM, and a real one is never asked in its name

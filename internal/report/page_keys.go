@@ -115,9 +115,9 @@ func (k *keyTimes) shorten() {
 	}
 }
 
-// The size of a lane of the timeline, and of a bar of the key ages, in units of the drawing.
+// The size of a lane of the timeline, and of a bar of the key ages, in units of the drawing, as in the template.
 const (
-	laneWidth = 480
+	laneWidth = 340
 	laneEdge  = 8
 	barWidth  = 120
 )
@@ -187,7 +187,7 @@ func (k *keyTimes) view() keysView {
 	}
 	v.From, v.To = dateOf(from), dateOf(k.at)
 	scale := scale{from, k.at}
-	const ticks = 4
+	const ticks = 2
 	for i := range ticks + 1 {
 		t := tick{X: laneEdge + i*(laneWidth-2*laneEdge)/ticks, Text: dateOf(from.Add(k.at.Sub(from) / ticks * time.Duration(i))), End: "middle"}
 		if i == 0 {
