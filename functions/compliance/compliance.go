@@ -3,9 +3,11 @@
 package compliance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -88,6 +90,10 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, e
 	}
 	g.count(&run.Population)
 	run.Findings = checks.Run(g.facts, f.Declared, time.Now())
+	for _, k := range g.facts.Keys {
+		run.Timelines = append(run.Timelines, timeline(k, f.Declared))
+	}
+	slices.SortFunc(run.Timelines, func(a, b report.Timeline) int { return cmp.Compare(a.Key, b.Key) })
 	run.Ended = time.Now()
 	return run, ctx.Err()
 }

@@ -88,19 +88,7 @@ func (t *tally) count(f checks.Finding) {
 	if !known {
 		t.Counts = slices.Insert(t.Counts, i, report.Count{Check: f.Check})
 	}
-	c := &t.Counts[i]
-	switch {
-	case f.Result == checks.Pass:
-		c.Pass++
-	case f.Result == checks.NotApplicable:
-		c.NotApplicable++
-	case f.Result == checks.Error:
-		c.Error++
-	case f.Exception != nil:
-		c.Accepted++
-	default:
-		c.Fail++
-	}
+	t.Counts[i].Add(f)
 }
 
 // deny counts a reading of something that was refused, once for all checks of a part that rest on it.

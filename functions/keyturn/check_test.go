@@ -36,7 +36,7 @@ func TestCheck_exitsAsFindingsSay(t *testing.T) {
 		{[]string{"nobody"}, exitFailed},
 		{[]string{"--check", "CMEK-19"}, exitUsage},
 		{[]string{"--check", "cmek-01"}, exitUsage},
-		{[]string{"--format", "html"}, exitUsage},
+		{[]string{"--format", "html5"}, exitUsage},
 		{[]string{"--fail-on", "info"}, exitUsage},
 	} {
 		b.keyturn(t, append([]string{"check"}, c.args...)...).wantCode(t, c.code, c.args...)
@@ -44,7 +44,7 @@ func TestCheck_exitsAsFindingsSay(t *testing.T) {
 	allowed := b.keyturn(t, "check", "--check", "CMEK-26", "--allow-unread")
 	wantText(t, "what is allowed", allowed.err, "could not be read", "--allow-unread")
 	wantText(t, "the table", allowed.out, "ERROR  CMEK-26")
-	wrong := b.keyturn(t, "check", "--format", "html", "--check", "X", "--fail-on", "info")
+	wrong := b.keyturn(t, "check", "--format", "html5", "--check", "X", "--fail-on", "info")
 	wantText(t, "every problem at once", wrong.err, "--format", "--check", "--fail-on")
 }
 
@@ -64,7 +64,7 @@ func TestCheck_writesEveryFormat(t *testing.T) {
 		return o.out
 	}
 	r := decodeJSON[report.Report](t, out("json"))
-	if r.Format != report.Format || r.Population.Listed != 1 || r.Summary.Pass == 0 || len(r.Checks) < 20 {
+	if r.Format != report.Format || r.Population.Listed != 1 || r.Summary.Pass == 0 || len(r.Checks) < 20 || len(r.Timelines) == 0 {
 		t.Errorf("%+v", r.Summary)
 	}
 	for _, f := range r.Findings { // the simulator has no IAM, and a real one is never asked in its name
@@ -86,6 +86,22 @@ func TestCheck_writesEveryFormat(t *testing.T) {
 		t.Errorf("%d lines for %d findings", lines, len(r.Findings))
 	}
 	wantText(t, "the table", out("table"), "1 cluster listed", "PASS  CMEK-01")
+	wantText(t, "the page", out("html"), "<!doctype html>", "payments", "Not recorded: a run on demand is compared with nothing.", "Each line runs from")
+}
+
+func TestCheck_writesAFile(t *testing.T) {
+	b := newBench(t)
+	file := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(file, []byte(strings.Repeat("x", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := b.keyturn(t, "check", "payments", "--format", "html", "--out", file)
+	o.wantCode(t, exitNeedsPerson, "--out")
+	page, err := os.ReadFile(file)
+	if err != nil || !strings.HasSuffix(string(page), "</html>") || o.out != "" {
+		t.Errorf("the file ends with %q (%v), the output is %q", page[max(0, len(page)-20):], err, o.out)
+	}
+	b.keyturn(t, "check", "payments", "--out", filepath.Join(file, "x")).wantCode(t, exitFailed, "--out")
 }
 
 // declaring writes a keyturn.yaml with the declarations.

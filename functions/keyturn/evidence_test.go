@@ -90,11 +90,12 @@ func TestReport_readsTheArchiveAlone(t *testing.T) {
 		o.wantCode(t, exitFine, args...)
 		wantText(t, "the report", o.out, "Run 1", manifest, "FAIL  CMEK-08", "rotation is off")
 	}
-	for _, format := range []string{"json", "csv", "junit", "ocsf"} {
+	for _, format := range []string{"json", "csv", "junit", "ocsf", "html"} {
 		o := b.keyturn(t, "report", "--format", format)
 		o.wantCode(t, exitFine, format)
 		wantText(t, format, o.out, "CMEK-08")
 	}
+	wantText(t, "the page", b.keyturn(t, "report", "--format", "html").out, "This is the first complete run of its chain", report.PartName(archiveBegan, 1, 1, ".jsonl")[len(report.Folder(archiveBegan, 1)):])
 	history := b.keyturn(t, "report", "--from", "2026-03-01", "--to", "2026-03-02")
 	history.wantCode(t, exitFine, "report", "--from")
 	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00 to now")

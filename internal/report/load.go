@@ -147,7 +147,11 @@ func (a *Archived) Report(ctx context.Context) (Report, error) {
 		if l.Finding != nil {
 			run.Findings = append(run.Findings, *l.Finding)
 		}
+		if l.Timeline != nil {
+			run.Timelines = append(run.Timelines, *l.Timeline)
+		}
 	}
+	slices.SortStableFunc(run.Timelines, func(x, y Timeline) int { return cmp.Compare(x.Key, y.Key) })
 	slices.SortStableFunc(run.Findings, func(x, y checks.Finding) int {
 		return cmp.Or(cmp.Compare(x.Check, y.Check), cmp.Compare(x.Subject.ID, y.Subject.ID))
 	})

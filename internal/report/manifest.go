@@ -66,6 +66,22 @@ type Count struct {
 	Error         int    `json:"error"`
 }
 
+// Add counts a finding of the check.
+func (c *Count) Add(f checks.Finding) {
+	switch {
+	case f.Result == checks.Pass:
+		c.Pass++
+	case f.Result == checks.NotApplicable:
+		c.NotApplicable++
+	case f.Result == checks.Error:
+		c.Error++
+	case f.Exception != nil:
+		c.Accepted++
+	default:
+		c.Fail++
+	}
+}
+
 // Denied counts the readings from one source that were refused. Grant is the permission that the first of them is for want of.
 type Denied struct {
 	Source string `json:"source"`

@@ -10,7 +10,9 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 )
 
-// The numbers of OCSF 1.8.0, class Compliance Finding (schema.ocsf.io/1.8.0/classes/compliance_finding).
+// The numbers of OCSF 1.8.0. The published JSON Schema has bare integers; their names are in github.com/ocsf/ocsf-schema: categories.json
+// (findings is 2), events/findings/compliance_finding.json (class 3 of the category, so 2003), events/findings/finding.json (activity_id 1
+// Create; status_id 1 New, 3 Suppressed). An event's type is its class times 100 plus its activity.
 const (
 	ocsfVersion    = "1.8.0"
 	ocsfFindings   = 2
@@ -20,11 +22,14 @@ const (
 	ocsfSuppressed = 3
 )
 
+// ocsfResults are compliance.status_id: 1 Pass and 3 Fail of objects/compliance.json, 0 Unknown and 99 Other of every status_id in
+// dictionary.json. 2 Warning is never used. With 99, status holds our own word.
 var ocsfResults = map[checks.Result]struct {
 	id   int
 	name string
 }{checks.Pass: {1, "Pass"}, checks.Fail: {3, "Fail"}, checks.Error: {0, "Unknown"}, checks.NotApplicable: {99, "Not applicable"}}
 
+// ocsfSeverities are severity_id of dictionary.json: 1 Informational, 2 Low, 3 Medium, 4 High, 5 Critical.
 var ocsfSeverities = map[alert.Severity]int{alert.None: 1, alert.Info: 1, alert.Low: 2, alert.Medium: 3, alert.High: 4, alert.Critical: 5}
 
 type ocsfEvent struct {

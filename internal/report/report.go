@@ -34,6 +34,8 @@ type Report struct {
 	// Checks are those that have findings.
 	Checks   []Check          `json:"checks"`
 	Findings []checks.Finding `json:"findings"`
+	// Timelines are of the keys that the run was about; absent if it records none.
+	Timelines []Timeline `json:"timelines,omitempty"`
 }
 
 // Check is what a check demands, and who asks for it.
@@ -59,7 +61,7 @@ type Summary struct {
 func New(run Run, by version.Version) Report {
 	r := Report{
 		Format: Format, Version: by.Version, Commit: by.Commit, Began: run.Began.UTC(), Ended: run.Ended.UTC(),
-		Population: run.Population, Findings: run.Findings, Summary: Summary{Severities: map[alert.Severity]int{}},
+		Population: run.Population, Findings: run.Findings, Timelines: run.Timelines, Summary: Summary{Severities: map[alert.Severity]int{}},
 	}
 	r.Checks = []Check{}
 	if r.Findings == nil {

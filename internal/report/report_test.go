@@ -17,6 +17,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/version"
 )
@@ -68,6 +69,14 @@ func sample() report.Run {
 			finding("CMEK-05", checks.Fail, alert.Critical, key("a"), "the key is disabled"), off, again,
 			finding("CMEK-10", checks.Pass, alert.None, key("a"), "young"), finding("CMEK-17", checks.NotApplicable, alert.None, key("r"), "clusters on AWS assume roles"),
 			unread, accepted,
+		},
+		Timelines: []report.Timeline{
+			{
+				Key: theKey, CryptoperiodDays: 365, Versions: []report.TimelineVersion{{Version: cmek.KeyVersion{Scheme: cmek.RotatedOn, ID: "2026-08-01T00:00:00Z"}}},
+				Current: report.TimelineVersion{Version: cmek.KeyVersion{Scheme: cmek.RotatedOn, ID: "2026-08-01T00:00:00Z"}, Since: noon.AddDate(0, -1, 0)},
+				Regions: []report.TimelineRegion{{Cluster: "id-of-orders", Name: "orders", Region: "us-east-1"}},
+			},
+			{Key: "k", Unread: "access denied"},
 		},
 	}
 }
@@ -184,7 +193,8 @@ func TestJSON_is_as_its_schema_says(t *testing.T) {
 		{`"check":"CMEK-05"`, `"check":"CMEK-5"`}, {`"severity":"none"`, `"severity":"low"`}, {`"owner":"a"`, `"owner":""`},
 		{`"listed":4`, `"listed":-4`}, {`"need":"cluster"`, `"needs":"cluster"`}, {`"kind":"key"`, `"kind":"kex"`},
 		{`"result":"FAIL","severity":"medium","why":"key is elsewhere"`, `"result":"ERROR","severity":"medium","why":"key is elsewhere"`},
-		{`"began":"2026`, `"began":"x2026`},
+		{`"began":"2026`, `"began":"x2026`}, {`"cryptoperiod_days":365`, `"cryptoperiod_days":-365`}, {`"version":"rotated:`, `"version":"turned:`},
+		{`"region":"us-east-1"}]`, `"region":""}]`}, {`"since":"2026-10`, `"since":"never 2026-10`}, {`"unread":"access denied"}]`, `"read":"access denied"}]`},
 	} {
 		spoiled := strings.Replace(string(text), miss.from, miss.to, 1)
 		if spoiled == string(text) {
@@ -258,6 +268,7 @@ func TestCSV_has_no_formula(t *testing.T) {
 func TestCSV_defuses_every_form_of_a_formula(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1": "'=1", "+1": "'+1", "-1": "'-1", "@x": "'@x", " =1": "' =1", "\"=1": "'\"=1", "＝1": "'＝1", "|x": "'|x", "a\n=1": "a\n'=1", "\t=1": "' =1",
+		"\r=1": "' =1", "\tx": " x", "\rx": " x", "a\r=1": "a =1",
 		"a=1": "a=1", "": "", "1-2": "1-2",
 	} {
 		run := report.Run{Findings: []checks.Finding{{Check: "CMEK-01", Why: text}}}

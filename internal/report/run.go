@@ -13,6 +13,7 @@ type Run struct {
 	// Population says of all clusters that the run was about whether they were checked.
 	Population Population       `json:"population"`
 	Findings   []checks.Finding `json:"findings"`
+	Timelines  []Timeline       `json:"timelines,omitempty"`
 }
 
 // Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread) + UnreadMore.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -37,12 +38,14 @@ type checkOptions struct {
 	format      string
 	failOn      string
 	allowUnread bool
+	// out is the file that gets the output; "" for the standard output.
+	out string
 	// config is the keyturn.yaml with the declarations; "" for the one in reach.
 	config string
 }
 
 // The formats of "keyturn check".
-var checkFormats = []string{"table", "json", "csv", "junit", "ocsf"}
+var checkFormats = []string{"table", "json", "csv", "junit", "ocsf", "html"}
 
 // Commands makes the commands of this package. Their flags set what is embedded.
 type Commands struct{ *installation.Program }
@@ -65,7 +68,8 @@ Exit code 3: a failure of the severity --fail-on or worse that no exception acce
 be read (unless --allow-unread). Exit code 1: the checks could not be run.`,
 		Example: `  keyturn check
   keyturn check orders --check CMEK-04 --check CMEK-12
-  keyturn check --format junit --fail-on high > keyturn.xml`,
+  keyturn check --format junit --fail-on high > keyturn.xml
+  keyturn check --format html --out report.html`,
 		ValidArgsFunction: p.CompleteClusters,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.check(c.Context(), o, args)
@@ -76,10 +80,16 @@ be read (unless --allow-unread). Exit code 1: the checks could not be run.`,
 	c.Flags().StringVar(&o.failOn, "fail-on", o.failOn, "the least `severity` of a failure for exit code 3: low, medium, high, critical, or none")
 	c.Flags().BoolVar(&o.allowUnread, "allow-unread", false, "exit as if everything could be read; what could not is printed all the same")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(checkFormats, cobra.ShellCompDirectiveNoFileComp))
+	outFlag(c, &o.out)
 	configFlag(c, &o.config)
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
 	return c
+}
+
+// outFlag names the file for the output.
+func outFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "out", "", "write to this `file`, which is replaced (the standard output)")
 }
 
 // configFlag names the keyturn.yaml with the declarations.
@@ -124,7 +134,7 @@ func (p Commands) check(ctx context.Context, o checkOptions, clusters []string) 
 		run.Findings = slices.DeleteFunc(run.Findings, func(f checks.Finding) bool { return !slices.Contains(o.checks, f.Check) })
 	}
 	r := report.New(run, version.Read())
-	if err := p.printReport(r, o.format); err != nil {
+	if err := p.writing(o.out, func(out io.Writer) error { return p.writeReport(out, r, o.format) }); err != nil {
 		return err
 	}
 	if r.Unread() && o.allowUnread {
@@ -138,19 +148,37 @@ func (p Commands) check(ctx context.Context, o checkOptions, clusters []string) 
 	return nil
 }
 
-func (p Commands) printReport(r report.Report, format string) error {
+// writing calls write with the file, or with the standard output if none is named.
+func (p Commands) writing(file string, write func(io.Writer) error) (err error) {
+	if file == "" {
+		return write(p.Out)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return write(f)
+}
+
+func (p Commands) writeReport(out io.Writer, r report.Report, format string) error {
 	switch format {
 	case "json":
-		return p.PrintJSON(r)
+		return terminal.WriteJSON(out, r, "  ")
 	case "csv":
-		return r.CSV(p.Out)
+		return r.CSV(out)
 	case "junit":
-		return r.JUnit(p.Out)
+		return r.JUnit(out)
 	case "ocsf":
-		return r.OCSF(p.Out)
+		return r.OCSF(out)
+	case "html":
+		return r.HTML(out)
+	}
+	if out != p.Out {
+		return r.Table(out, nil)
 	}
 	c := p.Palette()
-	return r.Table(p.Out, func(result checks.Result, text string) string {
+	return r.Table(out, func(result checks.Result, text string) string {
 		switch result {
 		case checks.Fail:
 			return c.Red(text)

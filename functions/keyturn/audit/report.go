@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type reportOptions struct {
 	run      int
 	from, to string
 	format   string
+	out      string
 }
 
 // The formats of a history.
@@ -41,6 +43,7 @@ a complete run is a day without an answer.
 It reads the archive alone: neither the ledger nor a cloud.`,
 		Example: `  keyturn report
   keyturn report --run 12 --format csv > run-12.csv
+  keyturn report --format html --out report.html
   keyturn report --from 2026-01-01 --to 2026-03-31`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -56,7 +59,7 @@ It reads the archive alone: neither the ledger nor a cloud.`,
 				if err != nil {
 					return err
 				}
-				return p.printHistory(h, o.format)
+				return p.writing(o.out, func(out io.Writer) error { return p.writeHistory(out, h, o.format) })
 			})
 		},
 	}
@@ -64,6 +67,7 @@ It reads the archive alone: neither the ledger nor a cloud.`,
 	c.Flags().StringVar(&o.from, "from", "", "the first `day`, as 2026-01-31")
 	c.Flags().StringVar(&o.to, "to", "", "the last `day`")
 	c.Flags().StringVar(&o.format, "format", o.format, "the `form` of the output: "+strings.Join(checkFormats, ", "))
+	outFlag(c, &o.out)
 	p.ArchiveFlag(c)
 	return c
 }
@@ -111,23 +115,27 @@ func (p Commands) reportRun(ctx context.Context, a *installation.Archive, o repo
 	if m := run.Manifest; !m.Complete {
 		terminal.Tell(p.Err, "keyturn: run %d is incomplete: %s\n", m.Run, terminal.Printable(m.Incomplete))
 	}
-	r, err := run.Report(ctx)
-	if err != nil {
-		return err
-	}
-	if o.format == "table" {
-		m := run.Manifest
-		terminal.Tell(p.Out, "Run %d, manifest SHA-256 %s\n", m.Run, run.SHA256)
-	}
-	return p.printReport(r, o.format)
+	return p.writing(o.out, func(out io.Writer) error {
+		if o.format == "html" {
+			return run.HTML(ctx, out)
+		}
+		r, err := run.Report(ctx)
+		if err != nil {
+			return err
+		}
+		if o.format == "table" {
+			terminal.Tell(out, "Run %d, manifest SHA-256 %s\n", run.Manifest.Run, run.SHA256)
+		}
+		return p.writeReport(out, r, o.format)
+	})
 }
 
-func (p Commands) printHistory(h report.History, format string) error {
+func (p Commands) writeHistory(out io.Writer, h report.History, format string) error {
 	switch format {
 	case "json":
-		return p.PrintJSON(h)
+		return terminal.WriteJSON(out, h, "  ")
 	case "csv":
-		return h.CSV(p.Out)
+		return h.CSV(out)
 	}
-	return h.Table(p.Out)
+	return h.Table(out)
 }

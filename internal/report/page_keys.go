@@ -1,0 +1,368 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// mostKeys is how many keys the timeline shows, those that need attention first; mostMarks bounds the marks of one key, mostMoments the
+// rows of the table beside the timeline.
+const (
+	mostKeys    = 50
+	mostMarks   = 24
+	mostMoments = 500
+)
+
+// keyTimes keeps the timelines to be shown, and counts all.
+type keyTimes struct {
+	at   time.Time
+	kept []keyTime
+	all  int
+}
+
+// keyTime is a timeline with what follows from it.
+type keyTime struct {
+	Timeline
+	state follow
+	// age is that of the current version, lag the longest time from its rotation to a re-encryption; negative: not recorded.
+	age, lag                           time.Duration
+	followed, waiting, unknown, period int
+}
+
+// follow is how far the re-encryptions of a key are, the most urgent first.
+type follow uint8
+
+const (
+	unread follow = iota
+	late
+	unclear
+	followed
+	unused
+)
+
+func (k *keyTimes) add(t Timeline) {
+	k.all++
+	k.kept = append(k.kept, k.judge(t))
+	if len(k.kept) >= 2*mostKeys {
+		k.shorten()
+	}
+}
+
+// judge compares versions: a region that was re-encrypted under another version than the current one waits, one of which no version is
+// recorded is unclear.
+func (k *keyTimes) judge(t Timeline) keyTime {
+	one := keyTime{Timeline: t, age: -1, lag: -1, period: t.CryptoperiodDays}
+	if !t.Current.Since.IsZero() && !t.Current.Since.After(k.at) {
+		one.age = k.at.Sub(t.Current.Since)
+	}
+	lags := 0
+	for _, r := range t.Regions {
+		switch {
+		case r.Version.IsZero() || t.Current.Version.IsZero():
+			one.unknown++
+		case r.Version != t.Current.Version:
+			one.waiting++
+		default:
+			one.followed++
+			if !t.Current.Since.IsZero() && !r.At.Before(t.Current.Since) {
+				lags++
+				one.lag = max(one.lag, r.At.Sub(t.Current.Since))
+			}
+		}
+	}
+	if lags < len(t.Regions) {
+		one.lag = -1 // the longest is one that is not over, or not recorded
+	}
+	switch {
+	case t.Unread != "":
+		one.state, one.age, one.lag = unread, -1, -1
+	case one.waiting > 0:
+		one.state = late
+	case one.unknown > 0:
+		one.state = unclear
+	case one.followed > 0:
+		one.state = followed
+	default:
+		one.state = unused
+	}
+	return one
+}
+
+func (k keyTime) tooOld() bool {
+	return k.period > 0 && k.age > time.Duration(k.period)*24*time.Hour
+}
+
+func (k *keyTimes) shorten() {
+	rank := func(one keyTime) int {
+		if one.state >= followed && one.tooOld() {
+			return int(followed)
+		}
+		if one.state >= followed {
+			return int(one.state) + 1
+		}
+		return int(one.state)
+	}
+	slices.SortFunc(k.kept, func(a, b keyTime) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), -cmp.Compare(a.lag, b.lag), -cmp.Compare(a.age, b.age), cmp.Compare(a.Key, b.Key))
+	})
+	if len(k.kept) > mostKeys {
+		clear(k.kept[mostKeys:])
+		k.kept = k.kept[:mostKeys]
+	}
+}
+
+// The size of a lane of the timeline, and of a bar of the key ages, in units of the drawing, as in the template.
+const (
+	laneWidth = 340
+	laneEdge  = 8
+	barWidth  = 120
+)
+
+// keysView is the timeline with all that it shows in words.
+type keysView struct {
+	Keys     []keyView
+	All      int
+	From, To string
+	Ticks    []tick
+	Moments  []moment
+	// MoreMoments counts the rows that are not shown.
+	MoreMoments int
+}
+
+type tick struct {
+	X    int
+	Text string
+	// End is the anchor of the text.
+	End string
+}
+
+type keyView struct {
+	Name, URI, Where                string
+	State                           state
+	Word, Says, Rotated, Since, Lag string
+	Age, Period                     string
+	// Old: the age is beyond the period.
+	Old  bool
+	Lane lane
+	Bar  *bar
+}
+
+// lane is the picture of a key's rotations and re-encryptions.
+type lane struct {
+	Title     string
+	Rotations []int
+	Follows   []int
+	// Bars lead from a rotation to what followed it.
+	Bars []span2
+}
+
+type span2 struct{ X, Width int }
+
+// bar is the picture of a key's age: how much of its period is used, Over what is beyond.
+type bar struct {
+	Title                string
+	Used, Period, Beyond int
+}
+
+// moment is a row of the table that says what the timeline shows.
+type moment struct{ Key, What, Version, Where, At, Lag string }
+
+func (k *keyTimes) view() keysView {
+	k.shorten()
+	v := keysView{All: k.all}
+	from := k.at.Add(-24 * time.Hour)
+	for _, one := range k.kept {
+		for _, version := range append(slices.Clone(one.Versions), one.Current) {
+			if !version.Since.IsZero() && version.Since.Before(from) {
+				from = version.Since
+			}
+		}
+	}
+	if earliest := k.at.AddDate(-3, 0, 0); from.Before(earliest) {
+		from = earliest
+	}
+	v.From, v.To = dateOf(from), dateOf(k.at)
+	scale := scale{from, k.at}
+	const ticks = 2
+	for i := range ticks + 1 {
+		t := tick{X: laneEdge + i*(laneWidth-2*laneEdge)/ticks, Text: dateOf(from.Add(k.at.Sub(from) / ticks * time.Duration(i))), End: "middle"}
+		if i == 0 {
+			t.End = "start"
+		} else if i == ticks {
+			t.End = "end"
+		}
+		v.Ticks = append(v.Ticks, t)
+	}
+	for _, one := range k.kept {
+		v.Keys = append(v.Keys, one.view(scale))
+		for _, m := range one.moments() {
+			if len(v.Moments) == mostMoments {
+				v.MoreMoments++
+				continue
+			}
+			v.Moments = append(v.Moments, m)
+		}
+	}
+	return v
+}
+
+type scale struct{ from, to time.Time }
+
+// x is where a time is drawn; ok is false for times outside.
+func (s scale) x(t time.Time) (x int, ok bool) {
+	if t.IsZero() || t.Before(s.from) || t.After(s.to) {
+		return 0, false
+	}
+	return laneEdge + int(float64(laneWidth-2*laneEdge)*float64(t.Sub(s.from))/float64(s.to.Sub(s.from))), true
+}
+
+func (k keyTime) view(s scale) keyView {
+	v := keyView{
+		Name: shown(k.Key.ID()), URI: shown(string(k.Key)), Where: k.where(), Rotated: stamp(k.Current.Since),
+		Lag: notRecorded, Age: notRecorded,
+	}
+	regions := k.followed + k.waiting + k.unknown
+	switch k.state {
+	case unread:
+		v.State, v.Word, v.Says, v.Rotated, v.Lag = unanswered, "NOT READ", shown(k.Unread), notRecorded, ""
+	case late:
+		v.State, v.Word = unanswered, "WAITING"
+		v.Says = fmt.Sprintf("%d of %s", k.waiting, plural(regions, "region"))
+	case unclear:
+		v.State, v.Word, v.Says = unrecorded, unrecorded.Word(), fmt.Sprintf("%d of %s", k.unknown, plural(regions, "region"))
+	case followed:
+		v.State, v.Word, v.Says = passed, "FOLLOWED", plural(regions, "region")
+	case unused:
+		v.State, v.Word, v.Says, v.Lag = notApplicable, "NOT IN USE", "no region uses it", ""
+	}
+	if k.state == unclear && k.followed == 0 {
+		v.Lag = "" // the state says it
+	}
+	if k.lag >= 0 {
+		v.Lag = span(k.lag)
+	} else if k.waiting > 0 && k.age >= 0 {
+		v.Lag = "more than " + span(k.age)
+	}
+	if k.age >= 0 {
+		days := int(k.age / (24 * time.Hour))
+		v.Age, v.Old, v.Bar = plural(days, "day"), k.tooOld(), k.bar()
+		if k.period > 0 {
+			v.Age = number(days)
+		}
+	}
+	v.Period = "period not declared"
+	if k.period > 0 {
+		v.Period = "of " + plural(k.period, "day")
+	}
+	v.Lane = k.lane(s)
+	v.Lane.Title = fmt.Sprintf("Key %s: %s, last on %s; %s", v.Name, plural(k.rotations(), "version"), v.Rotated, v.Says)
+	return v
+}
+
+// where names the key's location and owner, and who uses it.
+func (k keyTime) where() string {
+	text := k.Key.Location() + " · " + k.Key.Account()
+	for i, r := range k.Regions {
+		if i == 2 {
+			text += fmt.Sprintf(" and %d more", len(k.Regions)-i)
+			break
+		}
+		text += []string{" · ", ", "}[i] + cmp.Or(r.Name, r.Cluster)
+	}
+	return shown(text)
+}
+
+func (k keyTime) rotations() int {
+	n := 0
+	for _, v := range k.times() {
+		if !v.Since.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// times are all versions, the current one once.
+func (k keyTime) times() []TimelineVersion {
+	all := slices.Clone(k.Versions)
+	for i, v := range all {
+		if v.Version == k.Current.Version {
+			all[i].Since = laterOf(v.Since, k.Current.Since)
+			return all
+		}
+	}
+	if k.Current.Version.IsZero() && k.Current.Since.IsZero() {
+		return all
+	}
+	return append(all, k.Current)
+}
+
+// laterOf prefers what is known.
+func laterOf(a, b time.Time) time.Time {
+	if b.IsZero() || a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (k keyTime) lane(s scale) (l lane) {
+	since := map[cmek.KeyVersion]time.Time{}
+	for _, v := range k.times() {
+		since[v.Version] = v.Since
+		if x, ok := s.x(v.Since); ok && len(l.Rotations) < mostMarks {
+			l.Rotations = append(l.Rotations, x)
+		}
+	}
+	for _, r := range k.Regions {
+		x, ok := s.x(r.At)
+		if !ok || len(l.Follows) == mostMarks {
+			continue
+		}
+		l.Follows = append(l.Follows, x)
+		if began, ok := s.x(since[r.Version]); ok && began <= x {
+			l.Bars = append(l.Bars, span2{began, max(x-began, 2)})
+		}
+	}
+	return l
+}
+
+func (k keyTime) bar() *bar {
+	days := int(k.age / (24 * time.Hour))
+	longest := max(days, k.period, 1)
+	b := bar{Used: barWidth * days / longest, Period: barWidth * k.period / longest}
+	b.Title = fmt.Sprintf("%s of use, no period declared", plural(days, "day"))
+	if k.period > 0 {
+		b.Title = fmt.Sprintf("%s of use of a period of %d", plural(days, "day"), k.period)
+		if k.tooOld() {
+			b.Beyond = max(barWidth-b.Period, 2)
+			b.Used = barWidth - b.Beyond
+			b.Title += ": too old"
+		}
+	}
+	return &b
+}
+
+func (k keyTime) moments() (all []moment) {
+	since := map[cmek.KeyVersion]time.Time{}
+	for _, v := range k.times() {
+		since[v.Version] = v.Since
+		all = append(all, moment{Key: shown(k.Key.ID()), What: "Rotation", Version: versionText(v.Version), Where: shown(k.Key.Location()), At: stamp(v.Since)})
+	}
+	for _, r := range k.Regions {
+		m := moment{
+			Key: shown(k.Key.ID()), What: "Re-encryption", Version: versionText(r.Version), At: stamp(r.At), Lag: notRecorded,
+			Where: shown(cmp.Or(r.Name, r.Cluster) + ", " + r.Region),
+		}
+		if began := since[r.Version]; !began.IsZero() && !r.At.IsZero() && !r.At.Before(began) {
+			m.Lag = span(r.At.Sub(began))
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func versionText(v cmek.KeyVersion) string { return cmp.Or(shown(v.Short()), notRecorded) }
