@@ -10,7 +10,7 @@ import (
 // format is the number of the form in which items are stored. It grows when an item's fields change so that a program which does not
 // know them would lose something by writing the item: such a program refuses the item. Items of form 1
 // do not say it.
-const format = 2
+const format = 3
 
 // ErrNewer is, wrapped with the record's name and beside [ErrUndecodable], the error about an item that a newer release of keyturn has
 // stored. It is neither read nor written.

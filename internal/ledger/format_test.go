@@ -27,7 +27,7 @@ func TestItems_ofALaterForm_areNeitherReadNorWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := store.Get(t.Context(), "rotation", "cluster#c-1")
-	if err != nil || !bytes.HasPrefix(r.Data, []byte(`{"format":2,`)) {
+	if err != nil || !bytes.HasPrefix(r.Data, []byte(`{"format":3,`)) {
 		t.Fatalf("the item is stored as %s (error %v), want it to say its form first", r.Data, err)
 	}
 	current := r.Data
@@ -36,13 +36,13 @@ func TestItems_ofALaterForm_areNeitherReadNorWritten(t *testing.T) {
 		newer bool
 	}{
 		{string(current), false},
-		{strings.Replace(string(current), `"format":2,`, ``, 1), false}, // of the form before
-		{strings.Replace(string(current), `"format":2,`, `"format":1,`, 1), false},
-		{strings.Replace(string(current), `"format":2,`, `"format":3,`, 1), true},
-		{strings.Replace(string(current), `"format":2,`, `"format":30000000000000000000,`, 1), true},
-		{strings.Replace(string(current), `"format":2,`, `"format":"2",`, 1), true},
-		{`{"format":3}`, true},
-		{strings.TrimSuffix(string(current), "}") + `,"another":{"format":3}}`, false},
+		{strings.Replace(string(current), `"format":3,`, ``, 1), false}, // of the form before
+		{strings.Replace(string(current), `"format":3,`, `"format":1,`, 1), false},
+		{strings.Replace(string(current), `"format":3,`, `"format":4,`, 1), true},
+		{strings.Replace(string(current), `"format":3,`, `"format":40000000000000000000,`, 1), true},
+		{strings.Replace(string(current), `"format":3,`, `"format":"3",`, 1), true},
+		{`{"format":4}`, true},
+		{strings.TrimSuffix(string(current), "}") + `,"another":{"format":4}}`, false},
 	} {
 		stored, err := store.Get(t.Context(), "rotation", "cluster#c-1")
 		if err != nil {
@@ -88,8 +88,8 @@ func TestItems_allKinds_sayTheirForm(t *testing.T) {
 	for _, item := range [][2]string{{"rotation", "cluster#c-plain"}, {"alerting", "incident#x"}, {"control", "holds"}, {"control", "pause"}} {
 		r, err := store.Get(t.Context(), item[0], item[1])
 		var form struct{ Format int }
-		if err = errors.Join(err, json.Unmarshal(r.Data, &form)); err != nil || form.Format != 2 {
-			t.Errorf("%v is stored as %s (error %v), want the form 2", item, r.Data, err)
+		if err = errors.Join(err, json.Unmarshal(r.Data, &form)); err != nil || form.Format != 3 {
+			t.Errorf("%v is stored as %s (error %v), want the form 3", item, r.Data, err)
 		}
 	}
 	r, err := store.Get(t.Context(), "rotation", "cluster#c-packed")
@@ -101,7 +101,7 @@ func TestItems_allKinds_sayTheirForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later.Data = bytes.Replace(later.Data, []byte(`"format":2`), []byte(`"format":3`), 1)
+	later.Data = bytes.Replace(later.Data, []byte(`"format":3`), []byte(`"format":4`), 1)
 	if err := store.Put(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
