@@ -27,6 +27,8 @@ type Reads struct {
 	Keys           map[cmek.KeyURI]KeyFact
 	Paused         ledger.Pause
 	Holds          cmek.Holds
+	Orders         []ledger.Order
+	Moves          map[string]Move
 	Fleet          Fleet
 	UpdatedAtMoves bool
 }
@@ -42,7 +44,7 @@ const (
 // only a region that two reads show neither in the cluster nor in its CMEK.
 func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	before := fingerprint(item)
-	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Holds: r.Holds, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
+	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Holds: r.Holds, Orders: r.Orders, Moves: r.Moves, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
 	if r.Cluster != nil {
 		reportOptOut(item, *r.Cluster, now)
 		item.Cluster, f.ClusterRead = *r.Cluster, true

@@ -102,7 +102,9 @@ type Work struct {
 	// Order is the ID of the order that the work carries out: the region is to be moved to Key, which is that of the order. The order
 	// itself says to what spec. "" if the region's key was rotated.
 	Order string `json:"order,omitempty"`
-	State State  `json:"state"`
+	// From is the spec that the order moves the region from, to tell what became of a request; zero without an order.
+	From  cmek.KeySpec `json:"from,omitzero"`
+	State State        `json:"state"`
 	// Reason says why the work waits or is blocked; for people.
 	Reason string `json:"reason,omitempty"`
 	// Trigger is what opened the work, at Since.
@@ -271,6 +273,8 @@ type Done struct {
 	Key     cmek.KeyURI     `json:"key"`
 	Version cmek.KeyVersion `json:"version"`
 	At      time.Time       `json:"at"`
+	// Order is the ID of the order that the PUT carried out; "" for none.
+	Order string `json:"order,omitempty"`
 	// Followed is true if our PUT did it, false if it was adopted as up to date when first discovered.
 	Followed bool `json:"followed"`
 	// Sent is when that PUT left; zero if there was none, and in records of before it was kept.
@@ -284,8 +288,10 @@ type Dropped struct {
 	Region  string          `json:"region"`
 	Key     cmek.KeyURI     `json:"key"`
 	Version cmek.KeyVersion `json:"version,omitzero"`
-	Reason  string          `json:"reason"`
-	At      time.Time       `json:"at"`
+	// Order is the ID of the order that the work was for; "" for none.
+	Order  string    `json:"order,omitempty"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 	// Request is the work's request if its end is not known: the same work, opened again, goes on with it.
 	Request *Request `json:"request,omitempty"`
 }
