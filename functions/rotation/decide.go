@@ -144,7 +144,8 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 		unsent[w.Region+w.Order] = unsent[w.Region+w.Order] || open || v.Act == Resend || v.Act == Fail
 		p.add(v)
 	}
-	d.ordersFirst(&p)
+	unopened := d.unopened()
+	d.ordersFirst(&p, unopened)
 	p.separate(item)
 	for _, info := range f.CMEK.RegionInfos {
 		if !judged[info.Region] && !f.Gone {
@@ -153,7 +154,7 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 			p.add(v)
 		}
 	}
-	for _, o := range d.unopened() {
+	for _, o := range unopened {
 		v := Verdict{Region: o.Region, Spec: o.To, order: o, work: -1}
 		p.add(v.because(Open, "%s", orderedBy(o)).until(now))
 	}

@@ -28,11 +28,16 @@ func (d decision) unopened() (list []ledger.Order) {
 	return list
 }
 
-// ordersFirst keeps a region's rotation from going with the order that moves the region: one PUT carries a region once.
-func (d decision) ordersFirst(p *Plan) {
+// ordersFirst keeps a region's rotation from going with, or shortly before, the order that moves the region: one PUT carries a region once.
+// An order that is blocked, or waits for something of its own, keeps no rotation.
+func (d decision) ordersFirst(p *Plan, unopened []ledger.Order) {
 	moved := map[string]bool{}
+	for _, o := range unopened {
+		moved[o.Region] = true
+	}
 	for _, v := range p.Verdicts {
-		moved[v.Region] = moved[v.Region] || v.Act == Send && v.order.ID != ""
+		goes := v.Act == Send || v.Act == Wait && !v.detained // it waits for its place in the order at most
+		moved[v.Region] = moved[v.Region] || goes && v.order.ID != ""
 	}
 	p.Put, p.Next = nil, time.Time{}
 	verdicts := p.Verdicts
