@@ -527,14 +527,9 @@ func (onGoogleCloud) mayUse(use Use, docs Documents) access {
 		if result.unread == "" && m.Kind != google.MissingCondition && m.Kind != google.MissingMembers {
 			result.unread = m.String()
 		}
-		result.onlyAbove = result.onlyAbove && isAbove(m)
+		result.onlyAbove = result.onlyAbove && m.AboveProjects()
 	}
 	return result
-}
-
-// isAbove reports whether what is missing stands above every project.
-func isAbove(m google.Missing) bool {
-	return m.Kind == google.MissingParents || strings.HasPrefix(m.Name, "folders/") || strings.HasPrefix(m.Name, "organizations/") && m.Kind != google.MissingRole
 }
 
 func without[V any](all map[string]V, name string) map[string]V {

@@ -28,6 +28,8 @@ const (
 	changeClusterUnshown    cmek.Change = "cluster not shown"
 	changeForgotten         cmek.Change = "cluster forgotten"
 	changeOptOut            cmek.Change = "opt-out changed"
+	changeMoved             cmek.Change = "moved to another key"
+	changeOrderDropped      cmek.Change = "order dropped"
 	changeHold              cmek.Change = "on hold"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
@@ -141,7 +143,7 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 			"Evidence or alerts wait in the ledger; none is lost.",
 			"Read the function's log for the reason: the archive or a topic refuses.").Audience = alert.Operations
 	}
-	overdue, reason := c.pick(func(w ledger.Work) bool { return s.Mode == Follow && now.Sub(w.Since) >= overdueAfter })
+	overdue, reason := c.pick(func(w ledger.Work) bool { return s.Mode == Follow && w.Order == "" && now.Sub(w.Since) >= overdueAfter })
 	if len(overdue) > 0 {
 		c.add("overdue", changeOverdue, alert.High, overdue,
 			fmt.Sprintf("The key of cluster %s rotated over a day ago and the store key is still not re-encrypted: %s", named(item), reason),
@@ -546,6 +548,9 @@ func severalKeys(item *ledger.Cluster) (regions []string) {
 
 // keyBlocked reports whether the work is blocked because of its key's state, which has an incident of its own.
 func keyBlocked(w ledger.Work, f Facts) bool {
+	if w.Order != "" {
+		return false
+	}
 	fact, read := f.Keys[w.Key]
 	if !read || fact.Err != nil {
 		return strings.HasPrefix(w.Reason, whyKeyIs) // as it was when the key was last read
@@ -573,6 +578,26 @@ func cloudFailure(item *ledger.Cluster) (regions []string, reason string) {
 	}
 	return regions, reason
 }
+
+// movedAlert reports an order that was carried out. The old key is never said to be needless: backups were written under it.
+func movedAlert(item *ledger.Cluster, w ledger.Work, now time.Time) alert.Alert {
+	id := fmt.Sprintf("moved/%s/%s", item.ID, w.Order)
+	return alert.Alert{
+		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.Info, Change: changeMoved, Key: w.Key, Time: now,
+		Clusters: []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: []string{w.Region}}},
+		Summary:  fmt.Sprintf("Cluster %s: the store key in %s is encrypted with key %s", named(item), w.Region, w.Key.ID()),
+		Impact: fmt.Sprintf("The old key %s is still needed: backups of before this day can only be restored with it. With the longest retention that can be chosen that is until %s.",
+			w.From.URI, StillNeeded(now).Format(time.DateOnly)),
+		Runbook: runbook(changeMoved),
+	}
+}
+
+// longestRetention is the longest time for which managed backups can be kept (CockroachDB docs, "Managed backups": 2, 7, 30, 90 or 365
+// days).
+const longestRetention = 365 * 24 * time.Hour
+
+// StillNeeded is until when a key that was replaced at that time may be needed to restore a managed backup.
+func StillNeeded(replaced time.Time) time.Time { return replaced.Add(longestRetention).UTC() }
 
 func followedAlert(item *ledger.Cluster, done []ledger.Done, now time.Time) alert.Alert {
 	var regions []string

@@ -36,6 +36,10 @@ type Facts struct {
 	Paused ledger.Pause
 	// Holds are the operator's orders to leave keys or clusters alone.
 	Holds cmek.Holds
+	// Orders are the orders about the cluster, be it an operator's or one that follows from a pin; those that ended are among them. Moves
+	// holds, by an order's ID, what was read about its keys; it is needed for orders that a request may be sent for.
+	Orders []ledger.Order
+	Moves  map[string]Move
 	// Fleet holds, by a key's canonical URI, the ledger items of all clusters that name the key, this one included. It is needed
 	// for the keys of work that may be sent.
 	Fleet Fleet
@@ -84,6 +88,9 @@ type Verdict struct {
 	unread bool
 	// last: no further request follows the one that is given up.
 	last bool
+	// order is the order that the verdict is about, if it is about one; reached: the region is on its key.
+	order   ledger.Order
+	reached bool
 }
 
 // whyKeyIs begins the reason of work that is blocked by its key's state.
@@ -118,7 +125,7 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 	d := decision{f, item, now, s}
 	var p Plan
 	judged := map[string]bool{} // regions with work that stays open or was done just now
-	unsent := map[string]bool{} // regions with work that a PUT is still to be sent for
+	unsent := map[string]bool{} // regions with work that a PUT is still to be sent for, by the order that it is for
 	// unresolved are the versions whose PUT was sent and whose end only a person can tell.
 	unresolved := map[string]cmek.KeyVersion{}
 	for i, w := range item.Work {
@@ -127,15 +134,18 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 			unresolved[w.Region] = w.Version
 		}
 		again := v.watched == nil && !v.Version.IsZero() && v.Version == unresolved[w.Region]
-		if v.watched == nil && !v.unread && unsent[w.Region] || again {
+		if v.watched == nil && !v.unread && unsent[w.Region+w.Order] || again {
 			v = Verdict{Act: Drop, Why: "the same work is open already"}
 		}
 		v.Region, v.work = w.Region, i
-		judged[w.Region] = judged[w.Region] || v.Act != Drop
+		// An order that waits keeps nobody from following rotations of the key that it is to replace.
+		judged[w.Region] = judged[w.Region] || v.Act != Drop && (w.Order == "" || v.watched != nil)
 		open := v.watched == nil && v.Act != Drop && v.Act != Adopt
-		unsent[w.Region] = unsent[w.Region] || open || v.Act == Resend || v.Act == Fail
+		unsent[w.Region+w.Order] = unsent[w.Region+w.Order] || open || v.Act == Resend || v.Act == Fail
 		p.add(v)
 	}
+	unopened := d.unopened()
+	d.ordersFirst(&p, unopened)
 	p.separate(item)
 	for _, info := range f.CMEK.RegionInfos {
 		if !judged[info.Region] && !f.Gone {
@@ -143,6 +153,10 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 			v.Region, v.work = info.Region, -1
 			p.add(v)
 		}
+	}
+	for _, o := range unopened {
+		v := Verdict{Region: o.Region, Spec: o.To, order: o, work: -1}
+		p.add(v.because(Open, "%s", orderedBy(o)).until(now))
 	}
 	return p
 }
@@ -205,6 +219,8 @@ func (d decision) work(w ledger.Work) Verdict {
 		return unreadable("%s", d.Unread).until(d.now.Add(backoffMax))
 	case d.watching(w):
 		return d.outcome(w)
+	case w.Order != "":
+		return d.move(w)
 	case d.optedOut():
 		return Verdict{Act: Drop, Why: "the cluster has the label keyturn=off"}
 	case d.Older:
@@ -390,8 +406,7 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		seen = earlier(after.Add(clockOffset), d.now) // that time is by the KMS's clock
 	}
 	settled := seen.Add(d.settings.settle(key))
-	soon, later := d.now.Add(busyWait), d.now.Add(backoffMax)
-	hold, held := d.Holds.Find(d.item.ID, v.Spec.URI, d.now)
+	later := d.now.Add(backoffMax)
 	switch again := w.Since.Add(d.settings.confirm()); {
 	case known && done.Version == key.Version && w.Version.IsZero() && w.Trigger.Kind == "event" && d.now.Before(again):
 		v.Version = cmek.KeyVersion{} // the work's is not known yet
@@ -408,6 +423,31 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return v.because(Block, whyLost).until(later)
 	case info.Status.Failed() && w.Failed == 0 && !w.Retried:
 		return v.because(Block, "status %s, and not by keyturn's request%s", info.Status, quoted(info, v.Spec.URI)).until(later)
+	}
+	if waits := d.gate(w, v, key, settled); waits.Act != "" {
+		return waits
+	}
+	switch {
+	case d.settings.Mode != Follow && w.Announced:
+		return v.because(Wait, "observe mode: a PUT would be sent").until(d.now.Add(overdueAfter))
+	case d.settings.Mode != Follow:
+		return v.because(Announce, "observe mode: a PUT would be sent").until(d.now.Add(overdueAfter))
+	}
+	return d.send(w, v, key, "the store key is encrypted under an older version")
+}
+
+// gate says what keeps a PUT for the work from leaving now, whatever it is for; a verdict without an Act for nothing.
+func (d decision) gate(w ledger.Work, v Verdict, key cmek.Key, settled time.Time) Verdict {
+	own := func(until time.Time, format string, args ...any) Verdict {
+		v.detained = true
+		return v.because(Wait, format, args...).until(until)
+	}
+	soon := d.now.Add(busyWait)
+	hold, held := d.Holds.Find(d.item.ID, v.Spec.URI, d.now)
+	if !held && w.Order != "" {
+		hold, held = d.Holds.Find(d.item.ID, w.From.URI, d.now)
+	}
+	switch {
 	case d.inFlight():
 		return own(soon, whyInFlight)
 	case d.item.Operation.Excludes(d.now):
@@ -427,17 +467,19 @@ func (d decision) due(w ledger.Work, info cmek.RegionInfo, v Verdict, key cmek.K
 		return own(soon, "status %s", d.unfinished())
 	case d.now.Before(w.NotBefore):
 		return v.because(Wait, "%s", w.Reason).until(w.NotBefore)
-	case d.settings.Mode != Follow && w.Announced:
-		return v.because(Wait, "observe mode: a PUT would be sent").until(d.now.Add(overdueAfter))
-	case d.settings.Mode != Follow:
-		return v.because(Announce, "observe mode: a PUT would be sent").until(d.now.Add(overdueAfter))
-	case d.Paused.Active():
-		return v.because(Wait, "paused since %s", d.Paused.Since.UTC().Format(time.RFC3339)).until(soon)
+	}
+	return Verdict{}
+}
+
+// send sends the PUT for the work, unless following is paused or other clusters of the key go first.
+func (d decision) send(w ledger.Work, v Verdict, key cmek.Key, why string) Verdict {
+	if d.Paused.Active() {
+		return v.because(Wait, "paused since %s", d.Paused.Since.UTC().Format(time.RFC3339)).until(d.now.Add(busyWait))
 	}
 	if why, until := d.order(w, key); why != "" {
 		return v.because(Wait, "%s", why).until(until)
 	}
-	return v.because(Send, "the store key is encrypted under an older version").until(d.now)
+	return v.because(Send, "%s", why).until(d.now)
 }
 
 // lagging reports whether the KMS may still come to show the version that an event announced. A version that the KMS knows to

@@ -28,11 +28,15 @@ type Evidence struct {
 	// PreviousVersion is the version that the store key was known to be wrapped under before; zero if none was known.
 	PreviousVersion cmek.KeyVersion `json:"previous_key_version,omitzero"`
 	// RotatedAt is when the KMS made the version current; zero if it does not tell.
-	RotatedAt time.Time       `json:"rotated_at,omitzero"`
-	Trigger   ledger.Trigger  `json:"trigger"`
-	OpenedAt  time.Time       `json:"opened_at"`
-	Request   *ledger.Request `json:"request"`
-	DoneAt    time.Time       `json:"done_at"`
+	RotatedAt time.Time `json:"rotated_at,omitzero"`
+	// Order is the ID of the operator's order that the request carried out, and From the key spec that it moved the region from; neither if
+	// the key was rotated.
+	Order    string          `json:"order,omitempty"`
+	From     cmek.KeySpec    `json:"from,omitzero"`
+	Trigger  ledger.Trigger  `json:"trigger"`
+	OpenedAt time.Time       `json:"opened_at"`
+	Request  *ledger.Request `json:"request"`
+	DoneAt   time.Time       `json:"done_at"`
 	// Finding says how we know that the store key was re-encrypted. The Cloud API has no operation to ask and shows no key
 	// version: "updated_at moved" and "operation seen" are observations, "accepted, no trace …" is Cockroach Labs' word only.
 	Finding string `json:"finding"`
@@ -42,6 +46,7 @@ type Evidence struct {
 func file(item *ledger.Cluster, w ledger.Work, d ledger.Done, previous ledger.Done) {
 	record := Evidence{
 		Schema: EvidenceSchema, ClusterID: item.ID, ClusterName: item.Cluster.Name, Region: w.Region, Key: w.Key, Version: w.Version,
+		Order: w.Order, From: w.From,
 		RotatedAt: w.RotatedAt, Trigger: w.Trigger, OpenedAt: w.Since, Request: w.Request, DoneAt: d.At, Finding: d.Evidence,
 	}
 	if previous.Key.SameKey(w.Key) {

@@ -197,7 +197,8 @@ func (d decision) fleet(w ledger.Work, version cmek.KeyVersion) fleet {
 			c = d.item
 		}
 		f.canaryDone = f.canaryDone || slices.ContainsFunc(c.Done, func(done ledger.Done) bool {
-			return done.Followed && done.Version == version && done.Key.SameKey(w.Key)
+			// That a key re-encrypts under a new version does not show that a cluster can be moved to it.
+			return done.Followed && done.Version == version && done.Key.SameKey(w.Key) && (w.Order == "" || done.Order != "")
 		})
 		if region := failedIn(c, w.Key, version, opened); region != "" && f.stopped == "" && c.ID != d.item.ID {
 			f.stopped = fmt.Sprintf("the re-encryption of cluster %s failed in %s", named(c), region)

@@ -29,6 +29,8 @@ type Reads struct {
 	Projects       map[string]cmek.Project
 	Paused         ledger.Pause
 	Holds          cmek.Holds
+	Orders         []ledger.Order
+	Moves          map[string]Move
 	Fleet          Fleet
 	UpdatedAtMoves bool
 }
@@ -44,7 +46,7 @@ const (
 // only a region that two reads show neither in the cluster nor in its CMEK.
 func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	before := fingerprint(item)
-	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Holds: r.Holds, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
+	f := Facts{ReadAt: r.At, Listed: r.Listed, Keys: r.Keys, Paused: r.Paused, Holds: r.Holds, Orders: r.Orders, Moves: r.Moves, Fleet: r.Fleet, UpdatedAtMoves: r.UpdatedAtMoves}
 	if r.Cluster != nil {
 		reportOptOut(item, *r.Cluster, now)
 		item.Cluster, f.ClusterRead = *r.Cluster, true

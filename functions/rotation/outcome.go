@@ -15,6 +15,8 @@ import (
 const (
 	evidenceMoved = "updated_at moved"
 	evidenceSeen  = "operation seen"
+	// evidenceInForce: the key that the region was to be moved to is in force, and was not before.
+	evidenceInForce = "new key in force"
 )
 
 // watching reports whether the verdict about the work is what became of its last request: one that is open, or one that was
@@ -31,7 +33,7 @@ func (d decision) watching(w ledger.Work) bool {
 		return true // blocked since the request left, by a revocation for instance
 	}
 	info, _ := d.CMEK.Region(w.Region) // one that is gone shows no trace
-	return d.fresh(r, w.Region) && trace(*r, info, info.Newest(w.Key)) != ""
+	return d.fresh(r, w.Region) && trace(*r, w, info, info.Newest(w.Key)) != ""
 }
 
 // fresh reports whether the region's CMEK was read after the request left.
@@ -61,22 +63,24 @@ func (d decision) outcome(w ledger.Work) Verdict {
 		return v.because(Wait, "the outcome was not read yet").until(poll)
 	}
 	key := info.Newest(w.Key)
-	if current, distinct := info.Current(); key.Spec.URI == "" || distinct == 1 && !current.Spec.URI.SameKey(w.Key) {
+	if changedAway(w, info, key) {
 		return v.because(Drop, "the region's key changed")
 	}
-	v.Spec = key.Spec
-	d.note(&r, info, key)
+	if key.Spec.URI != "" {
+		v.Spec = key.Spec
+	}
+	d.note(&r, w, info, key)
 	return d.weigh(w, v, info, poll)
 }
 
 // note adds what this read shows to the request: to its timeline, its evidence and its state of rest.
-func (d decision) note(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) {
+func (d decision) note(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) {
 	s := ledger.Sighting{At: d.ReadAt, Region: info.Status, Key: key.Status, UpdatedAt: key.UpdatedAt}
 	if d.ClusterRead {
 		s.Operation = cmekOperation(d.Cluster)
 	}
 	r.Timeline = sighted(r.Timeline, s)
-	if kind := trace(*r, info, key); r.Evidence.IsZero() && kind != "" {
+	if kind := trace(*r, w, info, key); r.Evidence.IsZero() && kind != "" {
 		r.Evidence = ledger.Evidence{Kind: kind, At: d.ReadAt}
 	}
 	switch rest := d.rest(r, info, key); rest {
@@ -168,8 +172,8 @@ func cmekOperation(c cmek.Cluster) string {
 }
 
 // trace returns the kind of evidence that a read shows of an operation that began after the request's baseline; "" for none.
-func trace(r ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) string {
-	if key.Spec.URI == "" {
+func trace(r ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) string {
+	if key.Spec.URI == "" && w.Order == "" { // an order's key is shown once its operation has begun
 		return ""
 	}
 	before := r.Baseline
@@ -182,8 +186,20 @@ func trace(r ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) string {
 		return evidenceMoved
 	case began(info.Status, before.Region), began(key.Status, before.Key):
 		return evidenceSeen
+	case w.Order != "" && key.Status == cmek.Enabled && before.Key != cmek.Enabled:
+		return evidenceInForce
 	}
 	return ""
+}
+
+// changedAway reports whether the region shows that it has come to another key than that of the work's request. An order's request
+// begins while the key before is in force, and its own is not shown yet.
+func changedAway(w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) bool {
+	current, distinct := info.Current()
+	if w.Order != "" {
+		return distinct == 1 && current.Spec.URI != w.Key && current.Spec.URI != w.From.URI
+	}
+	return key.Spec.URI == "" || distinct == 1 && !current.Spec.URI.SameKey(w.Key)
 }
 
 // refused reports whether the request was answered with a refusal.

@@ -378,6 +378,9 @@ func (s *stage) read(ctx context.Context, cluster seenCluster, r *Reads) (Cluste
 			return p, nil
 		}
 	}
+	if err := s.readMoves(ctx, item, r, func(*ledger.Cluster, ledger.Order) bool { return true }); err != nil {
+		return p, err
+	}
 	// The keys of open work, and those of the regions without any.
 	if err := s.readKeys(ctx, item, item.Work, r); err != nil {
 		return p, err
@@ -433,14 +436,8 @@ func (s *stage) gather() {
 
 // meets adds an item to the fleets of its keys.
 func (s *stage) meets(item *ledger.Cluster) {
-	seen := map[string]bool{}
-	for _, info := range item.CMEK.RegionInfos {
-		for _, k := range info.KeyInfos {
-			if key := k.Spec.URI.Canonical(); !seen[key] {
-				seen[key] = true
-				s.fleets[key] = append(s.fleets[key], item)
-			}
-		}
+	for _, key := range item.Keys() {
+		s.fleets[key] = append(s.fleets[key], item)
 	}
 }
 
@@ -522,7 +519,7 @@ func (s *stage) moves(i int) bool {
 		return false
 	}
 	return !s.ends[i].IsZero() || !s.polled[i] && len(c.Item.Work) > 0 || slices.ContainsFunc(c.Item.Work, func(w ledger.Work) bool {
-		return w.State == ledger.Due && !w.Detained && s.Settings.Mode == Follow && !s.orders.Paused.Active()
+		return w.State == ledger.Due && !w.Detained && (s.Settings.Mode == Follow || w.Order != "") && !s.orders.Paused.Active()
 	})
 }
 
@@ -549,6 +546,7 @@ func (s *stage) act(i int, now time.Time, takes time.Duration, sends *[]PlannedS
 	plan := Decide(f, c.Item, now, s.Settings)
 	transition(c.Item, f, plan, now, s.Settings)
 	c.Item.Messages = nil
+	s.joins(c.Item)
 	number := 1
 	if n := len(*sends); n > 0 {
 		number = (*sends)[n-1].Rank + 1
@@ -561,7 +559,7 @@ func (s *stage) act(i int, now time.Time, takes time.Duration, sends *[]PlannedS
 		case Send:
 			*sends = append(*sends, PlannedSend{Rank: number, Cluster: c.Item, Region: v.Region, Spec: v.Spec, Version: v.Version, Why: s.waited[place]})
 			for j := range c.Item.Work {
-				if w := &c.Item.Work[j]; w.Region == v.Region && w.State == ledger.Due {
+				if w := &c.Item.Work[j]; w.State == ledger.Due && carries(cmek.RegionSpec{Region: v.Region, KeySpec: v.Spec}, c.Item.Work, *w) {
 					w.State, w.Request = ledger.Requested, &ledger.Request{Intent: now, Sent: now}
 				}
 			}
@@ -609,7 +607,11 @@ func (s *stage) end(i int, now time.Time) {
 	var kept []ledger.Work
 	for _, w := range item.Work {
 		if w.State == ledger.Requested {
-			item.SetDone(ledger.Done{Region: w.Region, Key: w.Key, Version: w.Version, At: now, Followed: true})
+			item.SetDone(ledger.Done{Region: w.Region, Key: w.Key, Version: w.Version, Order: w.Order, At: now, Followed: true})
+			if w.Order != "" {
+				endOrder(item, w, Verdict{reached: true}, now)
+				s.reads[i].moved(w)
+			}
 			continue
 		}
 		w.Detained = false
@@ -618,6 +620,32 @@ func (s *stage) end(i int, now time.Time) {
 	item.Work, item.NextLook, s.ends[i] = kept, now, time.Time{}
 	s.reads[i].ended()
 	s.wakeAll(now)
+}
+
+// moved makes the reads show that the work's order was carried out.
+func (r *Reads) moved(w ledger.Work) {
+	n := slices.IndexFunc(r.Orders, func(o ledger.Order) bool { return o.ID == w.Order })
+	if n < 0 || r.CMEK == nil {
+		return
+	}
+	spec := r.Orders[n].To
+	info := cmek.ClusterInfo{Status: r.CMEK.Status, RegionInfos: slices.Clone(r.CMEK.RegionInfos)}
+	for i, region := range info.RegionInfos {
+		if region.Region != w.Region {
+			continue
+		}
+		region.KeyInfos = slices.Clone(region.KeyInfos)
+		for j := range region.KeyInfos {
+			region.KeyInfos[j].Status = cmek.Disabled
+		}
+		region.KeyInfos = append(region.KeyInfos, cmek.KeyInfo{Spec: spec, Status: cmek.Enabled})
+		info.RegionInfos[i] = region
+	}
+	r.CMEK = &info
+	r.Keys = maps.Clone(r.Keys)
+	if m, read := r.Moves[w.Order]; read {
+		r.Keys[spec.URI] = m.To.Key
+	}
 }
 
 // ended makes the reads show that the operation they may have shown has ended well.

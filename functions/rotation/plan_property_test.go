@@ -38,7 +38,7 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 		return
 	}
 	moments := map[string]int{}
-	var sends, ordered, keysSent, whole, waits int
+	var sends, ordered, keysSent, whole, waits, orders int
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
 	for n := 0; n < *planWorlds && !t.Failed(); n++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -50,13 +50,14 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 			keysSent += w.keysSent
 			whole += w.whole
 			waits += w.waits
+			orders += w.orders
 			if t.Failed() {
 				t.Log(w.describe())
 			}
 		})
 	}
-	t.Logf("%d worlds: %d regions of clusters planned and sent, %d of them in an order that is certain; %d keys, of %d the whole order; %d reasons for waiting; plans by moment: %v",
-		*planWorlds, sends, ordered, keysSent, whole, waits, moments)
+	t.Logf("%d worlds: %d regions of clusters planned and sent, %d of them in an order that is certain; %d keys, of %d the whole order; %d reasons for waiting; %d orders to another key; plans by moment: %v",
+		*planWorlds, sends, ordered, keysSent, whole, waits, orders, moments)
 	if sends < *planWorlds || waits < *planWorlds/10 {
 		t.Errorf("the worlds planned %d PUTs and gave %d reasons for waiting; that proves little", sends, waits)
 	}
@@ -77,6 +78,8 @@ type planWorld struct {
 	sent    []sentRegion
 	// What was compared: regions in the order of their key, keys of which the whole order was, and reasons for waiting.
 	ordered, keysSent, whole, waits int
+	// orders were given, to another key of a region.
+	orders int
 }
 
 // sentRegion is one region of an accepted PUT.
@@ -126,6 +129,7 @@ func newPlanWorld(t *testing.T, n uint64) *planWorld {
 		}
 	}
 	w.f.Cloud = ambiguousCloud{w.f.Cloud, ambiguous}
+	w.f.Policies = policiesOf(t, w.world)
 	return w
 }
 
@@ -149,12 +153,21 @@ func (w *planWorld) keys() {
 		}
 		w.seed.Keys = append(w.seed.Keys, key)
 	}
+	if w.n%4 == 0 { // keys that nobody uses, for orders
+		for _, region := range planRegions {
+			w.seed.Keys = append(w.seed.Keys, simulator.KeySeed{AgeDays: 100, Policy: strings.ReplaceAll(forAll, "payments-cmek", "cmek"),
+				URI: cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", region, 0xabc, w.n))})
+		}
+	}
 }
 
 // clusters draws 1 to 12 clusters with a key in each of one to three regions. Some missed the key's last rotation.
 func (w *planWorld) clusters() {
 	keysIn := map[string][]int{}
 	for k, key := range w.seed.Keys {
+		if key.Policy != "" {
+			continue
+		}
 		for _, region := range append([]string{key.URI.Location()}, key.Replicas...) {
 			keysIn[region] = append(keysIn[region], k)
 		}
@@ -244,6 +257,26 @@ func (w *planWorld) rotate(most int) {
 	}
 }
 
+// order orders some clusters to another key of their region; it may be one that others are on.
+func (w *planWorld) order() {
+	for _, c := range w.seed.Clusters {
+		region := c.Regions[w.rand.IntN(len(c.Regions))]
+		spare := cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", region.Name, 0xabc, w.n))
+		if w.one(2) || !slices.ContainsFunc(w.seed.Keys, func(k simulator.KeySeed) bool { return k.URI == spare }) {
+			continue
+		}
+		checked, err := w.f.CheckOrders(context.Background(), c.ID, []rotation.Wanted{{Region: region.Name, To: cmek.KeySpec{URI: spare}}}, rotation.Asking{By: "ana", Terraform: "none"})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		// Whatever its pre-flight says: it may be blocked.
+		if _, err := w.f.PlaceOrders(context.Background(), c.ID, []ledger.Order{checked.Orders[0].Order}); err != nil {
+			w.t.Fatal(err)
+		}
+		w.orders++
+	}
+}
+
 // minutes runs so many ticks.
 func (w *planWorld) minutes(n int) {
 	for range n {
@@ -282,6 +315,9 @@ func (w *planWorld) run() {
 			w.minutes(1)
 		}
 		w.minutes(w.rand.IntN(10))
+	}
+	if w.moment != emptyLedger && w.n%4 == 0 {
+		w.order()
 	}
 	before := len(w.world.PUTs())
 	preview, err := w.f.Plan(context.Background(), rotation.Planning{Fresh: w.n%2 == 0})
@@ -411,6 +447,12 @@ func (w *planWorld) compare() {
 		for _, v := range c.Plan.Verdicts {
 			match := waitsFor.FindStringSubmatch(v.Why)
 			if v.Act != rotation.Wait || match == nil {
+				continue
+			}
+			// What an order moves to another key meanwhile waits for nobody in the end, and nobody for it.
+			if slices.ContainsFunc(w.sent, func(s sentRegion) bool {
+				return (s.cluster == c.Item.Cluster.Name && s.region == v.Region || s.cluster == match[1]) && !s.uri.SameKey(v.Spec.URI)
+			}) {
 				continue
 			}
 			w.waits++

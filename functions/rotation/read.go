@@ -31,6 +31,9 @@ func (w *worker) read(ctx context.Context, c *ledger.Cluster) (Reads, error) {
 			return r, err
 		}
 	}
+	if err := w.readMoves(ctx, c, &r, unsentOrder); err != nil {
+		return r, err
+	}
 	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return r, err
 	}
@@ -67,10 +70,16 @@ func (w *worker) readAgain(ctx context.Context, id string, put []cmek.RegionSpec
 			return r, err
 		}
 	}
+	if err := w.readMoves(ctx, c, &r, unsentOrder); err != nil {
+		return r, err
+	}
 	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return r, err
 	}
 	for _, spec := range put {
+		if slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Order != "" && carries(spec, c.Work, w) }) {
+			continue // what decides about it was read with the order
+		}
 		if _, ok := r.Keys[spec.KeySpec.URI]; !ok {
 			r.Keys[spec.KeySpec.URI] = w.keys.recheck(ctx, spec.KeySpec.URI)
 		}

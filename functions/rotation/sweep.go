@@ -238,6 +238,9 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 	if err := w.readKeys(ctx, c, nil, &r); err != nil {
 		return c, err
 	}
+	if err := w.readMoves(ctx, c, &r, unsentOrder); err != nil {
+		return c, err
+	}
 	if r.Fleet, err = w.fleetsOf(ctx, c, r); err != nil {
 		return c, err
 	}

@@ -56,6 +56,10 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 				item.SetDone(adopted(v, now))
 			case Open:
 				opened = true
+				if v.order.ID != "" {
+					kept = append(kept, ordered(v.order, v.Why, now))
+					continue
+				}
 				kept = append(kept, revived(item, ledger.Work{Region: v.Region, Key: v.Spec.URI, Version: v.Version, State: ledger.Due,
 					Reason: "the new version settles", Trigger: ledger.Trigger{Kind: "sweep", Time: now}, Since: now, RotatedAt: v.RotatedAt}))
 			}
@@ -65,16 +69,25 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 		switch v.Act {
 		case Drop:
 			item.Dropped = dropped(item.Dropped, w, v.Why, now)
+			if w.Order != "" {
+				endOrder(item, w, v, now)
+			}
 		case Adopt:
 			item.SetDone(adopted(v, now))
 			item.Dropped = dropped(item.Dropped, w, "adopted: "+v.Why, now)
 		case Complete:
 			w.Request = v.watched
 			previous, _ := item.DoneIn(w.Region)
-			d := ledger.Done{Region: w.Region, Key: w.Key, Version: w.Version, At: now, Followed: true, Sent: w.Request.LeftAt(), Evidence: v.Why}
+			d := ledger.Done{Region: w.Region, Key: w.Key, Version: w.Version, At: now, Followed: true, Order: w.Order, Sent: w.Request.LeftAt(), Evidence: v.Why}
 			item.SetDone(d)
-			done = append(done, d)
 			file(item, w, d, previous)
+			if w.Order == "" {
+				done = append(done, d)
+				continue
+			}
+			v.reached = true
+			endOrder(item, w, v, now)
+			item.Tell(movedAlert(item, w, now))
 		default:
 			if v.Act == Resend || v.Act == Supersede && unsettled(w) {
 				doubt(item, w)
@@ -174,7 +187,7 @@ func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
 		}
 	case Supersede:
 		// A new version is new work: what became of requests for the old one does not concern it.
-		w = ledger.Work{Region: w.Region, Key: w.Key, Version: v.Version, VersionSeen: now, RotatedAt: v.RotatedAt, State: ledger.Due,
+		w = ledger.Work{Region: w.Region, Key: w.Key, Order: w.Order, From: w.From, Version: v.Version, VersionSeen: now, RotatedAt: v.RotatedAt, State: ledger.Due,
 			Reason: v.Why, Trigger: w.Trigger, Since: w.Since, Retried: w.Failed > 0 || w.Retried}
 	case Wait:
 		if v.unread {
@@ -196,7 +209,7 @@ func moved(w ledger.Work, v Verdict, now time.Time) ledger.Work {
 func claim(item *ledger.Cluster, put []cmek.RegionSpec, now time.Time) {
 	for _, spec := range put {
 		for i := range item.Work {
-			if w := &item.Work[i]; w.Region == spec.Region && w.State == ledger.Due {
+			if w := &item.Work[i]; w.State == ledger.Due && carries(spec, item.Work, *w) {
 				w.Claim = &ledger.Claim{Intent: now}
 			}
 		}
@@ -267,7 +280,7 @@ func stay(item *ledger.Cluster, before []ledger.Work, intent, now time.Time) {
 		}
 		w.State, w.Request = ledger.Due, nil
 		for _, old := range before {
-			if old.Region == w.Region && old.Since.Equal(w.Since) && old.Version == w.Version {
+			if old.Region == w.Region && old.Since.Equal(w.Since) && old.Version == w.Version && old.Order == w.Order {
 				w.Request = old.Request
 			}
 		}
@@ -332,7 +345,7 @@ func adopted(v Verdict, now time.Time) ledger.Done {
 
 func dropped(list []ledger.Dropped, w ledger.Work, reason string, now time.Time) []ledger.Dropped {
 	const kept = 10
-	d := ledger.Dropped{Region: w.Region, Key: w.Key, Version: w.Version, Reason: reason, At: now}
+	d := ledger.Dropped{Region: w.Region, Key: w.Key, Version: w.Version, Order: w.Order, Reason: reason, At: now}
 	if w.Request != nil && !w.Request.Ended {
 		d.Request = w.Request
 	}
@@ -352,7 +365,7 @@ func revived(item *ledger.Cluster, w ledger.Work) ledger.Work {
 		if d.Request != nil && done.Key.SameKey(w.Key) && done.At.After(d.Request.LeftAt()) {
 			continue
 		}
-		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version {
+		if d.Request != nil && d.Region == w.Region && d.Key.SameKey(w.Key) && d.Version == w.Version && d.Order == w.Order {
 			w.Request = d.Request
 			if !d.Request.GivenUp && !refused(d.Request) {
 				w.State = ledger.Requested
@@ -518,6 +531,6 @@ func known(item *ledger.Cluster, region string, e cmek.Event) bool {
 		return true
 	}
 	return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
-		return w.Region == region && w.Key.SameKey(e.Key) && (w.State != ledger.Requested || w.Version == e.Version)
+		return w.Region == region && w.Order == "" && w.Key.SameKey(e.Key) && (w.State != ledger.Requested || w.Version == e.Version)
 	})
 }

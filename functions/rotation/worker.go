@@ -257,7 +257,20 @@ func (w *worker) update(ctx context.Context, id string, change func(*ledger.Clus
 			w.fleets[key] = fleet
 		}
 	}
+	w.joins(c)
 	return c, nil
+}
+
+// joins adds the cluster to the fleets of the keys that it is to be moved to, where they were read before it was.
+func (w *worker) joins(c *ledger.Cluster) {
+	for _, work := range c.Work {
+		key := work.Key.Canonical()
+		fleet, read := w.fleets[key]
+		if work.Order == "" || !read || slices.ContainsFunc(fleet, func(other *ledger.Cluster) bool { return other != nil && other.ID == c.ID }) {
+			continue
+		}
+		w.fleets[key] = append(slices.Clip(fleet), c)
+	}
 }
 
 // fleetsOf returns the clusters of each key that the cluster has work for which is unsent, was lost before, or keeps others waiting
@@ -361,7 +374,7 @@ func (w *worker) wake(ctx context.Context, before []ledger.Work) {
 func (w *worker) waitsInOrder(c *ledger.Cluster, now time.Time) bool {
 	return slices.ContainsFunc(c.Work, func(work ledger.Work) bool {
 		return work.State == ledger.Due && !work.Detained && work.Claim == nil && !now.Before(work.NotBefore) &&
-			!now.Before(work.SeenVersion().Add(w.Settings.settle(cmek.Key{}))) && w.Settings.Mode == Follow
+			(work.Order != "" || !now.Before(work.SeenVersion().Add(w.Settings.settle(cmek.Key{}))) && w.Settings.Mode == Follow)
 	})
 }
 

@@ -118,7 +118,12 @@ func keyOf(uri cmek.KeyURI, described *types.KeyMetadata) cmek.Key {
 	if described == nil {
 		return cmek.Key{URI: uri, State: cmek.KeyNotFound}
 	}
+	var unfit string
+	if described.KeySpec != types.KeySpecSymmetricDefault || described.KeyUsage != types.KeyUsageTypeEncryptDecrypt {
+		unfit = fmt.Sprintf("its KeySpec is %s and its KeyUsage %s", described.KeySpec, described.KeyUsage)
+	}
 	return cmek.Key{
+		Unfit:        unfit,
 		URI:          uri,
 		State:        keyState(described.KeyState),
 		Version:      cmek.MaterialVersion(aws.ToString(described.CurrentKeyMaterialId)),

@@ -153,6 +153,9 @@ type Key struct {
 	// Settle is the KMS's own minimum of the settle time: so long after a rotation encryption may still use the version
 	// before. 0: the KMS asks for none.
 	Settle time.Duration `json:"settle,omitempty"`
+	// Unfit says why no store key can be encrypted with the key: it is for signing, for instance. "" for a symmetric key for encryption, and
+	// for one that does not exist.
+	Unfit string `json:"unfit,omitempty"`
 	// DeletionDate is when a scheduled deletion of the key, or on Cloud KMS of its current version, becomes final; zero if
 	// none is scheduled or the date is not yet fixed.
 	DeletionDate time.Time `json:"deletion_date,omitzero"`

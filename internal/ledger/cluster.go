@@ -49,6 +49,8 @@ type Cluster struct {
 	Chain Chain `json:"chain,omitzero"`
 	// Skipped are regions whose failure no longer stops the other clusters of the key, because an operator said so.
 	Skipped []string `json:"released,omitempty"`
+	// Orders says what became of the newest orders that have ended, the last one last.
+	Orders []OrderEnd `json:"orders,omitempty"`
 	// Failures counts polls that failed in a row, for their backoff.
 	Failures int       `json:"failures,omitempty"`
 	NextLook time.Time `json:"next_look,omitzero"`
@@ -105,7 +107,12 @@ type Work struct {
 	Key    cmek.KeyURI `json:"key"`
 	// Version is the key version to reach; zero until the KMS was read, if the event did not carry it.
 	Version cmek.KeyVersion `json:"version,omitzero"`
-	State   State           `json:"state"`
+	// Order is the ID of the order that the work carries out: the region is to be moved to Key, which is that of the order. The order
+	// itself says to what spec. "" if the region's key was rotated.
+	Order string `json:"order,omitempty"`
+	// From is the spec that the order moves the region from, to tell what became of a request; zero without an order.
+	From  cmek.KeySpec `json:"from,omitzero"`
+	State State        `json:"state"`
 	// Reason says why the work waits or is blocked; for people.
 	Reason string `json:"reason,omitempty"`
 	// Trigger is what opened the work, at Since.
@@ -136,9 +143,42 @@ type Work struct {
 	Announced bool `json:"announced,omitempty"`
 }
 
+// OrderEnd is what became of an order.
+type OrderEnd struct {
+	ID     string      `json:"id"`
+	Region string      `json:"region"`
+	To     cmek.KeyURI `json:"to"`
+	// Done: the region is on the order's key. Otherwise the order was dropped. Why says more.
+	Done bool      `json:"done,omitempty"`
+	Why  string    `json:"why,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// OrderEnded returns what became of the order, and whether it has ended.
+func (c *Cluster) OrderEnded(id string) (OrderEnd, bool) {
+	if i := slices.IndexFunc(c.Orders, func(e OrderEnd) bool { return e.ID == id }); i >= 0 {
+		return c.Orders[i], true
+	}
+	return OrderEnd{}, false
+}
+
+// mostOrderEnds bounds the ends of orders that are kept: more than a cluster can be given orders for within the time in which one may
+// begin.
+const mostOrderEnds = mostOrders
+
+// EndOrder notes what became of an order, once.
+func (c *Cluster) EndOrder(e OrderEnd) {
+	if _, ended := c.OrderEnded(e.ID); ended {
+		return
+	}
+	c.Orders = append(slices.Clone(c.Orders), e)
+	c.Orders = slices.DeleteFunc(c.Orders, func(old OrderEnd) bool { return e.At.Sub(old.At) > ordersKept })
+	c.Orders = c.Orders[max(0, len(c.Orders)-mostOrderEnds):]
+}
+
 // Trigger is what opened a piece of work.
 type Trigger struct {
-	// Kind is "event", "sweep" or "operator".
+	// Kind is "event", "sweep", "operator" or "order".
 	Kind    string    `json:"kind"`
 	EventID string    `json:"event_id,omitempty"`
 	Source  string    `json:"source,omitempty"`
@@ -242,6 +282,8 @@ type Done struct {
 	// Version is zero if a later request for another one may have been carried out, and nothing shows whether it was.
 	Version cmek.KeyVersion `json:"version,omitzero"`
 	At      time.Time       `json:"at"`
+	// Order is the ID of the order that the PUT carried out; "" for none.
+	Order string `json:"order,omitempty"`
 	// Followed is true if our PUT did it, false if it was adopted as up to date when first discovered.
 	Followed bool `json:"followed"`
 	// Sent is when that PUT left; zero if there was none, and in records of before it was kept.
@@ -255,8 +297,10 @@ type Dropped struct {
 	Region  string          `json:"region"`
 	Key     cmek.KeyURI     `json:"key"`
 	Version cmek.KeyVersion `json:"version,omitzero"`
-	Reason  string          `json:"reason"`
-	At      time.Time       `json:"at"`
+	// Order is the ID of the order that the work was for; "" for none.
+	Order  string    `json:"order,omitempty"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 	// Request is the work's request if its end is not known: the same work, opened again, goes on with it.
 	Request *Request `json:"request,omitempty"`
 }
@@ -318,8 +362,8 @@ func (c *Cluster) WaitUntil(at time.Time) {
 }
 
 // Keys are the canonical URIs of all keys that the cluster names, past ones included: a past key is still needed to read
-// what was written under it. With them go the principals that the cluster acts as, and the accounts of both, for [Ledger.ByAccount]
-// and [Ledger.ByRole]. A project of Google Cloud counts under both of its names.
+// what was written under it, and those that it is to be moved to. With them go the principals that the cluster acts as, and the accounts of
+// both, for [Ledger.ByAccount] and [Ledger.ByRole]. A project of Google Cloud counts under both of its names.
 func (c *Cluster) Keys() []string {
 	if c.Gone {
 		return nil
@@ -339,6 +383,11 @@ func (c *Cluster) Keys() []string {
 			if account := k.Spec.AuthPrincipal.Account(); account != "" {
 				keys = append(keys, roleKey(account, k.Spec.AuthPrincipal.Name()), accountKey(account))
 			}
+		}
+	}
+	for _, w := range c.Work {
+		if w.Order != "" { // the clusters that are to be moved to a key go in order, like those of a key that was rotated
+			keys = append(keys, w.Key.Canonical())
 		}
 	}
 	slices.Sort(keys)

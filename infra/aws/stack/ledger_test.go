@@ -70,6 +70,8 @@ var items = map[string]string{
 	"the operators' pause":    "control#pause",
 	"the operators' holds":    "control#holds",
 	"an order to another key": "control#order#c-1",
+	"a pin to an alias":       "control#pin#c-1",
+	"an alias of the index":   "control#arn:aws:kms:us-east-1:111122223333:alias/cmek",
 	"an item of a new kind":   "orders#c-1",
 	"a kind that looks alike": "rotations#cluster#c-1",
 }
@@ -162,6 +164,13 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 		_, err := l.Hold(ctx, cmek.Hold{ClusterID: "c-1", Since: time.Unix(1, 0), Until: time.Unix(2, 0)})
 		return err
 	},
+	"PlaceOrders": func(ctx context.Context, l *ledger.Ledger) error {
+		_, err := l.PlaceOrders(ctx, "c-1", []ledger.Order{{Region: "us-east-1"}}, time.Unix(1, 0), func(string) bool { return false })
+		return err
+	},
+	"SetPin": func(ctx context.Context, l *ledger.Ledger) error {
+		return l.SetPin(ctx, "c-1", ledger.Pin{Region: "us-east-1", Alias: "arn:aws:kms:us-east-1:111122223333:alias/cmek"})
+	},
 }
 
 // What a function's code writes is found by its calls of the ledger, so that a new one fails here and not in production.
@@ -172,7 +181,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Holds", "HoldOnKey",
+		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins",
 	}
 	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
@@ -196,7 +205,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 		}
 	}
 	// What operators write is theirs alone.
-	for _, method := range []string{"SetPause", "Hold"} {
+	for _, method := range []string{"SetPause", "Hold", "PlaceOrders", "SetPin"} {
 		store := spy{map[string]bool{}}
 		if err := writers[method](t.Context(), ledger.New(store, rand.New(rand.NewPCG(1, 2)))); err != nil || len(store.written) == 0 {
 			t.Fatalf("%s wrote %v, error %v", method, store.written, err)

@@ -101,6 +101,11 @@ func (m Missing) String() string {
 	return "whether this holds: " + clip(m.Name)
 }
 
+// AboveProjects reports whether what is missing stands above every project, where readers of one project seldom see.
+func (m Missing) AboveProjects() bool {
+	return m.Kind == MissingParents || strings.HasPrefix(m.Name, "folders/") || strings.HasPrefix(m.Name, "organizations/") && m.Kind != MissingRole
+}
+
 // readPolicy is the permission to read a resource's allow policy.
 func readPolicy(resource string) string {
 	switch kind(resource) {

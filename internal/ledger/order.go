@@ -1,0 +1,255 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
+
+// Orders and pins are items of their own, one of each for a cluster, which operators write and functions only read: whoever writes
+// them chooses keys. What became of an order stands in the cluster's item.
+const (
+	orderPrefix = "order#"
+	pinPrefix   = "pin#"
+)
+
+const (
+	// OrderExpires is when an order expires that no request was sent for.
+	OrderExpires = 24 * time.Hour
+	// ordersKept is how long an order is kept for people who ask; mostOrders bounds those of one cluster.
+	ordersKept = 30 * 24 * time.Hour
+	mostOrders = 200
+)
+
+// Order is an operator's order to move one region of a cluster from one key spec to another.
+type Order struct {
+	// ID names the order among those of its cluster.
+	ID     string       `json:"id"`
+	Region string       `json:"region"`
+	From   cmek.KeySpec `json:"from"`
+	To     cmek.KeySpec `json:"to"`
+	// At is when it was given, By who gave it, Reason why.
+	At     time.Time `json:"at"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	// CrossRegion allows To in another location than From. Terraform says how the configuration of the cluster was dealt with: without it no
+	// request is sent, because Terraform would put the old key back.
+	CrossRegion bool   `json:"cross_region,omitempty"`
+	Terraform   string `json:"terraform,omitempty"`
+	// Alias is the alias that a pin follows, if the order was derived from one; "" for an operator's own.
+	Alias cmek.KeyURI `json:"alias,omitempty"`
+	// Canceled is when somebody canceled it, and CanceledBy who; zero for one that nobody canceled.
+	Canceled   time.Time `json:"canceled,omitzero"`
+	CanceledBy string    `json:"canceled_by,omitempty"`
+}
+
+// Expired reports whether the order may no longer begin.
+func (o Order) Expired(now time.Time) bool { return !now.Before(o.At.Add(OrderExpires)) }
+
+// Open reports whether the order may still begin: it is neither canceled nor expired.
+func (o Order) Open(now time.Time) bool { return o.Canceled.IsZero() && !o.Expired(now) }
+
+// Same reports whether both orders ask for the same.
+func (o Order) Same(other Order) bool {
+	return o.Region == other.Region && o.From == other.From && o.To == other.To
+}
+
+// identify gives the order its ID. One given at another time, or by another pin, has another.
+func (o *Order) identify() {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q%q%q%d%q", o.Region, o.From, o.To, o.At.UnixNano(), o.Alias))
+	o.ID = hex.EncodeToString(sum[:8])
+}
+
+// OrderOf returns the order that a pin gives: that of the same pin, specs and time is the same order.
+func (p Pin) OrderOf(from, to cmek.KeySpec, at time.Time) Order {
+	o := Order{Region: p.Region, From: from, To: to, At: at, By: p.By, Reason: p.Reason, Alias: p.Alias, Terraform: p.Terraform}
+	o.identify()
+	return o
+}
+
+type orders struct {
+	Orders []Order `json:"orders,omitempty"`
+}
+
+// Orders reads the orders about the cluster, those that ended within 30 days among them, the oldest first.
+func (l *Ledger) Orders(ctx context.Context, clusterID string) ([]Order, error) {
+	var o orders
+	r, err := l.store.Get(ctx, kindControl, orderPrefix+clusterID)
+	if err != nil {
+		return nil, fmt.Errorf("read orders of cluster %s: %w", clusterID, err)
+	}
+	err = decode(r, &o)
+	return o.Orders, err
+}
+
+// ErrOrdered is, wrapped, the error about an order for a region that has another open one.
+var ErrOrdered = errors.New("another order of the region is open")
+
+// PlaceOrders gives orders, all or none, and returns them as they stand in the ledger. One that asks for what an open order asks for is
+// that order. ended says of an order's ID that it has come to its end.
+func (l *Ledger) PlaceOrders(ctx context.Context, clusterID string, given []Order, now time.Time, ended func(id string) bool) (placed []Order, err error) {
+	err = l.updateOrders(ctx, clusterID, now, func(all []Order) ([]Order, error) {
+		placed = nil
+		for _, o := range given {
+			i := slices.IndexFunc(all, func(old Order) bool { return old.Region == o.Region && old.Open(now) && !ended(old.ID) })
+			switch {
+			case i < 0:
+				o.At = now
+				o.identify()
+				all = append(all, o)
+			case !all[i].Same(o):
+				return nil, fmt.Errorf("order %s to %s: %w: %s to %s, by %s", o.Region, o.To.URI, ErrOrdered, all[i].Region, all[i].To.URI, all[i].By)
+			default:
+				o = all[i]
+			}
+			placed = append(placed, o)
+		}
+		return all, nil
+	})
+	return placed, err
+}
+
+// CancelOrders cancels the orders about the cluster that may still begin and that match, and returns them.
+func (l *Ledger) CancelOrders(ctx context.Context, clusterID string, at time.Time, by string, match func(Order) bool) (canceled []Order, err error) {
+	err = l.updateOrders(ctx, clusterID, at, func(all []Order) ([]Order, error) {
+		canceled = nil
+		for i, o := range all {
+			if o.Canceled.IsZero() && match(o) {
+				all[i].Canceled, all[i].CanceledBy = at, by
+				canceled = append(canceled, all[i])
+			}
+		}
+		if canceled == nil {
+			return nil, ErrUnchanged
+		}
+		return all, nil
+	})
+	return canceled, err
+}
+
+func (l *Ledger) updateOrders(ctx context.Context, clusterID string, now time.Time, change func([]Order) ([]Order, error)) error {
+	return updateItem(ctx, l, orderPrefix+clusterID, func(o *orders) (keys []string, err error) {
+		if o.Orders, err = change(o.Orders); err != nil {
+			return nil, err
+		}
+		o.Orders = slices.DeleteFunc(o.Orders, func(old Order) bool { return now.Sub(old.At) > ordersKept })
+		if len(o.Orders) > mostOrders {
+			return nil, fmt.Errorf("%d orders were given within %d days, and %d is the most", len(o.Orders), int(ordersKept.Hours()/24), mostOrders)
+		}
+		return nil, nil
+	})
+}
+
+// updateItem changes an operator's item, which names the keys that change returns.
+func updateItem[T any](ctx context.Context, l *Ledger, id string, change func(*T) (keys []string, err error)) error {
+	for range attempts {
+		r, err := l.store.Get(ctx, kindControl, id)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", id, err)
+		}
+		var item T
+		if err := decode(r, &item); err != nil {
+			return err
+		}
+		r.Kind, r.ID = kindControl, id
+		if r.Keys, err = change(&item); errors.Is(err, ErrUnchanged) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := fit(&r, item, nil, func() []part { return []part{partOf("its content", item)} }); err != nil {
+			return err
+		}
+		if _, err = l.put(ctx, r); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("write %s: %w", id, ErrConflict)
+}
+
+// Pin is an operator's standing order: a region of a cluster follows an alias.
+type Pin struct {
+	Region string      `json:"region"`
+	Alias  cmek.KeyURI `json:"alias"`
+	// Follow: the region is moved to the key that the alias comes to name. Otherwise that is only reported.
+	Follow bool `json:"follow,omitempty"`
+	// Since is when it was given, By who gave it, Reason why.
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	// Terraform says how the configuration of the cluster was dealt with, as in [Order].
+	Terraform string `json:"terraform,omitempty"`
+}
+
+type pins struct {
+	Pins []Pin `json:"pins,omitempty"`
+}
+
+func (p pins) aliases() (keys []string) {
+	for _, pin := range p.Pins {
+		keys = append(keys, pin.Alias.Canonical())
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Pins reads the pins of the cluster.
+func (l *Ledger) Pins(ctx context.Context, clusterID string) ([]Pin, error) {
+	var p pins
+	r, err := l.store.Get(ctx, kindControl, pinPrefix+clusterID)
+	if err != nil {
+		return nil, fmt.Errorf("read pins of cluster %s: %w", clusterID, err)
+	}
+	err = decode(r, &p)
+	return p.Pins, err
+}
+
+// SetPin pins a region, in place of its pin before. A region that is pinned so already stays as it is.
+func (l *Ledger) SetPin(ctx context.Context, clusterID string, pin Pin) error {
+	return updateItem(ctx, l, pinPrefix+clusterID, func(p *pins) ([]string, error) {
+		i := slices.IndexFunc(p.Pins, func(old Pin) bool { return old.Region == pin.Region })
+		switch {
+		case i < 0:
+			p.Pins = append(p.Pins, pin)
+		case p.Pins[i].Alias == pin.Alias && p.Pins[i].Follow == pin.Follow && p.Pins[i].Terraform == pin.Terraform:
+			return nil, ErrUnchanged
+		default:
+			p.Pins[i] = pin
+		}
+		return p.aliases(), nil
+	})
+}
+
+// Unpin ends the pin of a region, and reports whether there was one.
+func (l *Ledger) Unpin(ctx context.Context, clusterID, region string) (was bool, err error) {
+	err = updateItem(ctx, l, pinPrefix+clusterID, func(p *pins) ([]string, error) {
+		kept := slices.DeleteFunc(slices.Clone(p.Pins), func(old Pin) bool { return old.Region == region })
+		if was = len(kept) < len(p.Pins); !was {
+			return nil, ErrUnchanged
+		}
+		p.Pins = kept
+		return p.aliases(), nil
+	})
+	return was, err
+}
+
+// PinnedTo returns the ids of the clusters with a pin to the alias.
+func (l *Ledger) PinnedTo(ctx context.Context, alias cmek.KeyURI) (clusterIDs []string, err error) {
+	records, err := l.store.ByKey(ctx, kindControl, alias.Canonical())
+	if err != nil {
+		err = fmt.Errorf("query ledger for pins to %s: %w", alias, err)
+	}
+	for _, r := range records {
+		if id, is := strings.CutPrefix(r.ID, pinPrefix); is {
+			clusterIDs = append(clusterIDs, id)
+		}
+	}
+	return clusterIDs, err
+}
