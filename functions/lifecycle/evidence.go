@@ -24,7 +24,7 @@ type Evidence struct {
 }
 
 // end ends the item's open operation and files its record, in the same swap. The item keeps it without its baseline.
-func end(item *ledger.Cluster, result ledger.Result, why string, now time.Time) {
+func end(item *ledger.Cluster, result ledger.OperationResult, why string, now time.Time) {
 	o := ended(*item.Operation, result, why, now)
 	record := Evidence{Schema: EvidenceSchema, ClusterID: item.ID, ClusterName: item.Cluster.Name, Operation: o}
 	item.Link(now, string(o.Kind), func(number int, previous string) []byte {

@@ -67,7 +67,7 @@ func follow(o ledger.Operation, s sight, now time.Time, set Settings) (ledger.Op
 }
 
 // ended is the operation at its end.
-func ended(o ledger.Operation, result ledger.Result, why string, now time.Time) ledger.Operation {
+func ended(o ledger.Operation, result ledger.OperationResult, why string, now time.Time) ledger.Operation {
 	o.Ended, o.Result, o.Why = now, result, why
 	return o
 }

@@ -55,7 +55,7 @@ func TestFollow(t *testing.T) {
 		o        ledger.Operation
 		cluster  cmek.Cluster
 		cmek     cmek.ClusterInfo
-		want     ledger.Result
+		want     ledger.OperationResult
 		why      string
 	}{
 		{"no answer is on record, and nothing shows", sentAgo(enabling(), 39*time.Second), is(), none, "", "may be on its way"},

@@ -76,13 +76,13 @@ func (f *Function) access(ctx context.Context, use cmek.Use) (policy.Decision, s
 		}
 	}
 	if use.Spec.Type == cmek.GCPCloudKMS {
-		return onGoogleCloud(use, texts, time.Now())
+		return admittedOnGoogle(use, texts, time.Now())
 	}
-	return onAWS(use, texts, unread)
+	return admittedOnAWS(use, texts, unread)
 }
 
-// onAWS decides by the key policy, the role's policies and its trust policy. Without the role's policies nothing but a denial is certain.
-func onAWS(use cmek.Use, texts map[string]string, unread map[string]error) (policy.Decision, string) {
+// admittedOnAWS decides by the key policy, the role's policies and its trust policy. Without the role's policies nothing but a denial is certain.
+func admittedOnAWS(use cmek.Use, texts map[string]string, unread map[string]error) (policy.Decision, string) {
 	key, arn := string(use.Spec.URI), string(use.Spec.AuthPrincipal)
 	if err := unread[arn]; errors.Is(err, cmek.ErrNotFound) {
 		return policy.Denied, "the role does not exist"
@@ -124,9 +124,9 @@ func cause(unread, unclear error) error {
 	return unclear
 }
 
-// onGoogleCloud decides by the allow and deny policies. What stands above every project is not waited for: those who read a project
+// admittedOnGoogle decides by the allow and deny policies. What stands above every project is not waited for: those who read a project
 // seldom may read it.
-func onGoogleCloud(use cmek.Use, texts map[string]string, now time.Time) (policy.Decision, string) {
+func admittedOnGoogle(use cmek.Use, texts map[string]string, now time.Time) (policy.Decision, string) {
 	docs, _ := google.ReadAll(texts)
 	account, err := google.ParseServiceAccount(texts[google.State(use.Spec.AuthPrincipal)])
 	if err != nil {

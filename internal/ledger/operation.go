@@ -23,19 +23,19 @@ const (
 	OperationRevoke    OperationKind = "revoke"
 )
 
-// Result is how an operation ended.
-type Result string
+// OperationResult is how an operation ended.
+type OperationResult string
 
 // The results.
 const (
 	// OperationDone: reads show what was asked for.
-	OperationDone Result = "done"
+	OperationDone OperationResult = "done"
 	// OperationFailed: the API accepted it, and reads show a failure.
-	OperationFailed Result = "failed"
+	OperationFailed OperationResult = "failed"
 	// OperationRefused: the API refused it, and reads show no trace of it.
-	OperationRefused Result = "refused"
+	OperationRefused OperationResult = "refused"
 	// OperationLost: its outcome was unknown, and it left no trace.
-	OperationLost Result = "no trace"
+	OperationLost OperationResult = "no trace"
 )
 
 // Operation is a write to the Cloud API that an operator's command sends beside the PUTs of rotations. It stands in the cluster's item,
@@ -67,9 +67,9 @@ type Operation struct {
 	Evidence Evidence `json:"evidence,omitzero"`
 	Final    Final    `json:"final,omitzero"`
 	// Ended is when and Result how it ended, Why says more to people.
-	Ended  time.Time `json:"ended,omitzero"`
-	Result Result    `json:"result,omitempty"`
-	Why    string    `json:"why,omitempty"`
+	Ended  time.Time       `json:"ended,omitzero"`
+	Result OperationResult `json:"result,omitempty"`
+	Why    string          `json:"why,omitempty"`
 }
 
 // OperationBaseline is what a cluster showed just before a request. Only what differs from it can be a trace of the request.
