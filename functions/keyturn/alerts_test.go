@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
@@ -17,8 +20,8 @@ import (
 // open writes incidents to the bench's ledger.
 func (b *bench) open(t *testing.T, incidents ...ledger.Incident) {
 	t.Helper()
-	p := &program{environ: b.environ}
-	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+	p := &installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}
+	err := p.WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
 		for _, i := range incidents {
 			_, err := l.UpdateIncident(ctx, i.DedupKey, func(stored *ledger.Incident) error {
 				stored.Alert, stored.Kind, stored.Opened, stored.NextLook, stored.Recovered = i.Alert, i.Kind, i.Opened, i.NextLook, i.Recovered
@@ -55,7 +58,7 @@ func sampleIncidents() (low, critical ledger.Incident) {
 func TestAlertsListsOpenIncidentsAndExitsWith3IfOneIsUrgent(t *testing.T) {
 	b := newBench(t).swept(t)
 	wantText(t, "the list", b.succeed(t, "alerts"), "No incident is open.")
-	if none := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); none == nil || len(none) != 0 {
+	if none := decodeJSON[[]live.OpenIncident](t, b.succeed(t, "alerts", "-o", "json")); none == nil || len(none) != 0 {
 		t.Errorf("incidents are %v, want an empty list", none)
 	}
 
@@ -69,7 +72,7 @@ func TestAlertsListsOpenIncidentsAndExitsWith3IfOneIsUrgent(t *testing.T) {
 
 	o = b.keyturn(t, "alerts", "-o", "json")
 	o.wantCode(t, exitNeedsPerson, "alerts", "-o", "json")
-	all := decodeJSON[[]openIncident](t, o.out)
+	all := decodeJSON[[]live.OpenIncident](t, o.out)
 	if len(all) != 2 || all[0].Incident != critical.DedupKey || !all[0].Recovering || all[0].Alert.RecoverySteps == nil || all[1].Recovering {
 		t.Errorf("incidents are %+v, want the critical one first, with its recovery steps", all)
 	}
@@ -83,7 +86,7 @@ func TestStatusCountsOpenIncidentsAndNamesTheUrgentOnes(t *testing.T) {
 	o.wantCode(t, exitNeedsPerson, "status")
 	wantText(t, "the table", o.out, `2 open incidents ("keyturn alerts")`, "Needs attention:", "[CRITICAL] Key 0a5d was disabled")
 	for cluster, want := range map[string]int{"payments": 1, "orders": 0} {
-		s := decodeJSON[status](t, b.keyturn(t, "status", cluster, "-o", "json").out)
+		s := decodeJSON[live.Status](t, b.keyturn(t, "status", cluster, "-o", "json").out)
 		if len(s.Incidents) != want || len(s.NeedsPerson) != want {
 			t.Errorf("%s has %d open incidents and needs a person for %q; want %d", cluster, len(s.Incidents), s.NeedsPerson, want)
 		}
@@ -104,7 +107,7 @@ func TestAnAlertIsShownInFullByItsID(t *testing.T) {
 	wantText(t, "a low alert", b.succeed(t, "alerts", low.ID()), "[LOW] A role was changed")
 	o := b.keyturn(t, "alerts", critical.ID(), "-o", "json")
 	o.wantCode(t, exitNeedsPerson, "alerts", critical.ID(), "-o", "json")
-	if all := decodeJSON[[]openIncident](t, o.out); len(all) != 1 || all[0].ID != critical.ID() {
+	if all := decodeJSON[[]live.OpenIncident](t, o.out); len(all) != 1 || all[0].ID != critical.ID() {
 		t.Errorf("incidents are %+v, want the one that was named", all)
 	}
 	wantText(t, "what completes the id", b.succeed(t, "__complete", "alerts", low.ID()[:4]), low.ID()+"\tA role was changed")
@@ -130,13 +133,13 @@ func TestAnIncidentIsClosedByHand(t *testing.T) {
 	wantText(t, "what completes the dedup key", b.succeed(t, "__complete", "alerts", "close", "key-un"), critical.DedupKey+"\tKey 0a5d")
 
 	wantText(t, "closing", b.succeed(t, "alerts", "close", id[:5], "--reason", "new key\x1b[2J, INC-7"), "Closed: Key 0a5d was disabled [2J", "next tick")
-	wantText(t, "closing again", b.succeed(t, "alerts", "close", critical.DedupKey, "--reason", "again"), "closed already, ", " by "+operator()+": new key [2J, INC-7")
-	if all := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); len(all) != 2 || all[0].ID != id || !all[0].Closing.Asked() || all[1].Closing.Asked() {
+	wantText(t, "closing again", b.succeed(t, "alerts", "close", critical.DedupKey, "--reason", "again"), "closed already, ", " by "+installation.Operator()+": new key [2J, INC-7")
+	if all := decodeJSON[[]live.OpenIncident](t, b.succeed(t, "alerts", "-o", "json")); len(all) != 2 || all[0].ID != id || !all[0].Closing.Asked() || all[1].Closing.Asked() {
 		t.Errorf("incidents are %+v, want one that is closing", all)
 	}
 	wantText(t, "the list", b.succeed(t, "alerts"), "closing")
 	wantText(t, "closing for somebody", b.succeed(t, "alerts", "close", low.DedupKey[:8], "--reason", "meant", "--by", "ana"), "Closed: A role was changed")
-	if all := decodeJSON[[]openIncident](t, b.succeed(t, "alerts", "-o", "json")); all[1].Closing.By != "ana" || all[1].Closing.Reason != "meant" {
+	if all := decodeJSON[[]live.OpenIncident](t, b.succeed(t, "alerts", "-o", "json")); all[1].Closing.By != "ana" || all[1].Closing.Reason != "meant" {
 		t.Errorf("it was closed by %+v, want ana", all[1].Closing)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
 )
 
 func TestConfigCheckNamesEveryProblemWithItsLine(t *testing.T) {
@@ -23,7 +25,7 @@ func TestConfigCheckNamesEveryProblemWithItsLine(t *testing.T) {
 
 	o = b.keyturn(t, "config", "check", file, "-o", "json")
 	o.wantCode(t, exitUsage, "config", "check", file, "-o", "json")
-	if checked := decodeJSON[checkedFile](t, o.out); len(checked.Problems) != 6 || checked.File != file || checked.Problems[0].Message == "" {
+	if checked := decodeJSON[setup.CheckedFile](t, o.out); len(checked.Problems) != 6 || checked.File != file || checked.Problems[0].Message == "" {
 		t.Errorf("the JSON is %+v, want 6 problems of %s", checked, file)
 	}
 }
@@ -32,7 +34,7 @@ func TestConfigCheckTakesTheExample(t *testing.T) {
 	b := newBench(t)
 	example := "../../infra/aws/keyturn.example.yaml"
 	wantText(t, "the output", b.succeed(t, "config", "check", example), "without problems")
-	if checked := decodeJSON[checkedFile](t, b.succeed(t, "config", "check", example, "-o", "json")); checked.Problems == nil || len(checked.Problems) > 0 {
+	if checked := decodeJSON[setup.CheckedFile](t, b.succeed(t, "config", "check", example, "-o", "json")); checked.Problems == nil || len(checked.Problems) > 0 {
 		t.Errorf("the JSON is %+v, want an empty list of problems", checked)
 	}
 	t.Chdir(b.folder)

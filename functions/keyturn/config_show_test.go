@@ -3,12 +3,14 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
 )
 
 func TestConfigShowPrintsEachSettingWithItsOrigin(t *testing.T) {
 	b := newBench(t)
-	shown := decodeJSON[shownConfig](t, b.succeed(t, "config", "show", "-o", "json", "--mode", "follow"))
-	for name, want := range map[string]shownSetting{
+	shown := decodeJSON[setup.ShownConfig](t, b.succeed(t, "config", "show", "-o", "json", "--mode", "follow"))
+	for name, want := range map[string]setup.ShownSetting{
 		"KEYTURN_MODE":           {Value: "follow", Origin: "--mode"},
 		"KEYTURN_SETTLE":         {Value: "0s", Origin: "environment"},
 		"KEYTURN_IN_FLIGHT":      {Value: "3", Origin: "default"},
@@ -21,7 +23,7 @@ func TestConfigShowPrintsEachSettingWithItsOrigin(t *testing.T) {
 		"KEYTURN_REQUEST_RATE":   {Value: "10", Origin: "environment"},
 		"KEYTURN_EXTRA_NOTHING?": {},
 	} {
-		var got shownSetting
+		var got setup.ShownSetting
 		for _, s := range shown.Settings {
 			if s.Name == name {
 				got = s
@@ -44,7 +46,7 @@ func TestConfigShowShowsAllThoughOneIsWrong(t *testing.T) {
 	b.environ = append(b.environ, "KEYTURN_SETTLE=soon", "KEYTURN_IN_FLIHGT=2", "COCKROACH_API_KEY=not a key")
 	o := b.keyturn(t, "config", "show", "-o", "json")
 	o.wantCode(t, exitUsage, "config", "show")
-	shown := decodeJSON[shownConfig](t, o.out)
+	shown := decodeJSON[setup.ShownConfig](t, o.out)
 	if len(shown.Settings) < 10 || len(shown.Problems) != 2 {
 		t.Errorf("%d settings and the problems %q are shown, want all, and two problems", len(shown.Settings), shown.Problems)
 	}

@@ -5,14 +5,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // change changes a cluster's item in the ledger.
 func (b *bench) change(t *testing.T, id string, change func(*ledger.Cluster)) {
 	t.Helper()
-	p := &program{environ: b.environ}
-	err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+	p := &installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}
+	err := p.WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
 		_, err := l.UpdateCluster(ctx, id, func(c *ledger.Cluster) error {
 			change(c)
 			return nil
@@ -45,7 +48,7 @@ func TestRetryReopensBlockedWork(t *testing.T) {
 		c.Work[0].State, c.Work[0].Lost, c.Work[0].Reason = ledger.Blocked, 2, "two requests left no trace"
 	})
 	wantText(t, "retry", b.succeed(t, "retry", "orders"), "The next tick tries orders again in us-east-1.", "read again")
-	s := decodeJSON[status](t, b.succeed(t, "status", "orders", "-o", "json"))
+	s := decodeJSON[live.Status](t, b.succeed(t, "status", "orders", "-o", "json"))
 	for _, r := range s.Clusters[0].Regions {
 		if r.Region == "us-east-1" && (r.Work == nil || r.Work.State != ledger.Due || r.Work.Lost != 0) {
 			t.Errorf("the work is %+v, want it due with nothing lost", r.Work)

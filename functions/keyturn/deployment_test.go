@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/version"
 )
@@ -74,10 +76,10 @@ operations: {email: [a@example.com]}
 `
 
 // shownSettings runs config show in a directory and returns the settings by name.
-func shownSettings(t *testing.T, b *bench, args ...string) (shownConfig, map[string]shownSetting) {
+func shownSettings(t *testing.T, b *bench, args ...string) (setup.ShownConfig, map[string]setup.ShownSetting) {
 	t.Helper()
-	s := decodeJSON[shownConfig](t, b.succeed(t, append([]string{"config", "show", "-o", "json"}, args...)...))
-	by := map[string]shownSetting{}
+	s := decodeJSON[setup.ShownConfig](t, b.succeed(t, append([]string{"config", "show", "-o", "json"}, args...)...))
+	by := map[string]setup.ShownSetting{}
 	for _, setting := range s.Settings {
 		by[setting.Name] = setting
 	}
@@ -143,11 +145,11 @@ func TestFlagsAndEnvironmentOverrideTheDeployment(t *testing.T) {
 	newStore(t)
 	b.environ = []string{"KEYTURN_DEPLOYMENT=prod", "KEYTURN_SETTLE=9m", "KEYTURN_MODE=follow"}
 	_, by := shownSettings(t, b, "--mode", "observe", "--ledger", "dynamodb://other?region=eu-west-1")
-	for name, want := range map[string]shownSetting{
-		"KEYTURN_MODE":    {"KEYTURN_MODE", "observe", "--mode"},
-		"KEYTURN_LEDGER":  {"KEYTURN_LEDGER", "dynamodb://other?region=eu-west-1", "--ledger"},
-		"KEYTURN_SETTLE":  {"KEYTURN_SETTLE", "9m", "environment"},
-		"KEYTURN_ARCHIVE": {"KEYTURN_ARCHIVE", "s3://prod-hub-archive-1abc/archive?region=eu-west-1", "deployment prod"},
+	for name, want := range map[string]setup.ShownSetting{
+		"KEYTURN_MODE":    {Name: "KEYTURN_MODE", Value: "observe", Origin: "--mode"},
+		"KEYTURN_LEDGER":  {Name: "KEYTURN_LEDGER", Value: "dynamodb://other?region=eu-west-1", Origin: "--ledger"},
+		"KEYTURN_SETTLE":  {Name: "KEYTURN_SETTLE", Value: "9m", Origin: "environment"},
+		"KEYTURN_ARCHIVE": {Name: "KEYTURN_ARCHIVE", Value: "s3://prod-hub-archive-1abc/archive?region=eu-west-1", Origin: "deployment prod"},
 	} {
 		if by[name] != want {
 			t.Errorf("%s is %+v, want %+v", name, by[name], want)
@@ -236,7 +238,7 @@ func TestVersionComparesProgramAndDeployment(t *testing.T) {
 		p := published()
 		p.Version = deployed
 		store.values["eu-west-1 /keyturn/prod"] = p.JSON()
-		want := compareVersions(version.Read().Version, deployed)
+		want := installation.CompareVersions(version.Read().Version, deployed)
 		text := b.succeed(t, "version", "--deployment", "prod")
 		wantText(t, "the versions", text, "keyturn "+version.Read().Version, "deployment prod "+deployed)
 		if v := decodeJSON[versions](t, b.succeed(t, "version", "--deployment", "prod", "-o", "json")); v.Deployment != deployed || v.Comparison != want {
@@ -247,15 +249,4 @@ func TestVersionComparesProgramAndDeployment(t *testing.T) {
 	o.wantCode(t, exitUsage, "version", "--deployment", "prd")
 	wantText(t, "the output", o.out, "keyturn ")
 	wantText(t, "the error", o.err, "there is no deployment prd")
-}
-
-func TestVersionsAreComparedOnlyIfBothAreKnown(t *testing.T) {
-	for _, c := range []struct{ program, deployed, want string }{
-		{"v1.2.3", "v1.2.3", sameVersion}, {"v1.2.3", "v1.2.4", differentVersion}, {"v1.2.3", "v1.2.3+dirty", differentVersion},
-		{"(devel)", "(devel)", unknownVersion}, {"(devel)", "v1.2.3", unknownVersion}, {"v1.2.3", "unknown", unknownVersion}, {"v1.2.3", "(devel)", unknownVersion},
-	} {
-		if got := compareVersions(c.program, c.deployed); got != c.want {
-			t.Errorf("program %s and deployment %s are %s, want %s", c.program, c.deployed, got, c.want)
-		}
-	}
 }

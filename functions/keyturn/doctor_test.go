@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/demo"
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
-	"github.com/keyturn/keyturn/internal/amazon/hub"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -88,7 +89,7 @@ func (f *fakeHub) answer(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:sts::111122223333:assumed-role/oncall/jo</Arn><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
 	case name == "AssumeRole":
 		fmt.Fprintf(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>x</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
-			sampleAccessKeyID, sampleSecretAccessKey, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			demo.SampleAccessKeyID, demo.SampleSecretAccessKey, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	case name == "ListSubscriptionsByTopic":
 		topic := form.Get("TopicArn")
 		fmt.Fprintf(w, `<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>%s%s</Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`,
@@ -151,17 +152,17 @@ func newClinic(t *testing.T) (*bench, *fakeHub) {
 }
 
 // examine runs doctor and returns its problems, and what it could not verify.
-func examine(t *testing.T, b *bench, args ...string) (code int, problems, unverified []diagnosis) {
+func examine(t *testing.T, b *bench, args ...string) (code int, problems, unverified []setup.Diagnosis) {
 	t.Helper()
 	o := b.keyturn(t, append([]string{"doctor", "-o", "json"}, args...)...)
-	all := decodeJSON[[]diagnosis](t, o.out)
+	all := decodeJSON[[]setup.Diagnosis](t, o.out)
 	for _, d := range all {
 		switch d.Result {
-		case resultProblem:
+		case setup.ResultProblem:
 			problems = append(problems, d)
-		case resultUnverified:
+		case setup.ResultUnverified:
 			unverified = append(unverified, d)
-		case resultOK:
+		case setup.ResultOK:
 			if d.Fix != "" {
 				t.Errorf("%s is ok, and has the fix %q", d.Check, d.Fix)
 			}
@@ -336,55 +337,5 @@ func TestDoctorTellsProblemsApart(t *testing.T) {
 				t.Errorf("doctor exits with %d, and its problems are %+v, want %s: %s", code, problems, c.check, c.want)
 			}
 		})
-	}
-}
-
-func TestSubscriptionsAreJudgedByWhatIsConfirmed(t *testing.T) {
-	person := hub.Subscription{Protocol: "email", Endpoint: "A@example.com", Confirmed: true}
-	queue := hub.Subscription{Protocol: "sqs", Endpoint: "arn:q", Confirmed: true}
-	for _, c := range []struct {
-		name   string
-		found  []hub.Subscription
-		people []string
-		queues []string
-		want   string
-	}{
-		{"all there", []hub.Subscription{person, queue}, []string{"a@example.com"}, []string{"arn:q"}, resultOK},
-		{"none at all", nil, nil, nil, resultProblem},
-		{"only a channel", []hub.Subscription{queue}, nil, []string{"arn:q"}, resultProblem},
-		{"without keyturn.yaml", []hub.Subscription{person}, nil, nil, resultUnverified},
-		{"a person lost", []hub.Subscription{person}, []string{"a@example.com", "b@example.com"}, nil, resultProblem},
-		{"asked twice, confirmed once", []hub.Subscription{person, {Protocol: "email", Endpoint: "a@example.com"}}, []string{"a@example.com"}, nil, resultOK},
-		{"not confirmed", []hub.Subscription{{Protocol: "email", Endpoint: "a@example.com"}}, []string{"a@example.com"}, nil, resultProblem},
-	} {
-		if got, detail, _ := judgeSubscriptions("arn:aws:sns:us-east-1:111122223333:x", c.found, c.people, c.queues); got != c.want {
-			t.Errorf("%s: the result is %s (%s), want %s", c.name, got, detail, c.want)
-		}
-	}
-}
-
-func TestTheClockIsMeasuredByTheDateOfAnswers(t *testing.T) {
-	for _, c := range []struct {
-		offset time.Duration
-		want   string
-	}{
-		{0, resultOK}, {time.Second, resultOK}, {-time.Second, resultOK}, {10 * time.Second, resultProblem}, {-10 * time.Second, resultProblem}, {-11 * time.Minute, resultProblem},
-	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Date", time.Now().Add(c.offset).UTC().Format(http.TimeFormat))
-		}))
-		d := &dates{next: http.DefaultTransport}
-		answer, err := (&http.Client{Transport: d}).Get(server.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = answer.Body.Close()
-		server.Close()
-		if got, detail, _ := d.judge(); got != c.want {
-			t.Errorf("a server that is ahead by %v: %s (%s), want %s", c.offset, got, detail, c.want)
-		}
-	}
-	if got, _, _ := (&dates{}).judge(); got != resultUnverified {
-		t.Errorf("without an answer the clock is %s", got)
 	}
 }

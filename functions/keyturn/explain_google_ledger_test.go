@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -24,7 +27,7 @@ func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 	)
 	b := newBench(t).swept(t)
 	file := "file:" + filepath.Join(b.folder, "ledger.db")
-	if err := (&program{environ: b.environ}).withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+	if err := (&installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}).WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
 		if _, err := l.UpdateCluster(ctx, cluster, func(c *ledger.Cluster) error {
 			c.Cluster = cmek.Cluster{ID: cluster, Name: "ledger", AccountID: "crl-prod-xyz", State: cmek.StateCreated}
 			c.CMEK = cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{{Region: "us-east1", Status: cmek.Enabled, KeyInfos: []cmek.KeyInfo{{
@@ -53,11 +56,11 @@ func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 	again := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
 	again = strings.NewReplacer(`"roles/cloudkms.admin"`, `"roles/cloudkms.cryptoKeyEncrypterDecrypter"`, `"group:kms@acme.example"`, `"serviceAccount:`+account+`"`).Replace(again)
 	o := b.keyturnWith(t.Context(), again, "explain", "-o", "json", "--ledger", file)
-	if x := decodeJSON[explanation](t, o.out); x.Severity != alert.Info {
+	if x := decodeJSON[explain.Explanation](t, o.out); x.Severity != alert.Info {
 		t.Errorf("the noted policy set again is %s because %s; want info", x.Severity, x.Reason)
 	}
 	o = explainText(t.Context(), again, "-o", "json")
-	if x := decodeJSON[explanation](t, o.out); x.Severity != alert.High {
+	if x := decodeJSON[explain.Explanation](t, o.out); x.Severity != alert.High {
 		t.Errorf("without a ledger the same policy is %s because %s; want high", x.Severity, x.Reason)
 	}
 }

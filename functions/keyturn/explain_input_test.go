@@ -10,6 +10,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 )
 
 func TestExplainReadsWhatPeoplePaste(t *testing.T) {
@@ -39,11 +43,11 @@ func TestExplainReadsWhatPeoplePaste(t *testing.T) {
 			wantText(t, name, o.err, says, "keyturn: 1 of ")
 		}
 		for line := range strings.Lines(o.out) {
-			x := decodeJSON[explanation](t, line)
+			x := decodeJSON[explain.Explanation](t, line)
 			if x.Time != "2026-03-04T05:06:07Z" {
 				t.Errorf("%s: the time is %q", name, x.Time)
 			}
-			if x.Change == noChange {
+			if x.Change == "none" {
 				t.Errorf("%s: a record is not for us: %s", name, line)
 			}
 		}
@@ -118,7 +122,7 @@ func TestAGzipBombIsReadInBoundedMemory(t *testing.T) {
 	var out, errs buffer
 	size := packed.Len()
 	in := &watched{Reader: &packed}
-	p := &program{in: in, out: &out, err: &errs}
+	p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: in, Out: &out, Err: &errs}}}
 	outcome{p.run(t.Context(), []string{"explain"}), out.String(), errs.String()}.wantCode(t, exitFailed, "explain")
 	wantText(t, "the explanations", out.String(), "3 records: 2 critical, 1 not understood")
 	wantText(t, "the error", errs.String(), "keyturn: line 2: larger than 8 MiB")

@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
 	"github.com/keyturn/keyturn/internal/alert"
 )
 
@@ -12,7 +13,7 @@ func TestExplainJudgesARoleByWhatItDoesAndNotByItsName(t *testing.T) {
 		payload := `{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ana","accountId":"111122223333"},` +
 			`"eventTime":"2025-01-01T00:00:00Z","eventSource":"iam.amazonaws.com","eventName":"DeleteRole","awsRegion":"us-east-1","requestParameters":{"roleName":"` + role + `"},` +
 			`"eventID":"e1","eventType":"AwsApiCall","recipientAccountId":"111122223333"}`
-		x := decodeJSON[explanation](t, explainText(t.Context(), payload, "-o", "json").out)
+		x := decodeJSON[explain.Explanation](t, explainText(t.Context(), payload, "-o", "json").out)
 		if x.Severity != alert.Critical {
 			t.Errorf("role %s was deleted: %s because %s; want critical", role, x.Severity, x.Reason)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
 	"github.com/keyturn/keyturn/internal/alert"
 )
 
@@ -29,7 +30,7 @@ func TestExplainRatesWhatPeoplePaste(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(explainText(t.Context(), string(data), "-o", "json").out) {
-			x := decodeJSON[explanation](t, line)
+			x := decodeJSON[explain.Explanation](t, line)
 			if !x.Severity.AtLeast(tc.worst) || x.Severity.Above(tc.most) {
 				t.Errorf("%s: %s is %s because %s; want %s to %s", tc.file, x.Change, x.Severity, x.Reason, tc.worst, tc.most)
 			}
@@ -59,7 +60,7 @@ func TestExplainTriesADenyOnTheClustersRealKeys(t *testing.T) {
 		for variable, want := range map[string]alert.Severity{ledger: tc.with, "KEYTURN_LEDGER=": tc.without} {
 			b.environ = append(slices.Clip(environ), variable)
 			o := b.keyturnWith(t.Context(), tc.payload, "explain", "-o", "json")
-			if x := decodeJSON[explanation](t, o.out); x.Severity != want {
+			if x := decodeJSON[explain.Explanation](t, o.out); x.Severity != want {
 				t.Errorf("%s, with %s: %s because %s; want %s", tc.name, variable, x.Severity, x.Reason, want)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -107,7 +108,7 @@ func TestExplainRatesWhatItReads(t *testing.T) {
 		{"cloudtrail-createkey", "none", "none", "No alert: key created."},
 		{"foreign-ec2-state-change", "none", "none", "aws.ec2/EC2 Instance State-change Notification concerns no key"},
 	} {
-		x := decodeJSON[explanation](t, explainText(t.Context(), samples[tc.sample], "-o", "json").out)
+		x := decodeJSON[explain.Explanation](t, explainText(t.Context(), samples[tc.sample], "-o", "json").out)
 		if x.Severity != tc.severity || x.SeverityUnused != tc.unused || !strings.Contains(x.Reason, tc.reason) {
 			t.Errorf("%s is %s, %s if unused, because %q; want %s, %s, and %q", tc.sample, x.Severity, x.SeverityUnused, x.Reason, tc.severity, tc.unused, tc.reason)
 		}
@@ -163,7 +164,7 @@ func TestExplainJudgesANewPolicyByItself(t *testing.T) {
 	} {
 		o := b.keyturnWith(t.Context(), tc.payload, append([]string{"explain", "-o", "json"}, tc.args...)...)
 		o.wantCode(t, exitFine, tc.sentence)
-		if x := decodeJSON[explanation](t, o.out); x.Severity != tc.severity || !strings.Contains(x.Reason, tc.reason) {
+		if x := decodeJSON[explain.Explanation](t, o.out); x.Severity != tc.severity || !strings.Contains(x.Reason, tc.reason) {
 			t.Errorf("%s: got %s because %q, want %s and %q", tc.sentence, x.Severity, x.Reason, tc.severity, tc.reason)
 		}
 	}
@@ -206,7 +207,7 @@ func TestExplainReadsWhateverTheEventsAreKeptIn(t *testing.T) {
 			t.Errorf("%s: %d records explained, want %d", tc.name, len(lines), tc.records)
 		}
 		for _, line := range lines {
-			if x := decodeJSON[explanation](t, line); x.Change != cmek.ChangeKeyDisabled || x.Severity != alert.Critical {
+			if x := decodeJSON[explain.Explanation](t, line); x.Change != cmek.ChangeKeyDisabled || x.Severity != alert.Critical {
 				t.Errorf("%s: explained as %s %s, want %s %s", tc.name, x.Severity, x.Change, alert.Critical, cmek.ChangeKeyDisabled)
 			}
 		}
@@ -318,7 +319,7 @@ func FuzzExplain(f *testing.F) {
 			t.Errorf("what people read holds control characters: %q", people.out+people.err)
 		}
 		for line := range strings.Lines(programs.out) {
-			x := decodeJSON[explanation](t, line)
+			x := decodeJSON[explain.Explanation](t, line)
 			var fields map[string]any
 			if err := json.Unmarshal([]byte(line), &fields); err != nil || len(fields) != 9 {
 				t.Errorf("a line has %d fields, error %v, want 9: %s", len(fields), err, line)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -35,14 +36,14 @@ func TestClustersOfAnotherInstallationAreCountedAndLeftAlone(t *testing.T) {
 	out := b.succeed(t, "follow", "--mode", "follow")
 	wantText(t, "follow", out, "1 cluster read, 1 of another installation left alone", "Nothing is open")
 	wantText(t, "the status", b.succeed(t, "status"), "1 cluster, 1 of another installation, complete", "aws1")
-	s := decodeJSON[status](t, b.succeed(t, "status", "-o", "json"))
+	s := decodeJSON[live.Status](t, b.succeed(t, "status", "-o", "json"))
 	if len(s.Clusters) != 1 || s.Sweep.Others != 1 || s.NotShown != 0 {
 		t.Errorf("status has %d clusters, %d of another installation, %d not shown; want 1, 1 and 0", len(s.Clusters), s.Sweep.Others, s.NotShown)
 	}
 	for _, args := range [][]string{{"plan", "--fresh"}, {"plan", "gcp1"}, {"plan", "--mode", "follow", "--fresh"}} {
 		wantText(t, "the plan", b.succeed(t, args...), "gcp1", "another installation's", "1 cluster of another installation")
 	}
-	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--fresh", "-o", "json"))
+	report := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", "--fresh", "-o", "json"))
 	if report.Others != 1 || len(report.Clusters) != 2 {
 		t.Errorf("the plan has %d clusters, %d of them another installation's; want 2 and 1", len(report.Clusters), report.Others)
 	}
@@ -82,7 +83,7 @@ func TestAClusterThatIsNotShownIsVisibleInStatusAndPlan(t *testing.T) {
 			wantText(t, "the status", o.out, "1 not shown", "complete", "not shown", tc.why, "since", "Needs attention:", "#cluster-not-shown")
 			s := b.keyturn(t, "status", "payments")
 			wantText(t, "the details", s.out, "not shown since", tc.why, "keyturn forget "+paymentsID)
-			report := decodeJSON[status](t, b.keyturn(t, "status", "payments", "-o", "json").out)
+			report := decodeJSON[live.Status](t, b.keyturn(t, "status", "payments", "-o", "json").out)
 			if u := report.Clusters[0].NotShown; u == nil || u.Since.IsZero() || !strings.Contains(u.Why, tc.why) {
 				t.Errorf("the JSON says %+v", u)
 			}

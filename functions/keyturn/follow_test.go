@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/demo"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/internal/cmek"
-	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -26,7 +27,7 @@ func (b *bench) kms(t *testing.T, operation, key string) {
 	}
 	request.Header.Set("X-Amz-Target", "TrentService."+operation)
 	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+sampleAccessKeyID+"/20261120/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=00")
+	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+demo.SampleAccessKeyID+"/20261120/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=00")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +88,8 @@ func TestFollowSpeaksJSONLinesToPrograms(t *testing.T) {
 	b := newBench(t).swept(t)
 	b.rotate(t, ordersKey)
 	lines := strings.Split(strings.TrimSpace(b.succeed(t, "follow", "--mode", "follow", "-o", "json")), "\n")
-	last := decodeJSON[track](t, lines[len(lines)-1])
-	if last.Cluster != "orders" || last.last() != "done" {
+	last := decodeJSON[progress.Track](t, lines[len(lines)-1])
+	if last.Cluster != "orders" || last.Stages[len(last.Stages)-1] != "done" {
 		t.Errorf("the last line is %+v, want orders done", last)
 	}
 }
@@ -209,55 +210,13 @@ func TestCtrlCDuringFollowLeavesTheLedgerReadyForTheNextOne(t *testing.T) {
 	wantText(t, "standard output", o.out, "Stopping after the step that is under way")
 	wantText(t, "standard error", o.err, "interrupted; 1 piece of work open in the ledger")
 
-	s := decodeJSON[status](t, b.succeed(t, "status", "orders", "-o", "json"))
+	s := decodeJSON[live.Status](t, b.succeed(t, "status", "orders", "-o", "json"))
 	if s.Worker != "" {
 		t.Errorf("the lease is still held by %q", s.Worker)
 	}
 	for _, r := range s.Clusters[0].Regions {
 		if r.Region == "us-east-1" && (r.Work == nil || r.Work.Request == nil || r.Work.Request.Answer == nil || r.Work.Request.Answer.Outcome != cmek.Accepted) {
 			t.Errorf("the open work is %+v; want a request with the answer that it was accepted", r.Work)
-		}
-	}
-}
-
-func TestOpenWorkIsBlockedWhenAllOfItNeedsAttention(t *testing.T) {
-	v2 := cmek.MaterialVersion(strings.Repeat("2", 64))
-	opened := time.Now().Add(-time.Hour)
-	work := func(state ledger.State, failed int) ledger.Work {
-		return ledger.Work{Region: "us-east-1", Key: paymentsKey, Version: v2, State: state, Failed: failed, Since: opened}
-	}
-	fleet := func(all ...ledger.Work) (clusters []*ledger.Cluster) {
-		for i, w := range all {
-			clusters = append(clusters, &ledger.Cluster{ID: strconv.Itoa(i), Work: []ledger.Work{w}})
-		}
-		return clusters
-	}
-	// Somebody else's request failed at the first cluster.
-	foreign := fleet(work(ledger.Blocked, 0), work(ledger.Due, 0))
-	foreign[0].CMEK.RegionInfos = []cmek.RegionInfo{{Region: "us-east-1", Status: cmek.RotateFailed, KeyInfos: []cmek.KeyInfo{
-		{Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: paymentsKey}, Status: cmek.RotateFailed, UpdatedAt: time.Now()}}}}
-	skipped := fleet(work(ledger.Blocked, 2), work(ledger.Due, 0))
-	skipped[0].Skipped = []string{"us-east-1"}
-	unshown := fleet(work(ledger.Due, 0))
-	unshown[0].Unread = ledger.Unread{Since: opened, Why: "not shown"}
-	for _, tc := range []struct {
-		sentence string
-		fleet    []*ledger.Cluster
-		want     bool
-	}{
-		{"nothing is open", fleet(), false},
-		{"due work is not blocked", fleet(work(ledger.Due, 0)), false},
-		{"blocked work is", fleet(work(ledger.Blocked, 0)), true},
-		{"due work beside work that is blocked for another reason is not", fleet(work(ledger.Blocked, 0), work(ledger.Due, 0)), false},
-		{"due work behind a failed canary is", fleet(work(ledger.Blocked, 2), work(ledger.Due, 0)), true},
-		{"due work behind somebody else's failure is", foreign, true},
-		{"due work behind a failure that is skipped is not", skipped, false},
-		{"work of a cluster that is not shown is", unshown, true},
-		{"the one retry of failed work is not", fleet(work(ledger.Due, 1)), false},
-		{"a request under way is not", fleet(work(ledger.Blocked, 2), work(ledger.Requested, 0)), false},
-	} {
-		if got := allBlocked(view{clusters: tc.fleet}); got != tc.want {
-			t.Errorf("%s: blocked is %t, want %t", tc.sentence, got, tc.want)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -14,7 +16,7 @@ func TestHold_keyAndCluster_areReleasedOneByOne(t *testing.T) {
 	wantText(t, "releasing nothing", b.succeed(t, "release", id), "There is no hold of key "+paymentsKey)
 	wantText(t, "a hold", b.succeed(t, "hold", id, "--reason", "key compromised"), "On hold until ", "(in 24h)", paymentsKey, "alerts still come")
 	wantText(t, "a hold of a cluster", b.succeed(t, "hold", "orders", "--reason", "freeze", "--for", "3d", "--by", "ana\x1b[2J"), "(in 3d)", "cluster orders")
-	wantText(t, "the same once more", b.succeed(t, "hold", short, "--reason", "CHG-7", "--for", "90m"), "(in 90m)", "It was on hold already", "key compromised", operator())
+	wantText(t, "the same once more", b.succeed(t, "hold", short, "--reason", "CHG-7", "--for", "90m"), "(in 90m)", "It was on hold already", "key compromised", installation.Operator())
 
 	for _, args := range [][]string{{"hold"}, {"alerts"}, {"status"}} {
 		wantText(t, "keyturn "+strings.Join(args, " "), b.succeed(t, args...), "key "+paymentsKey, "CHG-7", "cluster orders", "ana [2J", "freeze")
@@ -26,7 +28,7 @@ func TestHold_keyAndCluster_areReleasedOneByOne(t *testing.T) {
 	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "CHG-7") {
 		t.Errorf("the status of a cluster shows a hold of another one's key:\n%s", out)
 	}
-	s := decodeJSON[status](t, b.succeed(t, "status", "-o", "json"))
+	s := decodeJSON[live.Status](t, b.succeed(t, "status", "-o", "json"))
 	if len(s.Holds) != 2 {
 		t.Errorf("status has the holds %+v, want both", s.Holds)
 	}

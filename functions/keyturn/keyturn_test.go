@@ -13,6 +13,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/keyturn/demo"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -57,7 +60,7 @@ func newBenchOf(t *testing.T, seed simulator.Seed, switches ...string) *bench {
 	// The AWS SDK reads the process' own environment.
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL_KMS": server.URL, "AWS_REGION": "us-east-1", "AWS_PROFILE": "",
-		"AWS_ACCESS_KEY_ID": sampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": sampleSecretAccessKey, "AWS_SESSION_TOKEN": "",
+		"AWS_ACCESS_KEY_ID": demo.SampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": demo.SampleSecretAccessKey, "AWS_SESSION_TOKEN": "",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
 	} {
 		t.Setenv(name, value)
@@ -84,7 +87,9 @@ func (b *bench) keyturn(t *testing.T, args ...string) outcome {
 
 func (b *bench) keyturnWith(ctx context.Context, input string, args ...string) outcome {
 	var out, errs buffer
-	p := &program{in: strings.NewReader(input), out: &out, err: &errs, dir: b.dir, environ: append([]string(nil), b.environ...)}
+	p := &program{Program: installation.Program{
+		Terminal: terminal.Terminal{In: strings.NewReader(input), Out: &out, Err: &errs, Environ: append([]string(nil), b.environ...)}, Dir: b.dir,
+	}}
 	return outcome{p.run(ctx, args), out.String(), errs.String()}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -114,7 +115,7 @@ func newTown(t *testing.T) (*bench, *recordedCalls) {
 	for _, service := range []string{"SSM", "DYNAMODB", "STS", "SNS", "S3"} {
 		t.Setenv("AWS_ENDPOINT_URL_"+service, server.URL)
 	}
-	config, err := loadAWS(t.Context(), "us-east-1")
+	config, err := installation.LoadAWS(t.Context(), "us-east-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/keyturn/keyturn/functions/rotation"
-	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
 )
 
 func TestPlanOfAFleetThatNoLedgerKnowsSendsNothing(t *testing.T) {
@@ -17,7 +16,7 @@ func TestPlanOfAFleetThatNoLedgerKnowsSendsNothing(t *testing.T) {
 	b.rotate(t, paymentsKey)
 	out := b.succeed(t, "plan", "-o", "json")
 	b.golden(t, "plan.json", out)
-	report := decodeJSON[planReport](t, out)
+	report := decodeJSON[live.PlanReport](t, out)
 	for _, c := range report.Clusters {
 		for _, r := range c.Regions {
 			want := "note as up to date"
@@ -43,8 +42,8 @@ func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
 	events := b.rotate(t, paymentsKey)
 	b.keyturnWith(t.Context(), events[0], "replay", "-").wantCode(t, exitFine, "replay")
 
-	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
-	acts := map[string]regionPlan{}
+	report := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
+	acts := map[string]live.RegionPlan{}
 	for _, c := range report.Clusters {
 		acts[c.Name] = c.Regions[0]
 	}
@@ -58,7 +57,7 @@ func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
 		t.Errorf("the plan for payments is %q (%s), want it to wait for the canary", got.Act, got.Why)
 	}
 
-	observing := decodeJSON[planReport](t, b.succeed(t, "plan", "payments", "-o", "json"))
+	observing := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", "payments", "-o", "json"))
 	if act := observing.Clusters[0].Regions[0].Act; act != "would send a PUT" {
 		t.Errorf("observe mode plans %q, want would send a PUT", act)
 	}
@@ -71,7 +70,7 @@ func TestPlanHeedsTheFleetsOrderAndTheMode(t *testing.T) {
 }
 
 // sendsOf is the plan's list of sends in one line.
-func sendsOf(r planReport) string {
+func sendsOf(r live.PlanReport) string {
 	var sends []string
 	for _, s := range r.Sends {
 		sends = append(sends, fmt.Sprintf("%d %s %s (%s)", s.PUT, s.Name, s.Region, s.WaitsFor))
@@ -88,7 +87,7 @@ func TestPlanListsTheSendsPastSettleTimesAsFollowSendsThem(t *testing.T) {
 	}
 	out := b.succeed(t, "plan", "--mode", "follow")
 	wantText(t, "the plan", out, "3 PUTs would be sent, in this order:", "(now: ", "Nothing was sent or written.")
-	report := decodeJSON[planReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
+	report := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", "--mode", "follow", "-o", "json"))
 	ranks := map[string][]int{}
 	for _, s := range report.Sends {
 		ranks[s.Name] = append(ranks[s.Name], s.PUT)
@@ -96,7 +95,7 @@ func TestPlanListsTheSendsPastSettleTimesAsFollowSendsThem(t *testing.T) {
 	if eu := ranks["ledger-eu"]; len(eu) != 2 || eu[0] != eu[1] {
 		t.Errorf("the two regions of ledger-eu have ranks %v, want one PUT", eu)
 	}
-	if one := decodeJSON[planReport](t, b.succeed(t, "plan", "payments", "--mode", "follow", "-o", "json")); len(one.Sends) != 1 || one.Sends[0].Name != "payments" {
+	if one := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", "payments", "--mode", "follow", "-o", "json")); len(one.Sends) != 1 || one.Sends[0].Name != "payments" {
 		t.Errorf("the plan for payments lists %s", sendsOf(one))
 	}
 
@@ -120,7 +119,7 @@ func TestPlanListsTheSendsPastSettleTimesAsFollowSendsThem(t *testing.T) {
 func TestPlanFindsAClusterByNameOrID(t *testing.T) {
 	b := newBench(t)
 	for _, wanted := range []string{"orders", "7c1d9e20-3a4b-4c5d-8e6f-000000000003"} {
-		report := decodeJSON[planReport](t, b.succeed(t, "plan", wanted, "-o", "json"))
+		report := decodeJSON[live.PlanReport](t, b.succeed(t, "plan", wanted, "-o", "json"))
 		if len(report.Clusters) != 1 || report.Clusters[0].Name != "orders" || len(report.Clusters[0].Regions) != 3 {
 			t.Errorf("plan %s is about %+v, want orders with its three regions", wanted, report.Clusters)
 		}
@@ -195,11 +194,7 @@ func TestPlan_keysDenied_needsAttentionOnce(t *testing.T) {
 	if n := strings.Count(o.out, "could not be read"); n != 1 {
 		t.Errorf("the cause is named %d times, want once:\n%s", n, o.out)
 	}
-	steps := settings{ReaderRole: "arn:aws:iam::{account}:role/keyturn-reader"}.toRead(rotation.UnreadKeys{Keys: []cmek.KeyURI{paymentsKey}, Denied: true})
-	if len(steps) != 1 || !strings.Contains(steps[0], `{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/keyturn-reader"}`) {
-		t.Errorf("the recovery steps are %q, want the statement with the reader role", steps)
-	}
-	if only := decodeJSON[planReport](t, b.keyturn(t, "plan", "--only", "unreadable", "-o", "json").out); len(only.Clusters) != 3 {
+	if only := decodeJSON[live.PlanReport](t, b.keyturn(t, "plan", "--only", "unreadable", "-o", "json").out); len(only.Clusters) != 3 {
 		t.Errorf("unreadable are %+v, want the three clusters of the two keys", only.Clusters)
 	}
 }
@@ -237,7 +232,7 @@ func TestPlan_filters(t *testing.T) {
 	b.succeed(t, "hold", "payments", "--reason", "freeze")
 	shown := func(args ...string) string {
 		t.Helper()
-		report := decodeJSON[planReport](t, b.succeed(t, append([]string{"plan", "--mode", "follow", "-o", "json"}, args...)...))
+		report := decodeJSON[live.PlanReport](t, b.succeed(t, append([]string{"plan", "--mode", "follow", "-o", "json"}, args...)...))
 		var all []string
 		for _, c := range report.Clusters {
 			for _, r := range c.Regions {

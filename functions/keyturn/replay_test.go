@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
 )
 
 func TestReplayOpensTheWorkOfAnEventOnceAndAsksNobody(t *testing.T) {
@@ -20,7 +22,7 @@ func TestReplayOpensTheWorkOfAnEventOnceAndAsksNobody(t *testing.T) {
 		"Opened work for payments in us-east-1.", "Opened work for checkout in us-east-1.")
 	wantText(t, "the second replay", b.succeed(t, "replay", file), "Nothing new: 2 clusters")
 
-	all := decodeJSON[[]replayed](t, b.succeed(t, "replay", file, "-o", "json"))
+	all := decodeJSON[[]explain.Replayed](t, b.succeed(t, "replay", file, "-o", "json"))
 	if len(all) != 1 || all[0].Clusters != 2 || len(all[0].Opened) != 0 {
 		t.Errorf("the third replay is %+v, want one event, two clusters and nothing opened", all)
 	}
@@ -46,7 +48,7 @@ func TestReplayReadsTheWrappersOfTheQueueAndTheTopic(t *testing.T) {
 	} {
 		o := b.keyturnWith(t.Context(), tc.payload, "replay", "-", "-o", "json")
 		o.wantCode(t, exitFine, "replay", tc.name)
-		if all := decodeJSON[[]replayed](t, o.out); len(all) != tc.events {
+		if all := decodeJSON[[]explain.Replayed](t, o.out); len(all) != tc.events {
 			t.Errorf("%s holds %d events, want %d", tc.name, len(all), tc.events)
 		}
 	}

@@ -1,19 +1,51 @@
+// Command keyturn is the operator's command line: it shows what keyturn knows and would do, follows rotations through from
+// a terminal, and demonstrates all of it on one machine with no cloud account.
 package main
 
 import (
 	"context"
 	"errors"
-	"io"
-	"slices"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"strings"
-	"time"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
-	"github.com/keyturn/keyturn/infra/aws/deployment"
-	"github.com/keyturn/keyturn/internal/config"
+	"github.com/keyturn/keyturn/functions/keyturn/audit"
+	"github.com/keyturn/keyturn/functions/keyturn/demo"
+	"github.com/keyturn/keyturn/functions/keyturn/explain"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/setup"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/version"
 )
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	p := &program{}
+	p.Name, p.In, p.Out, p.Err, p.Environ = calledAs(os.Args[0]), os.Stdin, os.Stdout, os.Stderr, os.Environ()
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		p.Live = os.Getenv("TERM") != "dumb"
+		if p.Width, _, _ = term.GetSize(int(os.Stdout.Fd())); p.Width <= 0 {
+			p.Width = 80
+		}
+	}
+	p.Dir, _ = os.Getwd() // without one there is no file in reach
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// calledAs is what a person types to call the program again.
+func calledAs(arg0 string) string {
+	if strings.ContainsRune(arg0, filepath.Separator) {
+		return arg0
+	}
+	return "keyturn"
+}
 
 // Exit codes; the help text lists them for all commands.
 const (
@@ -25,40 +57,9 @@ const (
 	exitDue
 )
 
-// What ends a command that worked, with an exit code of its own. The command has said what it found.
-var (
-	errNeedsPerson = errors.New("something needs attention")
-	errDue         = errors.New("a re-encryption is due")
-)
-
 // program is one run of the command line.
 type program struct {
-	// name is how the program was called; empty means keyturn.
-	name     string
-	in       io.Reader
-	out, err io.Writer
-	// environ is the environment, NAME=value; flags are appended to it, and the last entry of a name counts.
-	environ []string
-	// flagged are the flags that set variables, by those.
-	flagged map[string]string
-	// dir is the working directory, from which keyturn.yaml is searched for; "" for no search.
-	dir string
-	// deployment is what --deployment names, declarations the keyturn.yaml that --config does.
-	deployment, declarations string
-	// found is what the deployment publishes, once it was found, and foundBy what named it.
-	found   *deployment.Published
-	foundBy string
-	// live is true if out is a terminal that can be painted over.
-	live bool
-
-	// width is the number of columns of the terminal; 0 if out is none.
-	width int
-
-	// json is true after --output json, wide after --output wide.
-	json, wide bool
-	// quiet leaves out progress; watch is the pause between two reads, 0 for one read.
-	quiet bool
-	watch time.Duration
+	installation.Program
 	// began is true once flags and arguments were accepted: what fails before that is wrong usage.
 	began bool
 }
@@ -99,38 +100,27 @@ Exit codes:
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.command() //nolint:contextcheck // cobra hands the context on when a command runs
 	root.SetArgs(args)
-	root.SetIn(p.in)
-	root.SetOut(p.out)
-	root.SetErr(p.err)
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
 	executed, err := root.ExecuteContextC(ctx)
-	var wrong *configurationError
+	var wrong *terminal.ConfigurationError
 	switch {
 	case err == nil:
 		return exitFine
-	case errors.Is(err, errNeedsPerson):
+	case errors.Is(err, terminal.ErrNeedsPerson):
 		return exitNeedsPerson
-	case errors.Is(err, errDue):
+	case errors.Is(err, terminal.ErrDue):
 		return exitDue
 	case errors.As(err, &wrong):
-		tell(p.err, "keyturn: %s\n", printableLines(err.Error()))
+		terminal.Tell(p.Err, "keyturn: %s\n", terminal.PrintableLines(err.Error()))
 		return exitUsage
 	case !p.began:
-		tell(p.err, "keyturn: %s\nSee %q.\n", printable(oneLine(err)), executed.CommandPath()+" --help")
+		terminal.Tell(p.Err, "keyturn: %s\nSee %q.\n", terminal.Printable(terminal.OneLine(err)), executed.CommandPath()+" --help")
 		return exitUsage
 	}
-	tell(p.err, "keyturn: %s\n", printable(oneLine(err)))
+	terminal.Tell(p.Err, "keyturn: %s\n", terminal.Printable(terminal.OneLine(err)))
 	return exitFailed
-}
-
-// oneLine joins the lines of an error, which may be several errors.
-func oneLine(err error) string {
-	var lines []string
-	for line := range strings.Lines(err.Error()) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "; ")
 }
 
 func (p *program) command() *cobra.Command {
@@ -146,14 +136,8 @@ func (p *program) command() *cobra.Command {
 	}
 	root.Version = version.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "show no progress")
-	root.PersistentFlags().Func("deployment", "the deployment on AWS to work on, by `name` ("+deploymentVariable+", or a keyturn.yaml in reach)", func(name string) error {
-		if strings.TrimSpace(name) == "" {
-			return errors.New("the value is empty")
-		}
-		p.deployment = name
-		return nil
-	})
+	root.PersistentFlags().BoolVarP(&p.Quiet, "quiet", "q", false, "show no progress")
+	p.DeploymentFlag(root)
 	root.AddGroup(
 		&cobra.Group{ID: "try", Title: "Try it on this machine:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
@@ -165,61 +149,12 @@ func (p *program) command() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("try", p.demoCommand(), p.simulateCommand(), p.serveCommand())
-	add("look", p.statusCommand(), p.alertsCommand(), p.explainCommand(), p.planCommand(), p.checkCommand(), p.retireCommand())
-	add("act", p.followCommand(), p.replayCommand(), p.pauseCommand(), p.resumeCommand(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.forgetCommand())
-	root.AddCommand(p.doctorCommand(), p.configCommand(), p.versionCommand(), p.manualCommand())
+	trying, reading := demo.Commands{Terminal: &p.Terminal}, explain.Commands{Program: &p.Program}
+	running, auditing, preparing := live.Commands{Program: &p.Program}, audit.Commands{Program: &p.Program}, setup.Commands{Program: &p.Program}
+	add("try", trying.DemoCommand(), trying.SimulateCommand(), trying.ServeCommand())
+	add("look", running.StatusCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
+	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
+		running.RetryCommand(), running.ForgetCommand())
+	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.manualCommand())
 	return root
-}
-
-// variable adds a flag that overrides an environment variable. A name in backquotes within usage stands for its value.
-func (p *program) variable(c *cobra.Command, flag, variable, usage string) {
-	c.Flags().Func(flag, usage+" ("+variable+")", func(value string) error {
-		if strings.TrimSpace(value) == "" {
-			return errors.New("the value is empty")
-		}
-		p.set(flag, variable, value)
-		return nil
-	})
-}
-
-// set gives a variable the value of a flag.
-func (p *program) set(flag, variable, value string) {
-	p.environ = append(p.environ, variable+"="+value)
-	if p.flagged == nil {
-		p.flagged = map[string]string{}
-	}
-	p.flagged[variable] = "--" + flag
-}
-
-func (p *program) ledgerFlag(c *cobra.Command) {
-	c.Flags().Func("ledger", "the ledger: `file:PATH` or dynamodb://TABLE?region=REGION (KEYTURN_LEDGER)", func(value string) error {
-		l, err := config.ParseLocation(value)
-		if err != nil && strings.Contains(value, "?") {
-			return err
-		}
-		if err != nil || l.Scheme != "file" && l.Scheme != "dynamodb" {
-			return errors.New("not a ledger; want file:PATH or dynamodb://TABLE?region=REGION")
-		}
-		p.set("ledger", "KEYTURN_LEDGER", value)
-		return nil
-	})
-}
-
-func (p *program) serverFlag(c *cobra.Command) {
-	p.variable(c, "server", "COCKROACH_SERVER", "base `URL` of the CockroachDB Cloud API")
-}
-
-// outputFlag adds --output to a command that prints data.
-func (p *program) outputFlag(c *cobra.Command) {
-	forms := []cobra.Completion{"table", "wide", "json"}
-	c.Flags().FuncP("output", "o", "the `form` of the output: table, wide (every column, no wrapping) or json", func(value string) error {
-		if !slices.Contains(forms, value) {
-			return errors.New("want table, wide or json")
-		}
-		p.json, p.wide = value == "json", value == "wide"
-		return nil
-	})
-	// The flag exists: it was just added.
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -33,7 +35,7 @@ func served(t *testing.T, environ []string) (request func(method, path, body str
 	ctx, interrupt := context.WithCancel(t.Context())
 	t.Cleanup(interrupt)
 	var out, errs buffer
-	p := &program{in: strings.NewReader(""), out: &out, err: &errs, environ: environ}
+	p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &errs, Environ: environ}}}
 	ended := make(chan int, 1)
 	go func() { ended <- p.run(ctx, []string{"serve", "--listen", "127.0.0.1:0"}) }()
 	address := regexp.MustCompile(`(?m)^(http://127\.0\.0\.1:\d+)/Notify$`)
@@ -113,7 +115,7 @@ func TestServe_refusals(t *testing.T) {
 		{"an emulated ledger and the default server", append(complete, "FIRESTORE_EMULATOR_HOST=127.0.0.1:1", "COCKROACH_SERVER="), nil, []string{"FIRESTORE_EMULATOR_HOST is set"}},
 	} {
 		var out, errs buffer
-		p := &program{in: strings.NewReader(""), out: &out, err: &errs, environ: tc.environ}
+		p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &errs, Environ: tc.environ}}}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		if code := p.run(ctx, append([]string{"serve"}, tc.args...)); code != exitUsage || ctx.Err() != nil {
 			t.Errorf("%s: it ends with %d, want %d", tc.name, code, exitUsage)

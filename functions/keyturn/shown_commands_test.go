@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 )
 
 // shownCommand is a command that a help text, a document or a message shows, as it would be pasted into a shell.
@@ -83,7 +86,7 @@ func shownCommands(t *testing.T) (all []shownCommand) {
 			}
 		})
 	}
-	for _, pattern := range []string{"../*/*.go", "../alerting/risk/*.go"} {
+	for _, pattern := range []string{"../*/*.go", "*/*.go", "../alerting/risk/*.go"} {
 		read(pattern, func(file, text string) {
 			if strings.HasSuffix(file, "_test.go") {
 				return
@@ -157,7 +160,7 @@ PATH=/nonexistent
 // parse checks flags and arguments as the program does, and runs nothing. A command's name without anything else only names it.
 func parse(t *testing.T, args []string) error {
 	t.Helper()
-	root := (&program{out: &buffer{}, err: &buffer{}}).command()
+	root := (&program{Program: installation.Program{Terminal: terminal.Terminal{Out: &buffer{}, Err: &buffer{}}}}).command()
 	var disarm func(c *cobra.Command)
 	disarm = func(c *cobra.Command) {
 		if c.Runnable() {

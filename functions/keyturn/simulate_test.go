@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -22,7 +24,7 @@ func TestSimulateServesAWorldUntilItIsInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	var out, errs buffer
-	p := &program{in: strings.NewReader(""), out: &out, err: &errs}
+	p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &errs}}}
 	ended := make(chan int)
 	go func() {
 		ended <- p.run(ctx, []string{"simulate", "--request-log", requestLog, "--events", eventLog, "--switch", "cmek-absent=404"})
@@ -124,7 +126,7 @@ func TestSimulateFunctions_followsAndAlerts(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	var out, errs buffer
-	p := &program{in: strings.NewReader(""), out: &out, err: &errs}
+	p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: strings.NewReader(""), Out: &out, Err: &errs}}}
 	ended := make(chan int)
 	go func() { ended <- p.run(ctx, []string{"simulate", "--functions", "--rotation-time", "1s"}) }()
 	url := awaitServer(t, &out)

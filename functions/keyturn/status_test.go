@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
@@ -18,7 +21,7 @@ func TestStatusShowsTheLedgerOnly(t *testing.T) {
 	requests := len(b.Requests())
 	out := b.succeed(t, "status", "-o", "json")
 	b.golden(t, "status.json", out)
-	s := decodeJSON[status](t, out)
+	s := decodeJSON[live.Status](t, out)
 	if len(s.Clusters) != 5 || s.NeedsPerson != nil || s.Pause != nil {
 		t.Errorf("status has %d clusters, needs attention for %q, pause %v; want 5, nothing and none", len(s.Clusters), s.NeedsPerson, s.Pause)
 	}
@@ -35,7 +38,7 @@ func TestStatusShowsOpenWorkPausesAndWhatTheyWaitFor(t *testing.T) {
 	b.succeed(t, "pause", "--reason", "change freeze")
 	wantText(t, "the table", b.succeed(t, "status"), "Paused", "change freeze", "keyturn resume", "due", "the new version settles")
 	wantText(t, "the details", b.succeed(t, "status", "orders"), "open", "by event", "due")
-	s := decodeJSON[status](t, b.succeed(t, "status", "orders", "-o", "json"))
+	s := decodeJSON[live.Status](t, b.succeed(t, "status", "orders", "-o", "json"))
 	if len(s.Clusters) != 1 || s.Pause == nil || s.Pause.Reason != "change freeze" {
 		t.Errorf("status of orders is %+v, want one cluster and the pause", s)
 	}
@@ -87,7 +90,7 @@ func TestIncidents_ofRotationAndAlerting_areOneList(t *testing.T) {
 	both := ofRotation // the sweep found what the event had reported
 	both.DedupKey, both.Summary = critical.DedupKey, "found by the sweep"
 	b.ring(t, payments, both)
-	if all := decodeJSON[[]openIncident](t, b.keyturn(t, "alerts", "-o", "json").out); len(all) != 2 {
+	if all := decodeJSON[[]live.OpenIncident](t, b.keyturn(t, "alerts", "-o", "json").out); len(all) != 2 {
 		t.Errorf("the incidents are %+v, want two", all)
 	}
 
@@ -97,7 +100,7 @@ func TestIncidents_ofRotationAndAlerting_areOneList(t *testing.T) {
 		"  "+ofRotation.Headline(), "Runbook: "+version.URL(ofRotation.Runbook)+"\n", "Runbook: "+version.URL(critical.Alert.Runbook)+"\n")
 	o = b.keyturn(t, "status", "payments")
 	o.wantCode(t, exitNeedsPerson, "status", "payments")
-	wantText(t, "the details", o.out, "Incident "+id+", open since 3h ago", indent(ofRotation.Text()), "Incident "+critical.ID()+", recovering since 2h ago", indent(critical.Alert.Text()))
+	wantText(t, "the details", o.out, "Incident "+id+", open since 3h ago", terminal.Indent(ofRotation.Text()), "Incident "+critical.ID()+", recovering since 2h ago", terminal.Indent(critical.Alert.Text()))
 	if out := b.succeed(t, "status", "orders"); strings.Contains(out, "Incident") || strings.Contains(out, "at risk") {
 		t.Errorf("the details of a cluster show what is another one's:\n%s", out)
 	}
@@ -127,8 +130,8 @@ func TestStatus_showsTheWorst(t *testing.T) {
 func TestStatus_sweepIsOld_needsAttention(t *testing.T) {
 	b := newBench(t).swept(t)
 	for age, code := range map[time.Duration]int{44 * time.Minute: exitFine, 46 * time.Minute: exitNeedsPerson} {
-		p := &program{environ: b.environ}
-		err := p.withLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+		p := &installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}
+		err := p.WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
 			w, err := l.Worker(ctx)
 			if err != nil {
 				return err

@@ -5,7 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/version"
 )
 
@@ -15,24 +16,6 @@ type versions struct {
 	// Deployment is what the deployment was made from, if one was named, and Comparison "same", "different" or "unknown".
 	Deployment string `json:"deployment,omitempty"`
 	Comparison string `json:"comparison,omitempty"`
-}
-
-// Values of versions.Comparison.
-const (
-	sameVersion      = "same"
-	differentVersion = "different"
-	unknownVersion   = "unknown"
-)
-
-// compareVersions compares what two programs were made from. Without a version each could be any.
-func compareVersions(program, deployed string) string {
-	switch {
-	case program == version.Unknown || deployed == version.Unknown || deployed == deployment.UnknownVersion:
-		return unknownVersion
-	case program == deployed:
-		return sameVersion
-	}
-	return differentVersion
 }
 
 func (p *program) versionCommand() *cobra.Command {
@@ -48,37 +31,37 @@ made from, and whether the two differ: a program may not know what a newer deplo
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := versions{Version: version.Read()}
 			if short {
-				tell(p.out, "%s\n", v.Version.Version)
+				terminal.Tell(p.Out, "%s\n", v.Version.Version)
 				return nil
 			}
 			var missing error
-			if p.namesDeployment() {
-				if _, missing = p.findDeployment(c.Context()); missing == nil {
-					v.Deployment, v.Comparison = p.found.Version, compareVersions(v.Version.Version, p.found.Version)
+			if p.NamesDeployment() {
+				if _, missing = p.FindDeployment(c.Context()); missing == nil {
+					v.Deployment, v.Comparison = p.Found.Version, installation.CompareVersions(v.Version.Version, p.Found.Version)
 				}
 			}
-			if p.json {
-				return errors.Join(printJSON(p.out, v), missing)
+			if p.JSON {
+				return errors.Join(p.PrintJSON(v), missing)
 			}
 			p.printVersions(v)
 			return missing
 		},
 	}
 	c.Flags().BoolVar(&short, "short", false, "show the program's version only")
-	p.outputFlag(c)
+	p.OutputFlag(c)
 	return c
 }
 
 func (p *program) printVersions(v versions) {
-	tell(p.out, "%s\n", v.Version)
+	terminal.Tell(p.Out, "%s\n", v.Version)
 	if v.Deployment == "" {
 		return
 	}
-	tell(p.out, "deployment %s %s\n", printable(p.found.Name), printable(v.Deployment))
+	terminal.Tell(p.Out, "deployment %s %s\n", terminal.Printable(p.Found.Name), terminal.Printable(v.Deployment))
 	switch v.Comparison {
-	case differentVersion:
-		tell(p.out, "They differ. Install the deployment's version, or deploy this one.\n")
-	case unknownVersion:
-		tell(p.out, "Whether they are the same is not known: one of them was not built in a checkout of a commit.\n")
+	case installation.DifferentVersion:
+		terminal.Tell(p.Out, "They differ. Install the deployment's version, or deploy this one.\n")
+	case installation.UnknownVersion:
+		terminal.Tell(p.Out, "Whether they are the same is not known: one of them was not built in a checkout of a commit.\n")
 	}
 }

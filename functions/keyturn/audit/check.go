@@ -1,0 +1,347 @@
+// Package audit has the commands that judge without acting: check compares a fleet with the compliance catalog, and retire says whether a
+// key may go.
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyturn/keyturn/functions/compliance"
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+	"github.com/keyturn/keyturn/functions/trailcheck"
+	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/hub"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/report"
+	"github.com/keyturn/keyturn/internal/version"
+)
+
+// checkOptions are the flags of check.
+type checkOptions struct {
+	checks      []string
+	format      string
+	failOn      string
+	allowUnread bool
+	// config is the keyturn.yaml with the declarations; "" for the one in reach.
+	config string
+}
+
+// The formats of "keyturn check".
+var checkFormats = []string{"table", "json", "csv", "junit", "ocsf"}
+
+// Commands makes the commands of this package. Their flags set what is embedded.
+type Commands struct{ *installation.Program }
+
+// CheckCommand is "keyturn check".
+func (p Commands) CheckCommand() *cobra.Command {
+	o := checkOptions{format: checkFormats[0], failOn: string(alert.Low)}
+	c := &cobra.Command{
+		Use:   "check [CLUSTER…]",
+		Short: "Check clusters, keys, roles and logs against the compliance catalog",
+		Long: `Check every cluster, or those that are named, with the keys, roles and accounts that they depend on, against the
+catalog CMEK-01 to CMEK-32. Nothing is changed: the Cloud API, the KMS and IAM are only read. What a fresh
+ledger knows is not read again.
+
+PASS and FAIL rest on what was read. What could not be read is ERROR, with the permission that is missing, and
+never a PASS. Thresholds, expected principals and exceptions are declared under compliance in keyturn.yaml: the
+one in this directory or above it, or the one that --config names.
+
+Exit code 3: a failure of the severity --fail-on or worse that no exception accepts, or something that could not
+be read (unless --allow-unread). Exit code 1: the checks could not be run.`,
+		Example: `  keyturn check
+  keyturn check orders --check CMEK-04 --check CMEK-12
+  keyturn check --format junit --fail-on high > keyturn.xml`,
+		ValidArgsFunction: p.CompleteClusters,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.check(c.Context(), o, args)
+		},
+	}
+	c.Flags().StringSliceVar(&o.checks, "check", nil, "only the check with this `ID`; repeat for more")
+	c.Flags().StringVar(&o.format, "format", o.format, "the `form` of the output: "+strings.Join(checkFormats, ", "))
+	c.Flags().StringVar(&o.failOn, "fail-on", o.failOn, "the least `severity` of a failure for exit code 3: low, medium, high, critical, or none")
+	c.Flags().BoolVar(&o.allowUnread, "allow-unread", false, "exit as if everything could be read; what could not is printed all the same")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(checkFormats, cobra.ShellCompDirectiveNoFileComp))
+	configFlag(c, &o.config)
+	p.LedgerFlag(c)
+	p.ServerFlag(c)
+	return c
+}
+
+// configFlag names the keyturn.yaml with the declarations.
+func configFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "config", "", "the keyturn.yaml with what is declared (the one in reach)")
+}
+
+// validate reports every flag that is wrong.
+func (o checkOptions) validate() error {
+	var problems []error
+	for _, id := range o.checks {
+		if _, ok := checks.Of(id); !ok {
+			problems = append(problems, fmt.Errorf("--check is %q; want an id of the catalog, such as CMEK-04", id))
+		}
+	}
+	if !slices.Contains(checkFormats, o.format) {
+		problems = append(problems, fmt.Errorf("--format is %q; want %s", o.format, strings.Join(checkFormats, ", ")))
+	}
+	if !slices.Contains([]alert.Severity{alert.None, alert.Low, alert.Medium, alert.High, alert.Critical}, alert.Severity(o.failOn)) {
+		problems = append(problems, fmt.Errorf("--fail-on is %q; want low, medium, high, critical or none", o.failOn))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return &terminal.ConfigurationError{Problems: err}
+	}
+	return nil
+}
+
+func (p Commands) check(ctx context.Context, o checkOptions, clusters []string) (err error) {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	f, done, err := p.compliance(ctx, o.config)
+	if err != nil {
+		return err
+	}
+	defer done(&err)
+	run, err := f.Check(ctx, clusters...)
+	if err != nil {
+		return err
+	}
+	if len(o.checks) > 0 {
+		run.Findings = slices.DeleteFunc(run.Findings, func(f checks.Finding) bool { return !slices.Contains(o.checks, f.Check) })
+	}
+	r := report.New(run, version.Read())
+	if err := p.printReport(r, o.format); err != nil {
+		return err
+	}
+	if r.Unread() && o.allowUnread {
+		terminal.Tell(p.Err, "keyturn: %s and %s could not be read; --allow-unread lets them pass\n",
+			terminal.Count(len(r.Population.Unread), "cluster"), terminal.Count(r.Summary.Error, "check"))
+	}
+	failOn := alert.Severity(o.failOn)
+	if failOn != alert.None && r.Reaches(failOn) || r.Unread() && !o.allowUnread {
+		return terminal.ErrNeedsPerson
+	}
+	return nil
+}
+
+func (p Commands) printReport(r report.Report, format string) error {
+	switch format {
+	case "json":
+		return p.PrintJSON(r)
+	case "csv":
+		return r.CSV(p.Out)
+	case "junit":
+		return r.JUnit(p.Out)
+	case "ocsf":
+		return r.OCSF(p.Out)
+	}
+	c := p.Palette()
+	return r.Table(p.Out, func(result checks.Result, text string) string {
+		switch result {
+		case checks.Fail:
+			return c.Red(text)
+		case checks.Error:
+			return c.Yellow(text)
+		case checks.Pass:
+			return c.Green(text)
+		}
+		return text
+	})
+}
+
+// compliance builds the function. done releases it.
+func (p Commands) compliance(ctx context.Context, config string) (f *compliance.Function, done func(*error), err error) {
+	declared, err := p.declared(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := p.Open(ctx, installation.Needs{Reads: true}, p.Err)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := w.Settings
+	cloud, err := cockroachcloud.NewReader(cockroachcloud.Options{
+		Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(&terminal.ConfigurationError{Problems: err}, w.Close())
+	}
+	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
+	keys, policies := amazon.NewKMS(w.AWS, roles), amazon.NewPolicies(w.AWS, roles)
+	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies}}
+	// The credentials for a simulator are nobody's at the real AWS.
+	reaches := func(service string) bool {
+		return !s.Rotation.Loopback || p.Lookup("AWS_ENDPOINT_URL_"+service) != "" || p.Lookup("AWS_ENDPOINT_URL") != ""
+	}
+	if reaches("IAM") {
+		f.AWS.Roles = policies
+	}
+	if reaches("STS") && reaches("CLOUDTRAIL") {
+		f.AWS.Trails = &ownTrails{aws: w.AWS}
+	}
+	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
+		f.Ledger = w.Ledger
+	}
+	return f, w.CloseInto, nil
+}
+
+// declared is what the keyturn.yaml that is named, or in reach, declares.
+func (p Commands) declared(config string) (checks.Declarations, error) {
+	file := cmp.Or(config, p.FileInReach())
+	if file == "" {
+		return checks.Declarations{}, nil
+	}
+	d, err := deployment.Load(file)
+	var problems deployment.Problems
+	switch {
+	case errors.As(err, &problems):
+		return checks.Declarations{}, &terminal.ConfigurationError{Problems: fmt.Errorf("%s has %s; see %q", file, terminal.Count(len(problems), "problem"), "keyturn config check "+file)}
+	case err != nil:
+		return checks.Declarations{}, &terminal.ConfigurationError{Problems: err}
+	}
+	return d.Compliance, nil
+}
+
+// RetireCommand is "keyturn retire".
+func (p Commands) RetireCommand() *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use:   "retire KEY|VERSION",
+		Short: "Say whether a key, or a version of it, may be disabled or deleted",
+		Long: `Say whether a key, or a version of a key of Cloud KMS, may be disabled or deleted:
+
+  NEVER             something uses it now
+  NOT BEFORE date   nothing needs it from then on; a date in the past is the only yes
+  NOT KNOWN         it is not proven that nothing needs it, so keep it
+
+It reads the current and past keys of all clusters, how long their backups are kept, the last use, and grants.
+The key is named by its ARN or resource name, or by the id of one that the ledger knows. A version is named by
+its resource name. Nothing is changed.
+
+Exit code 3: it may not be disabled or deleted now.`,
+		Example: `  keyturn retire arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+  keyturn retire projects/p/locations/us-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/3`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.retire(c.Context(), args[0], config)
+		},
+	}
+	p.OutputFlag(c)
+	configFlag(c, &config)
+	p.LedgerFlag(c)
+	p.ServerFlag(c)
+	return c
+}
+
+func (p Commands) retire(ctx context.Context, wanted, config string) (err error) {
+	f, done, err := p.compliance(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer done(&err)
+	key, version, err := cmek.ParseCryptoKeyName(wanted)
+	switch {
+	case err == nil:
+	case f.Ledger == nil && cmek.KeyURI(wanted).Type() == "":
+		return &terminal.ConfigurationError{Problems: fmt.Errorf("no ledger is named, so %q must be the ARN or the resource name of a key", wanted)}
+	default:
+		if key, err = installation.FindKey(ctx, f.Ledger, wanted); err != nil {
+			return err
+		}
+	}
+	r, err := f.Retire(ctx, key, version)
+	if err != nil {
+		return err
+	}
+	if p.JSON {
+		err = p.PrintJSON(r)
+	} else {
+		p.printRetirement(r)
+	}
+	if err == nil && !r.Allowed(time.Now()) {
+		return terminal.ErrNeedsPerson
+	}
+	return err
+}
+
+func (p Commands) printRetirement(r checks.Retirement) {
+	c := p.Palette()
+	what := terminal.Printable(string(r.Key))
+	if !r.Version.IsZero() {
+		what += ", version " + terminal.Printable(r.Version.ID)
+	}
+	terminal.Tell(p.Out, "%s\n", what)
+	verdict := c.Red(string(r.Permission))
+	if r.Permission == checks.NotBefore {
+		verdict = string(r.Permission) + " " + r.NotBefore.UTC().Format(time.DateOnly)
+		if r.Allowed(time.Now()) {
+			verdict = c.Green(verdict + ", which is past: it may be disabled or deleted")
+		} else {
+			verdict = c.Yellow(verdict)
+		}
+	}
+	terminal.Tell(p.Out, "%s\n", verdict)
+	for _, reason := range r.Reasons {
+		terminal.Tell(p.Out, "  %s\n", terminal.Printable(reason))
+	}
+	for _, grant := range r.Grants {
+		terminal.Tell(p.Out, "  To know, grant keyturn %s.\n", terminal.Printable(grant))
+	}
+}
+
+// ownTrails are the trails of the account whose credentials are used, as trailcheck judges them. Those of others cannot be read with them.
+type ownTrails struct {
+	aws amazon.Config
+	// who is asked once.
+	who *hub.Identity
+}
+
+// Trails implements compliance.Trails.
+func (t *ownTrails) Trails(ctx context.Context, account, region string) ([]checks.Trail, error) {
+	if t.who == nil {
+		who, err := hub.WhoAmI(ctx, t.aws)
+		if err != nil {
+			return nil, err
+		}
+		t.who = &who
+	}
+	if t.who.Account != account {
+		return nil, fmt.Errorf("the credentials are of account %s, and trails are read in their own account only", t.who.Account)
+	}
+	there := t.aws
+	there.Region = region
+	trails, err := cloudtrail.Trails{Reader: amazon.NewTrails(there)}.Trails(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []checks.Trail
+	for _, record := range trailcheck.Decide(region, trails, "", false).Records {
+		all = append(all, checks.Trail{Name: record.Trail.Name, Writes: answer(record.Writes), Reads: answer(record.Reads), Why: record.Why})
+	}
+	return all, nil
+}
+
+func answer(a trailcheck.Answer) checks.Answer {
+	switch a {
+	case trailcheck.Yes:
+		return checks.Yes
+	case trailcheck.No:
+		return checks.No
+	case trailcheck.Unknown:
+	}
+	return checks.Unclear
+}
