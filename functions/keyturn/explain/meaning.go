@@ -44,7 +44,7 @@ func (j judge) explain(ctx context.Context, r events.Record) (Explanation, error
 	var err error
 	if j.ledger != nil {
 		if e, err = alerting.Named(ctx, j.ledger, e); err != nil {
-			return explanation{}, err
+			return Explanation{}, err
 		}
 	}
 	facts, err := j.gather(ctx, e)
