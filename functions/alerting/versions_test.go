@@ -60,6 +60,7 @@ func onGoogle(t *testing.T, w *world, wrappedBy string) *versionedKMS {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.swept()
 	return kms
 }
 

@@ -90,9 +90,16 @@ func (w *world) cluster(id, name string, status cmek.Status) {
 // swept: a walk over the whole fleet ends now.
 func (w *world) swept() {
 	w.t.Helper()
+	clusters, err := w.Ledger.Clusters(w.t.Context())
+	if err != nil {
+		w.t.Fatalf("list clusters: %v", err)
+	}
 	worker, err := w.Ledger.Worker(w.t.Context())
 	if err == nil {
-		worker.Sweep.Complete = time.Now()
+		worker.Sweep.Complete, worker.Sweep.Named = time.Now(), ledger.Named{IDs: true, Numbers: true}
+		for _, c := range clusters {
+			worker.Sweep.Named = worker.Sweep.Named.And(c.Named())
+		}
 		err = w.Ledger.SaveWorker(w.t.Context(), worker, time.Now())
 	}
 	if err != nil {
