@@ -150,7 +150,7 @@ func newTown(t *testing.T) (*bench, *recordedCalls) {
 		*topic = *made.TopicArn
 	}
 	p.OrganizationID = "3b1f7a52-6d0c-4e8b-9f21-5c7a90d4e613"
-	must(ssm.NewFromConfig(config).PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("/keyturn/prod"), Type: ssmtypes.ParameterTypeString, Value: aws.String(p.JSON())}))
+	must(ssm.NewFromConfig(config).PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("/keyturn/prod"), Type: ssmtypes.ParameterTypeString, Value: aws.String(p.JSON()), Overwrite: aws.Bool(true)}))
 	b.environ = slices.DeleteFunc(b.environ, func(pair string) bool {
 		return strings.HasPrefix(pair, "KEYTURN_")
 	})

@@ -108,7 +108,7 @@ func demo(ctx context.Context, program, work, picture string) error {
 
 // slack makes somebody schedule the deletion of a key in a simulated world, and renders the alert that keyturn's functions send.
 func slack(ctx context.Context, program, work, picture string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -246,10 +246,12 @@ func (w *walk) materials() map[string]string {
 		w.aws(&keys, "list-keys", "--region", region)
 		for _, key := range keys.Keys {
 			var described struct {
-				KeyMetadata struct{ CurrentKeyMaterialId string }
+				KeyMetadata struct {
+					Material string `json:"CurrentKeyMaterialId"`
+				}
 			}
 			w.aws(&described, "describe-key", "--region", region, "--key-id", key.KeyArn)
-			if id := described.KeyMetadata.CurrentKeyMaterialId; len(id) > 12 {
+			if id := described.KeyMetadata.Material; len(id) > 12 {
 				found[id[:12]] = "…" + key.KeyArn[len(key.KeyArn)-4:]
 			}
 		}
