@@ -296,3 +296,18 @@ func TestARequest_waitsForAPUTThatWasClaimedMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// Ctrl-C between two requests of which the first was refused: nothing is on its way, and nothing is kept from the cluster.
+func TestACommandThatIsInterruptedWhilePoliciesSpread_leavesNothingOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, simulator.IAMPropagation, "30m")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := w.function().Run(ctx, enableAnalytics()); !errors.Is(err, lifecycle.ErrInterrupted) {
+			t.Fatalf("the error is %v, want that it was interrupted", err)
+		}
+		if o := w.item(analytics).Operation; o.Open() || o.Result != ledger.OperationRefused || len(w.records()) != 1 {
+			t.Errorf("the operation is %+v, records %q; want it refused, with its record", o, w.records())
+		}
+	})
+}
