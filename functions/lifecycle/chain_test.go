@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	sdk "github.com/cockroachdb/cockroach-cloud-sdk-go/v5/pkg/client"
+
 	"github.com/keyturn/keyturn/functions/lifecycle"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -115,6 +117,7 @@ func TestLifecycle(t *testing.T) {
 					if a, b := ours.withoutTimes(l.cluster), twin.withoutTimes(l.cluster); a != b {
 						t.Errorf("after %s the worlds differ:\n%s\nby the page:\n%s", step.name, a, b)
 					}
+					ours.wantOfficialSDK(step.name, l.cluster)
 					if a, b := ours.storeKeys(l.cluster), twin.storeKeys(l.cluster); a != b {
 						t.Errorf("after %s the store keys differ:\n%s\nby the page:\n%s", step.name, a, b)
 					}
@@ -193,6 +196,21 @@ func (w *world) rotation(keys cmek.KeyType, cluster string) *rotation.Function {
 	}
 	r.Settings.Mode, r.Settings.Concurrency = rotation.Follow, 1
 	return r
+}
+
+// wantOfficialSDK reads the cluster with the vendor's own client, which works between the steps.
+func (w *world) wantOfficialSDK(step, id string) {
+	w.t.Helper()
+	config := sdk.NewConfiguration(simulator.SampleAPIKey)
+	config.ServerURL, config.HTTPClient = "http://cloud.test", &http.Client{Transport: simulator.Transport(w.CloudAPI())}
+	service := sdk.NewService(sdk.NewClient(config))
+	info, _, err := service.GetCMEKClusterInfo(w.t.Context(), id)
+	must(w.t, err)
+	cluster, _, err := service.GetCluster(w.t.Context(), id)
+	must(w.t, err)
+	if want := w.info(id); info.Status == nil || string(*info.Status) != string(want.Status) || len(*info.RegionInfos) != len(want.RegionInfos) || cluster.Id != id {
+		w.t.Errorf("after %s the official SDK reads %+v of %s, want %+v", step, info, cluster.Id, want)
+	}
 }
 
 // withoutTimes is what GET …/cmek shows, without times.

@@ -86,7 +86,8 @@ func DefaultSettings() Settings {
 }
 
 const (
-	// sendWithin is when a request must have left after its facts were read; later it is decided again.
+	// factsLast is how old facts may be when a request is to leave, sendWithin how long it may take to leave from then on.
+	factsLast  = 2 * time.Minute
 	sendWithin = 30 * time.Second
 	// pollMax is the longest time between two reads of an operation.
 	pollMax = 2 * time.Minute
@@ -135,7 +136,7 @@ func (r Result) Done() bool {
 }
 
 // ErrInterrupted is the error of a command that ended before its operation did. What is open goes on, and the same command watches it.
-var ErrInterrupted = errors.New("interrupted; what was sent goes on, and the same command watches it")
+var ErrInterrupted = errors.New("interrupted; the same command goes on watching what was sent")
 
 // Check reads the facts and says what stands against the request. It sends nothing and writes nothing.
 func (f *Function) Check(ctx context.Context, r Request) (Facts, []Refusal, error) {
@@ -154,7 +155,7 @@ func (f *Function) Run(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	open := item.Operation.Open() && sameRequest(*item.Operation, r)
-	if open && !refusedLast(*item.Operation) {
+	if open && !item.Operation.Refused() {
 		f.step("waiting", "the request of %s, sent %s, is open; watching it", item.Operation.By, item.Operation.Sent.UTC().Format(time.RFC3339))
 		return f.finish(ctx, r)
 	}
@@ -176,9 +177,6 @@ func (f *Function) Run(ctx context.Context, r Request) (Result, error) {
 	f.step("checked", "nothing stands against it")
 	return f.send(ctx, r, facts)
 }
-
-// refusedLast reports whether the last request was refused, so that nothing is on its way.
-func refusedLast(o ledger.Operation) bool { return o.Answer != nil && o.Answer.Outcome == cmek.Refused }
 
 // finish watches the open operation to its end.
 func (f *Function) finish(ctx context.Context, r Request) (Result, error) {

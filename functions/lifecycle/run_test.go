@@ -296,3 +296,69 @@ func TestARequest_waitsForAPUTThatWasClaimedMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// Ctrl-C between two requests of which the first was refused: nothing is on its way, and nothing is kept from the cluster.
+func TestACommandThatIsInterruptedWhilePoliciesSpread_leavesNothingOpen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, simulator.IAMPropagation, "30m")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := w.function().Run(ctx, enableAnalytics()); !errors.Is(err, lifecycle.ErrInterrupted) {
+			t.Fatalf("the error is %v, want that it was interrupted", err)
+		}
+		if o := w.item(analytics).Operation; o.Open() || o.Result != ledger.OperationRefused || len(w.records()) != 1 {
+			t.Errorf("the operation is %+v, records %q; want it refused, with its record", o, w.records())
+		}
+	})
+}
+
+// What was confirmed counts for a quarter of an hour, at the Cloud API that it was made for, and for the name that was shown.
+func TestApply_refusesAPlanThatDoesNotCountAnyMore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after  time.Duration
+		change func(*lifecycle.Plan, *lifecycle.Confirmation)
+		rows   string
+	}{
+		"in time":  {14 * time.Minute, func(*lifecycle.Plan, *lifecycle.Confirmation) {}, ""},
+		"too late": {15 * time.Minute, func(*lifecycle.Plan, *lifecycle.Confirmation) {}, "plan-expired"},
+		"of tomorrow": {0, func(p *lifecycle.Plan, _ *lifecycle.Confirmation) {
+			p.Made = p.Made.Add(time.Hour)
+			p.Expires = p.Expires.Add(time.Hour)
+		}, "plan-expired"},
+		"with a longer life":      {20 * time.Minute, func(p *lifecycle.Plan, _ *lifecycle.Confirmation) { p.Expires = p.Expires.Add(time.Hour) }, "plan-expired"},
+		"with another name":       {0, func(_ *lifecycle.Plan, c *lifecycle.Confirmation) { c.Typed = "payment" }, "name"},
+		"without a name":          {0, func(p *lifecycle.Plan, c *lifecycle.Confirmation) { p.Cluster, c.Typed = "", "" }, "name"},
+		"at another Cloud API":    {0, func(_ *lifecycle.Plan, c *lifecycle.Confirmation) { c.Server = "https://cockroachlabs.cloud" }, "plan-server"},
+		"of a cluster that moved": {time.Minute, func(p *lifecycle.Plan, _ *lifecycle.Confirmation) { p.Facts.Regions = nil }, "plan-stale"},
+	} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			f := w.function()
+			w.distrust()
+			p, refused, err := f.PlanRevocation(t.Context(), revokePayments(), confirmed.Server, false)
+			must(t, err)
+			if len(refused) > 0 {
+				t.Fatalf("no plan: %+v", refused)
+			}
+			data, err := json.Marshal(p)
+			must(t, err)
+			if _, err := lifecycle.ParsePlan(data); err != nil {
+				t.Errorf("the plan cannot be read: %v", err)
+			}
+			c := confirmed
+			tt.change(&p, &c)
+			if data, err = json.Marshal(p); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lifecycle.ParsePlan(data); (err != nil) != (name == "of tomorrow" || name == "with a longer life" || name == "without a name" || name == "of a cluster that moved") {
+				t.Errorf("%s: reading the plan: %v", name, err)
+			}
+			later(tt.after)
+			result, err := f.Apply(t.Context(), p, c)
+			must(t, err)
+			if got := strings.Join(rows(result.Refusals), " "); got != tt.rows || len(w.sent) != map[bool]int{true: 1}[tt.rows == ""] {
+				t.Errorf("%s: refused by %q, sent %q; want refused by %q", name, got, w.sent, tt.rows)
+			}
+		})
+	}
+}

@@ -40,19 +40,43 @@ func (f *Function) send(ctx context.Context, r Request, facts Facts) (Result, er
 		return Result{Cluster: facts.Cluster, Operation: item.Operation}, f.deliver(ctx, item)
 	}
 	pause := max(min(retryMin<<min(o.Attempts-1, 8), retryMax), answer.RetryAfter)
-	f.step("waiting", "changes of policies take minutes to spread: it is sent again in %s, until %s", pause,
-		o.Since.Add(f.Settings.Propagation).UTC().Format(time.RFC3339))
+	why := "changes of policies take minutes to spread"
+	if answer.Busy {
+		why = "the cluster is busy"
+	}
+	f.step("waiting", "%s: it is sent again in %s, until %s", why, pause, o.Since.Add(f.Settings.Propagation).UTC().Format(time.RFC3339))
 	return f.again(ctx, r, pause)
 }
 
-// again decides the request anew after a pause.
+// again decides the request anew after a pause. If ctx ends before, a request that was refused is given up: nothing is on its way.
 func (f *Function) again(ctx context.Context, r Request, pause time.Duration) (Result, error) {
 	select {
 	case <-time.After(pause):
 		return f.Run(ctx, r)
 	case <-ctx.Done():
-		return Result{}, ErrInterrupted
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	item, err := f.Ledger.UpdateCluster(ctx, r.ClusterID, func(item *ledger.Cluster) error {
+		if o := item.Operation; !o.Open() || !o.Refused() || !sameRequest(*o, r) {
+			return ledger.ErrUnchanged
+		}
+		abandon(item, time.Now())
+		return nil
+	})
+	if err != nil {
+		return Result{}, errors.Join(ErrInterrupted, err)
+	}
+	return Result{Cluster: item.Cluster, Operation: item.Operation}, errors.Join(ErrInterrupted, f.deliver(ctx, item))
+}
+
+// abandon ends an operation that no command follows any more.
+func abandon(item *ledger.Cluster, now time.Time) {
+	if item.Operation.Refused() {
+		end(item, ledger.OperationRefused, "refused: "+describe(*item.Operation.Answer), now)
+		return
+	}
+	end(item, ledger.OperationLost, "no command has followed it to its end", now)
 }
 
 // begin swaps the intent in: from then on the request may have left. A request that follows one that was refused keeps the baseline of the
@@ -61,19 +85,19 @@ func (f *Function) begin(ctx context.Context, r Request, facts Facts) (*ledger.C
 	return f.Ledger.UpdateCluster(ctx, r.ClusterID, func(item *ledger.Cluster) error {
 		now := time.Now()
 		switch region := item.Sending(now); {
-		case now.Sub(facts.At) > sendWithin:
-			return fmt.Errorf("%w: the facts were read %s ago", errNotSent, now.Sub(facts.At).Round(time.Second))
+		case now.Sub(facts.At) > factsLast:
+			return fmt.Errorf("nothing was sent: it took %s to read the facts, and they count for %s", now.Sub(facts.At).Round(time.Second), factsLast)
 		case region != "":
 			return fmt.Errorf("%w: a PUT to region %s is about to leave", errNotSent, region)
-		case item.Operation.Excludes(now) && (!sameRequest(*item.Operation, r) || !refusedLast(*item.Operation)):
+		case item.Operation.Excludes(now) && (!sameRequest(*item.Operation, r) || !item.Operation.Refused()):
 			return fmt.Errorf("%w: another request is open", errNotSent)
 		}
 		next := intent(r, facts, now)
 		if before := item.Operation; before.Open() {
-			if sameRequest(*before, r) && refusedLast(*before) {
+			if sameRequest(*before, r) && before.Refused() {
 				next.Since, next.Attempts, next.Baseline = before.Since, before.Attempts+1, before.Baseline
 			} else {
-				end(item, ledger.OperationLost, "no command has followed it to its end", now)
+				abandon(item, now)
 			}
 		}
 		if item.Cluster.ID == "" {

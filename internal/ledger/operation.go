@@ -95,10 +95,23 @@ type OperationSighting struct {
 // Open reports whether there is an operation whose end is not on record.
 func (o *Operation) Open() bool { return o != nil && o.Ended.IsZero() }
 
+// RefusedOperationKept is how long an operation whose last request was refused keeps others from the cluster, for the command that sends it
+// again.
+const RefusedOperationKept = 3 * time.Minute
+
+// Refused reports whether the last request was refused, so that nothing is on its way.
+func (o *Operation) Refused() bool { return o.Answer != nil && o.Answer.Outcome == cmek.Refused }
+
 // Excludes reports whether the operation keeps other requests from the cluster: it is open, and what its last request did may not show
 // yet. After [LongestOperation] only what the Cloud API shows counts, so that a command nobody runs again holds up nothing for ever.
 func (o *Operation) Excludes(now time.Time) bool {
-	return o.Open() && now.Before(o.Sent.Add(LongestOperation))
+	switch {
+	case !o.Open():
+		return false
+	case o.Refused():
+		return now.Before(o.Answered.Add(RefusedOperationKept))
+	}
+	return now.Before(o.Sent.Add(LongestOperation))
 }
 
 // Claimed reports whether a worker may be about to send a PUT for the work.

@@ -21,6 +21,11 @@ func TestAnOperation_keepsOthersAwayWhileItMayRun(t *testing.T) {
 		}
 		return o
 	}
+	refused := func(ago time.Duration) *ledger.Operation {
+		o := op(time.Minute, false)
+		o.Answer, o.Answered = &cmek.Answer{Outcome: cmek.Refused}, noon.Add(-ago)
+		return o
+	}
 	for name, row := range map[string]struct {
 		operation      *ledger.Operation
 		open, excludes bool
@@ -29,6 +34,8 @@ func TestAnOperation_keepsOthersAwayWhileItMayRun(t *testing.T) {
 		"sent just now":          {op(0, false), true, true},
 		"sent almost 2 h ago":    {op(2*time.Hour-time.Second, false), true, true},
 		"sent 2 h ago":           {op(2*time.Hour, false), true, false},
+		"refused just now":       {refused(3*time.Minute - time.Second), true, true},
+		"refused 3 min ago":      {refused(3 * time.Minute), true, false},
 		"ended":                  {op(time.Minute, true), false, false},
 		"by a clock ahead of us": {op(-time.Minute, false), true, true},
 	} {
