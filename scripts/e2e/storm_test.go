@@ -125,7 +125,8 @@ func (w *watch) publish(alerts ...alert.Alert) {
 }
 
 // storm publishes the alerts while the channels' queues invoke their functions, all at the same time, until the queues are empty. That
-// must be soon after the last alert. moto_server decides how fast they are published.
+// must be soon after the last alert. moto_server decides how fast they are published. From the changes on, a storm is
+// timed on the model of the deployed queues in infra/aws/stack.
 func (w *watch) storm(alerts []alert.Alert) {
 	w.t.Helper()
 	var g sync.WaitGroup

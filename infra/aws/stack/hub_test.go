@@ -31,7 +31,7 @@ func (r resource) property(path ...string) any {
 func TestTheFunctionsHaveTheirTimeLimits(t *testing.T) {
 	want := map[string]float64{
 		"keyturn-rotation-event": 60, "keyturn-rotation-tick": 55, "keyturn-alerting-event": 15, "keyturn-alerting-tick": 55,
-		"keyturn-notify-slack": 60, "keyturn-notify-pagerduty": 60, "keyturn-notify-siem": 60,
+		"keyturn-notify-slack": 90, "keyturn-notify-pagerduty": 60, "keyturn-notify-siem": 60,
 	}
 	got := map[string]float64{}
 	for _, id := range hub(t).of("AWS::Lambda::Function") {
@@ -49,7 +49,7 @@ func TestTheFunctionsHaveTheirTimeLimits(t *testing.T) {
 
 func TestEveryQueueOfAFunctionLosesNothing(t *testing.T) {
 	h := hub(t)
-	visibility := map[string]float64{"keyturn-alerting-event": 90, "keyturn-rotation-event": 360}
+	visibility := map[string]float64{"keyturn-alerting-event": 91, "keyturn-rotation-event": 360}
 	mappings := h.of("AWS::Lambda::EventSourceMapping")
 	if len(mappings) != 5 {
 		t.Errorf("there are %d event source mappings, want 5", len(mappings))
