@@ -171,7 +171,7 @@ func (w *worker) reportedByAlerting(ctx context.Context, a alert.Alert) bool {
 	if a.Change != changeKeyUnusable {
 		return false
 	}
-	incident, err := w.Ledger.Incident(ctx, alert.IncidentKey(alert.KeyUnusable, string(a.Key)))
+	incident, err := w.Ledger.Incident(ctx, a.DedupKey)
 	if err != nil || incident.Opened.IsZero() {
 		return false
 	}

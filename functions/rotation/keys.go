@@ -87,6 +87,9 @@ func troubles(known map[string]ledger.KeyTrouble, read map[cmek.KeyURI]KeyFact, 
 			t.Kind, t.Reason, t.Count = keyUnreadable, fact.Err.Error(), was.Count+1
 		case fact.Key.State.Unusable():
 			t.Kind, t.Reason, t.Deadline, t.Count = keyUnusable, string(fact.Key.State), fact.Key.DeletionDate, keyFailuresToReport
+			if fact.Key.Version.Scheme == cmek.Primary {
+				t.Version = fact.Key.Version.ID
+			}
 		case !fact.Key.State.Usable() && was.Kind != "":
 			continue // passing: it says neither
 		default:
@@ -132,7 +135,7 @@ func forgetUnused(all map[string]ledger.KeyTrouble, now time.Time, byKey func(cm
 // sameTroubles reports whether nothing is new but the time of the reads.
 func sameTroubles(a, b map[string]ledger.KeyTrouble) bool {
 	return maps.EqualFunc(a, b, func(x, y ledger.KeyTrouble) bool {
-		return x.Kind == y.Kind && x.Reason == y.Reason && x.Deadline.Equal(y.Deadline) && (x.Count >= keyFailuresToReport) == (y.Count >= keyFailuresToReport)
+		return x.Kind == y.Kind && x.Reason == y.Reason && x.Version == y.Version && x.Deadline.Equal(y.Deadline) && (x.Count >= keyFailuresToReport) == (y.Count >= keyFailuresToReport)
 	})
 }
 
@@ -191,12 +194,20 @@ func clustersOf(byKey func(cmek.KeyURI) ([]*ledger.Cluster, error), keys ...cmek
 func unusableAlert(key cmek.KeyURI, t ledger.KeyTrouble) alert.Alert {
 	return alert.Alert{
 		// By the region's own URI: a replica of a multi-Region key is disabled and deleted on its own.
-		DedupKey: keyUnusable + "/" + string(key), Audience: alert.Owners, Severity: alert.Critical, Change: changeKeyUnusable, Key: key,
+		DedupKey: alert.IncidentKey(keyUnusable, troubled(key, t)), Audience: alert.Owners, Severity: alert.Critical, Change: changeKeyUnusable, Key: key,
 		Deadline:      t.Deadline,
 		Summary:       fmt.Sprintf("Key %s in %s is %s", key.ID(), key.Location(), t.Reason),
 		Impact:        "Nodes that restart cannot rejoin their cluster, and managed backups fail silently. Running nodes continue with the keys that they hold in memory.",
-		RecoverySteps: recoverySteps(key, cmek.KeyState(t.Reason)),
+		RecoverySteps: recoverySteps(key, t),
 	}
+}
+
+// troubled names what is unusable as alerting does, so that both mean the same incident: the key, or its version on Cloud KMS.
+func troubled(key cmek.KeyURI, t ledger.KeyTrouble) string {
+	if t.Version == "" {
+		return string(key)
+	}
+	return string(key) + "/cryptoKeyVersions/" + t.Version
 }
 
 // keysListed bounds the keys that an alert names, and those whose clusters it asks for.

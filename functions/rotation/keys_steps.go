@@ -6,6 +6,7 @@ import (
 
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 )
 
 // What people are told to do about a key, in the words and commands of its cloud.
@@ -41,34 +42,38 @@ func gcloudKey(command string, key cmek.KeyURI) string {
 }
 
 // recoveryStepsOnGoogle is how the primary version of a key of Cloud KMS, whose state is the key's, is made usable again
-// (cloud.google.com/kms/docs/key-states).
-func recoveryStepsOnGoogle(uri cmek.KeyURI, state cmek.KeyState, check string) []string {
-	which := []string{"Read the primary version; VERSION below is the last part of primary.name:", gcloudKey("keys describe", uri)}
-	enable := gcloudKey("keys versions enable VERSION", uri)
-	switch state {
-	case cmek.KeyDisabled:
-		return append(which, enable, check)
-	case cmek.KeyDeletionScheduled:
-		return append(which, gcloudKey("keys versions restore VERSION", uri), "Restoring alone leaves the version disabled. Enable it, too:", enable, check)
-	case cmek.KeyNotFound:
-		return []string{"Check that the key exists, in this project and location:", gcloudKey("keys describe", uri), check}
+// (docs.cloud.google.com/kms/docs/key-states).
+func recoveryStepsOnGoogle(uri cmek.KeyURI, t ledger.KeyTrouble) (steps []string) {
+	version := t.Version
+	if version == "" {
+		version = "VERSION"
+		steps = []string{"Read the primary version; VERSION below is the last part of primary.name:", gcloudKey("keys describe", uri)}
 	}
-	return append(which, gcloudKey("keys versions list", uri), check)
+	enable := gcloudKey("keys versions enable "+version, uri)
+	switch cmek.KeyState(t.Reason) {
+	case cmek.KeyDisabled:
+		return append(steps, enable)
+	case cmek.KeyDeletionScheduled:
+		return append(steps, gcloudKey("keys versions restore "+version, uri), "Restoring alone leaves the version disabled. Enable it, too:", enable)
+	case cmek.KeyNotFound:
+		return []string{"Check that the key exists, in this project and location:", gcloudKey("keys describe", uri)}
+	}
+	return append(steps, gcloudKey("keys versions list", uri))
 }
 
 // recoverySteps is how a key is made usable again, as commands.
-func recoverySteps(uri cmek.KeyURI, state cmek.KeyState) []string {
+func recoverySteps(uri cmek.KeyURI, t ledger.KeyTrouble) []string {
 	check := "Then check the cluster; nodes that restarted meanwhile may need Cockroach Labs support."
 	switch uri.Type() {
 	case cmek.AWSKMS:
 	case cmek.GCPCloudKMS:
-		return recoveryStepsOnGoogle(uri, state, check)
+		return append(recoveryStepsOnGoogle(uri, t), check)
 	default:
 		return []string{"Enable the key again in its KMS: " + string(uri) + ".", check}
 	}
 	at := fmt.Sprintf("--region %s --key-id %s", alert.ShellWord(uri.Location()), alert.ShellWord(string(uri)))
 	enable := "aws kms enable-key " + at
-	switch state {
+	switch cmek.KeyState(t.Reason) {
 	case cmek.KeyDisabled:
 		return []string{enable, check}
 	case cmek.KeyDeletionScheduled:

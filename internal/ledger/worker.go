@@ -34,9 +34,11 @@ type Worker struct {
 
 // KeyTrouble is what is wrong with a key.
 type KeyTrouble struct {
-	Kind   string    `json:"kind"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
+	Kind   string `json:"kind"`
+	Reason string `json:"reason"`
+	// Version is the id of the version whose state that is, where versions have states and the key has none (Cloud KMS); "" elsewhere.
+	Version string    `json:"version,omitempty"`
+	Since   time.Time `json:"since"`
 	// Read is when it was last read, Count how many reads in a row showed it.
 	Read  time.Time `json:"read"`
 	Count int       `json:"count"`
