@@ -162,6 +162,9 @@ func TestPage_in_a_browser(t *testing.T) {
 		}
 		picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 		b.check(err)
+		if len(picture) == 0 {
+			t.Errorf("%s: the screenshot is empty", m.name)
+		}
 		b.check(os.WriteFile(filepath.Join(folder, "report-"+m.name+".png"), picture, 0o600))
 		b.judge(m, string(script))
 	}
@@ -211,7 +214,7 @@ func (b *browser) judge(m mode, script string) {
 	}
 }
 
-// The bound is far above what the page needs, because this also runs on machines that are busy.
+// A page of 10,000 clusters is meant to load in 3 s. The bound is far above that, because this also runs on machines that are busy.
 func TestLarge_page_loads_quickly(t *testing.T) {
 	b := newBrowser(t)
 	var page bytes.Buffer
@@ -223,8 +226,9 @@ func TestLarge_page_loads_quickly(t *testing.T) {
 	b.check(chromedp.Do(b.ctx, chromedp.Navigate(address)))
 	rows := value[int](b, `document.querySelectorAll(".m tbody tr").length`)
 	took := time.Since(began)
-	t.Logf("%d KiB load in %v", page.Len()>>10, took.Round(time.Millisecond))
-	if rows != fleet.clusters {
+	loaded := value[float64](b, `performance.getEntriesByType("navigation")[0].loadEventEnd`)
+	t.Logf("%d KiB: loaded after %.0f ms in the browser, %v with the way to it", page.Len()>>10, loaded, took.Round(time.Millisecond))
+	if rows != fleet.clusters+1 { // and the one that was not read
 		t.Errorf("the page has %d clusters", rows)
 	}
 	if took > 15*time.Second {

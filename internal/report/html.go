@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -163,7 +164,7 @@ func dateOf(t time.Time) string {
 
 // number groups the digits of a count.
 func number(n int) string {
-	digits := fmt.Sprint(n)
+	digits := strconv.Itoa(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}

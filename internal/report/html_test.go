@@ -571,7 +571,7 @@ func TestPage_links_to_the_files_of_the_run(t *testing.T) {
 	if len(links) != 7 {
 		t.Errorf("%v", links)
 	}
-	p.says("evidence", hex64(7), hex64(1), "elsewhere/part-0001.jsonl", "assumed-role/keyturn-compliance/run", clusterID(2), "kms:ListGrants in the key policy")
+	p.says("evidence", report.Folder(m.ChainStart, m.Run), hex64(7), hex64(1), "elsewhere/part-0001.jsonl", "assumed-role/keyturn-compliance/run", clusterID(2), "kms:ListGrants in the key policy")
 	p.says("exceptions", "the replica moves in January", "EXPIRED")
 }
 

@@ -255,7 +255,7 @@ type changeView struct {
 
 func (c *changes) add(f checks.Finding) {
 	is := stateOf(f)
-	if f.Was == "" && !(f.New && is.attention()) {
+	if f.Was == "" && (!f.New || !is.attention()) {
 		return
 	}
 	view := changeView{f.Check, shown(Name(f.Subject)), string(f.Was), is, stamp(f.Since), f.Subject.ID}

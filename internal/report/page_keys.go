@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -157,10 +158,10 @@ type lane struct {
 	Rotations []int
 	Follows   []int
 	// Bars lead from a rotation to what followed it.
-	Bars []span2
+	Bars []stretch
 }
 
-type span2 struct{ X, Width int }
+type stretch struct{ X, Width int }
 
 // bar is the picture of a key's age: how much of its period is used, Over what is beyond.
 type bar struct {
@@ -187,15 +188,8 @@ func (k *keyTimes) view() keysView {
 	}
 	v.From, v.To = dateOf(from), dateOf(k.at)
 	scale := scale{from, k.at}
-	const ticks = 2
-	for i := range ticks + 1 {
-		t := tick{X: laneEdge + i*(laneWidth-2*laneEdge)/ticks, Text: dateOf(from.Add(k.at.Sub(from) / ticks * time.Duration(i))), End: "middle"}
-		if i == 0 {
-			t.End = "start"
-		} else if i == ticks {
-			t.End = "end"
-		}
-		v.Ticks = append(v.Ticks, t)
+	v.Ticks = []tick{
+		{laneEdge, v.From, "start"}, {laneWidth / 2, dateOf(from.Add(k.at.Sub(from) / 2)), "middle"}, {laneWidth - laneEdge, v.To, "end"},
 	}
 	for _, one := range k.kept {
 		v.Keys = append(v.Keys, one.view(scale))
@@ -265,15 +259,15 @@ func (k keyTime) view(s scale) keyView {
 
 // where names the key's location and owner, and who uses it.
 func (k keyTime) where() string {
-	text := k.Key.Location() + " · " + k.Key.Account()
-	for i, r := range k.Regions {
-		if i == 2 {
-			text += fmt.Sprintf(" and %d more", len(k.Regions)-i)
-			break
-		}
-		text += []string{" · ", ", "}[i] + cmp.Or(r.Name, r.Cluster)
+	var users []string
+	for _, r := range k.Regions[:min(len(k.Regions), 2)] {
+		users = append(users, cmp.Or(r.Name, r.Cluster))
 	}
-	return shown(text)
+	if more := len(k.Regions) - len(users); more > 0 {
+		users = append(users, fmt.Sprintf("and %d more", more))
+	}
+	parts := []string{k.Key.Location(), k.Key.Account(), strings.Join(users, ", ")}
+	return shown(strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " · "))
 }
 
 func (k keyTime) rotations() int {
@@ -324,7 +318,7 @@ func (k keyTime) lane(s scale) (l lane) {
 		}
 		l.Follows = append(l.Follows, x)
 		if began, ok := s.x(since[r.Version]); ok && began <= x {
-			l.Bars = append(l.Bars, span2{began, max(x-began, 2)})
+			l.Bars = append(l.Bars, stretch{began, max(x-began, 2)})
 		}
 	}
 	return l

@@ -63,10 +63,10 @@ type pageView struct {
 	AllHeads  int
 	Denied    []Denied
 	Identity  []fact
-	// FileName is that of the manifest.
-	FileName string
-	Program  string
-	Legend   []state
+	// FileName is that of the manifest, Folder where it is in the archive.
+	FileName, Folder string
+	Program          string
+	Legend           []state
 }
 
 type fact struct{ Name, Value string }
@@ -338,6 +338,7 @@ func (p *page) viewEvidence(v *pageView) {
 	}
 	v.FileName = path.Base(ManifestName(m.ChainStart, m.Run))
 	folder := Folder(m.ChainStart, m.Run)
+	v.Folder = folder
 	for _, f := range m.Files {
 		// The page cannot name its own hash.
 		if strings.HasSuffix(f.Name, ".html") {
