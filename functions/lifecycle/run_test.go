@@ -362,3 +362,27 @@ func TestApply_refusesAPlanThatDoesNotCountAnyMore(t *testing.T) {
 		})
 	}
 }
+
+// Somebody else adds a region after the checks: the map of regions that was checked would remove it.
+func TestAddRegion_keepsARegionThatWasAddedMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.function()
+		added := false
+		f.Report = func(s lifecycle.Step) {
+			if s.Stage == "sending" && !added {
+				added = true
+				must(t, w.AddRegion("payments", 3, awsSpec("eu-west-1", eastKey, paymentsRole)))
+			}
+		}
+		result, err := f.Run(t.Context(), addToPayments())
+		must(t, err)
+		var names []string
+		for _, r := range w.info(payments).RegionInfos {
+			names = append(names, r.Region)
+		}
+		if !added || !result.Done() || strings.Join(names, " ") != "eu-west-1 us-east-1 us-west-2" || len(w.sent) != 1 {
+			t.Errorf("result %+v; the regions are %q, sent %q", result, names, w.sent)
+		}
+	})
+}
