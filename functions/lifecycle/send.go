@@ -131,10 +131,10 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	case ledger.OperationEnable:
 		return f.Cloud.EnableCMEK(ctx, r.ClusterID, r.Specs)
 	case ledger.OperationAddRegion:
-		// A region that was added since the checks would be removed.
+		// A region that was added since the checks would be removed, and so would one that an older read does not show.
 		c, err := f.Cloud.Cluster(ctx, r.ClusterID)
-		if err != nil || !sameRegions(c.Regions, facts.Cluster.Regions) {
-			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster's regions are not, or not known to be, those that were checked"}
+		if err != nil || lacks(c, facts.Cluster.Regions) {
+			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked"}
 		}
 		return f.Cloud.AddRegions(ctx, c, r.Additions)
 	case ledger.OperationRevoke:
@@ -143,9 +143,9 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: fmt.Sprintf("no request is of the kind %q", r.Kind)}
 }
 
-// sameRegions reports whether both lists hold the same regions, in whatever order.
-func sameRegions(a, b []cmek.Region) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(r cmek.Region) bool { return !slices.Contains(b, r) })
+// lacks reports whether the cluster does not show one of the regions.
+func lacks(c cmek.Cluster, regions []cmek.Region) bool {
+	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !hasRegion(c, r.Name) })
 }
 
 // answered notes the answer of the request that was sent at that time. It is worth more than our deadline and a single try.
