@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,6 +36,35 @@ func (d deaf) RoundTrip(q *http.Request) (*http.Response, error) {
 		return nil, errReset
 	}
 	return resp, err
+}
+
+// contrary lets the first write through and answers that the cluster is locked.
+type contrary struct {
+	w    *world
+	said *bool
+}
+
+func (c contrary) RoundTrip(q *http.Request) (*http.Response, error) {
+	resp, err := writes{c.w, simulator.Transport(c.w.CloudAPI())}.RoundTrip(q)
+	if q.Method != http.MethodGet && err == nil && !*c.said {
+		*c.said = true
+		resp.StatusCode, resp.Body = http.StatusConflict, io.NopCloser(strings.NewReader(`{"code":10,"message":"cluster lock is held by another operation"}`))
+	}
+	return resp, err
+}
+
+// forgetful shows the cluster without its last region as long as hide says so, as an older read does.
+type forgetful struct {
+	lifecycle.Cloud
+	hide *bool
+}
+
+func (c forgetful) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
+	got, err := c.Cloud.Cluster(ctx, id)
+	if *c.hide && err == nil {
+		got.Regions = got.Regions[:len(got.Regions)-1]
+	}
+	return got, err
 }
 
 // killed is what a process panics with when it is killed.

@@ -362,3 +362,67 @@ func TestApply_refusesAPlanThatDoesNotCountAnyMore(t *testing.T) {
 		})
 	}
 }
+
+// Somebody else adds a region after the checks: the map of regions that was checked would remove it.
+func TestAddRegion_keepsARegionThatWasAddedMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.function()
+		added := false
+		f.Report = func(s lifecycle.Step) {
+			if s.Stage == "sending" && !added {
+				added = true
+				must(t, w.AddRegion("payments", 3, awsSpec("eu-west-1", eastKey, paymentsRole)))
+			}
+		}
+		result, err := f.Run(t.Context(), addToPayments())
+		must(t, err)
+		var names []string
+		for _, r := range w.info(payments).RegionInfos {
+			names = append(names, r.Region)
+		}
+		if !added || !result.Done() || strings.Join(names, " ") != "eu-west-1 us-east-1 us-west-2" || len(w.sent) != 1 {
+			t.Errorf("result %+v; the regions are %q, sent %q", result, names, w.sent)
+		}
+	})
+}
+
+// A refusal may be a proxy's, after the server has acted: what reads show counts, and nothing is sent again.
+func TestARequestThatWasRefusedAndTookEffect_isWatched(t *testing.T) {
+	for name, op := range operations {
+		if name == "revoke" {
+			continue // it is not sent again, and the next plan shows what it did
+		}
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t, simulator.RotationDuration, "1m", simulator.POSTWhenEnabled, "rotate")
+			w.network = contrary{w, new(bool)}
+			result, err := op.run(w, w.function())
+			must(t, err)
+			if !result.Done() || !op.done(w) || len(w.accepted) != 1 || len(w.records()) != 1 {
+				t.Errorf("%s: %+v, accepted %q, records %q; steps:\n%s", name, result, w.accepted, w.records(), strings.Join(w.steps, "\n"))
+			}
+		})
+	}
+}
+
+// An older read right before the request shows fewer regions: nothing is sent by it.
+func TestAddRegion_sendsNothingByAnOlderRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := w.function()
+		hide, hidden := false, false
+		f.Cloud = forgetful{f.Cloud, &hide}
+		f.Report = func(s lifecycle.Step) {
+			hide = s.Stage == "sending" && !hidden
+			hidden = hidden || hide
+		}
+		r := addToPayments()
+		r.ClusterID = orders
+		r.Additions[0].Region, r.Additions[0].KeySpec = "us-east-2", awsSpec("", ordersKey, ordersRole).KeySpec
+		result, err := f.Run(t.Context(), r)
+		must(t, err)
+		if !hidden || !result.Done() || len(w.info(orders).RegionInfos) != 4 || len(w.sent) != 1 {
+			t.Errorf("result %+v; the CMEK has %d regions, sent %q", result, len(w.info(orders).RegionInfos), w.sent)
+		}
+	})
+}

@@ -131,11 +131,21 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	case ledger.OperationEnable:
 		return f.Cloud.EnableCMEK(ctx, r.ClusterID, r.Specs)
 	case ledger.OperationAddRegion:
-		return f.Cloud.AddRegions(ctx, facts.Cluster, r.Additions)
+		// A region that was added since the checks would be removed, and so would one that an older read does not show.
+		c, err := f.Cloud.Cluster(ctx, r.ClusterID)
+		if err != nil || lacks(c, facts.Cluster.Regions) {
+			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked"}
+		}
+		return f.Cloud.AddRegions(ctx, c, r.Additions)
 	case ledger.OperationRevoke:
 		return f.Cloud.RevokeCMEK(ctx, r.ClusterID)
 	}
 	return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: fmt.Sprintf("no request is of the kind %q", r.Kind)}
+}
+
+// lacks reports whether the cluster does not show one of the regions.
+func lacks(c cmek.Cluster, regions []cmek.Region) bool {
+	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !hasRegion(c, r.Name) })
 }
 
 // answered notes the answer of the request that was sent at that time. It is worth more than our deadline and a single try.
