@@ -18,6 +18,8 @@ const (
 	RotationTick  = "rotation-tick"
 	AlertingEvent = "alerting-event"
 	AlertingTick  = "alerting-tick"
+	// ComplianceTick is the function compliance.
+	ComplianceTick = "compliance"
 )
 
 // NotifyFunction is the function of a channel.
@@ -33,7 +35,7 @@ func (d Deployment) RoleARN(account, part string) string {
 
 // Assuming are the ARNs of the roles that may assume the reader roles: those of functions, and of operators.
 func (d Deployment) Assuming() (arns []string) {
-	for _, function := range []string{RotationTick, AlertingEvent, AlertingTick} {
+	for _, function := range []string{RotationTick, AlertingEvent, AlertingTick, ComplianceTick} {
 		arns = append(arns, d.RoleARN(d.Hub.Account, function))
 	}
 	return append(arns, d.Operators...)
@@ -51,12 +53,12 @@ func (d Deployment) OwnRoles() string {
 			everywhere = append(everywhere, "heartbeat-"+region)
 		}
 	}
-	hub := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick}
+	hub := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick, ComplianceTick}
 	for _, c := range d.Channels {
 		everywhere = append(everywhere, NotifyFunction(c))
 	}
 	// The scheduler invokes functions with these, and they assume nothing.
-	everywhere = append(everywhere, RotationTick+"-scheduler", AlertingTick+"-scheduler")
+	everywhere = append(everywhere, RotationTick+"-scheduler", AlertingTick+"-scheduler", ComplianceTick+"-scheduler")
 	return d.RoleARN("{account}", "{"+factored(everywhere)+"}") + "," + d.RoleARN(d.Hub.Account, "{"+factored(hub)+"}")
 }
 
@@ -130,7 +132,7 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 	}
 	own.Bus, own.Table = d.Name, d.Of("hub-Ledger")
 	named(&own.Topics, "alerts", "operations")
-	named(&own.Secrets, "api-key")
+	named(&own.Secrets, "api-key", "compliance-api-key")
 	fed := []string{RotationEvent, AlertingEvent}
 	for _, c := range d.Channels {
 		fed = append(fed, NotifyFunction(c))
@@ -144,14 +146,14 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 			named(&own.Alarms, function+"-"+alarm)
 		}
 	}
-	for _, function := range []string{RotationTick, AlertingTick} {
+	for _, function := range []string{RotationTick, AlertingTick, ComplianceTick} {
 		named(&own.Functions, function)
 		named(&own.Schedules, function)
 		named(&own.Queues, function+"-failed", function+"-dead")
 		named(&own.Alarms, function+"-dead-letters", function+"-errors", function+"-silent", function+"-throttles")
 	}
 	named(&own.Queues, "operations-alarms-dead")
-	named(&own.Alarms, "secret-unreadable", "event-to-alert", "sweep-overdue", "operations-alarms-dead-letters")
+	named(&own.Alarms, "secret-unreadable", "event-to-alert", "sweep-overdue", "operations-alarms-dead-letters", "compliance-overdue", "compliance-secret-unreadable")
 	if d.Mode == Follow {
 		named(&own.Alarms, "open-work-old")
 	}

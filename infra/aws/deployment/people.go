@@ -11,6 +11,11 @@ const (
 	OnReaders   Target = "reader roles"
 	OnTopics    Target = "topics"
 	OnArchive   Target = "archive"
+	OnRuns      Target = "compliance runs"
+	// OnRunList is the archive's bucket, of which the names of the runs alone may be listed.
+	OnRunList Target = "list of compliance runs"
+	// OnArchiveList is the archive's bucket, of which the names of all that keyturn archived may be listed.
+	OnArchiveList Target = "list of the archive"
 )
 
 // Grant lets a person do something with a part of the hub. What is written of the ledger is limited to ledger.OperatorItems.
@@ -39,11 +44,23 @@ func OperatorGrants() []Grant {
 		Grant{"sns:Publish", OnTopics},
 		Grant{"s3:GetObject", OnArchive},
 		Grant{"s3:PutObject", OnArchive},
+		Grant{"s3:GetObjectVersion", OnArchive},
+		Grant{"s3:ListBucketVersions", OnArchiveList},
 	)
+}
+
+// AuditorGrants are what "keyturn report" calls: it reads the archived compliance runs, and nothing else.
+func AuditorGrants() []Grant {
+	return []Grant{
+		{"s3:GetObject", OnRuns},
+		{"s3:GetObjectVersion", OnRuns},
+		{"s3:ListBucketVersions", OnRunList},
+	}
 }
 
 // Names of the policies, after the deployment's name.
 const (
 	ViewerPolicy   = "viewer"
 	OperatorPolicy = "operator"
+	AuditorPolicy  = "auditor"
 )

@@ -99,7 +99,7 @@ const ArchivePrefix = "archive"
 
 // Publish is what the hub says of itself.
 func (d Deployment) Publish(r Resources) Published {
-	functions := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick}
+	functions := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick, ComplianceTick}
 	for _, c := range d.Channels {
 		functions = append(functions, NotifyFunction(c))
 	}

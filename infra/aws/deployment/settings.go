@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/notify"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/config"
@@ -18,6 +19,7 @@ const (
 	Alerting   = "alerting"
 	Notify     = "notify"
 	TrailCheck = "trailcheck"
+	Compliance = "compliance"
 )
 
 // readers says which functions read a setting that an owner may choose. All others follow from the deployment.
@@ -33,9 +35,10 @@ var readers = map[string][]string{
 	"KEYTURN_RECHECK_EVERY":     {Alerting},
 	"KEYTURN_HEALTHY_FOR":       {Alerting},
 	"KEYTURN_REPAIR_AFTER":      {Alerting},
-	"KEYTURN_CLOUD_API_VERSION": {Rotation, Alerting},
+	"KEYTURN_CLOUD_API_VERSION": {Rotation, Alerting, Compliance},
+	"KEYTURN_COMPLIANCE_AT":     {Compliance},
 	"KEYTURN_RUNBOOKS":          {Notify},
-	"KEYTURN_LOG_LEVEL":         {Rotation, Alerting, Notify},
+	"KEYTURN_LOG_LEVEL":         {Rotation, Alerting, Notify, Compliance},
 }
 
 // Settings are the names of all settings that an owner may choose.
@@ -67,8 +70,9 @@ func (v *validation) checkValues(settings map[string]string) {
 		Rotation rotation.Settings
 		Alerting alerting.Settings
 		Notify   notify.Settings
+		Checks   compliance.Settings
 		LogLevel slog.Level `env:"KEYTURN_LOG_LEVEL"`
-	}{Rotation: rotation.DefaultSettings(), Alerting: alerting.DefaultSettings(), Notify: notify.DefaultSettings()}
+	}{Rotation: rotation.DefaultSettings(), Alerting: alerting.DefaultSettings(), Notify: notify.DefaultSettings(), Checks: compliance.DefaultSettings()}
 	if err := config.Load(&all, environ); err != nil {
 		for line := range strings.Lines(err.Error()) {
 			line = strings.TrimSpace(line)

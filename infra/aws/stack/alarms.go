@@ -15,6 +15,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	checks "github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
@@ -28,10 +29,16 @@ type watched struct {
 	inboxes     []named[inbox]
 	dead        []named[awssqs.Queue]
 	functions   []named[function]
-	ticks       []named[function]
+	ticks       []ticked
 	allFunction []named[function]
 	// outside holds alarms of other accounts and Regions that could not be sent on.
 	outside awssqs.Queue
+}
+
+// ticked is a function that is invoked every so many minutes.
+type ticked struct {
+	named[function]
+	every int
 }
 
 type named[T any] struct {
@@ -53,8 +60,8 @@ func (w *watched) function(name string, f function) {
 	w.allFunction = append(w.allFunction, named[function]{name, f})
 }
 
-func (w *watched) tick(name string, f function) {
-	w.ticks = append(w.ticks, named[function]{name, f})
+func (w *watched) tick(name string, f function, every int) {
+	w.ticks = append(w.ticks, ticked{named[function]{name, f}, every})
 	w.allFunction = append(w.allFunction, named[function]{name, f})
 }
 
@@ -122,6 +129,7 @@ const (
 	secretUnreadable = "SecretUnreadable"
 	poisonMessages   = "PoisonMessages"
 	heartbeats       = "Heartbeats"
+	runsEnded        = "ComplianceRunsEnded"
 )
 
 // sweepOverdue is how long no sweep may have ended: three times the time from one to the next, or more.
@@ -174,15 +182,16 @@ func (h *hub) alarms() {
 		}})
 	}
 	for _, f := range h.watched.ticks {
-		raise(alarm{name: f.name + "-errors", over: 2, metric: f.it.lambda.MetricErrors(every("Sum", 15)), says: amazon.Alarm{
+		window := 15 * f.every
+		raise(alarm{name: f.name + "-errors", over: 2, metric: f.it.lambda.MetricErrors(every("Sum", min(window, 60))), says: amazon.Alarm{
 			Severity: alert.Medium,
-			Summary:  "at least 3 ticks of " + f.name + " failed within 15 minutes",
+			Summary:  fmt.Sprintf("at least 3 ticks of %s failed within %d minutes", f.name, min(window, 60)),
 			Impact:   "Some of its work is not done; the rest is.",
 			Steps:    []string{h.readLog(f.name), "The messages of the queue " + h.of(f.name) + "-failed hold the errors of the last day."},
 			Runbook:  runbook("tick-errors"),
 		}})
-		raise(absence(f.name+"-silent", f.it.lambda.MetricInvocations(minutely("Sum")), 10, amazon.Alarm{
-			Summary: "there was no tick of " + f.name + " for 10 minutes",
+		raise(absence(f.name+"-silent", f.it.lambda.MetricInvocations(every("Sum", f.every)), 10*f.every, amazon.Alarm{
+			Summary: fmt.Sprintf("there was no tick of %s for %d minutes", f.name, 10*f.every),
 			Impact:  "Nothing that is due is done.",
 			Steps:   []string{"Check that the schedule " + h.of(f.name) + " is enabled, and that it may invoke the function.", "Check that the function exists and has no reserved concurrency of 0."},
 			Runbook: runbook("tick-silent"),
@@ -199,6 +208,7 @@ func (h *hub) alarms() {
 	}
 	h.secretAlarms(raise)
 	h.sweepAlarms(raise)
+	h.complianceAlarms(raise)
 	for _, f := range h.watched.functions {
 		if f.name == alertingEvent {
 			h.logMetric(f.it, eventToAlert, fmt.Sprintf(`{ $.msg = %q && $.%s = * }`, alerting.LogAlertSent, alerting.LogSecondsSince), "$."+alerting.LogSecondsSince, nil)
@@ -240,6 +250,11 @@ func (h *hub) secretAlarms(raise func(alarm)) {
 		}})
 	}
 	for _, f := range h.watched.allFunction {
+		if f.name == compliance {
+			h.logMetric(f.it, of(secretUnreadable, f.name), `"read secret"`, "1", nil)
+			secret(f.name+"-secret-unreadable", of(secretUnreadable, f.name), "the secret with compliance's own API key", "The compliance checks do not run. Rotations and alerts do.")
+			continue
+		}
 		if !strings.HasPrefix(f.name, deployment.Notify+"-") {
 			h.logMetric(f.it, secretUnreadable, `"read secret"`, "1", nil)
 			continue
@@ -248,6 +263,22 @@ func (h *hub) secretAlarms(raise func(alarm)) {
 		secret(f.name+"-secret-unreadable", of(secretUnreadable, f.name), "the secret of "+f.name, "Alerts do not reach this channel. They wait in its queue.")
 	}
 	secret("secret-unreadable", secretUnreadable, "the API key's secret", "Rotations are not followed, and alerts lack what the Cloud API knows.")
+}
+
+// complianceAlarms watch over the daily run.
+func (h *hub) complianceAlarms(raise func(alarm)) {
+	for _, f := range h.watched.ticks {
+		if f.name == compliance {
+			h.logMetric(f.it, runsEnded, fmt.Sprintf(`{ $.msg = %q }`, checks.LogRunEnded), "1", nil)
+		}
+	}
+	raise(absence("compliance-overdue", h.metric(runsEnded, "Sum", 60, nil), 26*60, amazon.Alarm{
+		Severity: alert.Medium,
+		Summary:  "no complete run of the compliance checks has ended for 26 hours",
+		Impact:   "Nobody knows whether what was proved before still holds. Rotations and alerts do not depend on it.",
+		Steps:    []string{h.readLog(compliance), "A run that was given up is announced as incomplete, with how far it came."},
+		Runbook:  runbook("compliance-overdue"),
+	}))
 }
 
 // sweepAlarms watch over rotation's walks over all clusters, in observe mode, too.

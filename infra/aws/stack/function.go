@@ -22,6 +22,8 @@ type functionProps struct {
 	memoryMB    int
 	environment map[string]*string
 	permissions []permission
+	// everyMinutes is how often a function of ticks is invoked; 0 for every minute.
+	everyMinutes int
 	// failed takes the asynchronous invocations that failed; they are not tried again. nil: there are none.
 	failed awssqs.IQueue
 }

@@ -3,12 +3,15 @@ package stack
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/constructs-go/constructs/v10"
@@ -19,6 +22,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // hub is the stack that holds the functions, in one account and Region.
@@ -27,10 +31,12 @@ type hub struct {
 	stack awscdk.Stack
 	code  Code
 
-	bus        awsevents.EventBus
-	table      awsdynamodb.Table
-	archive    awss3.Bucket
-	apiKey     awssecretsmanager.CfnSecret
+	bus     awsevents.EventBus
+	table   awsdynamodb.Table
+	archive awss3.Bucket
+	apiKey  awssecretsmanager.CfnSecret
+	// checkKey is the secret with the API key of compliance's own service account.
+	checkKey   awssecretsmanager.CfnSecret
 	alerts     awssns.Topic
 	operations awssns.Topic
 	watched    watched
@@ -45,11 +51,13 @@ func newHub(app constructs.Construct, d deployment.Deployment, code Code) awscdk
 	h.table = newLedger(h.stack)
 	h.archive = newArchive(h.stack, d.Archive)
 	h.apiKey = newSecret(h.stack, "ApiKey", n.of("api-key"), "API key of keyturn's service account at CockroachDB Cloud (Cluster Operator)")
+	h.checkKey = newSecret(h.stack, "ComplianceApiKey", n.of("compliance-api-key"), "API key of the service account of keyturn's compliance checks at CockroachDB Cloud (Cluster Operator)")
 	h.alerts = newTopic(h.stack, "Alerts", n.of("alerts"), d.Alerts, false)
 	h.operations = newTopic(h.stack, "Operations", n.of("operations"), d.Operations, true)
 
 	h.rotation()
 	h.alerting()
+	h.compliance()
 	for _, channel := range d.Channels {
 		h.channel(channel)
 	}
@@ -171,6 +179,51 @@ func (h *hub) alerting() {
 	})
 }
 
+// compliance runs the checks once a day, in as many ticks as that takes.
+func (h *hub) compliance() {
+	declarations := h.declarations()
+	environment := h.environment(deployment.Compliance, map[string]*string{
+		"KEYTURN_API_KEY_SECRET": h.checkKey.Ref(),
+		"KEYTURN_ARCHIVE":        join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
+		"KEYTURN_DECLARATIONS":   declarations.S3ObjectUrl(),
+	})
+	runs := deployment.ArchivePrefix + "/" + report.RunsFolder + "*"
+	h.tickFunction(functionProps{
+		name: compliance, description: "keyturn: runs the compliance checks once a day, and archives what they find",
+		code: h.code(h.stack, deployment.Compliance), seconds: 840, memoryMB: 128, environment: environment, everyMinutes: 15,
+		permissions: []permission{
+			h.readLedger(), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
+			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
+			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
+			allowOn(h.archive.ArnForObjects(text(runs)), "s3:GetObject s3:PutObject").because("Runs are named when they begin."),
+			// A file that does not exist is told from one that may not be read (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+			allowOn(h.archive.BucketArn(), "s3:ListBucket").when(map[string]any{"StringLike": map[string]any{"s3:prefix": runs}}),
+			allowOn(join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), "s3:GetObject"),
+		},
+	})
+}
+
+// declarations is what keyturn.yaml declares for the checks, as an object whose name holds its hash.
+func (h *hub) declarations() awss3assets.Asset {
+	data, err := json.Marshal(h.d.Compliance)
+	if err != nil {
+		panic(err) // It was read from YAML.
+	}
+	folder, err := os.MkdirTemp("", "keyturn-declarations-")
+	if err != nil {
+		panic(err)
+	}
+	file := filepath.Join(folder, "declarations.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		panic(err)
+	}
+	asset := awss3assets.NewAsset(h.stack, text("Declarations"), &awss3assets.AssetProps{Path: text(file)})
+	if err := os.RemoveAll(folder); err != nil { // the CDK has copied it
+		panic(err)
+	}
+	return asset
+}
+
 // environment is what the functions have in common, and what the function has in addition.
 func (h *hub) environment(function string, own map[string]*string) map[string]*string {
 	all := map[string]*string{
@@ -218,6 +271,7 @@ func (h *hub) outputs() {
 		awscdk.NewCfnOutput(h.stack, text(id), &awscdk.CfnOutputProps{Description: text(description), Value: value})
 	}
 	out("ApiKeySecretArn", "Store the API key of keyturn's service account here", h.apiKey.Ref())
+	out("ComplianceApiKeySecretArn", "Store the API key of the compliance checks' own service account here", h.checkKey.Ref())
 	out("LedgerURL", "KEYTURN_LEDGER for the command line", join("dynamodb://", h.table.TableName(), "?region="+h.d.Hub.Region))
 	out("ArchiveURL", "Where evidence is", join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix))
 	out("AlertsTopicArn", "Where alerts go first", h.alerts.TopicArn())

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"fmt"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
@@ -34,7 +36,7 @@ func (h *hub) eventFunction(p eventProps) {
 	h.watched.function(p.name, f)
 }
 
-// tickFunction makes a function that is invoked every minute. A tick that fails is not repeated: the next one does its work.
+// tickFunction makes a function that is invoked by the clock. A tick that fails is not repeated: the next one does its work.
 func (h *hub) tickFunction(p functionProps) {
 	scope := constructs.NewConstruct(h.stack, text(p.name))
 	failed := awssqs.NewQueue(scope, text("Failed"), &awssqs.QueueProps{
@@ -49,8 +51,12 @@ func (h *hub) tickFunction(p functionProps) {
 	role := newRole(scope, "Scheduler", h.of(p.name)+"-scheduler", "keyturn: lets the scheduler invoke "+p.name,
 		scheduler(h.d.Hub),
 		allowOn(f.lambda.FunctionArn(), "lambda:InvokeFunction"), allowOn(dead.QueueArn(), "sqs:SendMessage"))
-	awsscheduler.NewCfnSchedule(scope, text("EveryMinute"), &awsscheduler.CfnScheduleProps{
-		Name: text(h.of(p.name)), Description: text("Every minute: " + p.description), ScheduleExpression: text("rate(1 minute)"),
+	id, every, rate := "EveryMinute", "Every minute", "rate(1 minute)"
+	if p.everyMinutes > 0 {
+		id, every, rate = "Schedule", fmt.Sprintf("Every %d minutes", p.everyMinutes), fmt.Sprintf("rate(%d minutes)", p.everyMinutes)
+	}
+	awsscheduler.NewCfnSchedule(scope, text(id), &awsscheduler.CfnScheduleProps{
+		Name: text(h.of(p.name)), Description: text(every + ": " + p.description), ScheduleExpression: text(rate),
 		FlexibleTimeWindow: &awsscheduler.CfnSchedule_FlexibleTimeWindowProperty{Mode: text("OFF")},
 		Target: &awsscheduler.CfnSchedule_TargetProperty{
 			Arn: f.lambda.FunctionArn(), RoleArn: role.RoleArn(), Input: text(tickPayload),
@@ -58,7 +64,7 @@ func (h *hub) tickFunction(p functionProps) {
 			DeadLetterConfig: &awsscheduler.CfnSchedule_DeadLetterConfigProperty{Arn: dead.QueueArn()},
 		},
 	})
-	h.watched.tick(p.name, f)
+	h.watched.tick(p.name, f, max(1, p.everyMinutes))
 	h.watched.deadLetters(p.name, dead)
 }
 

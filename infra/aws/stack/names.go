@@ -26,6 +26,7 @@ const (
 	rotationTick  = deployment.RotationTick
 	alertingEvent = deployment.AlertingEvent
 	alertingTick  = deployment.AlertingTick
+	compliance    = deployment.ComplianceTick
 )
 
 func notifyName(c deployment.Channel) string { return deployment.NotifyFunction(c) }

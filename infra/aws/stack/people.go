@@ -10,6 +10,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // publish lets commands find the deployment by its name, and says what the people may do who run them.
@@ -29,9 +30,15 @@ func (h *hub) publish() {
 		deployment.OnReaders:   *texts(h.nameable(each(h.readerAccounts(), h.reader))...),
 		deployment.OnTopics:    {h.alerts.TopicArn(), h.operations.TopicArn()},
 		deployment.OnArchive:   {h.archive.ArnForObjects(text(deployment.ArchivePrefix + "/*"))},
+		deployment.OnRuns:      {h.archive.ArnForObjects(text(deployment.ArchivePrefix + "/" + report.RunsFolder + "*"))},
+
+		deployment.OnArchiveList: {h.archive.BucketArn()},
+		deployment.OnRunList:     {h.archive.BucketArn()},
 	}
 	viewer := h.policy("Viewer", deployment.ViewerPolicy, "Look at keyturn: status, alerts, plan", deployment.ViewerGrants(), on)
 	operator := h.policy("Operator", deployment.OperatorPolicy, "Operate keyturn: everything that its command line does", deployment.OperatorGrants(), on)
+
+	auditor := h.policy("Auditor", deployment.AuditorPolicy, "Read keyturn's archived compliance runs, and nothing else", deployment.AuditorGrants(), on)
 
 	out := func(id, description string, value *string) {
 		awscdk.NewCfnOutput(h.stack, text(id), &awscdk.CfnOutputProps{Description: text(description), Value: value})
@@ -39,6 +46,7 @@ func (h *hub) publish() {
 	out("DeploymentParameter", "What keyturn --deployment "+h.d.Name+" reads", parameter.Ref())
 	out("ViewerPolicyArn", "Attach this to those who look at keyturn", viewer.ManagedPolicyArn())
 	out("OperatorPolicyArn", "Attach this to those who operate keyturn", operator.ManagedPolicyArn())
+	out("AuditorPolicyArn", "Attach this to those who audit: it reads the archived compliance runs, and nothing else", auditor.ManagedPolicyArn())
 	out("Version", "What the deployment was made from", text(h.d.MadeFrom()))
 }
 
@@ -54,12 +62,23 @@ func (h *hub) nameable(readers []string) []string {
 	return readers
 }
 
+// listable are the names that may be listed in a bucket, by the targets.
+var listable = map[deployment.Target]string{
+	deployment.OnArchiveList: deployment.ArchivePrefix + "/",
+	deployment.OnRunList:     deployment.ArchivePrefix + "/" + report.RunsFolder,
+}
+
 // policy makes a managed policy for people. Actions on the same target become one statement, but for those that write the ledger.
 func (h *hub) policy(id, name, description string, grants []deployment.Grant, on map[deployment.Target][]*string) awsiam.ManagedPolicy {
 	var permissions []permission
 	for _, g := range grants {
 		if g.Action == "dynamodb:PutItem" {
 			permissions = append(permissions, permission{actions: []string{g.Action}, resources: on[g.On]}.when(amazon.LeadingKeys(ledger.OperatorItems)))
+			continue
+		}
+		if prefix, listed := listable[g.On]; listed {
+			permissions = append(permissions, permission{actions: []string{g.Action}, resources: on[g.On]}.
+				when(map[string]any{"StringLike": map[string]any{"s3:prefix": prefix + "*"}}))
 			continue
 		}
 		same := slices.IndexFunc(permissions, func(p permission) bool {
