@@ -18,7 +18,6 @@ import (
 // end archives the run's manifest, notifies people, and records the run as ended. A run that is incomplete, for the reason given, leaves
 // the last complete one in its place.
 func (r *run) end(ctx context.Context, incomplete string) error {
-	complete := incomplete == ""
 	name := report.ManifestName(r.state.Start, r.number)
 	data, err := r.once(ctx, name, func() ([]byte, error) {
 		m, err := r.manifest(ctx, incomplete)
@@ -37,7 +36,7 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 	if err := r.Notifier.Notify(ctx, digestOf(m, digest(data))); err != nil {
 		return err
 	}
-	if complete {
+	if m.Complete {
 		if err := r.endGone(ctx, m.Period.Ended); err != nil {
 			return err
 		}
@@ -47,7 +46,7 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 	if err := r.Ledger.SaveRuns(ctx, r.state); err != nil {
 		return err
 	}
-	if complete {
+	if m.Complete {
 		r.Log.Info(LogRunEnded, "run", r.number, "clusters", m.Population.Listed, "manifest", r.state.Manifest)
 	}
 	return nil

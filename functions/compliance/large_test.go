@@ -140,9 +140,13 @@ func (f *largeFleet) KeyPolicy(context.Context, cmek.KeyURI) (string, error) {
 	return `{"Version":"2012-10-17","Statement":[]}`, nil // a sweep noted it
 }
 
-func (f *largeFleet) RoleTrust(ctx context.Context, _ cmek.Principal) (string, error) { return f.KeyPolicy(ctx, "") }
+func (f *largeFleet) RoleTrust(ctx context.Context, _ cmek.Principal) (string, error) {
+	return f.KeyPolicy(ctx, "")
+}
 
-func (f *largeFleet) RolePolicies(context.Context, cmek.Principal) (string, error) { return noPolicy, nil }
+func (f *largeFleet) RolePolicies(context.Context, cmek.Principal) (string, error) {
+	return noPolicy, nil
+}
 
 // Get, Put, Due and ByKey are the ledger's store: what a sweep keeps of the clusters is made when it is read, since the store's own memory
 // is not the function's. Of what is written only the state of the run is kept.

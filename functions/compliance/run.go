@@ -98,6 +98,9 @@ func (r *run) step(ctx context.Context) error {
 	if s == proceed && r.state.Current.Configuration != r.configuration {
 		s, why = abandon, "what is declared had changed"
 	}
+	if s == abandon && !r.state.Current.Walked.IsZero() {
+		s = proceed // only its end is left
+	}
 	if s == abandon {
 		if err := r.resume(); err != nil {
 			return err
@@ -111,8 +114,12 @@ func (r *run) step(ctx context.Context) error {
 		if r.state.Start.IsZero() {
 			r.state.Start = time.Now().UTC().Truncate(time.Second)
 		}
+		number, err := r.free(ctx)
+		if err != nil {
+			return err
+		}
 		r.state.Current = &ledger.CurrentRun{Began: time.Now().UTC(), Missed: missed(r.state, day), Configuration: r.configuration}
-		r.state.Number, r.state.Day = r.state.Number+1, day
+		r.state.Number, r.state.Day = number, day
 		if err := r.Ledger.SaveRuns(ctx, r.state); err != nil {
 			return err
 		}
@@ -126,6 +133,22 @@ func (r *run) step(ctx context.Context) error {
 		}
 	}
 	return r.end(ctx, "")
+}
+
+// free is the number of the next run. What is archived counts as a run's own, so that a number must have nothing in the archive yet. It
+// has if the ledger is older than that: one restored from a backup.
+func (r *run) free(ctx context.Context) (number int, err error) {
+	const most = 10_000
+	for number = r.state.Number + 1; number <= r.state.Number+most; number++ {
+		switch _, err := r.Archive.Read(ctx, report.PopulationName(r.state.Start, number), ""); {
+		case errors.Is(err, cmek.ErrNotFound):
+			return number, nil
+		case err != nil:
+			return 0, err
+		}
+		r.Log.Warn("the archive has a run that the ledger does not know", "run", number)
+	}
+	return 0, fmt.Errorf("the archive has %d runs that the ledger does not know", most)
 }
 
 // resume takes up what the run has counted.

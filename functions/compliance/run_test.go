@@ -523,6 +523,38 @@ func TestRun_begins_anew_when_what_is_declared_changes(t *testing.T) {
 	})
 }
 
+// A ledger that is restored from a backup is older than the archive. What is archived of a run of that time is not today's.
+func TestRun_takes_nothing_from_a_run_that_the_ledger_forgot(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		store := cmektest.NewStore()
+		s.Ledger = s.ledgerOver(store)
+		s.tick()
+		backup, err := store.Get(t.Context(), "compliance", "runs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.nextDay()
+		s.nextDay()
+		now, err := store.Get(t.Context(), "compliance", "runs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup.Version = now.Version
+		if err := store.Put(t.Context(), backup); err != nil {
+			t.Fatal(err)
+		}
+		policy := publicPolicy
+		s.AWS.Policies = policyOf{s.AWS.Policies, paymentsKey, &policy}
+		s.nextDay()
+		if r := s.runs(); r.Last.Number != 4 {
+			t.Fatalf("run %d, want 4", r.Last.Number)
+		}
+		if f := s.findings(4)["CMEK-13 "+paymentsKey]; f.Result != checks.Fail {
+			t.Errorf("%s: it is of another day", f.Result)
+		}
+	})
+}
+
 func TestRun_is_one_at_a_time(t *testing.T) {
 	scheduled(t, func(t *testing.T, s schedule) {
 		if _, err := s.Ledger.LeaseRuns(t.Context(), "another", time.Now(), time.Now().Add(time.Minute)); err != nil {

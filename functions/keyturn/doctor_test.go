@@ -49,6 +49,12 @@ func actionOf(r *http.Request, body []byte) (action string, form url.Values) {
 		}
 		return service + ":" + form.Get("Action"), form
 	}
+	switch query := r.URL.Query(); {
+	case query.Has("versions"):
+		return "s3:ListBucketVersions", nil
+	case query.Get("versionId") != "":
+		return "s3:GetObjectVersion", nil
+	}
 	return map[string]string{http.MethodGet: "s3:GetObject", http.MethodPut: "s3:PutObject"}[r.Method], nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/local"
 	"github.com/keyturn/keyturn/internal/report"
 )
@@ -25,21 +25,20 @@ func archiveOf(t *testing.T) (folder, manifest string) {
 	t.Helper()
 	folder = filepath.Join(t.TempDir(), "archive")
 	a := local.NewArchive(folder)
-	put := func(name string, data []byte) string {
-		if err := a.PutIfAbsent(context.Background(), name, data); err != nil {
-			t.Fatal(err)
-		}
-		sum := sha256.Sum256(data)
-		return hex.EncodeToString(sum[:])
-	}
 	previous := ""
 	for n := 1; n <= 2; n++ {
 		data, err := json.Marshal(rotation.Evidence{Schema: rotation.EvidenceSchema, Number: n, PreviousSHA256: previous, ClusterID: "c-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		previous = put(fmt.Sprintf("evidence/c-1/20260301T120000Z-%06d-us-east-1.json", n), data)
+		previous = putInto(t, a, fmt.Sprintf("evidence/c-1/20260301T120000Z-%06d-us-east-1.json", n), data)
 	}
+	return folder, archivedRun(t, a, report.Head{Cluster: "c-1", Start: archiveBegan, Count: 2, SHA256: previous})
+}
+
+// archivedRun archives a run with one failure, and returns the SHA-256 of its manifest.
+func archivedRun(t *testing.T, a cmek.Archive, heads ...report.Head) string {
+	t.Helper()
 	failure := checks.Finding{Check: "CMEK-08", Title: "t", Subject: checks.Subject{Kind: checks.KeySubject, ID: "k"}, Result: checks.Fail, Severity: alert.Medium, Why: "rotation is off", Since: archiveBegan}
 	line, err := json.Marshal(report.Line{Finding: &failure})
 	if err != nil {
@@ -47,13 +46,22 @@ func archiveOf(t *testing.T) (folder, manifest string) {
 	}
 	part := report.PartName(archiveBegan, 1, 1, ".jsonl")
 	m := report.Manifest{Schema: report.ManifestSchema, Run: 1, ChainStart: archiveBegan, Complete: true, Period: report.Period{Ended: archiveBegan},
-		Counts: []report.Count{{Check: "CMEK-08", Fail: 1}}, Chains: []report.Head{{Cluster: "c-1", Start: archiveBegan, Count: 2, SHA256: previous}},
-		Files: []report.File{{Name: part, SHA256: put(part, append(line, '\n'))}}}
+		Counts: []report.Count{{Check: "CMEK-08", Fail: 1}}, Chains: heads, Files: []report.File{{Name: part, SHA256: putInto(t, a, part, append(line, '\n'))}}}
 	data, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return folder, put(report.ManifestName(archiveBegan, 1), data)
+	return putInto(t, a, report.ManifestName(archiveBegan, 1), data)
+}
+
+// putInto archives a file and returns its SHA-256.
+func putInto(t *testing.T, a cmek.Archive, name string, data []byte) string {
+	t.Helper()
+	if err := a.PutIfAbsent(t.Context(), name, data); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 func TestEvidence_isListedShownAndVerified(t *testing.T) {

@@ -83,6 +83,12 @@ func (c *recordedCalls) record(r *http.Request, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case action == "s3:ListBucketVersions" && strings.HasPrefix(r.URL.Query().Get("prefix"), "archive/runs/"):
+		target = deployment.OnRunList
+	case action == "s3:ListBucketVersions":
+		target = deployment.OnArchiveList
+	case action == "s3:GetObject" && strings.Contains(r.URL.Path, "/archive/runs/"):
+		target = deployment.OnRuns
 	case named.IndexName == amazon.DueIndex:
 		target = deployment.OnDueIndex
 	case action == "sts:GetCallerIdentity":
@@ -227,5 +233,20 @@ func TestThePoliciesOfPeopleAreWhatTheCommandsCall(t *testing.T) {
 	run("release", "orders")
 	run("retry", "orders", "--done")
 	run("follow", "--mode", "follow")
+	run("evidence", "list")
+	run("evidence", "verify")
 	check("operator", deployment.OperatorGrants())
+
+	// Who audits has the archive's name, and no deployment.
+	config, err := installation.LoadAWS(t.Context(), "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archivedRun(t, amazon.NewArchive(config, "prod-archive", "archive/"))
+	b.environ = append(slices.DeleteFunc(b.environ, func(pair string) bool { return strings.HasPrefix(pair, "KEYTURN_") }),
+		"KEYTURN_ARCHIVE=s3://prod-archive/archive?region=us-east-1")
+	c.reset()
+	run("report")
+	run("report", "--from", "2026-03-01", "--to", "2026-03-02")
+	check("auditor", deployment.AuditorGrants())
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/amazon/hub"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
@@ -75,7 +74,7 @@ func wire(environ []string) (lambda.Handler, error) {
 		}),
 		Archive: s.Evidence.Store(aws), Notifier: notifier,
 		Caller: func(ctx context.Context) (string, error) {
-			who, err := hub.WhoAmI(ctx, aws)
+			who, err := amazon.WhoAmI(ctx, aws)
 			return who.ARN, err
 		},
 		Settings: s.Compliance, Log: log,

@@ -24,7 +24,6 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
-	"github.com/keyturn/keyturn/internal/amazon/hub"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/report"
@@ -307,13 +306,13 @@ func (p Commands) printRetirement(r checks.Retirement) {
 type ownTrails struct {
 	aws amazon.Config
 	// who is asked once.
-	who *hub.Identity
+	who *amazon.Identity
 }
 
 // Trails implements compliance.Trails.
 func (t *ownTrails) Trails(ctx context.Context, account, region string) ([]checks.Trail, error) {
 	if t.who == nil {
-		who, err := hub.WhoAmI(ctx, t.aws)
+		who, err := amazon.WhoAmI(ctx, t.aws)
 		if err != nil {
 			return nil, err
 		}

@@ -200,10 +200,10 @@ func (e *examination) identify(ctx context.Context) bool {
 	const check = "credentials"
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var who hub.Identity
+	var who amazon.Identity
 	var err error
 	if e.aws, err = installation.LoadAWS(ctx, e.Found.Region); err == nil {
-		who, err = hub.WhoAmI(ctx, e.aws)
+		who, err = amazon.WhoAmI(ctx, e.aws)
 	}
 	switch {
 	case err != nil:

@@ -53,7 +53,6 @@ func OperatorGrants() []Grant {
 func AuditorGrants() []Grant {
 	return []Grant{
 		{"s3:GetObject", OnRuns},
-		{"s3:GetObjectVersion", OnRuns},
 		{"s3:ListBucketVersions", OnRunList},
 	}
 }

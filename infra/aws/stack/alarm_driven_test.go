@@ -18,6 +18,7 @@ import (
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/cloudwatchtest"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
@@ -43,8 +44,11 @@ type installation struct {
 	queues  map[string]*cloudwatchtest.Queue // by name
 	fed     map[string]*fed                  // by function
 	ticking map[string]bool                  // by function
-	// beating says that the log of alerting's events has the heartbeats; sweeping that walks over the clusters end.
-	beating, sweeping  bool
+	every   map[string]int                   // by function, the minutes between its ticks
+	// beating says that the log of alerting's events has the heartbeats; sweeping that walks over the clusters end, proving that the daily
+	// runs of the checks do.
+	beating, sweeping, proving bool
+
 	failing, throttled map[string]bool // by function
 	// oldest is the age of the oldest open work that the sweeps find.
 	oldest time.Duration
@@ -93,8 +97,8 @@ func seconds(value any) time.Duration {
 func deploy(t *testing.T, made template) *installation {
 	t.Helper()
 	d := &installation{
-		t: t, made: made, metrics: cloudwatchtest.Metrics{}, queues: map[string]*cloudwatchtest.Queue{}, fed: map[string]*fed{}, ticking: map[string]bool{},
-		failing: map[string]bool{}, throttled: map[string]bool{}, beating: true, sweeping: true, now: began,
+		t: t, made: made, metrics: cloudwatchtest.Metrics{}, queues: map[string]*cloudwatchtest.Queue{}, fed: map[string]*fed{}, ticking: map[string]bool{}, every: map[string]int{},
+		failing: map[string]bool{}, throttled: map[string]bool{}, beating: true, sweeping: true, proving: true, now: began,
 	}
 	for _, id := range made.of("AWS::SQS::Queue") {
 		r := made.Resources[id]
@@ -120,8 +124,12 @@ func deploy(t *testing.T, made template) *installation {
 		d.fed[f.function] = f
 	}
 	for _, id := range made.of("AWS::Scheduler::Schedule") {
+		n := 0
 		if target := made.Resources[id].property("Target", "Arn"); target != "arn:aws:scheduler:::aws-sdk:kms:tagResource" {
-			d.ticking[d.name(target)] = true
+			d.ticking[d.name(target)], d.every[d.name(target)] = true, 1
+			if _, err := fmt.Sscanf(made.Resources[id].property("ScheduleExpression").(string), "rate(%d minutes)", &n); err == nil {
+				d.every[d.name(target)] = n
+			}
 		}
 	}
 	for _, id := range made.of("AWS::Logs::MetricFilter") {
@@ -179,7 +187,7 @@ func (d *installation) runTo(until time.Time) {
 		}
 		for function, on := range d.ticking {
 			switch {
-			case !on:
+			case !on || minute.Minute()%d.every[function] != 0:
 			case d.throttled[function]:
 				cloudwatchtest.Throttled(d.metrics, function, d.now)
 			default:
@@ -188,6 +196,9 @@ func (d *installation) runTo(until time.Time) {
 		}
 		if d.sweeping && d.ticking["keyturn-rotation-tick"] && minute.Minute()%15 == 0 {
 			d.write("rotation-tick", rotation.LogSweepEnded, rotation.LogOldestOpen, d.oldest.Seconds())
+		}
+		if d.proving && minute.Sub(began.Truncate(time.Minute))%(24*time.Hour) == 0 && d.ticking["keyturn-compliance"] {
+			d.write("compliance", compliance.LogRunEnded)
 		}
 		if d.beating && minute.Minute() == 7 {
 			for _, place := range heartbeats(d.t) {
@@ -317,6 +328,9 @@ func causes(t *testing.T) (all []cause) {
 				d.write("rotation-tick", rotation.LogSweepEnded, rotation.LogOldestOpen, 0.0, "error", "list clusters: timeout")
 			}
 		}, func(d *installation) { d.sweeping = true })
+	// A run ends at the same hour of each day; the first is long before.
+	in("no run of the checks ends", "keyturn-compliance-overdue", 27*time.Hour, 25*time.Hour,
+		func(d *installation) { d.proving = false }, func(d *installation) { d.proving = true })
 	in("work stays open", "keyturn-open-work-old", 18*time.Minute, 80*time.Minute,
 		func(d *installation) { d.oldest = 25 * time.Hour }, func(d *installation) { d.oldest = 0 })
 	in("an alert is late", "keyturn-event-to-alert", 4*time.Minute, 20*time.Minute,
@@ -374,13 +388,14 @@ func causesIn(t *testing.T, stack string, d *installation) (all []cause) {
 		in(function+" is throttled", function+"-queue-old", 8*time.Minute, 8*time.Minute, throttle, release)
 	}
 	for function := range d.ticking {
-		in("no tick comes to "+function, function+"-silent", 13*time.Minute, 5*time.Minute,
+		every := time.Duration(d.every[function]) * time.Minute
+		in("no tick comes to "+function, function+"-silent", 13*every, 5*every,
 			func(d *installation) { d.ticking[function] = false }, func(d *installation) { d.ticking[function] = true })
-		in(function+" is throttled", function+"-silent", 13*time.Minute, 5*time.Minute,
+		in(function+" is throttled", function+"-silent", 13*every, 5*every,
 			func(d *installation) { d.throttled[function] = true }, func(d *installation) { d.throttled[function] = false })
-		in(function+" is throttled", function+"-throttles", 5*time.Minute, 10*time.Minute,
+		in(function+" is throttled", function+"-throttles", 4*time.Minute+every, 9*time.Minute+every,
 			func(d *installation) { d.throttled[function] = true }, func(d *installation) { d.throttled[function] = false })
-		in("ticks of "+function+" fail", function+"-errors", 6*time.Minute, 20*time.Minute,
+		in("ticks of "+function+" fail", function+"-errors", 2*time.Minute+4*every, 16*time.Minute+4*every,
 			func(d *installation) { d.failing[function] = true }, func(d *installation) { d.failing[function] = false })
 	}
 	for _, id := range d.made.of("AWS::Logs::LogGroup") {
@@ -390,7 +405,7 @@ func causesIn(t *testing.T, stack string, d *installation) (all []cause) {
 			continue // trailcheck reads no secret
 		}
 		alarm := "keyturn-secret-unreadable"
-		if strings.HasPrefix(function, "notify-") {
+		if strings.HasPrefix(function, "notify-") || function == "compliance" {
 			alarm = "keyturn-" + function + "-secret-unreadable"
 		}
 		in(function+" cannot read its secret", alarm, 4*time.Minute, 3*time.Hour,

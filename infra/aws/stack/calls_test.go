@@ -64,10 +64,12 @@ func covers(granted, called string) bool {
 // byOthers are the permissions that AWS itself or the command of a person uses, so that no call of a function shows them, by the roles
 // that may have them.
 var byOthers = []struct{ roles, actions, why string }{
-	{`^(rotation|alerting|notify|trailcheck)-`, "logs:CreateLogStream logs:PutLogEvents", "Lambda writes the log."},
-	{`^(rotation|alerting|notify|trailcheck)-`, "xray:PutTelemetryRecords xray:PutTraceSegments", "Lambda's X-Ray daemon sends the traces."},
+	{`^(rotation-|alerting-|notify-|trailcheck-|compliance$)`, "logs:CreateLogStream logs:PutLogEvents", "Lambda writes the log."},
+	{`^(rotation-|alerting-|notify-|trailcheck-|compliance$)`, "xray:PutTelemetryRecords xray:PutTraceSegments", "Lambda's X-Ray daemon sends the traces."},
 	{`^(rotation-event|alerting-event|notify-[a-z]+)$`, "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage", "Lambda polls the queue."},
-	{`-tick$`, "sqs:SendMessage", "Lambda puts away ticks that failed."},
+	{`(-tick|^compliance)$`, "sqs:SendMessage", "Lambda puts away ticks that failed."},
+	{`^compliance$`, "dynamodb:BatchGetItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query s3:GetObject s3:ListBucket s3:PutObject secretsmanager:GetSecretValue sns:Publish sts:AssumeRole",
+		"No end-to-end test runs a day of checks: these are the calls of the function's code."},
 	{`-scheduler$`, "lambda:InvokeFunction sqs:SendMessage", "Scheduler invokes, and puts away what it cannot."},
 	{`^forward-`, "events:PutEvents", "EventBridge forwards."},
 	{`^reader$`, "kms:GetKeyLastUsage kms:ListGrants", "An operator's keyturn check and keyturn retire read them."},

@@ -192,12 +192,13 @@ func (h *hub) compliance() {
 		name: compliance, description: "keyturn: runs the compliance checks once a day, and archives what they find",
 		code: h.code(h.stack, deployment.Compliance), seconds: 840, memoryMB: 128, environment: environment, everyMinutes: 15,
 		permissions: []permission{
-			h.readLedger(), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
+			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
 			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
-			allowOn(h.archive.ArnForObjects(text(runs)), "s3:GetObject s3:PutObject").because("Runs are named when they begin."),
-			// A file that does not exist is told from one that may not be read (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
-			allowOn(h.archive.BucketArn(), "s3:ListBucket").when(map[string]any{"StringLike": map[string]any{"s3:prefix": runs}}),
+			allowOn(h.archive.ArnForObjects(text(runs)), "s3:PutObject s3:GetObject").because("Runs are named when they begin."),
+			// Without it S3 answers 403 for a file that does not exist, as for one that may not be read; a condition on the prefix, of which
+			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
 			allowOn(join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), "s3:GetObject"),
 		},
 	})

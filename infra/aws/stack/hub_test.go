@@ -30,7 +30,7 @@ func (r resource) property(path ...string) any {
 
 func TestTheFunctionsHaveTheirTimeLimits(t *testing.T) {
 	want := map[string]float64{
-		"keyturn-rotation-event": 60, "keyturn-rotation-tick": 55, "keyturn-alerting-event": 15, "keyturn-alerting-tick": 55,
+		"keyturn-rotation-event": 60, "keyturn-rotation-tick": 55, "keyturn-alerting-event": 15, "keyturn-alerting-tick": 55, "keyturn-compliance": 840,
 		"keyturn-notify-slack": 60, "keyturn-notify-pagerduty": 60, "keyturn-notify-siem": 60,
 	}
 	got := map[string]float64{}
@@ -115,15 +115,19 @@ func TestEveryRuleAndScheduleHasADeadLetterQueue(t *testing.T) {
 	}
 }
 
-func TestTicksComeEveryMinuteWithTheirScheduledTime(t *testing.T) {
+func TestTicksComeWithTheirScheduledTime(t *testing.T) {
 	ticks := hub(t).of("AWS::Scheduler::Schedule")
-	if len(ticks) != 2 {
-		t.Errorf("there are %d schedules, want 2", len(ticks))
+	if len(ticks) != 3 {
+		t.Errorf("there are %d schedules, want 3", len(ticks))
 	}
 	for _, id := range ticks {
 		s := hub(t).Resources[id]
 		want := `{"keyturn":"tick","schedule":"<aws.scheduler.schedule-arn>","scheduled":"<aws.scheduler.scheduled-time>"}`
-		if s.property("ScheduleExpression") != "rate(1 minute)" || s.property("Target", "Input") != want ||
+		rate := "rate(1 minute)"
+		if s.property("Name") == "keyturn-compliance" {
+			rate = "rate(15 minutes)"
+		}
+		if s.property("ScheduleExpression") != rate || s.property("Target", "Input") != want ||
 			s.property("Target", "RetryPolicy", "MaximumRetryAttempts") != 0.0 {
 			t.Errorf("schedule %s is %s", id, compact(s.Properties))
 		}

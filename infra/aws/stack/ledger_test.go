@@ -69,6 +69,8 @@ var items = map[string]string{
 	"an incident":             "alerting#incident#key-unusable/arn:aws:kms:us-east-1:111122223333:key/1234",
 	"the operators' pause":    "control#pause",
 	"the operators' holds":    "control#holds",
+	"a compliance run":        "compliance#runs",
+	"results of checks":       "compliance#results#cluster/c-1",
 	"an order to another key": "control#order#c-1",
 	"an item of a new kind":   "orders#c-1",
 	"a kind that looks alike": "rotations#cluster#c-1",
@@ -81,6 +83,7 @@ func TestEachFunctionWritesItsOwnItemsOnly(t *testing.T) {
 		"keyturn-rotation-tick":  append(slices.Clone(opening), "the worker's lease", "a noted policy"),
 		"keyturn-alerting-event": {"an incident"},
 		"keyturn-alerting-tick":  {"an incident"},
+		"keyturn-compliance":     {"a compliance run", "results of checks"},
 	}
 	for _, r := range roles(t) {
 		for what, partitionKey := range items {
@@ -155,6 +158,14 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 		_, _, err := l.CloseIncident(ctx, "key-unusable/x", ledger.Closing{At: time.Unix(1, 0), By: "ana"})
 		return err
 	},
+	"LeaseRuns": func(ctx context.Context, l *ledger.Ledger) error {
+		_, err := l.LeaseRuns(ctx, "h", time.Unix(1, 0), time.Unix(2, 0))
+		return err
+	},
+	"SaveRuns": func(ctx context.Context, l *ledger.Ledger) error { return l.SaveRuns(ctx, &ledger.Runs{}) },
+	"SaveResults": func(ctx context.Context, l *ledger.Ledger) error {
+		return l.SaveResults(ctx, &ledger.Results{Of: "cluster/c-1"}, ledger.Generation{Run: 1}, 0)
+	},
 	"SetPause": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPause(ctx, ledger.Pause{Since: time.Unix(1, 0)})
 	},
@@ -172,9 +183,9 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Holds", "HoldOnKey",
+		"OpenIncidents", "Holds", "HoldOnKey", "Runs", "Results",
 	}
-	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event"} {
+	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event", "compliance": "keyturn-compliance"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
 			if slices.Contains(reads, method) {
 				continue

@@ -28,7 +28,7 @@ func peoplesPolicies(t *testing.T, made template) map[string][]statement {
 
 func TestPeopleMayDoWhatTheGoldenFilesSay(t *testing.T) {
 	policies := peoplesPolicies(t, hub(t))
-	for _, name := range []string{"keyturn-viewer", "keyturn-operator"} {
+	for _, name := range []string{"keyturn-viewer", "keyturn-operator", "keyturn-auditor"} {
 		var text strings.Builder
 		fmt.Fprintf(&text, "policy %s\n", name)
 		for _, s := range policies[name] {
@@ -57,7 +57,7 @@ func TestPeopleMayDoWhatTheGoldenFilesSay(t *testing.T) {
 
 func TestThePoliciesOfPeopleHaveEveryGrantAndNoOther(t *testing.T) {
 	policies := peoplesPolicies(t, hub(t))
-	for name, grants := range map[string][]deployment.Grant{"keyturn-viewer": deployment.ViewerGrants(), "keyturn-operator": deployment.OperatorGrants()} {
+	for name, grants := range map[string][]deployment.Grant{"keyturn-viewer": deployment.ViewerGrants(), "keyturn-operator": deployment.OperatorGrants(), "keyturn-auditor": deployment.AuditorGrants()} {
 		var want, got []string
 		for _, g := range grants {
 			want = append(want, g.Action)
@@ -77,6 +77,14 @@ func TestThePoliciesOfPeopleHaveEveryGrantAndNoOther(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s may %v, want %v", name, got, want)
+		}
+	}
+	for _, s := range policies["keyturn-auditor"] {
+		for _, on := range s.resources {
+			listed := s.condition != nil && strings.Contains(compact(s.condition), "archive/runs/*")
+			if !strings.HasSuffix(on, "/archive/runs/*") && !listed {
+				t.Errorf("who audits may %v on %s", s.actions, on)
+			}
 		}
 	}
 	for _, s := range policies["keyturn-viewer"] {
@@ -136,7 +144,7 @@ func TestTheHubPublishesWhatACommandNeeds(t *testing.T) {
 	if !slices.Equal(p.Functions, functions) {
 		t.Errorf("the hub publishes the functions %v, and has %v", p.Functions, functions)
 	}
-	for _, output := range []string{"DeploymentParameter", "ViewerPolicyArn", "OperatorPolicyArn", "Version"} {
+	for _, output := range []string{"DeploymentParameter", "ViewerPolicyArn", "OperatorPolicyArn", "AuditorPolicyArn", "Version"} {
 		if _, ok := made.Outputs[output]; !ok {
 			t.Errorf("the hub has no output %s", output)
 		}

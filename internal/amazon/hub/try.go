@@ -249,18 +249,3 @@ func Subscriptions(ctx context.Context, config amazon.Config, topic string) (all
 	}
 	return nil, fmt.Errorf("%s: more than %d pages", doing, mostPages)
 }
-
-// Identity is whose credentials are used.
-type Identity struct{ ARN, Account string }
-
-// WhoAmI asks whose the credentials are, for which no permission is needed.
-func WhoAmI(ctx context.Context, config amazon.Config) (Identity, error) {
-	out, err := sts.NewFromConfig(config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	switch {
-	case err != nil:
-		return Identity{}, amazon.Explain(err, "get caller identity")
-	case aws.ToString(out.Arn) == "" || aws.ToString(out.Account) == "":
-		return Identity{}, errors.New("get caller identity: the answer names nobody")
-	}
-	return Identity{*out.Arn, *out.Account}, nil
-}
