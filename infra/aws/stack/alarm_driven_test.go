@@ -197,7 +197,7 @@ func (d *installation) runTo(until time.Time) {
 		if d.sweeping && d.ticking["keyturn-rotation-tick"] && minute.Minute()%15 == 0 {
 			d.write("rotation-tick", rotation.LogSweepEnded, rotation.LogOldestOpen, d.oldest.Seconds())
 		}
-		if d.proving && minute.Sub(began.Truncate(time.Minute))%(24*time.Hour) == 0 && d.ticking["keyturn-compliance"] {
+		if d.proving && minute.Sub(began.Truncate(time.Hour).Add(time.Hour))%(24*time.Hour) == 0 && d.ticking["keyturn-compliance"] {
 			d.write("compliance", compliance.LogRunEnded)
 		}
 		if d.beating && minute.Minute() == 7 {
