@@ -5,6 +5,7 @@ package compliance
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -30,6 +31,8 @@ type Function struct {
 	// What the scheduled runs need beside that. Check and Retire do without.
 	Archive  Archive
 	Notifier alert.Notifier
+	// Page writes the page of a run that was walked through, whose manifest is complete but for the page itself; nil: runs have no page.
+	Page func(context.Context, io.Writer, *report.Archived) error
 	// Caller names whom the cloud takes the function for; nil: nobody can tell.
 	Caller   func(context.Context) (string, error)
 	Settings Settings

@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 		m, err := r.manifest(ctx, incomplete)
 		if err != nil {
 			return nil, err
+		}
+		if m.Complete && r.Page != nil {
+			r.page(ctx, &m)
 		}
 		return m.Encode()
 	})
@@ -50,6 +54,22 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 		r.Log.Info(LogRunEnded, "run", r.number, "clusters", m.Population.Listed, "manifest", r.state.Manifest)
 	}
 	return nil
+}
+
+// page archives the run's page and adds it to the manifest. Evidence does not wait for what shows it: a run whose page cannot be made ends
+// without one.
+func (r *run) page(ctx context.Context, m *report.Manifest) {
+	name := report.PageName(r.state.Start, r.number)
+	data, err := r.once(ctx, name, func() ([]byte, error) {
+		var page bytes.Buffer
+		err := r.Page(ctx, &page, report.Draft(*m, r.Archive))
+		return page.Bytes(), err
+	})
+	if err != nil {
+		r.Log.Error("compliance run has no page", "run", r.number, "error", err)
+		return
+	}
+	m.Files = append(m.Files, report.File{Name: name, SHA256: digest(data), Bytes: len(data)})
 }
 
 // manifest is the run's manifest.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"reflect"
 	"regexp"
@@ -181,6 +183,36 @@ func TestManifest_of_a_run(t *testing.T) {
 		s.nextDay()
 		if third, _ := s.manifest(3); third.MissedRuns != 2 {
 			t.Errorf("%d runs missed, want 2", third.MissedRuns)
+		}
+	})
+}
+
+func TestPage_is_archived_and_in_the_manifest(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		s.Page = func(ctx context.Context, w io.Writer, run *report.Archived) error {
+			findings := 0
+			for l, err := range run.Lines(ctx) {
+				if err != nil {
+					return err
+				}
+				if l.Finding != nil {
+					findings++
+				}
+			}
+			_, err := fmt.Fprintf(w, "<p>%d findings of %d clusters", findings, run.Manifest.Population.Checked)
+			return err
+		}
+		s.tick()
+		m, _ := s.manifest(1)
+		last := m.Files[len(m.Files)-1]
+		data, ok := s.archive.Data(report.PageName(m.ChainStart, 1))
+		if want := fmt.Sprintf("<p>%d findings of %d clusters", len(s.findings(1)), len(s.seed.Clusters)); !ok || string(data) != want || last.Name != report.PageName(m.ChainStart, 1) {
+			t.Errorf("%q, want %q; the manifest ends with %s", data, want, last.Name)
+		}
+		s.Page = func(context.Context, io.Writer, *report.Archived) error { return errBroken }
+		s.nextDay()
+		if s.runs().Last.Number != 2 {
+			t.Error("a run without a page does not end")
 		}
 	})
 }

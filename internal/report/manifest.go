@@ -168,6 +168,7 @@ const (
 	RunsFolder     = "runs/"
 	manifestFile   = "manifest.json"
 	populationFile = "population.json"
+	pageFile       = "report.html"
 	chainTime      = "20060102T150405Z"
 )
 
@@ -181,6 +182,9 @@ func ManifestName(chain time.Time, run int) string { return Folder(chain, run) +
 
 // PopulationName is the name of the list of the clusters that a run is about, a JSON list of [Member].
 func PopulationName(chain time.Time, run int) string { return Folder(chain, run) + populationFile }
+
+// PageName is the name of the page that shows a run to people.
+func PageName(chain time.Time, run int) string { return Folder(chain, run) + pageFile }
 
 // PartName is the name of a part of a run, JSON lines of [Line]; with the extension ".csv" of its findings as a table.
 func PartName(chain time.Time, run, part int, extension string) string {
