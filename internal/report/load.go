@@ -29,7 +29,9 @@ type Archived struct {
 }
 
 // Draft is a run that was walked through and whose manifest is not archived yet. It has no hash.
-func Draft(m Manifest, archive cmek.ArchiveReader) *Archived { return &Archived{Manifest: m, archive: archive} }
+func Draft(m Manifest, archive cmek.ArchiveReader) *Archived {
+	return &Archived{Manifest: m, archive: archive}
+}
 
 // ErrNoRun is the error about a run that is not in the archive.
 var ErrNoRun = errors.New("no such run is in the archive")
