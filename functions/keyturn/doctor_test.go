@@ -100,7 +100,9 @@ func (f *fakeHub) answer(w http.ResponseWriter, r *http.Request) {
 		topic := form.Get("TopicArn")
 		fmt.Fprintf(w, `<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>%s%s</Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>`,
 			subscription("email", topic+":1", "a@example.com"), f.topics[topic[strings.LastIndexByte(topic, ':')+1:]])
-	case name == "GetObject":
+	case name == "ListBucketVersions":
+		fmt.Fprint(w, `<ListVersionsResult></ListVersionsResult>`)
+	case name == "GetObject" || name == "GetObjectVersion":
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>`)
 	case name == "PutObject" && r.Header.Get("If-Match") != "":

@@ -18,11 +18,15 @@ func (p Commands) EvidenceCommand() *cobra.Command {
 		Short: "List, show and verify what keyturn has archived",
 		Long: `List, show and verify what keyturn has archived: a record of each re-encryption, chained for each cluster, and the
 compliance runs, chained by their manifests. Nothing is changed.`,
+		Example: `  keyturn evidence list
+  keyturn evidence verify`,
 	}
 	list := &cobra.Command{
 		Use:   "list [CLUSTER]",
 		Short: "List the records of re-encryptions, of all clusters or of one by its id",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  keyturn evidence list
+  keyturn evidence list 7c1d9e20-3a4b-4c5d-8e6f-000000000003`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
 				return p.listEvidence(ctx, a, append(args, "")[0])
@@ -30,9 +34,10 @@ compliance runs, chained by their manifests. Nothing is changed.`,
 		},
 	}
 	show := &cobra.Command{
-		Use:   "show NAME",
-		Short: "Show a file of the archive, byte for byte",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show NAME",
+		Short:   "Show a file of the archive, byte for byte",
+		Example: `  keyturn evidence show runs/20260301T120000Z-000012/manifest.json`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
 				data, err := a.Read(ctx, args[0], "")
@@ -56,6 +61,8 @@ Without a ledger the end of the chain of runs is vouched for by nothing in the a
 that the last message about a run has.
 
 Exit code 3: something is not as it was written.`,
+		Example: `  keyturn evidence verify
+  keyturn evidence verify --archive "s3://BUCKET/PREFIX" --manifest SHA256`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {

@@ -71,6 +71,9 @@ func (h Hub) calls() map[string]func(context.Context) []Outcome {
 		"sns:ListSubscriptionsByTopic on topics": h.listSubscriptions,
 		"s3:GetObject on archive":                h.getObject,
 		"s3:PutObject on archive":                h.putObject,
+
+		"s3:GetObjectVersion on archive":               h.getVersion,
+		"s3:ListBucketVersions on list of the archive": h.listVersions,
 	}
 }
 
@@ -182,6 +185,17 @@ func (h Hub) bucket() *s3.Client {
 func (h Hub) getObject(ctx context.Context) []Outcome {
 	_, err := h.bucket().GetObject(ctx, &s3.GetObjectInput{Bucket: &h.Bucket, Key: aws.String(h.Prefix + nobody)})
 	return h.object("s3:GetObject", "get an object", err, "NoSuchKey")
+}
+
+// getVersion asks for a version, in the form that S3 gives to those of before there was versioning, of an object that does not exist.
+func (h Hub) getVersion(ctx context.Context) []Outcome {
+	_, err := h.bucket().GetObject(ctx, &s3.GetObjectInput{Bucket: &h.Bucket, Key: aws.String(h.Prefix + nobody), VersionId: aws.String("null")})
+	return h.object("s3:GetObjectVersion", "get a version of an object", err, "NoSuchKey", "NoSuchVersion")
+}
+
+func (h Hub) listVersions(ctx context.Context) []Outcome {
+	_, err := h.bucket().ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &h.Bucket, Prefix: aws.String(h.Prefix + nobody), MaxKeys: aws.Int32(1)})
+	return read(h.Bucket, "list versions of objects", err)
 }
 
 // putObject writes an object under the condition that its content is one that it cannot have
