@@ -53,6 +53,21 @@ func (c contrary) RoundTrip(q *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// hurried refuses the first write by the rate limit.
+type hurried struct {
+	w    *world
+	said *bool
+}
+
+func (h hurried) RoundTrip(q *http.Request) (*http.Response, error) {
+	if q.Method != http.MethodGet && !*h.said {
+		*h.said = true
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}},
+			Body: io.NopCloser(strings.NewReader(`{"code":8,"message":"rate limit exceeded"}`)), Request: q}, nil
+	}
+	return writes{h.w, simulator.Transport(h.w.CloudAPI())}.RoundTrip(q)
+}
+
 // forgetful shows the cluster without its last region as long as hide says so, as an older read does.
 type forgetful struct {
 	lifecycle.Cloud

@@ -171,6 +171,10 @@ func (f *Function) Run(ctx context.Context, r Request) (Result, error) {
 		return f.finish(ctx, r)
 	case !open && asAskedFor(r, facts):
 		return Result{Cluster: facts.Cluster, Already: true, Operation: item.Operation}, nil
+	case len(found) > 0 && open: // it was refused before, and must not be sent again
+		result, err := f.giveUp(ctx, r)
+		result.Cluster, result.Refusals = facts.Cluster, found
+		return result, err
 	case len(found) > 0:
 		return Result{Cluster: facts.Cluster, Refusals: found}, nil
 	}

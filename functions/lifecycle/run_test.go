@@ -426,3 +426,37 @@ func TestAddRegion_sendsNothingByAnOlderRead(t *testing.T) {
 		}
 	})
 }
+
+// A rate limit asks for a moment, be it for a revocation, whose facts are then checked again.
+func TestARequestThatTheRateLimitRefused_isSentAgain(t *testing.T) {
+	for name, op := range operations {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.network = hurried{w, new(bool)}
+			result, err := op.run(w, w.function())
+			must(t, err)
+			if !result.Done() || !op.done(w) || len(w.accepted) != 1 || len(w.records()) != 1 {
+				t.Errorf("%s: %+v, accepted %q, records %q; steps:\n%s", name, result, w.accepted, w.records(), strings.Join(w.steps, "\n"))
+			}
+		})
+	}
+}
+
+// What has changed while a refused revocation waited was not confirmed.
+func TestARevocationThatWaits_isNotSentOnceAFactHasChanged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.network = hurried{w, new(bool)}
+		f := w.function()
+		f.Report = func(s lifecycle.Step) {
+			if s.Stage == "refused" {
+				w.kms("DisableKey", eastKey, "")
+			}
+		}
+		result, err := w.revoke(f)
+		must(t, err)
+		if got := strings.Join(rows(result.Refusals), " "); got != "plan-stale" || len(w.sent) != 0 || w.item(payments).Operation.Open() {
+			t.Errorf("refused by %q, sent %q, operation %+v; want the plan refused and nothing open", got, w.sent, w.item(payments).Operation)
+		}
+	})
+}

@@ -55,6 +55,12 @@ func (f *Function) again(ctx context.Context, r Request, pause time.Duration) (R
 		return f.Run(ctx, r)
 	case <-ctx.Done():
 	}
+	result, err := f.giveUp(ctx, r)
+	return result, errors.Join(ErrInterrupted, err)
+}
+
+// giveUp ends the request if it was refused and is not sent again.
+func (f *Function) giveUp(ctx context.Context, r Request) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	item, err := f.Ledger.UpdateCluster(ctx, r.ClusterID, func(item *ledger.Cluster) error {
@@ -65,9 +71,9 @@ func (f *Function) again(ctx context.Context, r Request, pause time.Duration) (R
 		return nil
 	})
 	if err != nil {
-		return Result{}, errors.Join(ErrInterrupted, err)
+		return Result{}, err
 	}
-	return Result{Cluster: item.Cluster, Operation: item.Operation}, errors.Join(ErrInterrupted, f.deliver(ctx, item))
+	return Result{Cluster: item.Cluster, Operation: item.Operation}, f.deliver(ctx, item)
 }
 
 // abandon ends an operation that no command follows any more.
@@ -176,13 +182,16 @@ func (f *Function) answered(ctx context.Context, r Request, sent time.Time, a cm
 }
 
 // sentAgain reports whether a request that was refused is sent again: changes of policies take minutes to reach a cluster, and are
-// answered with 400, 401 or 403 until then (cloud-api, "IAM propagation"); a busy cluster and a rate limit need a moment. A revocation
-// waits for nothing: it was confirmed for this moment.
+// answered with 400, 401 or 403 until then (Terraform provider v1.22.0, iamPropagationTimeout); a busy cluster and a rate limit need a
+// moment. A revocation, which was confirmed for this moment, waits for that moment only.
 func sentAgain(o ledger.Operation, now time.Time, s Settings) bool {
-	if o.Kind == ledger.OperationRevoke || !now.Before(o.Since.Add(s.Propagation)) {
+	a := *o.Answer
+	if o.Kind == ledger.OperationRevoke {
+		return a.Busy && now.Before(o.Since.Add(time.Minute))
+	}
+	if !now.Before(o.Since.Add(s.Propagation)) {
 		return false
 	}
-	a := *o.Answer
 	return a.Busy || a.Unsent && a.HTTPStatus == 0 && o.Attempts < 3 ||
 		slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, a.HTTPStatus)
 }

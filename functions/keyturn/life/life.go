@@ -87,7 +87,7 @@ func (p Commands) operations(ctx context.Context, dry bool) (*operations, error)
 	}
 	s := w.Settings
 	o := cockroachcloud.Options{
-		Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
+		Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate / 2, // two clients share it
 	}
 	client, err := cockroachcloud.New(o)
 	details, detailsErr := cockroachcloud.NewReader(o)
