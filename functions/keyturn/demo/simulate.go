@@ -216,7 +216,7 @@ func printGuide(out io.Writer, url, dir string, seed simulator.Seed, o simulateO
 %[14]s# Paste this into another shell:
 export COCKROACH_SERVER=%[1]s
 export COCKROACH_API_KEY=%[4]s
-export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
+export AWS_ENDPOINT_URL_KMS=%[1]s AWS_ENDPOINT_URL_IAM=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
 export KEYTURN_LEDGER='file:%[7]s'
 export %[10]sKEYTURN_SETTLE=%[11]s KEYTURN_CONFIRM=%[12]s KEYTURN_POLL=%[13]s KEYTURN_SWEEP_EVERY=%[15]s

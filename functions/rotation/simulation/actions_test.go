@@ -3,6 +3,7 @@ package simulation_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -125,6 +126,7 @@ func (s *schedule) plan(start time.Time) {
 		add(from.Add(time.Duration(s.rand.Int64N(int64(time.Hour)))), "follow", func() error { return s.setMode(rotation.Follow) })
 	}
 	s.planOperator(start)
+	s.planOrders(start)
 	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
 }
@@ -170,6 +172,44 @@ func (s *schedule) planOperator(start time.Time) {
 			}
 		}
 	}
+}
+
+// planOrders draws an order to move payments to another key, which somebody may cancel, and one back; from a source of its own.
+func (s *schedule) planOrders(start time.Time) {
+	source := rand.New(rand.NewPCG(s.seed, 10))
+	if source.IntN(4) > 0 {
+		return
+	}
+	from := start.Add(20*time.Minute + time.Duration(source.Int64N(int64(troubled-2*time.Hour))))
+	s.persist(from, "order payments to "+spareKey, func() error { return s.order(paymentsKey, spareKey) })
+	switch source.IntN(4) {
+	case 0:
+		s.persist(from.Add(time.Duration(source.Int64N(int64(20*time.Minute)))), "cancel the order", func() error {
+			f := &rotation.Function{Ledger: ledger.New(s.store, s.rand)}
+			_, _, err := f.CancelOrders(context.Background(), payments, nil, "on-call")
+			return err
+		})
+	case 1:
+		s.persist(from.Add(time.Duration(source.Int64N(int64(2*time.Hour)))), "order payments back", func() error {
+			if err := s.order(spareKey, paymentsKey); !errors.Is(err, ledger.ErrOrdered) {
+				return err
+			}
+			return nil // the first order is still open
+		})
+	}
+}
+
+// order gives an order as "keyturn rotate" does once its pre-flight found nothing; meanwhile that may have become otherwise.
+func (s *schedule) order(from, to cmek.KeyURI) error {
+	spec := func(uri cmek.KeyURI) cmek.KeySpec {
+		return cmek.KeySpec{Type: cmek.AWSKMS, URI: uri, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}
+	}
+	f := &rotation.Function{Ledger: ledger.New(s.store, s.rand)}
+	_, err := f.PlaceOrders(context.Background(), payments, []ledger.Order{{Region: "us-east-1", From: spec(from), To: spec(to), By: "on-call", Terraform: "none"}})
+	if err == nil {
+		s.memory.ordered[to] = true
+	}
+	return err
 }
 
 // persist plans an action that is repeated until it succeeds.

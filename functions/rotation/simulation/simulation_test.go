@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,7 @@ var (
 
 // A schedule is a working day in the life of a fleet: keys rotate, events come late, twice, out of order or never, processes
 // die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
-// re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause,
+// re-encrypt by hand, move clusters to other keys, order them to be moved, add and remove regions, hide and delete clusters, disable keys, pause,
 // hold and release, observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
 func TestSimulation_everyRotationIsFollowedExactlyOnce(t *testing.T) {
 	if *oneSeed >= 0 {
@@ -76,6 +77,8 @@ const mostFailures = 50
 type tally struct {
 	mu                                              sync.Mutex
 	schedules, puts, faults, undecidable, redundant int
+	// orders were carried out, of those that were given.
+	given, orders int
 	// flaps is how often one incident began at most, flapped which one in which schedule.
 	flaps   int
 	flapped string
@@ -97,6 +100,14 @@ func (t *tally) add(s *schedule) {
 	t.schedules++
 	t.puts += len(s.world.PUTs())
 	t.redundant += s.redundant
+	t.given += len(s.memory.ordered)
+	for _, c := range s.items() {
+		for _, end := range c.Orders {
+			if end.Done {
+				t.orders++
+			}
+		}
+	}
 	t.undecidable += s.undecided
 	if s.memory.flaps > t.flaps {
 		t.flaps, t.flapped = s.memory.flaps, fmt.Sprintf("%s of seed %d", s.memory.flapped, s.seed)
@@ -108,8 +119,8 @@ func (t *tally) add(s *schedule) {
 
 func (t *tally) String() string {
 	slices.Sort(t.failed)
-	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s); failed: %d %d",
-		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped, len(t.failed), t.failed)
+	return fmt.Sprintf("%d schedules: %d PUTs, %d faults of the network; second PUTs in the one undecidable case: %d; %d of %d orders carried out; most beginnings of one incident: %d (%s); failed: %d %d",
+		t.schedules, t.puts, t.faults, t.redundant, t.orders, t.given, t.flaps, t.flapped, len(t.failed), t.failed)
 }
 
 type schedule struct {
@@ -271,11 +282,25 @@ func (s *schedule) process(n int) *rotation.Function {
 	}
 	return &rotation.Function{
 		Cloud: cloud, KMS: amazon.NewKMS(kmsConfig, nil),
+		Policies: policies{amazon.NewPolicies(kmsConfig, nil)},
 		Ledger:   ledger.New(store{luck, s.store}, rand.New(rand.NewPCG(seed, 5))),
 		Archive:  archive{luck, &s.archive},
 		Notifier: notifier{luck, &s.notifier},
 		Settings: settings, Log: s.log, Holder: holder,
 	}
+}
+
+// policies are the key policies of the simulator, with roles of their own: it has no IAM.
+type policies struct{ *amazon.Policies }
+
+func (p policies) Document(ctx context.Context, name string) (string, error) {
+	switch {
+	case strings.HasPrefix(name, "arn:aws:kms:"):
+		return p.Policies.Document(ctx, name)
+	case strings.HasSuffix(name, ledger.RolePolicies("")):
+		return `{"inline":{},"attached":{}}`, nil
+	}
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"organization"}}}]}`, nil
 }
 
 // remaining is the profile with what is left of its outages.
