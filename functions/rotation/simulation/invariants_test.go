@@ -190,6 +190,9 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		id := put.ClusterID + "/" + region.Region + "/" + region.Material
 		s.memory.puts[id]++
 		most := 1 + s.memory.failures[put.ClusterID]
+		if put.ClusterID == payments && region.URI == paymentsKey && s.memory.ordered[paymentsKey] {
+			most++ // it was ordered back to the key that it had been re-encrypted under
+		}
 		if n := s.memory.puts[id]; n > most {
 			if lost := s.undecidable(put.ClusterID); n <= most+lost {
 				s.redundant++
