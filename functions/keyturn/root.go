@@ -110,6 +110,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitFine
 	case errors.Is(err, terminal.ErrNeedsPerson):
 		return exitNeedsPerson
+	case errors.Is(err, terminal.ErrRefused):
+		return exitRefused
 	case errors.Is(err, terminal.ErrDue):
 		return exitDue
 	case errors.As(err, &wrong):
@@ -153,7 +155,7 @@ func (p *program) command() *cobra.Command {
 	running, auditing, preparing := live.Commands{Program: &p.Program}, audit.Commands{Program: &p.Program}, setup.Commands{Program: &p.Program}
 	add("try", trying.DemoCommand(), trying.SimulateCommand(), trying.ServeCommand())
 	add("look", running.StatusCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand())
-	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
+	add("act", running.FollowCommand(), running.RotateCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.manualCommand())
 	return root

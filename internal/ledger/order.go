@@ -67,13 +67,6 @@ func (o *Order) identify() {
 	o.ID = hex.EncodeToString(sum[:8])
 }
 
-// OrderOf returns the order that a pin gives: that of the same pin, specs and time is the same order.
-func (p Pin) OrderOf(from, to cmek.KeySpec, at time.Time) Order {
-	o := Order{Region: p.Region, From: from, To: to, At: at, By: p.By, Reason: p.Reason, Alias: p.Alias, Terraform: p.Terraform}
-	o.identify()
-	return o
-}
-
 type orders struct {
 	Orders []Order `json:"orders,omitempty"`
 }

@@ -63,6 +63,9 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 			Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
 		})
 	}
+	if n.Puts && p.reaches("IAM", s) {
+		f.Policies = amazon.NewPolicies(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
+	}
 	if n.Puts && err == nil {
 		f.Archive = s.archive(aws)
 		f.Notifier, err = s.notifier(aws, briefly{local.NewTerminal(messages, bool(p.Palette())), messages})
@@ -71,6 +74,11 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, done())
 	}
 	return &Installation{f, s, aws, done}, nil
+}
+
+// reaches reports whether calls of a service of AWS are wanted: the credentials for a simulator are nobody's at the real AWS.
+func (p *Program) reaches(service string, s Settings) bool {
+	return !s.Rotation.Loopback || p.Lookup("AWS_ENDPOINT_URL_"+service) != "" || p.Lookup("AWS_ENDPOINT_URL") != ""
 }
 
 // NewRandom is a source of randomness that is seeded anew.

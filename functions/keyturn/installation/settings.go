@@ -52,6 +52,8 @@ type Needs struct {
 	Reads bool
 	// Puts: it sends PUTs, keeps evidence and notifies people. It reads too, and a ledger that is named may be new.
 	Puts bool
+	// Orders: it sends the PUTs that a person ordered, in observe mode, too. It goes with Puts.
+	Orders bool
 }
 
 // WorkingRate is the share of the API user's 10 requests/s for what acts: one who only looks must leave room for it.
@@ -112,7 +114,7 @@ func (s *Settings) CheckCloud() []error {
 
 // checkPuts are the rules for what acts on a fleet.
 func (s *Settings) checkPuts() (problems []error) {
-	if s.Rotation.Mode != rotation.Follow {
+	if s.Rotation.Mode != rotation.Follow && !s.needs.Orders {
 		problems = append(problems, fmt.Errorf(
 			"KEYTURN_MODE is %s, and this command sends PUTs; add --mode follow to act, or use \"keyturn plan\" to see what it would do", s.Rotation.Mode))
 	}

@@ -61,9 +61,10 @@ func (t *Terminal) OutputFlag(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// What ends a command that worked, with an exit code of its own: 3 and 5. The command has said what it found.
+// What ends a command that worked, with an exit code of its own: 3, 4 and 5. The command has said what it found.
 var (
 	ErrNeedsPerson = errors.New("something needs attention")
+	ErrRefused     = errors.New("a check before the first request refused it")
 	ErrDue         = errors.New("a re-encryption is due")
 )
 
