@@ -58,9 +58,8 @@ A rotation outside Terraform must be written back to its configuration, or the n
 --terraform DIR reads the state there and prints the steps; --no-terraform says that there is none.
 
 The old key stays needed for backups of before. Never delete it because of this command.`,
-		Example: `  keyturn rotate payments --to arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a --no-terraform --dry-run
+		Example: `  keyturn rotate payments --to arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a --dry-run
   keyturn rotate payments -f cmek_config.json --terraform ../infra --reason "CHG-1234"
-  keyturn rotate --from arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001 --to arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a --no-terraform
   keyturn rotate payments --cancel`,
 		Args: func(c *cobra.Command, args []string) error {
 			if err := trimBy(c, &r.asking.By); err != nil {
@@ -119,10 +118,7 @@ func (r *rotating) check(args []string) error {
 	case r.terraform != "" && r.noTerraform:
 		return errors.New("--terraform and --no-terraform contradict each other; use one of them")
 	}
-	if r.file == "" {
-		return nil
-	}
-	return r.readFile()
+	return nil
 }
 
 // readFile reads the vendor's file: an object with region_specs, or the list alone.
@@ -184,6 +180,11 @@ type orderReport struct {
 }
 
 func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err error) {
+	if r.file != "" {
+		if err := r.readFile(); err != nil {
+			return &terminal.ConfigurationError{Problems: err}
+		}
+	}
 	display := progress.NewDisplay(&p.Terminal)
 	w, err := p.Open(ctx, installation.Needs{Puts: true, Orders: true}, display)
 	if err != nil {
@@ -311,7 +312,7 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 		if len(give) == 0 {
 			continue
 		}
-		placed, err := w.PlaceOrders(ctx, c.Cluster.ID, give)
+		placed, err := w.Ledger.PlaceOrders(ctx, c.Cluster.ID, give, time.Now())
 		if err != nil {
 			return err
 		}
@@ -436,7 +437,7 @@ func (r *rotating) printWriteBack(out io.Writer, checked []rotation.CheckedClust
 
 func (p Commands) cancelOrders(ctx context.Context, wanted string, r rotating) error {
 	return p.withCluster(ctx, wanted, func(w *installation.Installation, c *ledger.Cluster) error {
-		canceled, sent, err := w.CancelOrders(ctx, c.ID, r.regions, r.asking.By)
+		canceled, sent, err := w.Ledger.CancelOrders(ctx, c.ID, r.regions, time.Now(), r.asking.By)
 		if err != nil {
 			return err
 		}

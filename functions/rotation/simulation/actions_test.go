@@ -185,8 +185,7 @@ func (s *schedule) planOrders(start time.Time) {
 	switch source.IntN(4) {
 	case 0:
 		s.persist(from.Add(time.Duration(source.Int64N(int64(20*time.Minute)))), "cancel the order", func() error {
-			f := &rotation.Function{Ledger: ledger.New(s.store, s.rand)}
-			_, _, err := f.CancelOrders(context.Background(), payments, nil, "on-call")
+			_, _, err := ledger.New(s.store, s.rand).CancelOrders(context.Background(), payments, nil, time.Now(), "on-call")
 			return err
 		})
 	case 1:
@@ -204,8 +203,8 @@ func (s *schedule) order(from, to cmek.KeyURI) error {
 	spec := func(uri cmek.KeyURI) cmek.KeySpec {
 		return cmek.KeySpec{Type: cmek.AWSKMS, URI: uri, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}
 	}
-	f := &rotation.Function{Ledger: ledger.New(s.store, s.rand)}
-	_, err := f.PlaceOrders(context.Background(), payments, []ledger.Order{{Region: "us-east-1", From: spec(from), To: spec(to), By: "on-call", Terraform: "none"}})
+	order := ledger.Order{Region: "us-east-1", From: spec(from), To: spec(to), By: "on-call", Terraform: "none"}
+	_, err := ledger.New(s.store, s.rand).PlaceOrders(context.Background(), payments, []ledger.Order{order}, time.Now())
 	if err == nil {
 		s.memory.ordered[to] = true
 	}
