@@ -92,7 +92,9 @@ func TestRotate_refusesBeforeTheFirstRequest(t *testing.T) {
 		given func(*testing.T, *bench)
 		args  []string
 	}{
-		{"the cluster is busy", func(t *testing.T, b *bench) { must(t, b.Lock("7c1d9e20-3a4b-4c5d-8e6f-000000000001", "CRDB_SCALE_RUNNING", time.Hour)) }, to(spareKey)},
+		{"the cluster is busy", func(t *testing.T, b *bench) {
+			must(t, b.Lock("7c1d9e20-3a4b-4c5d-8e6f-000000000001", "CRDB_SCALE_RUNNING", time.Hour))
+		}, to(spareKey)},
 		{"the cluster is revoked", nil, []string{"rotate", "archive", "--to", spareKey, "--no-terraform"}},
 		{"the cluster has no such region", nil, to(spareKey, "--region", "eu-west-3")},
 		{"the region is on another key than the one named", nil, to(spareKey, "--region", "us-east-1", "--from", strangeKey)},

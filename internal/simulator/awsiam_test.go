@@ -26,7 +26,7 @@ func TestAWSIAM_showsTheRolesOfTheClusters(t *testing.T) {
 	}
 	policies := amazon.NewPolicies(config, nil)
 	role := seed.Clusters[0].Regions[0].AuthPrincipal
-	text, err := policies.RoleTrust(t.Context(), cmek.Principal(role))
+	text, err := policies.RoleTrust(t.Context(), role)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestAWSIAM_showsTheRolesOfTheClusters(t *testing.T) {
 	if policy.RoleTrust(trust, "999999999999", seed.Organization.ID).Assume.Decision != policy.Denied {
 		t.Errorf("the trust policy %s lets another account assume the role", text)
 	}
-	if text, err := policies.RolePolicies(t.Context(), cmek.Principal(role)); err != nil || !strings.Contains(text, `"inline":{}`) {
+	if text, err := policies.RolePolicies(t.Context(), role); err != nil || !strings.Contains(text, `"inline":{}`) {
 		t.Errorf("the role's policies are %s, error %v", text, err)
 	}
 	if _, err := policies.RoleTrust(t.Context(), "arn:aws:iam::111122223333:role/nobody"); !errors.Is(err, cmek.ErrNotFound) {
