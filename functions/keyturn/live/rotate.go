@@ -168,15 +168,17 @@ func (r *rotating) wanted() []rotation.Wanted {
 	return wanted
 }
 
-// orderReport is one order, for programs.
-type orderReport struct {
-	Cluster   string             `json:"cluster"`
-	ClusterID string             `json:"cluster_id"`
-	Region    string             `json:"region"`
-	From      cmek.KeyURI        `json:"from"`
-	To        cmek.KeyURI        `json:"to"`
-	State     string             `json:"state"`
-	Problems  []rotation.Problem `json:"problems,omitempty"`
+// OrderReport is one order as it was checked.
+type OrderReport struct {
+	Cluster   string      `json:"cluster"`
+	ClusterID string      `json:"cluster_id"`
+	Region    string      `json:"region"`
+	From      cmek.KeyURI `json:"from"`
+	To        cmek.KeyURI `json:"to"`
+	// State is ready, ordered (before), done or refused.
+	State string `json:"state"`
+	// Problems are why it was refused.
+	Problems []rotation.Problem `json:"problems,omitempty"`
 }
 
 func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err error) {
@@ -263,7 +265,7 @@ func (p Commands) checkOrders(ctx context.Context, w *installation.Installation,
 	return checked, nil
 }
 
-func reportOrders(checked []rotation.CheckedCluster) (reports []orderReport, refused bool) {
+func reportOrders(checked []rotation.CheckedCluster) (reports []OrderReport, refused bool) {
 	for _, c := range checked {
 		for _, o := range c.Orders {
 			state := "ready"
@@ -275,13 +277,13 @@ func reportOrders(checked []rotation.CheckedCluster) (reports []orderReport, ref
 			case len(o.Problems) > 0:
 				state, refused = "refused", true
 			}
-			reports = append(reports, orderReport{c.Cluster.Name, c.Cluster.ID, o.Region, o.From.URI, o.To.URI, state, o.Problems})
+			reports = append(reports, OrderReport{c.Cluster.Name, c.Cluster.ID, o.Region, o.From.URI, o.To.URI, state, o.Problems})
 		}
 	}
 	return reports, refused
 }
 
-func (p Commands) printOrders(reports []orderReport) {
+func (p Commands) printOrders(reports []OrderReport) {
 	t := p.NewSheet(terminal.Column{Name: "cluster"}, terminal.Column{Name: "region"}, terminal.Column{Name: "from"}, terminal.Column{Name: "to"}, terminal.Column{Name: "state"})
 	for _, r := range reports {
 		t.Add(terminal.Printable(r.Cluster), terminal.Printable(r.Region), terminal.ShortKey(r.From), terminal.ShortKey(r.To), r.State)
@@ -435,6 +437,12 @@ func (r *rotating) printWriteBack(out io.Writer, checked []rotation.CheckedClust
 	}
 }
 
+// CanceledOrders are those that ended with --cancel, and those whose request was sent before, which go on.
+type CanceledOrders struct {
+	Canceled []ledger.Order `json:"canceled"`
+	Sent     []ledger.Order `json:"sent"`
+}
+
 func (p Commands) cancelOrders(ctx context.Context, wanted string, r rotating) error {
 	return p.withCluster(ctx, wanted, func(w *installation.Installation, c *ledger.Cluster) error {
 		canceled, sent, err := w.Ledger.CancelOrders(ctx, c.ID, r.regions, time.Now(), r.asking.By)
@@ -442,7 +450,7 @@ func (p Commands) cancelOrders(ctx context.Context, wanted string, r rotating) e
 			return err
 		}
 		if p.JSON {
-			return p.PrintJSON(map[string][]ledger.Order{"canceled": append([]ledger.Order{}, canceled...), "sent": append([]ledger.Order{}, sent...)})
+			return p.PrintJSON(CanceledOrders{append([]ledger.Order{}, canceled...), append([]ledger.Order{}, sent...)})
 		}
 		for _, o := range canceled {
 			terminal.Tell(p.Out, "Canceled: %s in %s to %s.\n", terminal.ClusterName(c), o.Region, o.To.URI)
