@@ -41,9 +41,9 @@ import (
 
 // outputs are what commands print with -o json. The schema of check's is written by hand, beside its type.
 var outputs = map[string]any{
-	"alerts": []live.OpenIncident{}, "config-check": setup.CheckedFile{}, "config-show": setup.ShownConfig{}, "doctor": []setup.Diagnosis{}, "explain": explain.Explanation{},
+	"alerts": alternatives{[]live.OpenIncident{}, []live.LocatedIncident{}}, "config-check": setup.CheckedFile{}, "config-show": setup.ShownConfig{}, "doctor": []setup.Diagnosis{}, "explain": explain.Explanation{},
 	"follow": progress.Track{}, "hold": cmek.Holds{}, "plan": live.PlanReport{}, "replay": []explain.Replayed{}, "retire": checks.Retirement{},
-	"simulate": []simulator.Switch{}, "status": live.Status{}, "version": versions{},
+	"simulate": []simulator.Switch{}, "status": alternatives{live.Status{}, []live.InstallationStatus{}}, "version": versions{},
 	"add-region": alternatives{lifecycle.Result{}, life.DryRun{}}, "apply": alternatives{lifecycle.Result{}, life.DryRun{}}, "enable": alternatives{lifecycle.Result{}, life.DryRun{}},
 	"cmek": map[string]any{}, "evidence-list": []evidence.Record{}, "evidence-verify": evidence.Verification{}, "report": alternatives{report.Report{}, report.History{}},
 	"restore": alternatives{lifecycle.Diagnosis{}, lifecycle.Result{}}, "revoke": alternatives{lifecycle.Plan{}, lifecycle.Result{}},
@@ -137,6 +137,11 @@ func described(t *testing.T, name string) []byte {
 		}
 	} else {
 		s = r.Reflect(outputs[name])
+	}
+	for _, typ := range []string{"live.InstallationStatus", "live.LocatedIncident"} {
+		if d, ok := s.Definitions[typ]; ok {
+			d.Required = []string{"installation"} // the rest is there unless the installation could not be read
+		}
 	}
 	s.ID = describe.ID("https://github.com/keyturn/keyturn/functions/keyturn/schema/" + name + ".schema.json")
 	s.Title = "keyturn " + strings.ReplaceAll(name, "-", " ") + " -o json"
