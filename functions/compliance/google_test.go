@@ -135,6 +135,43 @@ func TestGoogle_refusals_name_the_permission(t *testing.T) {
 	}
 }
 
+// Whatever read of Google Cloud fails, nothing that rests on it is anything but an ERROR: with the permission if it was refused.
+func TestGoogle_read_that_fails_is_never_an_answer(t *testing.T) {
+	var requests []string
+	var whole map[string]checks.Finding
+	withinSeed(t, mixedFleet(), func(t *testing.T, w *world) {
+		whole = results(w.check(onGoogle))
+		for name := range w.requests {
+			if strings.Contains(name, " /v1/projects/") || strings.Contains(name, " /v2/") || strings.Contains(name, " /v3/") {
+				requests = append(requests, name)
+			}
+		}
+	})
+	if len(requests) < 14 {
+		t.Fatalf("only %q are made", requests)
+	}
+	for _, request := range requests {
+		for _, refused := range []bool{true, false} {
+			withinSeed(t, mixedFleet(), func(t *testing.T, w *world) {
+				w.refused[request], w.broken[request] = refused, !refused
+				errors := 0
+				for key, f := range results(w.check(onGoogle)) {
+					if f.Result == whole[key].Result {
+						continue
+					}
+					errors++
+					if f.Result != checks.Error || len(f.Grants) > 0 != refused {
+						t.Errorf("%s, refused %t: %s is %s, %s, grants %q", request, refused, key, f.Result, f.Why, f.Grants)
+					}
+				}
+				if errors == 0 {
+					t.Errorf("%s, refused %t, changes nothing", request, refused)
+				}
+			})
+		}
+	}
+}
+
 // Without credentials no permission is missing.
 func TestGoogle_without_credentials(t *testing.T) {
 	withinSeed(t, mixedFleet(), func(t *testing.T, w *world) {

@@ -24,7 +24,8 @@ import (
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// world is compliance over a simulated fleet. Requests are counted by "GET /path" and by operation of KMS; those in refused fail.
+// world is compliance over a simulated fleet. Requests are counted by "GET /path" and by operation of KMS; those in refused are refused, and
+// those in broken get no answer of the API.
 type world struct {
 	*compliance.Function
 	t         *testing.T
@@ -33,6 +34,7 @@ type world struct {
 	mu        sync.Mutex // of requests
 	requests  map[string]int
 	refused   map[string]bool
+	broken    map[string]bool
 	roles     roles
 	latency   time.Duration // of each answer
 }
@@ -47,6 +49,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	w.requests[name]++
 	w.mu.Unlock()
+	if w.broken[name] {
+		return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>")), Request: r}, nil
+	}
 	if w.refused[name] {
 		status, body := http.StatusForbidden, `{"code":7,"message":"no","details":[]}`
 		switch {
@@ -158,7 +163,7 @@ func withinSeed(t *testing.T, seed simulator.Seed, test func(t *testing.T, w *wo
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, simulator: simulated, seed: seed, requests: map[string]int{}, refused: map[string]bool{}}
+		w := &world{t: t, simulator: simulated, seed: seed, requests: map[string]int{}, refused: map[string]bool{}, broken: map[string]bool{}}
 		w.roles = roles{policies: noPolicy, calls: new(int), trust: `{"Version":"2012-10-17","Statement":[]}`}
 		client := &http.Client{Transport: w}
 		cloud, err := cockroachcloud.NewReader(cockroachcloud.Options{
