@@ -3,6 +3,7 @@ package compliance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -33,7 +34,7 @@ func (g *gatherer) iam(ctx context.Context, name string) checks.Fact[checks.Docu
 // levels are the resources that policies of a hierarchy are on: what is given, the project, and what is above it, which stays unknown if
 // that is refused.
 func (g *gatherer) levels(ctx context.Context, project string, resources ...string) (levels []string, parents checks.Fact[checks.Document]) {
-	levels = append(resources, project)
+	levels = append(slices.Clone(resources), project)
 	parents = g.iam(ctx, project+"#parents")
 	if above, err := google.ParseParents(parents.Value.Text); parents.Unread == "" && err == nil {
 		levels = append(levels, above...)
