@@ -78,7 +78,7 @@ func TestClusters_that_cannot_have_a_CMEK_are_counted_and_not_read(t *testing.T)
 
 const (
 	former = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7ffff")
-	google = cmek.KeyURI("projects/p/locations/us-east1/keyRings/r/cryptoKeys/k")
+	gcpKey = cmek.KeyURI("projects/p/locations/us-east1/keyRings/r/cryptoKeys/k")
 )
 
 func TestKey_that_is_declared_is_checked_though_no_cluster_names_it(t *testing.T) {
@@ -138,10 +138,10 @@ func (versions) Details(_ context.Context, uri cmek.KeyURI) (d cmek.KeyDetails) 
 
 // What was done with another key says nothing about the version that a region needs of this one.
 func TestRetire_of_a_version_looks_at_what_was_done_with_its_key(t *testing.T) {
-	for _, key := range []cmek.KeyURI{google, google + "-other"} {
+	for _, key := range []cmek.KeyURI{gcpKey, gcpKey + "-other"} {
 		within(t, func(t *testing.T, w *world) {
 			info := cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{{Region: "us-east1", Status: cmek.Enabled, KeyInfos: []cmek.KeyInfo{
-				{Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: google, AuthPrincipal: "a@p.iam.gserviceaccount.com"}, Status: cmek.Enabled},
+				{Spec: cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: gcpKey, AuthPrincipal: "a@p.iam.gserviceaccount.com"}, Status: cmek.Enabled},
 			}}}}
 			if _, err := w.Ledger.UpdateCluster(t.Context(), "g", func(c *ledger.Cluster) error {
 				c.Cluster, c.CMEK, c.SeenAt, c.NextLook = cmek.Cluster{ID: "g", Name: "g", State: cmek.StateCreated}, info, time.Now(), time.Now()
@@ -152,9 +152,9 @@ func TestRetire_of_a_version_looks_at_what_was_done_with_its_key(t *testing.T) {
 			}
 			w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{{ID: "g", Name: "g", State: cmek.StateCreated}}}
 			w.Google.Keys = versions{}
-			r, err := w.Retire(t.Context(), google, cmek.KeyVersion{Scheme: cmek.Primary, ID: "1"})
+			r, err := w.Retire(t.Context(), gcpKey, cmek.KeyVersion{Scheme: cmek.Primary, ID: "1"})
 			known := !strings.Contains(strings.Join(r.Reasons, "; "), "not known which version")
-			if err != nil || r.Permission != checks.NotKnown || known != (key == google) {
+			if err != nil || r.Permission != checks.NotKnown || known != (key == gcpKey) {
 				t.Errorf("done with %s: %+v, %v", key, r, err)
 			}
 		})

@@ -200,7 +200,8 @@ const notHere = "this run does not read it"
 
 func (g *gatherer) keyOfGoogle(ctx context.Context, k *checks.Key) {
 	g.details(ctx, k, g.Google.Keys, "Cloud KMS GetCryptoKey and ListCryptoKeyVersions", "Cloud KMS GetCryptoKey")
-	k.IAM.Reading = notRead[int]("Google Cloud IAM", notHere).Reading
+	ring, _, _ := strings.Cut(k.URI.Canonical(), "/cryptoKeys/")
+	k.IAM = g.hierarchy(ctx, "projects/"+k.URI.Account(), k.URI.Canonical(), ring)
 	k.LastUse = notRead[cmek.KeyUsage]("Data Access logs of Cloud KMS", notHere)
 }
 
@@ -282,8 +283,7 @@ func (g *gatherer) principals(ctx context.Context) {
 		if p.ID.IsRole() {
 			g.role(ctx, &p)
 		} else {
-			p.Account.Reading = notRead[int]("Google Cloud IAM", notHere).Reading
-			p.IAM.Reading = p.Account.Reading
+			g.serviceAccount(ctx, &p)
 		}
 		g.facts.Principals = append(g.facts.Principals, p)
 	}
@@ -337,7 +337,10 @@ func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a.Watch = notRead[checks.Watch]("rules, targets, alarms and dead-letter queues", notHere)
 	a.Heartbeat = notRead[time.Time]("log of alerting", "the heartbeat is in the log of alerting and not in the ledger")
 	a.Trails = notRead[[]checks.Trail]("AWS CloudTrail", notHere)
-	a.AuditConfigs = notRead[[]checks.AuditConfig]("Google Cloud IAM", notHere)
+	a.AuditConfigs = notRead[[]checks.AuditConfig](fromIAM, notHere)
+	if at.cloud == checks.GCP {
+		a.AuditConfigs = g.auditConfigs(ctx, "projects/"+at.account)
+	}
 	if at.cloud == checks.AWS && g.AWS.Trails != nil {
 		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)
 		a.Trails = read(g, trails, err, "AWS CloudTrail DescribeTrails, GetTrailStatus and GetEventSelectors",

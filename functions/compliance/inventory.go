@@ -61,6 +61,7 @@ type gatherer struct {
 	items    map[string]*ledger.Cluster
 	backups  map[string]checks.Fact[cmek.Backups]
 	policies map[cmek.KeyURI]checks.Fact[string]
+	google   map[string]checks.Fact[checks.Document] // by name
 }
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
@@ -73,7 +74,7 @@ func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 // nextPart forgets what was read for the part before.
 func (g *gatherer) nextPart() {
 	g.timedOut.Store(false)
-	g.items, g.policies = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}
+	g.items, g.policies, g.google = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}, map[string]checks.Fact[checks.Document]{}
 	g.facts.Clusters, g.facts.Keys, g.facts.Principals, g.facts.Accounts, g.facts.Credentials = nil, nil, nil, nil, nil
 }
 
@@ -89,7 +90,7 @@ func read[T any](g *gatherer, value T, err error, source, grant string) checks.F
 	switch {
 	case errors.As(err, &missing):
 		grant = missing.Permission
-	case !errors.Is(err, cmek.ErrDenied):
+	case !errors.Is(err, cmek.ErrDenied), errors.Is(err, cmek.ErrNoCredentials):
 		grant = ""
 	}
 	return checks.Unread[T](source, err.Error(), grant)

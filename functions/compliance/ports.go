@@ -56,7 +56,13 @@ type AWS struct {
 	Trails   Trails
 }
 
+// Documents reads policies, roles and service accounts of Google Cloud, as [cmek.Policies] does and under its names.
+type Documents interface {
+	Document(ctx context.Context, name string) (string, error)
+}
+
 // Google is how Google Cloud is read, as AWS is.
 type Google struct {
-	Keys Keys
+	Keys     Keys
+	Policies Documents
 }

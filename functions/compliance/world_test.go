@@ -18,12 +18,14 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
-// world is compliance over a simulated fleet. Requests are counted by "GET /path" and by operation of KMS; those in refused fail.
+// world is compliance over a simulated fleet. Requests are counted by "GET /path" and by operation of KMS; those in refused are refused, and
+// those in broken get no answer of the API.
 type world struct {
 	*compliance.Function
 	t         *testing.T
@@ -32,6 +34,7 @@ type world struct {
 	mu        sync.Mutex // of requests
 	requests  map[string]int
 	refused   map[string]bool
+	broken    map[string]bool
 	roles     roles
 	latency   time.Duration // of each answer
 }
@@ -46,9 +49,15 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	w.requests[name]++
 	w.mu.Unlock()
+	if w.broken[name] {
+		return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>")), Request: r}, nil
+	}
 	if w.refused[name] {
 		status, body := http.StatusForbidden, `{"code":7,"message":"no","details":[]}`
-		if r.Method == http.MethodPost {
+		switch {
+		case r.URL.Host == "google.test":
+			body = `{"error":{"code":403,"status":"PERMISSION_DENIED","message":"no"}}`
+		case r.Method == http.MethodPost:
 			status, body = http.StatusBadRequest, `{"__type":"AccessDeniedException","message":"no"}`
 		}
 		return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
@@ -143,13 +152,18 @@ const noPolicy = `{"inline":{},"attached":{},"boundary":{}}`
 // within runs a test over the small company of the simulator, with an empty ledger, under a clock of its own.
 func within(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
+	withinSeed(t, simulator.DefaultSeed(), test)
+}
+
+// withinSeed is within over another company.
+func withinSeed(t *testing.T, seed simulator.Seed, test func(t *testing.T, w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		seed := simulator.DefaultSeed()
 		simulated, err := simulator.New(seed)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, simulator: simulated, seed: seed, requests: map[string]int{}, refused: map[string]bool{}}
+		w := &world{t: t, simulator: simulated, seed: seed, requests: map[string]int{}, refused: map[string]bool{}, broken: map[string]bool{}}
 		w.roles = roles{policies: noPolicy, calls: new(int), trust: `{"Version":"2012-10-17","Statement":[]}`}
 		client := &http.Client{Transport: w}
 		cloud, err := cockroachcloud.NewReader(cockroachcloud.Options{
@@ -164,10 +178,15 @@ func within(t *testing.T, test func(t *testing.T, w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys := amazon.NewKMS(config, nil)
+		keys, onGoogle := amazon.NewKMS(config, nil), google.Config{HTTP: client, Endpoint: "http://google.test"}
+		googleKeys, err := google.NewKMS(onGoogle)
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.Function = &compliance.Function{
 			Cloud: cloud, Ledger: ledger.New(cmektest.NewStore(), rand.New(rand.NewPCG(3, 4))),
 			AWS:      compliance.AWS{Keys: keys, Use: keys, Policies: amazon.NewPolicies(config, nil), Roles: &w.roles},
+			Google:   compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(onGoogle)},
 			Declared: checks.Declarations{},
 		}
 		test(t, w)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/report"
 )
 
@@ -162,4 +163,60 @@ func TestRetire_saysWhetherAKeyMayGo(t *testing.T) {
 	b.swept(t)
 	b.keyturn(t, "retire", "0a5d1c2e…f001").wantCode(t, exitNeedsPerson, "as status prints it")
 	b.keyturn(t, "retire", "nothing").wantCode(t, exitFailed, "no key of the ledger")
+}
+
+// withGoogle lets the simulator be Google Cloud, too.
+func (b *bench) withGoogle() *bench {
+	b.environ = append(b.environ, google.EndpointVariable+"="+b.url)
+	return b
+}
+
+const mixedGoogleKey = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/pay"
+
+// One report has the keys of both clouds, and each check of the catalog for each of them.
+func TestCheck_readsAMixedFleet(t *testing.T) {
+	b := newMixedBench(t).withGoogle()
+	o := b.keyturn(t, "check", "--format", "json")
+	o.wantCode(t, exitNeedsPerson, "check")
+	r := decodeJSON[report.Report](t, o.out)
+	found := map[string]checks.Finding{}
+	for _, f := range r.Findings {
+		found[string(f.Subject.Cloud)+" "+f.Check] = f
+	}
+	for _, c := range checks.Catalog() {
+		for _, cloud := range []checks.Cloud{checks.AWS, checks.GCP} {
+			if f, ok := found[string(cloud)+" "+c.ID]; c.Subject != checks.CredentialSubject && (!ok || f.Why == "") {
+				t.Errorf("%s on %s is not in the report", c.ID, cloud)
+			}
+		}
+	}
+	for check, want := range map[string]checks.Result{
+		"CMEK-05": checks.Pass, "CMEK-08": checks.Fail, "CMEK-12": checks.Pass, "CMEK-17": checks.Pass, "CMEK-24": checks.Pass, "CMEK-26": checks.Fail,
+	} {
+		if f := found["GCP "+check]; f.Result != want {
+			t.Errorf("%s on Google Cloud: %s, %s", check, f.Result, f.Why)
+		}
+	}
+	wantText(t, "the page", b.keyturn(t, "check", "--format", "html").out, "aws1", "gcp1")
+}
+
+// The credentials for a simulator are nobody's at the real Google Cloud.
+func TestCheck_leavesGoogleCloudAloneBesideASimulator(t *testing.T) {
+	o := newMixedBench(t).keyturn(t, "check", "gcp1", "--check", "CMEK-05")
+	o.wantCode(t, exitNeedsPerson, "check")
+	wantText(t, "the table", o.out, "ERROR  CMEK-05", "this run does not read it")
+}
+
+func TestRetire_onGoogleCloud(t *testing.T) {
+	b := newMixedBench(t).withGoogle()
+	for _, c := range []struct{ key, want string }{
+		{mixedGoogleKey, "cluster gcp1 uses it in us-east1"},
+		{mixedGoogleKey + "/cryptoKeyVersions/2", "cluster gcp1 uses it in us-east1"},
+		{mixedGoogleKey + "/cryptoKeyVersions/7", "does not show version 7"},
+		{mixedGoogleKey + "-none", "NOT KNOWN"},
+	} {
+		o := b.keyturn(t, "retire", c.key)
+		o.wantCode(t, exitNeedsPerson, c.key)
+		wantText(t, c.key, o.out, c.want)
+	}
 }

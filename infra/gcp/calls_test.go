@@ -127,6 +127,32 @@ func TestPermissions_areThoseOfTheCalls(t *testing.T) {
 	}
 }
 
+// The roles for reading keys and policies hold all that compliance reads, so that whoever runs "keyturn check" needs no other.
+func TestReaderRoles_holdWhatComplianceReads(t *testing.T) {
+	m := readModule(t, ".")
+	held := map[string]bool{}
+	for _, b := range m.resources(bindings) {
+		switch b.address() {
+		case "google_project_iam_member.read", "google_organization_iam_member.read_above", "google_project_iam_member.read_denies":
+			for _, permissions := range rolesOf(t, m, b) {
+				for _, permission := range permissions {
+					held[permission] = true
+				}
+			}
+		}
+	}
+	made := &recorder{}
+	readsDetails(t, made)
+	readsPolicies(t, made)
+	for _, call := range made.calls {
+		for _, permission := range strings.Fields(permissionsFor(t, call)) {
+			if !held[permission] {
+				t.Errorf("no role for reading holds %s, which %s takes", permission, call)
+			}
+		}
+	}
+}
+
 // permissionsFor are those of the one line of the table that is about the call.
 func permissionsFor(t *testing.T, call string) string {
 	t.Helper()
@@ -172,6 +198,19 @@ func readsKeys(t *testing.T, made *recorder) {
 	}
 	if _, err := kms.Describe(t.Context(), key); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func readsDetails(t *testing.T, made *recorder) {
+	kms, err := google.NewKMS(made.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := kms.Details(t.Context(), key); d.DescriptionErr != nil || d.RotationErr != nil {
+		t.Fatal(d.DescriptionErr, d.RotationErr)
+	}
+	if len(made.calls) != 2 {
+		t.Errorf("a key takes %v", made.calls)
 	}
 }
 

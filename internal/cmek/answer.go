@@ -11,6 +11,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrDenied: our own credentials were refused. It says nothing about the state of the thing.
 	ErrDenied = errors.New("access denied")
+	// ErrNoCredentials: there are none to call with, or they give no token. It comes with ErrDenied; no permission is missing.
+	ErrNoCredentials = errors.New("no credentials")
 	// ErrIncomplete: the answer lacks expected fields; it proves nothing. A cluster that had a CMEK was not read; one that
 	// never had may be shown so, since the API does not document how it shows a cluster without CMEK. An answer that is not
 	// of the API's form at all (a proxy's page, an error in a 2xx) does not wrap it.

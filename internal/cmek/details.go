@@ -16,6 +16,12 @@ type KeyDescription struct {
 	Origin          string    `json:"origin,omitempty"`
 	ExpirationModel string    `json:"expiration_model,omitempty"`
 	ValidTo         time.Time `json:"valid_to,omitzero"`
+	// Protection (SOFTWARE, HSM, EXTERNAL, EXTERNAL_VPC), Backend (the EKM connection or HSM instance behind it, if one is named), ImportOnly
+	// and Labels are Google's.
+	Protection string            `json:"protection,omitempty"`
+	Backend    string            `json:"backend,omitempty"`
+	ImportOnly bool              `json:"import_only,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
 	// Primary and Replicas are the keys of AWS' MultiRegionConfiguration, and this one is among the two; "" and none for a single-Region key.
 	Primary  KeyURI   `json:"primary,omitempty"`
 	Replicas []KeyURI `json:"replicas,omitempty"`

@@ -22,7 +22,7 @@ func explain(err error, doing string) error { return fmt.Errorf("%s: %w", doing,
 func reason(err error) error {
 	var token tokenError
 	if errors.As(err, &token) {
-		return fmt.Errorf("%w: get a token: %s", cmek.ErrDenied, clip(token.Error()))
+		return fmt.Errorf("%w: %w: get a token: %s", cmek.ErrDenied, cmek.ErrNoCredentials, clip(token.Error()))
 	}
 	var refusal *googleapi.Error
 	if errors.As(err, &refusal) {

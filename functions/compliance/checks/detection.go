@@ -108,20 +108,24 @@ func awsFixLogged(s *scope, p *plan) {
 	p.run("aws cloudtrail start-logging", nil, "region", s.account.Location, "name", trails[0].Name)
 }
 
+// gcpLogged takes the configurations of allServices and of Cloud KMS together, on all levels: what is on in one of them is on, and who is
+// exempted in one of them is exempted (google.iam.v1.AuditConfig).
 func gcpLogged(s *scope) verdict {
+	on := ""
 	var exempted []string
 	for _, c := range s.account.AuditConfigs.Value {
 		if (c.Service == "cloudkms.googleapis.com" || c.Service == "allServices") && c.LogType == "DATA_READ" {
-			if len(c.Exempted) == 0 {
-				return pass("Data Access logs of %s record DATA_READ", c.Service)
-			}
+			on = c.Service
 			exempted = append(exempted, c.Exempted...)
 		}
 	}
-	if len(exempted) > 0 {
+	switch {
+	case on == "":
+		return fail("Data Access logs of Cloud KMS (DATA_READ) are off")
+	case len(exempted) > 0:
 		return fail("Data Access logs of Cloud KMS leave out %s", clip(sentences(exempted)))
 	}
-	return fail("Data Access logs of Cloud KMS (DATA_READ) are off")
+	return pass("Data Access logs of %s record DATA_READ", on)
 }
 
 func gcpFixLogged(s *scope, p *plan) {

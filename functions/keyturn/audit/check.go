@@ -27,6 +27,7 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/version"
 )
@@ -210,7 +211,7 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
 	keys, policies := amazon.NewKMS(w.AWS, roles), amazon.NewPolicies(w.AWS, roles)
 	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies}}
-	// The credentials for a simulator are nobody's at the real AWS.
+	// The credentials for a simulator are nobody's at the real clouds.
 	reaches := func(service string) bool {
 		return !s.Rotation.Loopback || p.Lookup("AWS_ENDPOINT_URL_"+service) != "" || p.Lookup("AWS_ENDPOINT_URL") != ""
 	}
@@ -219,6 +220,13 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 	}
 	if reaches("STS") && reaches("CLOUDTRAIL") {
 		f.AWS.Trails = &ownTrails{aws: w.AWS}
+	}
+	if !s.Rotation.Loopback || w.Google.Endpoint != "" {
+		of, err := google.NewKMS(w.Google) //nolint:contextcheck // a client outlives the call that makes it
+		if err != nil {
+			return nil, nil, errors.Join(err, w.Close())
+		}
+		f.Google = compliance.Google{Keys: of, Policies: google.NewPolicies(w.Google)}
 	}
 	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "firestore" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
 		f.Ledger = w.Ledger

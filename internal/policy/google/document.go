@@ -68,7 +68,7 @@ const maxText = 1 << 20
 
 // members are the names of each message, in any of the documents: a name in another case is another member to this parser,
 // and dropping it would drop a binding or a condition.
-var members = []string{"version", "bindings", "etag", "role", "members", "condition", "expression", "rules", "denyRule", "deniedPrincipals",
+var members = []string{"version", "bindings", "etag", "auditConfigs", "service", "auditLogConfigs", "logType", "exemptedMembers", "role", "members", "condition", "expression", "rules", "denyRule", "deniedPrincipals",
 	"exceptionPrincipals", "deniedPermissions", "exceptionPermissions", "denialCondition", "includedPermissions", "stage", "deleted", "name"}
 
 // ParsePolicy reads an allow policy as getIamPolicy returns it, or as a request to set one carries it. Read policies with
