@@ -162,7 +162,7 @@ func (p *program) command() *cobra.Command {
 		auditing.ReportCommand(), auditing.EvidenceCommand())
 	add("act", running.FollowCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
-	add("life", changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
+	add("life", changing.ProvisionCommand(), changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.schemaCommand(), p.manualCommand())
 	return root
 }

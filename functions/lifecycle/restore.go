@@ -105,7 +105,7 @@ func conditions(spec cmek.RegionSpec, facts Facts) []Finding {
 		policy.Verdict
 	}{
 		{"key policy", fmt.Sprintf("%s may use the key", spec.KeySpec.AuthPrincipal), accessFix(spec.KeySpec), access.Key},
-		{"principal", fmt.Sprintf("Cockroach Labs may act as %s", spec.KeySpec.AuthPrincipal), trustFix(spec.KeySpec), access.Principal},
+		{"principal", fmt.Sprintf("Cockroach Labs may act as %s", spec.KeySpec.AuthPrincipal), trustFix(spec.KeySpec, facts.Cluster), access.Principal},
 	} {
 		switch side.Decision {
 		case policy.Allowed:
