@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,7 +18,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(commandVariable) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	// When all tests ran, each JSON output was checked against its schema.
+	if names := unchecked(); code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == "" && !testing.Short() && len(names) > 0 {
+		fmt.Printf("no output of %v was checked against its schema\n", names)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // process runs the command line as a process of its own, and returns its output.

@@ -175,7 +175,7 @@ func (m *moving) move(f *rotation.Function) (ended bool) {
 			m.t.Fatalf("cluster %s: %d orders, want 1", id, len(c.Orders))
 		}
 		if len(orders) > 0 {
-			if _, err := f.PlaceOrders(ctx, id, orders); err != nil {
+			if _, err := f.Ledger.PlaceOrders(ctx, id, orders, time.Now()); err != nil {
 				m.t.Fatal(err)
 			}
 		}
@@ -347,7 +347,7 @@ func TestCancelOrders_untilTheRequestIsSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.PlaceOrders(ctx, id, []ledger.Order{c.Orders[0].Order}); err != nil {
+			if _, err := f.Ledger.PlaceOrders(ctx, id, []ledger.Order{c.Orders[0].Order}, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -357,7 +357,7 @@ func TestCancelOrders_untilTheRequestIsSent(t *testing.T) {
 			t.Fatalf("%d PUTs were sent, want that of the canary", n)
 		}
 		for i, want := range [][2]int{{0, 1}, {1, 0}} {
-			canceled, sent, err := f.CancelOrders(ctx, ids[i], nil, "bob")
+			canceled, sent, err := f.Ledger.CancelOrders(ctx, ids[i], nil, time.Now(), "bob")
 			if err != nil || len(canceled) != want[0] || len(sent) != want[1] {
 				t.Errorf("canceled %d, sent %d, error %v; want %v", len(canceled), len(sent), err, want)
 			}

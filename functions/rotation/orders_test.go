@@ -123,7 +123,7 @@ func TestDecide_orders(t *testing.T) {
 		{sentence: "a cluster that is not shown is waited for", given: []given{orderDue, unshown}, want: Wait, because: "shows no CMEK"},
 
 		{sentence: "keys that were not read are waited for", given: []given{orderDue, func(w *world) { w.facts.Moves = nil }}, want: Wait, because: "not read yet"},
-		{sentence: "a new key that does not admit the role blocks", given: []given{orderDue, move(func(m *Move) { m.To.Access, m.To.AccessWhy = policy.Denied, "no statement" })}, want: Block, because: "may not use it: no statement"},
+		{sentence: "a new key that does not admit the role blocks", given: []given{orderDue, move(func(m *Move) { m.To.Access, m.To.AccessWhy = policy.Denied, "no statement" })}, want: Block, because: "does not admit the cluster's principal: no statement"},
 		{sentence: "one that may admit it is waited for", given: []given{orderDue, move(func(m *Move) { m.To.Access = policy.CannotTell })}, want: Wait, because: "is not known"},
 		{sentence: "a disabled new key blocks", given: []given{orderDue, move(func(m *Move) { m.To.Key.Key.State = cmek.KeyDisabled })}, want: Block, because: "the new key"},
 		{sentence: "a disabled old key blocks", given: []given{orderDue, move(func(m *Move) { m.From.Key.Key.State = cmek.KeyDisabled })}, want: Block, because: "the old key"},

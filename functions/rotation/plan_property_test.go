@@ -270,7 +270,7 @@ func (w *planWorld) order() {
 			w.t.Fatal(err)
 		}
 		// Whatever its pre-flight says: it may be blocked.
-		if _, err := w.f.PlaceOrders(context.Background(), c.ID, []ledger.Order{checked.Orders[0].Order}); err != nil {
+		if _, err := w.f.Ledger.PlaceOrders(context.Background(), c.ID, []ledger.Order{checked.Orders[0].Order}, time.Now()); err != nil {
 			w.t.Fatal(err)
 		}
 		w.orders++

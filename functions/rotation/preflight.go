@@ -65,6 +65,7 @@ func Preflight(o ledger.Order, cluster cmek.Cluster, info cmek.ClusterInfo, m Mo
 	switch {
 	case !shown:
 		add("current", "the cluster shows no CMEK in region %s; it has %s", o.Region, strings.Join(regionsOf(info), ", "))
+		return problems
 	case info.Status.HandsOff() || region.Status.HandsOff():
 		add("current", "the CMEK is %s in %s; keyturn leaves it alone", region.Status, o.Region)
 	case info.Status != cmek.Enabled || region.Status != cmek.Enabled:
@@ -127,7 +128,7 @@ func unfitURI(o ledger.Order, cluster cmek.Cluster) string {
 	case uri != o.To.URI:
 		return fmt.Sprintf("the URI %q has spaces around it", o.To.URI)
 	case uri.IsAlias():
-		return fmt.Sprintf("%s is an alias, which may come to name another key; name the key by its ARN (\"keyturn pin\" follows an alias)", uri)
+		return fmt.Sprintf("%s is an alias, which may come to name another key; name the key by its ARN", uri)
 	case uri.Type() == cmek.GCPCloudKMS && uri.Canonical() != string(uri):
 		return fmt.Sprintf("%s names a version; name the key: %s", uri, uri.Canonical())
 	case uri.Location() == "" || uri.Account() == "":
@@ -176,10 +177,14 @@ func (c KeyCheck) problems(which string, spec cmek.KeySpec) (problems []Problem)
 	case key.Version.IsZero():
 		add(true, "key", "the KMS shows no version of it")
 	}
+	exists := c.Key.Err == nil && c.Key.Key.State != cmek.KeyNotFound // otherwise nobody can know more
 	switch c.Access {
 	case policy.Denied:
-		add(false, "access", "%s may not use it: %s", spec.AuthPrincipal, c.AccessWhy)
+		add(false, "access", "it does not admit the cluster's principal: %s", c.AccessWhy)
 	case policy.CannotTell:
+		if !exists {
+			break
+		}
 		add(true, "access", "whether %s may use it is not known: %s", spec.AuthPrincipal, c.AccessWhy)
 	case policy.Allowed:
 	}

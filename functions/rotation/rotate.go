@@ -73,9 +73,7 @@ func (f *Function) CheckOrders(ctx context.Context, clusterID string, wanted []W
 		region, _ := info.Region(o.Region)
 		current, distinct := region.Current()
 		n := slices.IndexFunc(given, func(old ledger.Order) bool {
-			_, ended := item.OrderEnded(old.ID)
-			begun := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Order == old.ID })
-			return old.Region == o.Region && old.To == o.To && old.Canceled.IsZero() && !ended && (begun || old.Open(time.Now()))
+			return old.Region == o.Region && old.To == o.To && item.MayBegin(old, time.Now())
 		})
 		switch {
 		case n >= 0:
@@ -133,64 +131,4 @@ func fromSpec(info cmek.ClusterInfo, name string, from cmek.KeyURI) cmek.KeySpec
 		spec.URI, spec.Type = from, from.Type()
 	}
 	return spec
-}
-
-// PlaceOrders gives the orders about a cluster, all or none, and has the next tick take them up. The same orders again change nothing.
-func (f *Function) PlaceOrders(ctx context.Context, clusterID string, orders []ledger.Order) ([]ledger.Order, error) {
-	item, err := f.Ledger.Cluster(ctx, clusterID)
-	if err != nil {
-		return nil, err
-	}
-	placed, err := f.Ledger.PlaceOrders(ctx, clusterID, orders, time.Now(), func(id string) bool {
-		_, ended := item.OrderEnded(id)
-		return ended
-	})
-	if err != nil {
-		return nil, err
-	}
-	// If this is lost, the next sweep finds the orders.
-	return placed, f.wakeFor(ctx, clusterID)
-}
-
-// CancelOrders cancels the orders about a cluster in these regions, or in all without any, of which no request was sent. Those of which one
-// was are returned apart: what was sent goes on.
-func (f *Function) CancelOrders(ctx context.Context, clusterID string, regions []string, by string) (canceled, sent []ledger.Order, err error) {
-	item, err := f.Ledger.Cluster(ctx, clusterID)
-	if err != nil {
-		return nil, nil, err
-	}
-	canceled, err = f.Ledger.CancelOrders(ctx, clusterID, time.Now(), by, func(o ledger.Order) bool {
-		_, ended := item.OrderEnded(o.ID)
-		begun := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Order == o.ID })
-		return !ended && (begun || o.Open(time.Now())) && (len(regions) == 0 || slices.Contains(regions, o.Region))
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := f.wakeFor(ctx, clusterID); err != nil {
-		return canceled, nil, err
-	}
-	if item, err = f.Ledger.Cluster(ctx, clusterID); err != nil { // a request may have left meanwhile
-		return canceled, nil, err
-	}
-	canceled = slices.DeleteFunc(canceled, func(o ledger.Order) bool {
-		left := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Order == o.ID && w.State == ledger.Requested })
-		if left {
-			sent = append(sent, o)
-		}
-		return left
-	})
-	return canceled, sent, nil
-}
-
-// wakeFor makes the cluster due.
-func (f *Function) wakeFor(ctx context.Context, clusterID string) error {
-	_, err := f.Ledger.UpdateCluster(ctx, clusterID, func(item *ledger.Cluster) error {
-		if item.SeenAt.IsZero() {
-			return ledger.ErrUnchanged // the sweep that finds the cluster finds its orders
-		}
-		item.WaitUntil(time.Now())
-		return nil
-	})
-	return err
 }

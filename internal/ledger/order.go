@@ -67,13 +67,6 @@ func (o *Order) identify() {
 	o.ID = hex.EncodeToString(sum[:8])
 }
 
-// OrderOf returns the order that a pin gives: that of the same pin, specs and time is the same order.
-func (p Pin) OrderOf(from, to cmek.KeySpec, at time.Time) Order {
-	o := Order{Region: p.Region, From: from, To: to, At: at, By: p.By, Reason: p.Reason, Alias: p.Alias, Terraform: p.Terraform}
-	o.identify()
-	return o
-}
-
 type orders struct {
 	Orders []Order `json:"orders,omitempty"`
 }
@@ -92,13 +85,17 @@ func (l *Ledger) Orders(ctx context.Context, clusterID string) ([]Order, error) 
 // ErrOrdered is, wrapped, the error about an order for a region that has another open one.
 var ErrOrdered = errors.New("another order of the region is open")
 
-// PlaceOrders gives orders, all or none, and returns them as they stand in the ledger. One that asks for what an open order asks for is
-// that order. ended says of an order's ID that it has come to its end.
-func (l *Ledger) PlaceOrders(ctx context.Context, clusterID string, given []Order, now time.Time, ended func(id string) bool) (placed []Order, err error) {
+// PlaceOrders gives orders, all or none, and returns them as they stand in the ledger; the cluster is due at once. One that asks for what an
+// open order asks for is that order, so that the same orders again change nothing.
+func (l *Ledger) PlaceOrders(ctx context.Context, clusterID string, given []Order, now time.Time) (placed []Order, err error) {
+	c, err := l.Cluster(ctx, clusterID)
+	if err != nil {
+		return nil, err
+	}
 	err = l.updateOrders(ctx, clusterID, now, func(all []Order) ([]Order, error) {
 		placed = nil
 		for _, o := range given {
-			i := slices.IndexFunc(all, func(old Order) bool { return old.Region == o.Region && old.Open(now) && !ended(old.ID) })
+			i := slices.IndexFunc(all, func(old Order) bool { return old.Region == o.Region && c.MayBegin(old, now) })
 			switch {
 			case i < 0:
 				o.At = now
@@ -113,15 +110,23 @@ func (l *Ledger) PlaceOrders(ctx context.Context, clusterID string, given []Orde
 		}
 		return all, nil
 	})
-	return placed, err
+	if err != nil {
+		return nil, err
+	}
+	return placed, l.wake(ctx, clusterID, now) // if this is lost, the next sweep finds the orders
 }
 
-// CancelOrders cancels the orders about the cluster that may still begin and that match, and returns them.
-func (l *Ledger) CancelOrders(ctx context.Context, clusterID string, at time.Time, by string, match func(Order) bool) (canceled []Order, err error) {
+// CancelOrders cancels the open orders about the cluster in these regions, or in all without any. Those of which a request was sent are
+// returned apart: what was sent goes on.
+func (l *Ledger) CancelOrders(ctx context.Context, clusterID string, regions []string, at time.Time, by string) (canceled, sent []Order, err error) {
+	c, err := l.Cluster(ctx, clusterID)
+	if err != nil {
+		return nil, nil, err
+	}
 	err = l.updateOrders(ctx, clusterID, at, func(all []Order) ([]Order, error) {
 		canceled = nil
 		for i, o := range all {
-			if o.Canceled.IsZero() && match(o) {
+			if c.MayBegin(o, at) && (len(regions) == 0 || slices.Contains(regions, o.Region)) {
 				all[i].Canceled, all[i].CanceledBy = at, by
 				canceled = append(canceled, all[i])
 			}
@@ -131,7 +136,42 @@ func (l *Ledger) CancelOrders(ctx context.Context, clusterID string, at time.Tim
 		}
 		return all, nil
 	})
-	return canceled, err
+	if err == nil {
+		err = l.wake(ctx, clusterID, at)
+	}
+	if err != nil {
+		return canceled, nil, err
+	}
+	if c, err = l.Cluster(ctx, clusterID); err != nil { // a request may have left meanwhile
+		return canceled, nil, err
+	}
+	canceled = slices.DeleteFunc(canceled, func(o Order) bool {
+		left := slices.ContainsFunc(c.Work, func(w Work) bool { return w.Order == o.ID && w.State == Requested })
+		if left {
+			sent = append(sent, o)
+		}
+		return left
+	})
+	return canceled, sent, nil
+}
+
+// MayBegin reports whether the order about the cluster is open, or work of it is.
+func (c *Cluster) MayBegin(o Order, now time.Time) bool {
+	_, ended := c.OrderEnded(o.ID)
+	begun := slices.ContainsFunc(c.Work, func(w Work) bool { return w.Order == o.ID })
+	return !ended && o.Canceled.IsZero() && (begun || o.Open(now))
+}
+
+// wake makes the cluster due. One that the ledger does not know is found by a sweep, with its orders.
+func (l *Ledger) wake(ctx context.Context, clusterID string, now time.Time) error {
+	_, err := l.UpdateCluster(ctx, clusterID, func(c *Cluster) error {
+		if c.SeenAt.IsZero() {
+			return ErrUnchanged
+		}
+		c.WaitUntil(now)
+		return nil
+	})
+	return err
 }
 
 func (l *Ledger) updateOrders(ctx context.Context, clusterID string, now time.Time, change func([]Order) ([]Order, error)) error {

@@ -17,7 +17,13 @@ var (
 	newSpec   = cmek.KeySpec{Type: cmek.AWSKMS, URI: "arn:aws:kms:us-east-1:111122223333:key/new", AuthPrincipal: "arn:aws:iam::111122223333:role/cmek"}
 )
 
-func neverEnded(string) bool { return false }
+// end notes that the order was carried out.
+func end(t *testing.T, l *ledger.Ledger, id string) {
+	t.Helper()
+	if _, err := l.UpdateCluster(t.Context(), "c-1", func(c *ledger.Cluster) error { c.EndOrder(ledger.OrderEnd{ID: id, Done: true}); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func orderFor(region string, to cmek.KeySpec) ledger.Order {
 	return ledger.Order{Region: region, From: oldSpec, To: to, By: "ana", Reason: "CHG-1"}
@@ -46,17 +52,20 @@ func TestPlaceOrders_isIdempotentWhileAnOrderIsOpen(t *testing.T) {
 	} {
 		t.Run(row.sentence, func(t *testing.T) {
 			l := newLedger(cmektest.NewStore(), 1)
-			first, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec)}, orderedAt, neverEnded)
+			first, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec)}, orderedAt)
 			if err != nil || len(first) != 1 || first[0].ID == "" || !first[0].At.Equal(orderedAt) {
 				t.Fatalf("placed %+v, error %v", first, err)
 			}
 			if row.cancel {
-				canceled, err := l.CancelOrders(t.Context(), "c-1", orderedAt, "bob", func(o ledger.Order) bool { return o.Region == "us-east-1" })
-				if err != nil || len(canceled) != 1 || canceled[0].CanceledBy != "bob" {
+				canceled, sent, err := l.CancelOrders(t.Context(), "c-1", []string{"us-east-1"}, orderedAt, "bob")
+				if err != nil || len(canceled) != 1 || len(sent) != 0 || canceled[0].CanceledBy != "bob" {
 					t.Fatalf("canceled %+v, error %v", canceled, err)
 				}
 			}
-			again, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{row.again}, orderedAt.Add(row.later), func(string) bool { return row.ended })
+			if row.ended {
+				end(t, l, first[0].ID)
+			}
+			again, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{row.again}, orderedAt.Add(row.later))
 			if !errors.Is(err, row.err) {
 				t.Fatalf("the second order: error %v, want %v", err, row.err)
 			}
@@ -77,10 +86,10 @@ func TestPlaceOrders_isIdempotentWhileAnOrderIsOpen(t *testing.T) {
 
 func TestPlaceOrders_allOrNone(t *testing.T) {
 	l := newLedger(cmektest.NewStore(), 1)
-	if _, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-west-2", newSpec)}, orderedAt, neverEnded); err != nil {
+	if _, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-west-2", newSpec)}, orderedAt); err != nil {
 		t.Fatal(err)
 	}
-	_, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec), orderFor("us-west-2", oldSpec)}, orderedAt, neverEnded)
+	_, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec), orderFor("us-west-2", oldSpec)}, orderedAt)
 	stands, readErr := l.Orders(t.Context(), "c-1")
 	if !errors.Is(err, ledger.ErrOrdered) || readErr != nil || len(stands) != 1 {
 		t.Errorf("error %v; the ledger holds %+v, want the first order alone", err, stands)
@@ -93,7 +102,10 @@ func TestPlaceOrders_allOrNone(t *testing.T) {
 func TestOrders_areForgottenAfterAMonthAndBounded(t *testing.T) {
 	l := newLedger(cmektest.NewStore(), 1)
 	place := func(at time.Time) error {
-		_, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec)}, at, func(string) bool { return true })
+		placed, err := l.PlaceOrders(t.Context(), "c-1", []ledger.Order{orderFor("us-east-1", newSpec)}, at)
+		for _, o := range placed {
+			end(t, l, o.ID)
+		}
 		return err
 	}
 	for n := range 200 {

@@ -86,13 +86,20 @@ func New(seed Seed, options ...Option) (*World, error) {
 	return w, nil
 }
 
-// Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS at POST /, the APIs
+// Handler serves everything at one address: the [World.Page] at GET /, the Cloud API under /api/, AWS KMS and what there is of IAM at POST /, the APIs
 // of Google Cloud under their versions (/v1/, /v2/, /v3/), of Cloud Storage under /storage/ and /upload/, and the control surface of [World.Control] under /_simulator/.
 func (w *World) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", w.Page())
 	mux.Handle("/api/", w.CloudAPI())
-	mux.Handle("POST /{$}", w.AWSKMS())
+	kms, iam := w.AWSKMS(), w.AWSIAM()
+	mux.HandleFunc("POST /{$}", func(rw http.ResponseWriter, r *http.Request) {
+		if isIAM(r) {
+			iam.ServeHTTP(rw, r)
+			return
+		}
+		kms.ServeHTTP(rw, r)
+	})
 	for _, version := range []string{"/v1/", "/v2/", "/v3/"} {
 		mux.Handle(version, w.Google())
 	}

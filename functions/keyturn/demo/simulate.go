@@ -217,7 +217,7 @@ func printGuide(out io.Writer, url, dir string, seed simulator.Seed, o simulateO
 %[14]s# Paste this into another shell:
 export COCKROACH_SERVER=%[1]s
 export COCKROACH_API_KEY=%[4]s
-export AWS_ENDPOINT_URL_KMS=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
+export AWS_ENDPOINT_URL_KMS=%[1]s AWS_ENDPOINT_URL_IAM=%[1]s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=%[5]s AWS_SECRET_ACCESS_KEY=%[6]s
 export KEYTURN_GOOGLE_ENDPOINT=%[1]s CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS=%[1]s/ CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true
 export KEYTURN_LEDGER='file:%[7]s'

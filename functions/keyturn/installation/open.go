@@ -82,6 +82,9 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 			Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
 		})
 	}
+	if n.Puts && p.reaches("IAM", s) {
+		f.Policies = amazon.NewPolicies(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
+	}
 	if n.Puts && err == nil {
 		f.Archive, err = s.archive(aws, googleCloud)
 	}
@@ -118,6 +121,11 @@ func (s *Settings) keys(aws amazon.Config, googleCloud google.Config) (clouds.KM
 		keys[cmek.GCPCloudKMS] = of
 	}
 	return keys, nil
+}
+
+// reaches reports whether calls of a service of AWS are wanted: the credentials for a simulator are nobody's at the real AWS.
+func (p *Program) reaches(service string, s Settings) bool {
+	return !s.Rotation.Loopback || p.Lookup("AWS_ENDPOINT_URL_"+service) != "" || p.Lookup("AWS_ENDPOINT_URL") != ""
 }
 
 // NewRandom is a source of randomness that is seeded anew.

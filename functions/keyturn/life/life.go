@@ -167,13 +167,18 @@ func (p Commands) runOperation(ctx context.Context, f *operations, cluster cmek.
 	return p.conclude(cluster, result)
 }
 
+// DryRun is what a request would do.
+type DryRun struct {
+	// Refusals are what stands against it: if there are any, nothing would be sent.
+	Refusals []lifecycle.Refusal `json:"refusals"`
+	// WouldSend is what it would add or set at the Cloud API.
+	WouldSend any `json:"would_send"`
+}
+
 // concludeDry says what a request would do.
 func (p Commands) concludeDry(cluster cmek.Cluster, r lifecycle.Request, refused []lifecycle.Refusal) error {
 	if p.JSON {
-		err := p.PrintJSON(struct {
-			Refusals  []lifecycle.Refusal `json:"refusals"`
-			WouldSend any                 `json:"would_send"`
-		}{append([]lifecycle.Refusal{}, refused...), wouldSend(r)})
+		err := p.PrintJSON(DryRun{append([]lifecycle.Refusal{}, refused...), wouldSend(r)})
 		if err == nil && len(refused) > 0 {
 			err = terminal.ErrRefused
 		}
@@ -200,6 +205,9 @@ func wouldSend(r lifecycle.Request) any {
 
 // conclude says how the operation stands.
 func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error {
+	if len(result.Refusals) > 0 {
+		return p.refuse(cluster, result.Refusals)
+	}
 	if p.JSON {
 		if err := p.PrintJSON(result); err != nil {
 			return err
@@ -216,10 +224,6 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 		}
 	}
 	switch {
-	case len(result.Refusals) > 0 && p.JSON:
-		return terminal.ErrRefused
-	case len(result.Refusals) > 0:
-		return p.refuse(cluster, result.Refusals)
 	case result.Already:
 		say("Cluster %s is as asked for; nothing was sent.\n", name)
 		return nil
@@ -246,6 +250,9 @@ func lastSighting(o ledger.Operation) string {
 
 // refuse prints what stands against a request.
 func (p Commands) refuse(cluster cmek.Cluster, refused []lifecycle.Refusal) error {
+	if p.JSON {
+		return errors.Join(p.PrintJSON(lifecycle.Result{Refusals: refused}), terminal.ErrRefused)
+	}
 	name := ""
 	if cluster.Name != "" {
 		name = " to cluster " + terminal.Printable(cluster.Name)

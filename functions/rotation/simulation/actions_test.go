@@ -3,6 +3,7 @@ package simulation_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -123,6 +124,9 @@ func (s *schedule) plan(start time.Time) {
 	}
 	s.planOperator(start)
 	s.planVersions(start)
+	if s.keyType == cmek.AWSKMS {
+		s.planOrders(start)
+	}
 	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
 }
@@ -168,6 +172,43 @@ func (s *schedule) planOperator(start time.Time) {
 			}
 		}
 	}
+}
+
+// planOrders draws an order to move payments to another key, which somebody may cancel, and one back; from a source of its own.
+func (s *schedule) planOrders(start time.Time) {
+	source := rand.New(rand.NewPCG(s.seed, 10))
+	if source.IntN(4) > 0 {
+		return
+	}
+	from := start.Add(20*time.Minute + time.Duration(source.Int64N(int64(troubled-2*time.Hour))))
+	s.persist(from, "order payments to "+spareKey, func() error { return s.order(paymentsKey, spareKey) })
+	switch source.IntN(4) {
+	case 0:
+		s.persist(from.Add(time.Duration(source.Int64N(int64(20*time.Minute)))), "cancel the order", func() error {
+			_, _, err := ledger.New(s.store, s.rand).CancelOrders(context.Background(), payments, nil, time.Now(), "on-call")
+			return err
+		})
+	case 1:
+		s.persist(from.Add(time.Duration(source.Int64N(int64(2*time.Hour)))), "order payments back", func() error {
+			if err := s.order(spareKey, paymentsKey); !errors.Is(err, ledger.ErrOrdered) {
+				return err
+			}
+			return nil // the first order is still open
+		})
+	}
+}
+
+// order gives an order as "keyturn rotate" does once its pre-flight found nothing; meanwhile that may have become otherwise.
+func (s *schedule) order(from, to cmek.KeyURI) error {
+	spec := func(uri cmek.KeyURI) cmek.KeySpec {
+		return cmek.KeySpec{Type: cmek.AWSKMS, URI: uri, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}
+	}
+	order := ledger.Order{Region: "us-east-1", From: spec(from), To: spec(to), By: "on-call", Terraform: "none"}
+	_, err := ledger.New(s.store, s.rand).PlaceOrders(context.Background(), payments, []ledger.Order{order}, time.Now())
+	if err == nil {
+		s.memory.ordered[to] = true
+	}
+	return err
 }
 
 // persist plans an action that is repeated until it succeeds.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,7 +39,7 @@ var (
 
 // A schedule is a working day in the life of a fleet: keys rotate, events come late, twice, out of order or never, processes
 // die between any two steps, answers are lost, cut, delayed, replaced or out of date, two workers run at once, and people
-// re-encrypt by hand, move clusters to other keys, add and remove regions, hide and delete clusters, disable keys, pause,
+// re-encrypt by hand, move clusters to other keys, order them to be moved, add and remove regions, hide and delete clusters, disable keys, pause,
 // hold and release, observe, retry and forget. What must hold at any time and at the end is in invariants_test.go.
 //
 // The fleet has clusters on AWS and on Google Cloud in one organization of the Cloud API. Each cloud has an installation of its own, with
@@ -86,6 +87,8 @@ type tally struct {
 	mu                                        sync.Mutex
 	schedules, faults, undecidable, redundant int
 	puts                                      map[string]int
+	// orders were carried out, of those that were given.
+	given, orders int
 	// flaps is how often one incident began at most, flapped which one in which schedule.
 	flaps   int
 	flapped string
@@ -112,6 +115,14 @@ func (t *tally) add(s *schedule) {
 	defer t.mu.Unlock()
 	t.puts[s.name] += s.puts
 	t.redundant += s.redundant
+	t.given += len(s.memory.ordered)
+	for _, c := range s.items() {
+		for _, end := range c.Orders {
+			if end.Done {
+				t.orders++
+			}
+		}
+	}
 	t.undecidable += s.undecided
 	if s.memory.flaps > t.flaps {
 		t.flaps, t.flapped = s.memory.flaps, fmt.Sprintf("%s of seed %d", s.memory.flapped, s.seed)
@@ -123,8 +134,8 @@ func (t *tally) add(s *schedule) {
 
 func (t *tally) String() string {
 	slices.Sort(t.failed)
-	return fmt.Sprintf("%d schedules: PUTs %v, %d faults of the network; second PUTs in the one undecidable case: %d; most beginnings of one incident: %d (%s); failed: %d %d",
-		t.schedules, t.puts, t.faults, t.redundant, t.flaps, t.flapped, len(t.failed), t.failed)
+	return fmt.Sprintf("%d schedules: PUTs %v, %d faults of the network; second PUTs in the one undecidable case: %d; %d of %d orders carried out; most beginnings of one incident: %d (%s); failed: %d %d",
+		t.schedules, t.puts, t.faults, t.redundant, t.orders, t.given, t.flaps, t.flapped, len(t.failed), t.failed)
 }
 
 // schedule is what happens to the clusters of one cloud, and to the installation that follows their keys.
@@ -293,7 +304,7 @@ func (s *schedule) process(n int) *rotation.Function {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	keys, projects := s.reader(luck, seed)
+	keys, documents, projects := s.reader(luck, seed)
 	settings := rotation.DefaultSettings()
 	settings.Mode, settings.Concurrency, settings.SweepEvery = s.mode, 1, time.Hour
 	holder := "shared"
@@ -301,7 +312,7 @@ func (s *schedule) process(n int) *rotation.Function {
 		holder = fmt.Sprint(n, seed)
 	}
 	return &rotation.Function{
-		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{s.keyType}, Projects: projects,
+		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{s.keyType}, Projects: projects, Policies: documents,
 		Ledger:   ledger.New(store{luck, s.store}, rand.New(rand.NewPCG(seed, 5))),
 		Archive:  archive{luck, &s.archive},
 		Notifier: notifier{luck, &s.notifier},
@@ -309,20 +320,34 @@ func (s *schedule) process(n int) *rotation.Function {
 	}
 }
 
-// reader reads the keys, through a network of its own, and on Google Cloud their projects.
-func (s *schedule) reader(luck *fate, seed uint64) (cmek.KMS, cmek.Projects) {
+// reader reads the keys and their policies, through a network of its own, and on Google Cloud their projects.
+func (s *schedule) reader(luck *fate, seed uint64) (cmek.KMS, cmek.Policies, cmek.Projects) {
 	if s.keyType == cmek.GCPCloudKMS {
 		config := google.Config{HTTP: &http.Client{Transport: kmsTransport{luck, simulator.Transport(s.world.Google())}}, Endpoint: "http://google.test"}
 		keys, err := google.NewKMS(config)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		return keys, google.NewPolicies(config)
+		documents := google.NewPolicies(config)
+		return keys, documents, documents
 	}
 	config := s.aws(kmsTransport{luck, simulator.Transport(s.world.AWSKMS())})
 	retryer, pauses := config.Retryer, rand.New(rand.NewPCG(seed, 8))
 	config.Retryer = func() aws.Retryer { return pausing{retryer().(aws.RetryerV2), pauses} }
-	return amazon.NewKMS(config, nil), nil
+	return amazon.NewKMS(config, nil), policies{amazon.NewPolicies(config, nil)}, nil
+}
+
+// policies are the key policies of the simulator, with roles of their own: it has no IAM.
+type policies struct{ *amazon.Policies }
+
+func (p policies) Document(ctx context.Context, name string) (string, error) {
+	switch {
+	case strings.HasPrefix(name, "arn:aws:kms:"):
+		return p.Policies.Document(ctx, name)
+	case strings.HasSuffix(name, ledger.RolePolicies("")):
+		return `{"inline":{},"attached":{}}`, nil
+	}
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"organization"}}}]}`, nil
 }
 
 // remaining is the profile with what is left of its outages.

@@ -176,7 +176,7 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 		return err
 	},
 	"PlaceOrders": func(ctx context.Context, l *ledger.Ledger) error {
-		_, err := l.PlaceOrders(ctx, "c-1", []ledger.Order{{Region: "us-east-1"}}, time.Unix(1, 0), func(string) bool { return false })
+		_, err := l.PlaceOrders(ctx, "c-1", []ledger.Order{{Region: "us-east-1"}}, time.Unix(1, 0))
 		return err
 	},
 	"SetPin": func(ctx context.Context, l *ledger.Ledger) error {
