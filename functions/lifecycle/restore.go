@@ -34,7 +34,7 @@ type Finding struct {
 	// Check is key, versions, key policy or principal.
 	Check string `json:"check"`
 	// OK is nil if it could not be read.
-	OK   *bool  `json:"ok"`
+	OK   *bool  `json:"ok" jsonschema:"oneof_type=boolean;null"`
 	What string `json:"what"`
 	// Fix is what to do; "" if there is nothing to do.
 	Fix string `json:"fix,omitempty"`

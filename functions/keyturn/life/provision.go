@@ -29,6 +29,9 @@ func (p Commands) ProvisionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "provision",
 		Short: "Print what your cloud account needs for a cluster's CMEK, or verify that it is there",
+		Example: `  keyturn provision aws analytics --account 111122223333
+  keyturn provision gcp billing --project acme-keys
+  keyturn provision vault analytics --account 111122223333`,
 	}
 	c.AddCommand(p.provisionCommand("aws", "on AWS: role, keys, policies", cmek.AWSKMS, false,
 		`Print what an AWS account needs for the CMEK of a cluster: the service account at Cockroach Labs first, then the role that the cluster
@@ -53,7 +56,7 @@ these commands could not be tried.
 With --verify the result is judged in the KMS: that the material is imported and does not expire, that Vault's alias points to the
 key, and all that is judged of other keys. Cloud KMS shows neither, and has no aliases.`,
 			`  keyturn provision vault analytics --account 111122223333
-  keyturn provision vault analytics --verify -f cmek_config.json --alias ALIAS_ARN`))
+  keyturn provision vault analytics --verify -f cmek.json --alias arn:aws:kms:us-east-1:111122223333:alias/hashicorp/analytics-1`))
 	return c
 }
 
@@ -177,18 +180,14 @@ func (p Commands) provision(ctx context.Context, o provisionOptions, wanted stri
 	if err != nil {
 		return err
 	}
+	if len(made.Refusals) > 0 {
+		return p.refuse(cluster, made.Refusals)
+	}
 	if p.JSON {
 		if err := p.PrintJSON(made); err != nil {
 			return err
 		}
-	}
-	switch {
-	case len(made.Refusals) > 0 && p.JSON:
-		return terminal.ErrRefused
-	case len(made.Refusals) > 0:
-		return p.refuse(cluster, made.Refusals)
-	}
-	if !p.JSON {
+	} else {
 		p.printProvisioning(made)
 	}
 	if o.verify && !made.Complete() {

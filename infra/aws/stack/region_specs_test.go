@@ -97,7 +97,7 @@ func joinedAsTheReadmeSays(t *testing.T, files map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := regexp.MustCompile(`(?m)^\$ (jq -s .* orders-\*\.json) > cmek_config\.json$`).FindSubmatch(readme)
+	command := regexp.MustCompile(`(?m)^\$ (jq -s .* orders-us-east-1\.json orders-us-west-2\.json) > cmek_config\.json$`).FindSubmatch(readme)
 	if command == nil {
 		t.Fatal("the README does not say how the outputs are joined")
 	}
