@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/functions/lifecycle"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
 func TestProvision_printsWhatTheClusterDecides(t *testing.T) {
@@ -19,8 +20,16 @@ func TestProvision_printsWhatTheClusterDecides(t *testing.T) {
 	made := decodeJSON[lifecycle.Provisioning](t, b.succeed(t, "provision", "aws", "analytics", "--account", "111122223333", "--key", "us-east-1="+paymentsKey, "-o", "json"))
 	file := ""
 	for _, f := range made.Files {
-		if f.Name == "cmek_config.json" {
+		switch f.Name {
+		case "cmek_config.json":
 			file = b.file(t, f.Name, f.Content)
+		case "keyturn.yaml":
+			const rest = "hub: {account: \"111122223333\", region: us-east-1}\naccounts: [{id: \"111122223333\"}]\nalerts: {email: [a@example.com]}\noperations: {email: [a@example.com]}\n"
+			d, err := deployment.Parse([]byte(rest + f.Content))
+			if err != nil || len(d.CMEKKeys) != 1 || d.CMEKKeys[0].ClusterAccount != "900000000006" || d.CockroachDB.OrganizationID != made.Cluster.OrganizationID ||
+				d.CMEKKeys[0].Role() != string(made.Principal) {
+				t.Errorf("keyturn.yaml is read as %+v (%v):\n%s", d.CMEKKeys, err, f.Content)
+			}
 		}
 	}
 	if file == "" {
