@@ -106,10 +106,9 @@ func provision(r ProvisionRequest, d decision, organization string, organization
 		return p
 	}
 	p.prerequisites(r)
-	switch {
-	case keyTypes[p.Cluster.CloudProvider] == cmek.GCPCloudKMS:
+	if keyTypes[p.Cluster.CloudProvider] == cmek.GCPCloudKMS {
 		p.google(r)
-	default:
+	} else {
 		p.aws(r)
 	}
 	return p
@@ -213,11 +212,15 @@ func (p *Provisioning) prerequisites(r ProvisionRequest) {
 func plain(name string) string { return fmt.Sprintf("%q", name) }
 
 // enable is the last step: the file and the command that takes it.
-func (p *Provisioning) enable(specs []cmek.RegionSpec) {
+func (p *Provisioning) enable(r ProvisionRequest, specs []cmek.RegionSpec) {
+	verification := "keyturn provision " + commandOf[keyTypes[p.Cluster.CloudProvider]]
+	if r.Vault {
+		verification = "keyturn provision vault"
+	}
 	p.file("cmek_config.json", "the file for keyturn enable, and the body of POST /api/v1/clusters/"+p.Cluster.ID+"/cmek", readable(map[string]any{"region_specs": specs}))
 	p.step("enable", "Verify, and enable",
 		"Save the file cmek_config.json.",
-		"keyturn provision "+commandOf[keyTypes[p.Cluster.CloudProvider]]+" "+p.Cluster.ID+" --verify -f cmek_config.json",
+		verification+" "+p.Cluster.ID+" --verify -f cmek_config.json",
 		"keyturn enable "+p.Cluster.ID+" -f cmek_config.json --dry-run",
 		"keyturn enable "+p.Cluster.ID+" -f cmek_config.json",
 	)
@@ -287,7 +290,7 @@ func verify(r ProvisionRequest, d decision, organization string) Provisioning {
 	// What the rows of the pre-flight say and the conditions do not: regions, forms, kinds of key.
 	d.everyRegion()
 	for _, refusal := range d.found {
-		v.Findings = append(v.Findings, missing("regions", refusal))
+		v.Findings = append(v.Findings, unmet("regions", refusal))
 	}
 	for _, spec := range d.Specs {
 		d.found = nil
@@ -295,7 +298,7 @@ func verify(r ProvisionRequest, d decision, organization string) Provisioning {
 		judged := []string{"key-policy", "trust", string(AccessUnverified), "key-not-enabled", "key-unread", "key-denied", "key-not-found"}
 		wrong := slices.DeleteFunc(slices.Clone(d.found), func(r Refusal) bool { return slices.Contains(judged, r.Row) })
 		for _, refusal := range wrong {
-			found := missing(refusal.Row, refusal)
+			found := unmet(refusal.Row, refusal)
 			found.Region = spec.Region
 			v.Findings = append(v.Findings, found)
 		}
@@ -313,7 +316,8 @@ func verify(r ProvisionRequest, d decision, organization string) Provisioning {
 	return v
 }
 
-func missing(check string, r Refusal) Finding {
+// unmet is a refusal of the pre-flight as a condition that does not hold.
+func unmet(check string, r Refusal) Finding {
 	no := false
 	return Finding{Check: check, OK: &no, What: r.What, Fix: r.Fix}
 }

@@ -92,7 +92,7 @@ func (p *Provisioning) awsKeys(r ProvisionRequest) {
 	if len(lines) > 0 {
 		p.step("cli", "Rotation, and a name for people", lines...)
 	}
-	p.enable(specs)
+	p.enable(r, specs)
 }
 
 // keyturnYAML are the fields of keyturn.yaml for the cluster. Names, accounts and regions were checked: none needs more quotes.

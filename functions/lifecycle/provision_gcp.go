@@ -44,7 +44,7 @@ func (p *Provisioning) google(r ProvisionRequest) {
 		specs = append(specs, cmek.RegionSpec{Region: region, KeySpec: spec})
 	}
 	p.step("cli", "Another way: gcloud", lines...)
-	p.enable(specs)
+	p.enable(r, specs)
 }
 
 // terraform calls the module cmek-key.

@@ -87,7 +87,7 @@ func (p *Provisioning) vaultGoogle(r ProvisionRequest) {
 		return
 	}
 	p.step("cli", "The binding of each key", bind...)
-	p.enable(specs)
+	p.enable(r, specs)
 }
 
 // KeyDescriber describes a key of AWS KMS. Other clouds do not show where key material comes from.

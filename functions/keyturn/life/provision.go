@@ -71,7 +71,7 @@ Nothing is carried out. With --verify the keys of the file are judged, or those 
 what is missing. Exit code 3: something is missing, or could not be read. Exit code 4: the cluster cannot have such keys, or a fact of it
 is not there.`,
 		Example:           example,
-		Args:              func(c *cobra.Command, args []string) error { return o.check(c, args) },
+		Args:              o.check,
 		ValidArgsFunction: p.CompleteCluster,
 		RunE:              func(c *cobra.Command, args []string) error { return p.provision(c.Context(), o, args[0]) },
 	}
@@ -95,7 +95,7 @@ is not there.`,
 	return c
 }
 
-func (o provisionOptions) check(c *cobra.Command, args []string) error {
+func (o *provisionOptions) check(c *cobra.Command, args []string) error {
 	if err := cobra.ExactArgs(1)(c, args); err != nil {
 		return err
 	}
