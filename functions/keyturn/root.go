@@ -116,8 +116,6 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitRefused
 	case errors.Is(err, terminal.ErrDue):
 		return exitDue
-	case errors.Is(err, terminal.ErrRefused):
-		return exitRefused
 	case errors.As(err, &wrong):
 		terminal.Tell(p.Err, "keyturn: %s\n", terminal.PrintableLines(err.Error()))
 		return exitUsage
