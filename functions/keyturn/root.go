@@ -116,8 +116,6 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitRefused
 	case errors.Is(err, terminal.ErrDue):
 		return exitDue
-	case errors.Is(err, terminal.ErrRefused):
-		return exitRefused
 	case errors.As(err, &wrong):
 		terminal.Tell(p.Err, "keyturn: %s\n", terminal.PrintableLines(err.Error()))
 		return exitUsage
@@ -164,7 +162,7 @@ func (p *program) command() *cobra.Command {
 		auditing.ReportCommand(), auditing.EvidenceCommand())
 	add("act", running.FollowCommand(), running.RotateCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
-	add("life", changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
+	add("life", changing.ProvisionCommand(), changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.schemaCommand(), p.manualCommand())
 	return root
 }

@@ -47,7 +47,9 @@ var outputs = map[string]any{
 	"add-region": alternatives{lifecycle.Result{}, life.DryRun{}}, "apply": alternatives{lifecycle.Result{}, life.DryRun{}}, "enable": alternatives{lifecycle.Result{}, life.DryRun{}},
 	"cmek": map[string]any{}, "evidence-list": []evidence.Record{}, "evidence-verify": evidence.Verification{}, "report": alternatives{report.Report{}, report.History{}},
 	"restore": alternatives{lifecycle.Diagnosis{}, lifecycle.Result{}}, "revoke": alternatives{lifecycle.Plan{}, lifecycle.Result{}},
-	"rotate": alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
+	"provision-aws": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}}, "provision-gcp": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
+	"provision-vault": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
+	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 
 // alternatives are outputs of one command, of which it prints one, by its flags and by what comes of it.

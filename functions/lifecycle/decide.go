@@ -95,8 +95,23 @@ func (d *decision) hazard(h Hazard, fix, format string, args ...any) {
 	}
 }
 
-// cluster reports whether the cluster was read.
+// cluster are the rules for the cluster. It reports whether the cluster was read.
 func (d *decision) cluster() bool {
+	if !d.exists() {
+		return false
+	}
+	d.takesCMEK()
+	if busy := d.Cluster.Busy(); busy != "" {
+		d.refuse("busy", "wait until it has ended, then run the command again", "%s", busy)
+	}
+	if d.Cluster.Labels["keyturn"] == "off" && d.Kind != ledger.OperationRevoke {
+		d.refuse("opted-out", "remove the label", "the cluster has the label keyturn=off")
+	}
+	return true
+}
+
+// exists reports whether the cluster was read and is not deleted.
+func (d *decision) exists() bool {
 	c := d.Cluster
 	switch {
 	case errors.Is(d.ClusterErr, cmek.ErrNotFound):
@@ -109,19 +124,18 @@ func (d *decision) cluster() bool {
 		d.refuse("cluster-deleted", "", "the cluster %s is deleted", c.Name)
 		return false
 	}
+	return true
+}
+
+// takesCMEK: the cluster must be one that can have a CMEK with keys that keyturn reads.
+func (d *decision) takesCMEK() {
+	c := d.Cluster
 	if c.Plan != cmek.PlanAdvanced {
 		d.refuse("plan", "CMEK needs an ADVANCED cluster that was created with advanced security features", "the cluster's plan is %q", c.Plan)
 	}
 	if keyTypes[c.CloudProvider] == "" {
 		d.refuse("cloud", "", "the cluster is on %q, and keyturn reads keys of AWS and Google Cloud only", c.CloudProvider)
 	}
-	if busy := c.Busy(); busy != "" {
-		d.refuse("busy", "wait until it has ended, then run the command again", "%s", busy)
-	}
-	if c.Labels["keyturn"] == "off" && d.Kind != ledger.OperationRevoke {
-		d.refuse("opted-out", "remove the label", "the cluster has the label keyturn=off")
-	}
-	return true
 }
 
 // others are keyturn's own requests, and operators' orders to send none. An order stops no revocation, which is nobody's automation.
@@ -333,7 +347,7 @@ func (d *decision) access(spec cmek.RegionSpec) {
 		policy.Verdict
 	}{
 		{"key-policy", fmt.Sprintf("%s may use the key %s", who, spec.KeySpec.URI), accessFix(spec.KeySpec), access.Key},
-		{"trust", fmt.Sprintf("Cockroach Labs may act as %s", who), trustFix(spec.KeySpec), access.Principal},
+		{"trust", fmt.Sprintf("Cockroach Labs may act as %s", who), trustFix(spec.KeySpec, d.Cluster), access.Principal},
 	} {
 		why := side.Why
 		if why == "" {

@@ -34,7 +34,7 @@ type Finding struct {
 	// Check is key, versions, key policy or principal.
 	Check string `json:"check"`
 	// OK is nil if it could not be read.
-	OK   *bool  `json:"ok"`
+	OK   *bool  `json:"ok" jsonschema:"oneof_type=boolean;null"`
 	What string `json:"what"`
 	// Fix is what to do; "" if there is nothing to do.
 	Fix string `json:"fix,omitempty"`
@@ -105,7 +105,7 @@ func conditions(spec cmek.RegionSpec, facts Facts) []Finding {
 		policy.Verdict
 	}{
 		{"key policy", fmt.Sprintf("%s may use the key", spec.KeySpec.AuthPrincipal), accessFix(spec.KeySpec), access.Key},
-		{"principal", fmt.Sprintf("Cockroach Labs may act as %s", spec.KeySpec.AuthPrincipal), trustFix(spec.KeySpec), access.Principal},
+		{"principal", fmt.Sprintf("Cockroach Labs may act as %s", spec.KeySpec.AuthPrincipal), trustFix(spec.KeySpec, facts.Cluster), access.Principal},
 	} {
 		switch side.Decision {
 		case policy.Allowed:

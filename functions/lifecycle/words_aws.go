@@ -7,7 +7,7 @@ var awsWords = words{
 		return "allow " + string(spec.AuthPrincipal) + " kms:Encrypt, kms:Decrypt, kms:GenerateDataKey*, kms:DescribeKey and kms:ReEncrypt* in the key's policy: " +
 			awsKMS("put-key-policy", spec.URI) + " --policy-name default --policy file://policy.json"
 	},
-	trust: func(spec cmek.KeySpec) string {
+	trust: func(spec cmek.KeySpec, _ cmek.Cluster) string {
 		return "let the cluster's account_id assume the role, with the organization's id as external id: " +
 			"aws iam update-assume-role-policy --role-name " + word(spec.AuthPrincipal.Name()) + " --policy-document file://trust.json"
 	},

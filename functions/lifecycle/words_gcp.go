@@ -4,15 +4,20 @@ import (
 	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/policy/google"
 )
 
 var gcpWords = words{
 	access: func(spec cmek.KeySpec) string {
 		return gcpKey("add-iam-policy-binding", spec.URI) + " --member " + word("serviceAccount:"+string(spec.AuthPrincipal)) + " --role roles/cloudkms.cryptoKeyEncrypterDecrypter"
 	},
-	trust: func(spec cmek.KeySpec) string {
-		return "gcloud iam service-accounts add-iam-policy-binding " + word(string(spec.AuthPrincipal)) +
-			" --role roles/iam.serviceAccountTokenCreator --member serviceAccount:crl-kms-user-LAST_12_OF_CLUSTER_ID@ACCOUNT_ID.iam.gserviceaccount.com"
+	trust: func(spec cmek.KeySpec, c cmek.Cluster) string {
+		cockroach, known := google.CockroachAccount(c.ID, c.AccountID)
+		if !known {
+			return "ask Cockroach Labs for the cluster's account_id: its service account acts as " + string(spec.AuthPrincipal)
+		}
+		return "gcloud iam service-accounts add-iam-policy-binding " + word(string(spec.AuthPrincipal)) + " --project " + word(spec.AuthPrincipal.Account()) +
+			" --role roles/iam.serviceAccountTokenCreator --member " + word("serviceAccount:"+cockroach.Email)
 	},
 	remove: func(spec cmek.KeySpec) string {
 		return gcpKey("remove-iam-policy-binding", spec.URI) + " --member " + word("serviceAccount:"+string(spec.AuthPrincipal)) + " --role roles/cloudkms.cryptoKeyEncrypterDecrypter"

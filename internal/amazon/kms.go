@@ -86,6 +86,27 @@ func (k *KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return keyOf(uri, described), nil
 }
 
+// AliasTarget reads which key the alias, given by its ARN, points to now. ErrNotFound: there is no such alias, or it points to nothing.
+func (k *KMS) AliasTarget(ctx context.Context, alias cmek.KeyURI) (cmek.KeyURI, error) {
+	parsed, err := cmek.ParseKeyURI(string(alias))
+	if err != nil || parsed.Type() != cmek.AWSKMS || !parsed.IsAlias() || parsed.Location() == "" {
+		return "", fmt.Errorf("%q is not the ARN of an alias of AWS KMS", alias)
+	}
+	reader := k.reader(parsed)
+	out, err := reader.client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(string(parsed))}, reader.region)
+	var notFound *types.NotFoundException
+	if errors.As(err, &notFound) {
+		return "", fmt.Errorf("describe alias %s: %w: %w", alias, cmek.ErrNotFound, err)
+	}
+	if err == nil && (out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.Arn) == "") {
+		err = errors.New("the answer holds no key")
+	}
+	if err != nil {
+		return "", explain(err, fmt.Sprintf("describe alias %s", alias))
+	}
+	return cmek.KeyURI(aws.ToString(out.KeyMetadata.Arn)), nil
+}
+
 // describe returns what DescribeKey shows; nil if the key does not exist.
 func (k *KMS) describe(ctx context.Context, uri cmek.KeyURI) (*types.KeyMetadata, error) {
 	switch parsed, err := cmek.ParseKeyURI(string(uri)); {

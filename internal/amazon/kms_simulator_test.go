@@ -2,6 +2,7 @@ package amazon_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -145,5 +146,27 @@ func (s simulatedKMS) must(err error) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+func TestAliasTarget_isTheKeyBehindTheAlias(t *testing.T) {
+	s := newSimulatedKMS(t)
+	config := s.config.Copy()
+	config.Region = ownKey.Location()
+	const alias = "arn:aws:kms:eu-west-1:111122223333:alias/hashicorp/orders-1764000000"
+	if _, err := kms.NewFromConfig(config).CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: aws.String("alias/hashicorp/orders-1764000000"), TargetKeyId: aws.String(string(ownKey))}); err != nil {
+		t.Fatal(err)
+	}
+	reader := amazon.NewKMS(s.config, nil)
+	if target, err := reader.AliasTarget(t.Context(), alias); err != nil || target != ownKey {
+		t.Errorf("the alias points to %q (%v), want %q", target, err, ownKey)
+	}
+	if target, err := reader.AliasTarget(t.Context(), alias+"1"); !errors.Is(err, cmek.ErrNotFound) || target != "" {
+		t.Errorf("an alias that is not there points to %q (%v)", target, err)
+	}
+	for _, other := range []cmek.KeyURI{ownKey, "", "alias/x", "projects/p/locations/l/keyRings/r/cryptoKeys/k"} {
+		if target, err := reader.AliasTarget(t.Context(), other); err == nil || errors.Is(err, cmek.ErrNotFound) {
+			t.Errorf("%q, which is no alias, points to %q (%v)", other, target, err)
+		}
 	}
 }

@@ -41,7 +41,7 @@ func checkStep(step string) error {
 	if !strings.ContainsRune(".:?", rune(step[len(step)-1])) {
 		return errors.New("is a sentence without an end")
 	}
-	for _, program := range []string{"aws", "gcloud", "keyturn", "kubectl", "terraform"} {
+	for _, program := range []string{"aws", "gcloud", "keyturn", "kubectl", "terraform", "vault"} {
 		if strings.Contains(step, ": "+program+" ") {
 			return fmt.Errorf("hides a command of %s within a sentence", program)
 		}
@@ -81,7 +81,7 @@ func checkCommand(line string) error {
 			return err
 		}
 	}
-	for _, program := range []string{"aws", "gcloud", "keyturn", "printf"} {
+	for _, program := range []string{"aws", "gcloud", "keyturn", "printf", "vault"} {
 		if words[0].Lit() == program {
 			return nil
 		}

@@ -65,6 +65,19 @@ func (p *Program) NamesDeployment() bool {
 	return len(p.deployments) > 0 || p.Lookup(deploymentVariable) != ""
 }
 
+// DeploymentName is the deployment that a flag, the environment or a keyturn.yaml in reach names, and the Google Cloud project before its
+// name, if there is one. Both are "" if none is named, or it cannot be told which.
+func (p *Program) DeploymentName() (project, name string) {
+	n, err := p.nameDeployment()
+	if err != nil {
+		return "", ""
+	}
+	if project, name, google := strings.Cut(n.name, "/"); google {
+		return project, name
+	}
+	return "", n.name
+}
+
 // nameDeployment says which deployment a flag, the environment, or else a keyturn.yaml in reach names.
 func (p *Program) nameDeployment() (namedDeployment, error) {
 	n := namedDeployment{name: p.Lookup(deploymentVariable), by: deploymentVariable}

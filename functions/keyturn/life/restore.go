@@ -103,20 +103,8 @@ func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticke
 
 func (p Commands) printDiagnosis(d lifecycle.Diagnosis, ticket string) {
 	p.printCMEK(d.CMEK)
-	c := p.Palette()
 	now := time.Now()
-	for _, f := range d.Findings {
-		mark := c.Yellow("not known")
-		if f.OK != nil && *f.OK {
-			mark = c.Green("ok       ")
-		} else if f.OK != nil {
-			mark = c.Red("missing  ")
-		}
-		terminal.Tell(p.Out, "%s  %s %s: %s\n", mark, terminal.Printable(f.Region), f.Check, terminal.Printable(f.What))
-		if f.Fix != "" {
-			terminal.Tell(p.Out, "           Fix: %s\n", terminal.Printable(f.Fix))
-		}
-	}
+	p.printFindings(d.Findings)
 	if n := len(d.Nodes); n > 0 {
 		terminal.Tell(p.Out, "%s not live.\n", terminal.Count(n, "node"))
 	}
@@ -129,5 +117,22 @@ func (p Commands) printDiagnosis(d lifecycle.Diagnosis, ticket string) {
 		terminal.Tell(p.Out, "The support ticket is in %s.\n", terminal.Printable(ticket))
 	default:
 		terminal.Tell(p.Out, "\nThe support ticket:\n\n%s\n", terminal.PrintableLines(d.Ticket))
+	}
+}
+
+// printFindings prints conditions, each with its fix.
+func (p Commands) printFindings(findings []lifecycle.Finding) {
+	c := p.Palette()
+	for _, f := range findings {
+		mark := c.Yellow("not known")
+		if f.OK != nil && *f.OK {
+			mark = c.Green("ok       ")
+		} else if f.OK != nil {
+			mark = c.Red("missing  ")
+		}
+		terminal.Tell(p.Out, "%s  %s %s: %s\n", mark, terminal.Printable(f.Region), f.Check, terminal.Printable(f.What))
+		if f.Fix != "" {
+			terminal.Tell(p.Out, "           Fix: %s\n", terminal.Printable(f.Fix))
+		}
 	}
 }

@@ -51,7 +51,9 @@ func newCMEKKeys(app constructs.Construct, d deployment.Deployment, k deployment
 			awscdk.NewCfnOutput(stack, text(id), &awscdk.CfnOutputProps{Description: text(description), Value: value})
 		}
 		out("KeyArn", "List it in keyturn.yaml under accounts, keys", arn)
-		out("RegionSpecs", "region_specs for POST /api/v1/clusters/{cluster_id}/cmek", regionSpecs(k, arn, region))
+		if i == 0 || !k.MultiRegion { // the primary's names the replicas, too
+			out("RegionSpecs", "Body of POST /api/v1/clusters/{cluster_id}/cmek, and file of keyturn enable: of all stacks of the key together", regionSpecs(k, arn, region))
+		}
 	}
 }
 
@@ -71,12 +73,13 @@ func describe(k deployment.CMEKKey) string {
 	return "CMEK of CockroachDB Cloud cluster " + k.Name + ". Do not disable: restarted nodes cannot rejoin without it."
 }
 
-// regionSpecs is the JSON of the region specs: of every Region of a multi-Region key, else of this Region.
+// regionSpecs is a body of POST …/cmek, as text: of every Region of a multi-Region key, else of this Region. The API takes all regions of a
+// cluster at once, so that the bodies of several stacks are joined (infra/README.md).
 func regionSpecs(k deployment.CMEKKey, arn *string, region string) *string {
 	spec := func(region string) string {
 		return fmt.Sprintf(`{"region":%q,"key_spec":{"type":"AWS_KMS","auth_principal":%q,"uri":"`, region, k.Role())
 	}
-	parts := []*string{text("[")}
+	parts := []*string{text(`{"region_specs":[`)}
 	if !k.MultiRegion {
 		parts = append(parts, text(spec(region)), arn, text(`"}}`))
 	} else {
@@ -89,7 +92,7 @@ func regionSpecs(k deployment.CMEKKey, arn *string, region string) *string {
 			parts = append(parts, text(spec(region)+"arn:aws:kms:"+region+":"+k.Account+":key/"), id, text(`"}}`))
 		}
 	}
-	parts = append(parts, text("]"))
+	parts = append(parts, text("]}"))
 	return awscdk.Fn_Join(text(""), &parts)
 }
 
