@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // settings is the whole configuration; the README of the function lists it.
@@ -73,6 +75,7 @@ func wire(environ []string) (lambda.Handler, error) {
 			return declared.Read(ctx, strings.TrimSuffix(s.Declared.Declarations.Prefix, "/"), "")
 		}),
 		Archive: s.Evidence.Store(aws), Notifier: notifier,
+		Page: func(ctx context.Context, out io.Writer, run *report.Archived) error { return run.HTML(ctx, out) },
 		Caller: func(ctx context.Context) (string, error) {
 			who, err := amazon.WhoAmI(ctx, aws)
 			return who.ARN, err
