@@ -99,9 +99,10 @@ destroy: synth ## Remove the stacks from AWS; ledger and archive survive
 	$(CDK) destroy --app cdk.out --exclusively $(STACKS)
 
 .PHONY: bench
-bench: build stage-gcp ## Measure cold start, memory, size, sweep and decoding; fails if a promise is broken
+bench: build stage-gcp ## Measure cold start, memory, size, sweep, a run of the checks and decoding; fails if a promise is broken
 	go run ./scripts/coldstart
 	go test -run '^$$' -bench . -benchtime 1s ./events
+	go test -run '^$$' -bench LargeFleet -benchtime 1x ./functions/compliance
 	go test -run TestSweepKeepsItsShareOfTheRequestRateBusy -v -count=1 ./functions/rotation | grep -v '^=== '
 
 .PHONY: fuzz

@@ -54,6 +54,9 @@ func digestOf(m report.Manifest, sha256 string) alert.Alert {
 	if more := changed(m.Changes) - mostLines; more > 0 {
 		text = append(text, fmt.Sprintf("And %d more.", more))
 	}
+	if m.NoPage != "" {
+		text = append(text, fmt.Sprintf("There is no page in the archive: %s. To make it: keyturn report --format html --run %d --out report.html", m.NoPage, m.Run))
+	}
 	text = append(text, "SHA-256 of the manifest: "+sha256)
 	a.Impact = strings.Join(text, "\n")
 	if a.Severity != alert.Info {

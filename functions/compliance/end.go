@@ -26,7 +26,9 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 			return nil, err
 		}
 		if m.Complete && r.Page != nil {
-			r.page(ctx, &m)
+			if err := r.page(ctx, &m); err != nil {
+				return nil, err
+			}
 		}
 		return m.Encode()
 	})
@@ -56,20 +58,49 @@ func (r *run) end(ctx context.Context, incomplete string) error {
 	return nil
 }
 
-// page archives the run's page and adds it to the manifest. Evidence does not wait for what shows it: a run whose page cannot be made ends
-// without one.
-func (r *run) page(ctx context.Context, m *report.Manifest) {
+// page archives the run's page and adds it to the manifest. Evidence does not wait for what shows it: a run whose page is too large for
+// the function, or cannot be made, ends without one, and its manifest says why.
+func (r *run) page(ctx context.Context, m *report.Manifest) error {
+	const tries = 2 // the first may have begun when its time was nearly up
+	size := 0
+	for _, f := range m.Files {
+		if report.IsPart(f.Name) {
+			size += f.Bytes
+		}
+	}
 	name := report.PageName(r.state.Start, r.number)
+	var failed error
 	data, err := r.once(ctx, name, func() ([]byte, error) {
+		if most := r.Settings.PageBytes; size > most {
+			failed = fmt.Errorf("the parts of the run have %.1f MB, and the function makes a page of %.1f MB at most", float64(size)/1e6, float64(most)/1e6)
+			return nil, failed
+		}
+		if r.state.Current.PageTries >= tries {
+			failed = fmt.Errorf("the function was ended %d times while it made the page", tries)
+			return nil, failed
+		}
+		// Noted before, because a function that runs out of memory notes nothing after.
+		r.state.Current.PageTries++
+		if err := r.Ledger.SaveRuns(ctx, r.state); err != nil {
+			return nil, err
+		}
 		var page bytes.Buffer
 		err := r.Page(ctx, &page, report.Draft(*m, r.Archive))
+		if err != nil && ctx.Err() == nil {
+			failed = err
+		}
 		return page.Bytes(), err
 	})
-	if err != nil {
-		r.Log.Error("compliance run has no page", "run", r.number, "error", err)
-		return
+	switch {
+	case failed != nil:
+		r.Log.Error("compliance run has no page", "run", r.number, "error", failed)
+		m.NoPage = brief(failed.Error())
+		return nil
+	case err != nil:
+		return err
 	}
 	m.Files = append(m.Files, report.File{Name: name, SHA256: digest(data), Bytes: len(data)})
+	return nil
 }
 
 // manifest is the run's manifest.

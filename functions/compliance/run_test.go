@@ -38,7 +38,7 @@ func scheduled(t *testing.T, test func(t *testing.T, s schedule)) {
 	within(t, func(t *testing.T, w *world) {
 		s := schedule{w, &cmektest.Archive{}, &cmektest.Notifier{}}
 		w.Archive, w.Notifier, w.Log, w.Holder = s.archive, s.notifier, slog.New(slog.DiscardHandler), "test"
-		w.Settings = compliance.Settings{Part: 2, Parallel: 1}
+		w.Settings = compliance.Settings{Part: 2, Parallel: 1, PageBytes: 1e6}
 		w.Caller = func(context.Context) (string, error) {
 			return "arn:aws:sts::111122223333:assumed-role/keyturn-compliance/test", nil
 		}
@@ -209,10 +209,97 @@ func TestPage_is_archived_and_in_the_manifest(t *testing.T) {
 		if want := fmt.Sprintf("<p>%d findings of %d clusters", len(s.findings(1)), len(s.seed.Clusters)); !ok || string(data) != want || last.Name != report.PageName(m.ChainStart, 1) {
 			t.Errorf("%q, want %q; the manifest ends with %s", data, want, last.Name)
 		}
+	})
+}
+
+// makesPage is the page of the installations on AWS.
+func makesPage(ctx context.Context, out io.Writer, run *report.Archived) error {
+	return run.HTML(ctx, out)
+}
+
+// parts are the bytes of the parts of a run.
+func parts(m report.Manifest) (bytes int) {
+	for _, f := range m.Files {
+		if strings.HasSuffix(f.Name, ".jsonl") {
+			bytes += f.Bytes
+		}
+	}
+	return bytes
+}
+
+// digestOf is the message about a run.
+func (s schedule) digestOf(run int) alert.Alert {
+	s.t.Helper()
+	_, hash := s.manifest(run)
+	i := slices.IndexFunc(s.notifier.Alerts(), func(a alert.Alert) bool { return strings.Contains(a.Impact, hash) })
+	if i < 0 {
+		s.t.Fatalf("no message has the hash of run %d", run)
+	}
+	return s.notifier.Alerts()[i]
+}
+
+func TestPage_that_cannot_be_made_is_announced(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		const command = "keyturn report --format html --run %d"
+		lacks := func(run int, why string) {
+			t.Helper()
+			m, _ := s.manifest(run)
+			_, archived := s.archive.Data(report.PageName(m.ChainStart, run))
+			text := s.digestOf(run).Impact
+			if archived || !m.Complete || !strings.Contains(m.NoPage, why) || !strings.Contains(text, why) || !strings.Contains(text, fmt.Sprintf(command, run)) {
+				t.Errorf("run %d, archived %t, says %q; the message says\n%s", run, archived, m.NoPage, text)
+			}
+		}
+		s.Page = makesPage
+		s.tick()
+		first, _ := s.manifest(1)
+		if first.NoPage != "" || first.Files[len(first.Files)-1].Name != report.PageName(first.ChainStart, 1) || strings.Contains(s.digestOf(1).Impact, "--format html") {
+			t.Errorf("the first run has no page: %q", first.NoPage)
+		}
+
+		const change = 4000 // more than the parts of one day differ from those of the next
+		s.nextDay()
+		second, _ := s.manifest(2)
+		s.Settings.PageBytes = parts(second) + change
+		s.nextDay()
+		if third, _ := s.manifest(3); third.NoPage != "" {
+			t.Errorf("parts of %d bytes, and %d may be used: %q", parts(third), s.Settings.PageBytes, third.NoPage)
+		}
+		s.Settings.PageBytes = parts(second) - change
+		s.nextDay()
+		lacks(4, "at most")
+
+		s.Settings.PageBytes *= 2
 		s.Page = func(context.Context, io.Writer, *report.Archived) error { return errBroken }
 		s.nextDay()
-		if s.runs().Last.Number != 2 {
-			t.Error("a run without a page does not end")
+		lacks(5, errBroken.Error())
+	})
+}
+
+func TestPage_is_given_up_when_the_function_does_not_survive_it(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		tries := 0
+		s.Page = func(ctx context.Context, _ io.Writer, _ *report.Archived) error {
+			tries++
+			<-ctx.Done() // killed, or out of time
+			return ctx.Err()
+		}
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
+			if err := s.Tick(ctx); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			time.Sleep(time.Minute)
+		}
+		m, _ := s.manifest(1)
+		if tries != 2 || !m.Complete || !strings.Contains(m.NoPage, "ended 2 times") {
+			t.Errorf("after %d tries: complete %t, %q", tries, m.Complete, m.NoPage)
+		}
+		s.Page = makesPage
+		s.nextDay()
+		if m, _ := s.manifest(2); m.NoPage != "" {
+			t.Errorf("the next run has no page: %s", m.NoPage)
 		}
 	})
 }
@@ -235,12 +322,7 @@ func TestDigest_has_the_hash_of_the_manifest(t *testing.T) {
 		s.nextDay()
 		s.nextDay()
 		for run, want := range map[int]string{1: "new", 2: "without an answer for the second run", 3: "nothing changed"} {
-			_, hash := s.manifest(run)
-			i := slices.IndexFunc(s.notifier.Alerts(), func(a alert.Alert) bool { return strings.Contains(a.Impact, hash) })
-			if i < 0 {
-				t.Fatalf("no message has the hash of run %d", run)
-			}
-			if a := s.notifier.Alerts()[i]; !strings.Contains(a.Summary, want) || a.Change != compliance.ChangeRun || (run == 3) != (a.Severity == alert.Info) {
+			if a := s.digestOf(run); !strings.Contains(a.Summary, want) || a.Change != compliance.ChangeRun || (run == 3) != (a.Severity == alert.Info) {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -462,7 +544,7 @@ func TestRun_that_is_killed_anywhere_ends_the_same(t *testing.T) {
 	writes := 0
 	scheduled(t, func(t *testing.T, s schedule) {
 		b := &broken{Store: cmektest.NewStore(), Archive: s.archive}
-		s.Ledger, s.Archive = s.ledgerOver(b), b
+		s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, makesPage
 		s.tick()
 		want, writes = s.left(1), b.count
 	})
@@ -473,7 +555,7 @@ func TestRun_that_is_killed_anywhere_ends_the_same(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			scheduled(t, func(t *testing.T, s schedule) {
 				b := &broken{Store: cmektest.NewStore(), Archive: s.archive, at: at, after: after}
-				s.Ledger, s.Archive = s.ledgerOver(b), b
+				s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, makesPage
 				_ = s.Tick(t.Context())
 				time.Sleep(15 * time.Minute)
 				for range 3 {

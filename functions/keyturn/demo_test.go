@@ -25,6 +25,7 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 		"0 pieces of work opened; PUTs before 7, after 7.", "Done.", "7 of them PUTs", "Cluster catalog: the store key is re-encrypted under primary:2 in us-east1",
 		"5. Somebody schedules the deletion", "[CRITICAL] Key 0a5d1c2e", "- refunds in us-east-1: the next backup fails, within ", "1. aws kms cancel-key-deletion",
 		"6. The deletion is canceled", "1 incident still open, and nothing is resolved", "7. The key is enabled", "[RESOLVED]", "evidence    8 files",
+		"8. The fleet is checked", "checks of 10 clusters", "The compliance report, for a browser:",
 		"keyturn status --ledger file:"+filepath.Join(dir, "ledger.db"))
 	if strings.Contains(out, "\x1b") {
 		t.Error("the output holds control sequences although it goes to no terminal")
@@ -34,6 +35,14 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 	if len(evidence) != 8 {
 		t.Errorf("%d evidence files, want one for each of 8 regions", len(evidence))
 	}
+	pages, _ := filepath.Glob(filepath.Join(dir, "archive", "runs", "*", "report.html"))
+	if len(pages) != 1 || !strings.HasSuffix(out, pages[0]+"\n") {
+		t.Fatalf("the demo does not end with the path of the report, of %q", pages)
+	}
+	if page, err := os.ReadFile(pages[0]); err != nil || !strings.Contains(string(page), "ledger-eu") || strings.Contains(string(page), "scheduled for deletion") {
+		t.Errorf("the report does not show the fleet as it is at the end: %v", err)
+	}
+	wantText(t, "the verification", b.succeed(t, "evidence", "verify", "--archive", "file:"+filepath.Join(dir, "archive"), "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "1 run")
 	s := decodeJSON[live.Status](t, b.succeed(t, "status", "-o", "json", "--ledger", "file:"+filepath.Join(dir, "ledger.db")))
 	if len(s.Clusters) != 9 || len(s.NeedsPerson) != 0 {
 		t.Errorf("afterwards the ledger has %d clusters and needs attention for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)

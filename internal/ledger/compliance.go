@@ -58,6 +58,8 @@ type CurrentRun struct {
 	Segment int       `json:"segment,omitempty"`
 	Cursor  string    `json:"cursor,omitempty"`
 	Walked  time.Time `json:"walked,omitzero"`
+	// PageTries counts how often the run's page was begun.
+	PageTries int `json:"page_tries,omitempty"`
 	// Tally is what the run has counted so far, in the form of its own.
 	Tally json.RawMessage `json:"tally,omitempty"`
 }

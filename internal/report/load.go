@@ -12,7 +12,6 @@ import (
 	"iter"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -90,7 +89,7 @@ func (n Named) Load(ctx context.Context, archive cmek.ArchiveReader) (*Archived,
 func (a *Archived) Lines(ctx context.Context) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		for _, f := range a.Manifest.Files {
-			if !strings.HasSuffix(f.Name, ".jsonl") {
+			if !IsPart(f.Name) {
 				continue
 			}
 			data, err := a.read(ctx, f)

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -47,6 +48,8 @@ type Manifest struct {
 	// Chains are the heads of the evidence of all clusters that have some, by cluster.
 	Chains []Head `json:"chains,omitempty"`
 	Files  []File `json:"files"`
+	// NoPage is why the archive has no page of a complete run; "" if it has one, or if the installation makes none.
+	NoPage string `json:"no_page,omitempty"`
 }
 
 // Period is what a run covers: from the end of the last complete run before it, zero for the first, until its own end.
@@ -185,6 +188,7 @@ const (
 	manifestFile   = "manifest.json"
 	populationFile = "population.json"
 	pageFile       = "report.html"
+	partExtension  = ".jsonl"
 	chainTime      = "20060102T150405Z"
 )
 
@@ -201,6 +205,9 @@ func PopulationName(chain time.Time, run int) string { return Folder(chain, run)
 
 // PageName is the name of the page that shows a run to people.
 func PageName(chain time.Time, run int) string { return Folder(chain, run) + pageFile }
+
+// IsPart reports whether the file is a part of a run, JSON lines of [Line].
+func IsPart(name string) bool { return path.Ext(name) == partExtension }
 
 // PartName is the name of a part of a run, JSON lines of [Line]; with the extension ".csv" of its findings as a table.
 func PartName(chain time.Time, run, part int, extension string) string {

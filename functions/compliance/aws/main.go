@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -12,11 +13,13 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance"
+	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 // settings is the whole configuration; the README of the function lists it.
@@ -68,11 +71,12 @@ func wire(environ []string) (lambda.Handler, error) {
 	declared := amazon.NewArchive(aws, s.Declared.Declarations.Name, "")
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
-		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
 		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) {
 			return declared.Read(ctx, strings.TrimSuffix(s.Declared.Declarations.Prefix, "/"), "")
 		}),
 		Archive: s.Evidence.Store(aws), Notifier: notifier,
+		Page: func(ctx context.Context, out io.Writer, run *report.Archived) error { return run.HTML(ctx, out) },
 		Caller: func(ctx context.Context) (string, error) {
 			who, err := amazon.WhoAmI(ctx, aws)
 			return who.ARN, err

@@ -19,11 +19,13 @@ import (
 
 	"github.com/keyturn/keyturn/events"
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -41,9 +43,9 @@ func (p Commands) DemoCommand() *cobra.Command {
 no cloud account.
 
 A CockroachDB Cloud API, AWS KMS and Cloud KMS are simulated on a loopback address; the functions that follow
-rotations and alert on risky changes, their ledger, the evidence and the events are the real ones. It
-takes about fifteen seconds and leaves the ledger and the evidence in a folder for you to read. A new demo
-replaces those of the one before.`,
+rotations, alert on risky changes and check compliance, their ledger, the evidence and the events are the real
+ones. It takes about sixteen seconds and leaves the ledger, the evidence and a compliance report in a folder for
+you to read. A new demo replaces those of the one before.`,
 		Example: `  keyturn demo
   keyturn status --ledger file:.keyturn/demo/ledger.db`,
 		Args: cobra.NoArgs,
@@ -86,11 +88,14 @@ type demo struct {
 	google   google.Config
 	function *rotation.Function
 	alerting *alerting.Function
+	checks   *compliance.Function
 	runner   *progress.Runner
 	alerts   *alertLog
 	c        terminal.Palette
 	// name is how a person calls the program.
 	name, dir, url string
+	// page is the file with the page of the compliance run.
+	page string
 	// rotations are the events about the rotated keys.
 	rotations []cmek.Event
 }
@@ -115,6 +120,7 @@ func (d *demo) play(ctx context.Context) error {
 		{"Somebody schedules the deletion of a key in use", d.scheduleDeletion},
 		{"The deletion is canceled; the key stays disabled", d.cancelDeletion},
 		{"The key is enabled", d.enableKey},
+		{"The fleet is checked against the compliance catalog", d.check},
 	} {
 		d.head(i+1, act.title)
 		if err := act.play(ctx); err != nil {
@@ -257,6 +263,28 @@ func (d *demo) deliverAgain(ctx context.Context) error {
 	return nil
 }
 
+// check makes the run of the day, as compliance does in the cloud, and keeps where its page is.
+func (d *demo) check(ctx context.Context) error {
+	if err := d.checks.Tick(ctx); err != nil {
+		return fmt.Errorf("check the fleet: %w", err)
+	}
+	run, err := report.Load(ctx, d.checks.Archive, 1)
+	if err != nil {
+		return err
+	}
+	r, err := run.Report(ctx)
+	if err != nil {
+		return err
+	}
+	m, s := run.Manifest, r.Summary
+	d.page = filepath.Join(d.dir, archiveFolder, filepath.FromSlash(report.PageName(m.ChainStart, m.Run)))
+	d.say("   %s of %s: %d passed, %d failed, %d not applicable, and %d that nobody could answer,",
+		terminal.Count(len(r.Findings), "check"), terminal.Count(m.Population.Checked, "cluster"), s.Pass, s.Fail, s.NotApplicable, s.Error)
+	d.say("   for nothing here simulates IAM, CloudTrail, or keyturn's own alarms. An unread fact is never a pass.")
+	d.say("   Each finding, the page for auditors, and a manifest with the SHA-256 of every file are archived.")
+	return nil
+}
+
 // summary counts what happened by the simulator's own truth, and says where to look next.
 func (d *demo) summary() error {
 	behind, requests := 0, 0
@@ -290,7 +318,9 @@ func (d *demo) summary() error {
 	if len(evidence) > 0 {
 		d.say("   cat %s", evidence[0])
 	}
+	d.say("   %s evidence verify --archive file:%s --ledger file:%s", d.name, filepath.Join(d.dir, archiveFolder), filepath.Join(d.dir, ledgerFile))
 	d.say("   %s simulate --help   # the same world, to try the commands and the AWS CLI on", d.name)
+	d.say("\nThe compliance report, for a browser:\n   %s", d.page)
 	return nil
 }
 

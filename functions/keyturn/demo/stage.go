@@ -11,12 +11,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/rotation"
@@ -28,6 +30,7 @@ import (
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
+	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
 
@@ -76,6 +79,9 @@ func companySeed() simulator.Seed {
 	return seed
 }
 
+// demoRate is how many requests per second the Cloud API takes: those of rotation, and many more for compliance, which has a day in the cloud.
+const demoRate = 40
+
 // demoSeed is the company with a faster clock.
 func demoSeed() simulator.Seed {
 	seed := companySeed()
@@ -85,6 +91,7 @@ func demoSeed() simulator.Seed {
 		simulator.KMSPropagation:   "500ms",
 
 		simulator.GooglePropagation: "500ms",
+		simulator.RateLimit:         strconv.Itoa(demoRate),
 	}
 	return seed
 }
@@ -122,6 +129,9 @@ func (p Commands) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 
 	d.kms, d.google, d.function, d.alerting = kms.NewFromConfig(f.aws), f.google, f.rotation, f.alerting
 	d.function.Settings, d.alerting.Settings = demoSettings(), demoAlerting()
+	if d.checks, err = f.compliance(d.url, d.function.Archive); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
 	d.runner = &progress.Runner{Function: d.function, Display: progress.NewDisplay(p.Terminal),
 		TickEvery: 50 * time.Millisecond, PollEvery: 25 * time.Millisecond}
 	return d, done, nil
@@ -164,6 +174,28 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 		Ledger: book, Notifier: notifier, KMS: keys, Policies: clouds.Policies{AWS: amazon.NewPolicies(aws, nil), Google: google.NewPolicies(onGoogle)}, Cloud: cloud,
 		Settings: alerting.DefaultSettings(), Log: log.With("function", "alerting"),
 	}}, nil
+}
+
+// compliance builds the function that checks the fleet, whose messages nobody gets. Of AWS there is KMS only.
+func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Function, error) {
+	cloud, err := cockroachcloud.NewReader(cockroachcloud.Options{
+		Server: url, APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey), Rate: demoRate - cockroachcloud.UserRate,
+	})
+	if err != nil {
+		return nil, err
+	}
+	archived, ok := archive.(compliance.Archive)
+	if !ok {
+		return nil, errors.New("the archive cannot be read")
+	}
+	keys := amazon.NewKMS(f.aws, nil)
+	settings := compliance.DefaultSettings()
+	settings.At = 0 // now
+	return &compliance.Function{
+		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: amazon.NewPolicies(f.aws, nil)},
+		Archive: archived, Notifier: &alertLog{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: f.rotation.Holder,
+		Page: func(ctx context.Context, out io.Writer, run *report.Archived) error { return run.HTML(ctx, out) },
+	}, nil
 }
 
 // clearDemo makes the folder ready: it removes what a demo before left there, and nothing else.
