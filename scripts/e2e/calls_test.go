@@ -9,11 +9,14 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -84,7 +87,7 @@ func (i *identities) heard(c call, answer []byte) {
 
 // record notes what a role must be allowed for the call. The error says that nobody knows.
 func (i *identities) record(c call) error {
-	if c.service == "cloud" {
+	if c.service == "cloud" || c.operation == "GetCallerIdentity" { // needs no permission
 		return nil
 	}
 	role := i.roleOf(c)
@@ -92,6 +95,21 @@ func (i *identities) record(c call) error {
 	if role == "" || action == "" || len(resources) == 0 {
 		return fmt.Errorf("call %s by role %q is about %q: cannot tell the permission", c, role, resources)
 	}
+	i.add(role, action, itemOf(c), resources)
+	return nil
+}
+
+// missed notes that S3 said of an object that it does not exist, and not that it may not be read: for that a role must be allowed to list
+// the bucket (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+func (i *identities) missed(c call) {
+	_, resources := permissionFor(c)
+	i.add(i.roleOf(c), "s3:ListBucket", "", []target{{resources[0].name, ""}})
+}
+
+// contentHash is what names an object of the CDK's.
+var contentHash = regexp.MustCompile(`[0-9a-f]{64}`)
+
+func (i *identities) add(role, action, item string, resources []target) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	recording.Lock()
@@ -101,13 +119,12 @@ func (i *identities) record(c call) error {
 		if !ok {
 			name = strings.ReplaceAll(r.name, i.scene+"-", "")
 		}
-		line := role + " " + action + " " + name + r.part
-		if item := itemOf(c); item != "" {
+		line := role + " " + action + " " + name + contentHash.ReplaceAllString(r.part, "HASH")
+		if item != "" {
 			line += " " + item
 		}
 		recording.lines[line] = true
 	}
-	return nil
 }
 
 // itemOf is the partition key of the item that a call writes, without the name of the thing that it is about; "" for other calls.
@@ -124,6 +141,9 @@ func itemOf(c call) string {
 	}
 	return kind + "#" + id
 }
+
+// runsFolder is where the archive has the compliance runs.
+const runsFolder = deployment.ArchivePrefix + "/" + report.RunsFolder
 
 // part of a resource that a call is about.
 type target struct{ name, part string }
@@ -154,9 +174,14 @@ func permissionFor(c call) (action string, resources []target) {
 	case "s3":
 		method, path, _ := strings.Cut(c.operation, " ")
 		bucket, object, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		folder, _, _ := strings.Cut(object, "/")
+		part := "/" + object
+		if folder, _, inFolder := strings.Cut(object, "/"); strings.HasPrefix(object, runsFolder) {
+			part = "/" + runsFolder + "*" // compliance may use no more of the archive
+		} else if inFolder {
+			part = "/" + folder + "/*"
+		}
 		action = map[string]string{"PUT": "s3:PutObject", "GET": "s3:GetObject", "HEAD": "s3:GetObject"}[method]
-		one(bucket, "/"+folder+"/*")
+		one(bucket, part)
 	case "kms":
 		one(named.KeyID, "")
 	case "secretsmanager":

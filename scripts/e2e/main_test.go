@@ -25,7 +25,7 @@ var (
 )
 
 // folders are the functions that the tests run, by their folders.
-var folders = []string{deployment.Rotation, deployment.Alerting, deployment.Notify, deployment.TrailCheck}
+var folders = []string{deployment.Rotation, deployment.Alerting, deployment.Notify, deployment.TrailCheck, deployment.Compliance}
 
 func enabled() bool { return os.Getenv("KEYTURN_E2E") == "1" }
 

@@ -43,7 +43,7 @@ func synthesize(directory string) error {
 			return err
 		}
 		d.Repair = v == repairing
-		out := filepath.Join(directory, "cdk.out-"+string(v))
+		out := cloudAssembly(directory, v)
 		stack.NewApp(d, codeElsewhere, out).Synth(nil)
 		files, err := filepath.Glob(filepath.Join(out, anyScene+"-*.template.json"))
 		if err != nil {
@@ -60,6 +60,11 @@ func synthesize(directory string) error {
 		}
 	}
 	return nil
+}
+
+// cloudAssembly is where the CDK puts what it makes.
+func cloudAssembly(directory string, v variant) string {
+	return filepath.Join(directory, "cdk.out-"+string(v))
 }
 
 // codeElsewhere is code that is in a bucket already.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,19 @@ import (
 
 func TestADeploymentIsRefusedUntilATrailRecordsKMS(t *testing.T) {
 	endToEnd(t)
+	makeTrail(t)
+}
+
+var trailOnce sync.Once
+
+// makeTrail lets trailcheck refuse and then accept the one account of moto_server, which has a trail after that. The tests that need one share it.
+func makeTrail(t *testing.T) {
+	t.Helper()
+	trailOnce.Do(func() { refuseUntilATrailRecordsKMS(t) })
+}
+
+func refuseUntilATrailRecordsKMS(t *testing.T) {
+	t.Helper()
 	world, err := simulator.New(simulator.DefaultSeed())
 	must(t, err, "make the world")
 	a := newAccount(t, plain)

@@ -141,6 +141,9 @@ func (w *wire) to(service string, backend http.Handler, by *lambda) string {
 		if service == "sts" {
 			w.account.heard(c, reply.Body.Bytes())
 		}
+		if service == "s3" && r.Method == http.MethodGet && reply.Code == http.StatusNotFound {
+			w.account.missed(c)
+		}
 		w.strike(answered, c)
 		for name, values := range reply.Header() {
 			rw.Header()[name] = values

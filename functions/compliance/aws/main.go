@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance"
+	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
@@ -70,7 +71,7 @@ func wire(environ []string) (lambda.Handler, error) {
 	declared := amazon.NewArchive(aws, s.Declared.Declarations.Name, "")
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
-		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
 		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) {
 			return declared.Read(ctx, strings.TrimSuffix(s.Declared.Declarations.Prefix, "/"), "")
 		}),

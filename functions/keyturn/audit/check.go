@@ -20,7 +20,6 @@ import (
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
-	"github.com/keyturn/keyturn/functions/trailcheck"
 	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
@@ -218,7 +217,7 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 		f.AWS.Roles = policies
 	}
 	if reaches("STS") && reaches("CLOUDTRAIL") {
-		f.AWS.Trails = &ownTrails{aws: w.AWS}
+		f.AWS.Trails = cloudtrail.NewOwn(w.AWS)
 	}
 	if _, missing := os.Stat(s.Ledger.Name); s.Ledger.Scheme == "dynamodb" || s.Ledger.Scheme == "firestore" || s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist) {
 		f.Ledger = w.Ledger
@@ -328,47 +327,4 @@ func (p Commands) printRetirement(r checks.Retirement) {
 	for _, grant := range r.Grants {
 		terminal.Tell(p.Out, "  To know, grant keyturn %s.\n", terminal.Printable(grant))
 	}
-}
-
-// ownTrails are the trails of the account whose credentials are used, as trailcheck judges them. Those of others cannot be read with them.
-type ownTrails struct {
-	aws amazon.Config
-	// who is asked once.
-	who *amazon.Identity
-}
-
-// Trails implements compliance.Trails.
-func (t *ownTrails) Trails(ctx context.Context, account, region string) ([]checks.Trail, error) {
-	if t.who == nil {
-		who, err := amazon.WhoAmI(ctx, t.aws)
-		if err != nil {
-			return nil, err
-		}
-		t.who = &who
-	}
-	if t.who.Account != account {
-		return nil, fmt.Errorf("the credentials are of account %s, and trails are read in their own account only", t.who.Account)
-	}
-	there := t.aws
-	there.Region = region
-	trails, err := cloudtrail.Trails{Reader: amazon.NewTrails(there)}.Trails(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []checks.Trail
-	for _, record := range trailcheck.Decide(region, trails, "", false).Records {
-		all = append(all, checks.Trail{Name: record.Trail.Name, Writes: answer(record.Writes), Reads: answer(record.Reads), Why: record.Why})
-	}
-	return all, nil
-}
-
-func answer(a trailcheck.Answer) checks.Answer {
-	switch a {
-	case trailcheck.Yes:
-		return checks.Yes
-	case trailcheck.No:
-		return checks.No
-	case trailcheck.Unknown:
-	}
-	return checks.Unclear
 }

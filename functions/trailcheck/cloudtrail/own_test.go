@@ -1,4 +1,4 @@
-package audit
+package cloudtrail_test
 
 import (
 	"fmt"
@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 )
 
 // trailsOf serves one trail of account 111122223333 whose selectors are the JSON given, and refuses the operation named.
-func trailsOf(t *testing.T, selectors, refused string) *ownTrails {
+func trailsOf(t *testing.T, selectors, refused string) *cloudtrail.Own {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -39,10 +40,10 @@ func trailsOf(t *testing.T, selectors, refused string) *ownTrails {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &ownTrails{aws: config}
+	return cloudtrail.NewOwn(config)
 }
 
-func TestOwnTrails_say_what_a_trail_records(t *testing.T) {
+func TestOwn_say_what_a_trail_records(t *testing.T) {
 	for _, c := range []struct {
 		name, selectors, refused string
 		writes, reads            checks.Answer
@@ -60,7 +61,7 @@ func TestOwnTrails_say_what_a_trail_records(t *testing.T) {
 }
 
 // No list is no proof of no trail.
-func TestOwnTrails_that_cannot_be_read_are_an_error(t *testing.T) {
+func TestOwn_that_cannot_be_read_are_an_error(t *testing.T) {
 	if trails, err := trailsOf(t, "", "DescribeTrails").Trails(t.Context(), "111122223333", "us-east-1"); err == nil {
 		t.Errorf("%+v", trails)
 	}

@@ -204,6 +204,9 @@ func (h *hub) compliance() {
 			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
 			allowOn(join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), "s3:GetObject"),
+			// The trails of the hub's account, seen from every Region with keys. Those of other accounts stay unread: the reader role cannot read them.
+			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),
+			allow("cloudtrail:GetEventSelectors cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*").because("Trails are found by what is seen in the Region, and may be the organization's."),
 		},
 	})
 }

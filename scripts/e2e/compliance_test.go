@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"net/http/httptest"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/report"
+	"github.com/keyturn/keyturn/internal/simulator"
+)
+
+func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
+	w := newWatch(t, simulator.DefaultSeed())
+	makeTrail(t)
+	a := w.account
+	a.storeDeclarations()
+	a.store("compliance-api-key", `{"api_key":"`+simulator.SampleAPIKey+`"}`)
+	w.leaveRun()
+	day := a.clock(a.function("compliance", w.world, w.wire, "KEYTURN_COMPLIANCE_AT=0h"))
+	must(t, day.tick(), "tick")
+	must(t, day.tick(), "tick again") // nothing is due any more
+
+	archive := amazon.NewArchive(a.config, a.bucket, "archive/")
+	run, err := report.Load(t.Context(), archive, 0)
+	if err != nil {
+		t.Fatalf("load the run: %v\n%s", err, day.lambda.log.tail())
+	}
+	m := run.Manifest
+	if !m.Complete || m.Run != 2 || m.NoPage != "" || m.Population.Missing() > 0 || len(m.Denied) > 0 || !strings.HasPrefix(m.Caller, "arn:aws:sts::"+accountID) {
+		t.Errorf("the manifest says %+v", m)
+	}
+	page, err := archive.Read(t.Context(), report.PageName(m.ChainStart, m.Run), "")
+	must(t, err, "read the page")
+	if !bytes.Contains(page, []byte("ledger-eu")) {
+		t.Error("the page names no cluster")
+	}
+	w.until("Slack has the digest", func() string {
+		if slices.ContainsFunc(w.receiver.got(notify.Slack), func(d delivery) bool {
+			return strings.Contains(d.text, "Compliance run 2") && strings.Contains(d.text, run.SHA256)
+		}) {
+			return ""
+		}
+		return "a message with the hash of the manifest"
+	})
+
+	p := w.person()
+	if out := p.run(0, "evidence", "verify", "--manifest", run.SHA256); !strings.Contains(out, "2 runs") {
+		t.Errorf("keyturn evidence verify says\n%s", out)
+	}
+	if out := p.run(0, "report", "--format", "html"); out != string(page) {
+		t.Error("keyturn report makes another page than the one in the archive")
+	}
+	var onDemand report.Report
+	must(t, json.Unmarshal([]byte(p.run(3, "check", "--format", "json")), &onDemand), "read what keyturn check prints")
+	archived, err := run.Report(t.Context())
+	must(t, err, "read the run")
+	if got, want := resultsOf(onDemand), resultsOf(archived); !slices.Equal(got, want) {
+		t.Errorf("keyturn check finds\n%s\nthe run found\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if len(w.troubles) > 0 {
+		t.Errorf("invocations failed: %v", w.troubles)
+	}
+}
+
+// leaveRun leaves a run that has begun long ago, and so is given up when the next one begins: operations get a message about that.
+func (s *scene) leaveRun() {
+	s.t.Helper()
+	now, began := time.Now().UTC(), time.Now().UTC().Add(-7*time.Hour).Truncate(time.Second)
+	runs, err := s.ledger.LeaseRuns(s.t.Context(), "test", now, now)
+	must(s.t, err, "lease runs")
+	runs.Start, runs.Number, runs.Day = began, 1, int(now.Unix()/int64((24*time.Hour).Seconds()))-1
+	runs.Current, runs.Holder = &ledger.CurrentRun{Began: began}, ""
+	must(s.t, s.ledger.SaveRuns(s.t.Context(), runs), "save runs")
+}
+
+// resultsOf are the results of the checks by subject.
+func resultsOf(r report.Report) (all []string) {
+	for _, f := range r.Findings {
+		all = append(all, f.Key()+" "+string(f.Result))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// storeDeclarations puts what is declared for the checks where the CDK does when it deploys.
+func (a *account) storeDeclarations() {
+	a.t.Helper()
+	location := a.functions["compliance"].Environment.Variables["KEYTURN_DECLARATIONS"]
+	bucket, name, _ := strings.Cut(strings.TrimPrefix(location, "s3://"), "/")
+	data, err := os.ReadFile(filepath.Join(cloudAssembly(binaries, a.variant), "asset."+name))
+	must(a.t, err, "read declarations at "+location)
+	_, err = a.s3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
+	must(a.t, err, "create bucket of the CDK")
+	_, err = a.s3.PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String(name), Body: bytes.NewReader(data)})
+	must(a.t, err, "store declarations")
+	a.learn(map[string]string{"arn:aws:s3:::" + bucket: bucket}, nil)
+}
+
+// person runs the command line against the deployment.
+type person struct {
+	t           *testing.T
+	program     string
+	environment []string
+}
+
+func (s *scene) person() person {
+	s.t.Helper()
+	program := filepath.Join(s.t.TempDir(), "keyturn")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "./functions/keyturn")
+	cmd.Dir = "../.."
+	out, err := cmd.CombinedOutput()
+	must(s.t, err, "build keyturn: "+string(out))
+	cloud, kms := httptest.NewServer(s.world.CloudAPI()), httptest.NewServer(s.world.AWSKMS())
+	s.t.Cleanup(cloud.Close)
+	s.t.Cleanup(kms.Close)
+	return person{s.t, program, []string{
+		"COCKROACH_SERVER=" + cloud.URL, "COCKROACH_API_KEY=" + simulator.SampleAPIKey,
+		"KEYTURN_LEDGER=dynamodb://" + s.account.table, "KEYTURN_ARCHIVE=s3://" + s.account.bucket + "/archive",
+		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=harness", "AWS_SECRET_ACCESS_KEY=" + secretAccessKey,
+		"AWS_ENDPOINT_URL=" + motoEndpoint, "AWS_ENDPOINT_URL_KMS=" + kms.URL, "HOME=" + s.t.TempDir(),
+	}}
+}
+
+// run returns what the command prints, which must end with the code.
+func (p person) run(code int, args ...string) string {
+	p.t.Helper()
+	cmd := exec.Command(p.program, args...)
+	cmd.Env, cmd.Dir = p.environment, p.t.TempDir()
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if exit := (&exec.ExitError{}); err != nil && !errors.As(err, &exit) || cmd.ProcessState.ExitCode() != code {
+		p.t.Fatalf("keyturn %s ends with %v, want code %d\n%s%s", strings.Join(args, " "), err, code, out, errs.String())
+	}
+	return string(out)
+}
