@@ -20,7 +20,7 @@ import (
 )
 
 // holdingAnswers puts a proxy before the Cloud API that lets writes through and keeps their answers until release is closed. Each
-// write is told of once the server has acted.
+// write is reported once the server has acted.
 func (b *bench) holdingAnswers(t *testing.T) (acted <-chan string, release chan struct{}) {
 	t.Helper()
 	target, err := url.Parse(b.url)

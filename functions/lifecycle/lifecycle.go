@@ -56,7 +56,7 @@ type Function struct {
 	Archive cmek.Archive
 
 	Settings Settings
-	// Report is told of each step; nil for nobody.
+	// Report is called with each step; nil for no reports.
 	Report func(Step)
 }
 

@@ -274,7 +274,7 @@ resource "google_monitoring_alert_policy" "alarm" {
   }
 
   # Its incident is open while an alert of the last 10 minutes is held. So alerts that come one after the other are one incident, of which
-  # people are reminded as often as Cloud Monitoring does at most; and that it closes says nothing of the key, so nobody is told. A rate limit
+  # people are reminded as often as Cloud Monitoring does at most; and that it closes says nothing of the key, so no message is sent. A rate limit
   # of notifications exists for policies on log entries alone (cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#AlertStrategy).
   dynamic "alert_strategy" {
     for_each = each.key == "critical-published" ? [local.people.alerts] : []

@@ -7,7 +7,7 @@ import (
 )
 
 // regions are those of each cloud, by its name in the Cloud API (docs.aws.amazon.com/general/latest/gr/rande.html and
-// cloud.google.com/about/locations, without the partitions of governments and of China). Azure's are told by their form.
+// cloud.google.com/about/locations, without the partitions of governments and of China). Azure's are recognized by their form.
 var regions = map[string][]string{
 	"AWS": strings.Fields(`af-south-1 ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1
 		ap-southeast-2 ap-southeast-3 ap-southeast-4 ca-central-1 ca-west-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2

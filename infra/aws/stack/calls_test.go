@@ -60,7 +60,8 @@ func covers(granted, called string) bool {
 	if id := logicalID.FindStringSubmatch(called); id != nil {
 		called = "<" + id[1] + ">" + id[2]
 	}
-	pattern := regexp.QuoteMeta(contentHash.ReplaceAllString(strings.ReplaceAll(granted, "scene0000-", ""), "HASH"))
+	granted = strings.NewReplacer("scene0000-", "", "<AWS::Partition>", "aws").Replace(granted)
+	pattern := regexp.QuoteMeta(contentHash.ReplaceAllString(granted, "HASH"))
 	return regexp.MustCompile("^" + strings.ReplaceAll(pattern, `\*`, ".*") + "$").MatchString(called)
 }
 
