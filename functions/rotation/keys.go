@@ -224,7 +224,7 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 		DedupKey: cause, Audience: alert.Operations, Severity: alert.High, Change: changeKeyUnreadable, Key: first,
 		Summary:       fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
 		Impact:        "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
-		RecoverySteps: []string{allowReads(first)},
+		RecoverySteps: allowReads(first),
 	}
 	if len(uris) > 1 {
 		a.Key = ""

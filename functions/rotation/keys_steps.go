@@ -12,12 +12,14 @@ import (
 // What people are told to do about a key, in the words and commands of its cloud.
 
 // allowReads is what helps if keyturn may not read a key.
-func allowReads(key cmek.KeyURI) string {
+func allowReads(key cmek.KeyURI) []string {
 	if key.Type() == cmek.GCPCloudKMS {
-		return "If access was denied: give keyturn's service account cloudkms.cryptoKeys.get and cloudkms.cryptoKeyVersions.list, for example by roles/cloudkms.viewer: " +
-			gcloudKey("keys add-iam-policy-binding", key) + " --role=roles/cloudkms.viewer --member=serviceAccount:SERVICE_ACCOUNT"
+		return []string{
+			"If access was denied, give keyturn's service account cloudkms.cryptoKeys.get and cloudkms.cryptoKeyVersions.list, for example with this role; replace SERVICE_ACCOUNT:",
+			gcloudKey("keys add-iam-policy-binding", key) + " --role=roles/cloudkms.viewer --member=serviceAccount:SERVICE_ACCOUNT",
+		}
 	}
-	return fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", key)
+	return []string{fmt.Sprintf("If access was denied: allow keyturn's role kms:DescribeKey, kms:GetKeyRotationStatus and kms:ListKeyRotations in the key policy of %s.", key)}
 }
 
 // allowReadsOfAll is what helps if keyturn may not read several keys of an account, of which one is given.

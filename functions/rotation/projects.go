@@ -13,7 +13,13 @@ import (
 type projectNames struct {
 	mu    sync.Mutex
 	began time.Time
-	asked map[string]cmek.Project
+	asked map[string]*projectRead
+}
+
+// projectRead is one read of a project; its result stands once done is closed. It is zero if the project cannot be read.
+type projectRead struct {
+	done    chan struct{}
+	project cmek.Project
 }
 
 // readProjects returns the projects that the clusters name, by those names, without those that cannot be read. began is when the walk
@@ -33,24 +39,40 @@ func (f *Function) readProjects(ctx context.Context, began time.Time, clusters .
 	return read
 }
 
+// project reads a project, or waits for who reads it already.
 func (f *Function) project(ctx context.Context, began time.Time, name string) (cmek.Project, bool) {
-	f.projects.mu.Lock()
-	defer f.projects.mu.Unlock()
-	if f.projects.asked == nil || !f.projects.began.Equal(began) || len(f.projects.asked) >= keysCached {
-		f.projects.began, f.projects.asked = began, map[string]cmek.Project{}
+	names := &f.projects
+	names.mu.Lock()
+	if names.asked == nil || !names.began.Equal(began) || len(names.asked) >= keysCached {
+		names.began, names.asked = began, map[string]*projectRead{}
 	}
-	if p, asked := f.projects.asked[name]; asked {
-		return p, p.Called(name)
+	read, asked := names.asked[name]
+	if !asked {
+		read = &projectRead{done: make(chan struct{})}
+		names.asked[name] = read
 	}
-	id, number, err := f.Projects.Project(ctx, name)
-	p := cmek.Project{ID: id, Number: number}
-	if err != nil {
-		if ctx.Err() != nil {
-			return cmek.Project{}, false // our own time is over
+	names.mu.Unlock()
+	if asked {
+		select {
+		case <-read.done:
+			return read.project, read.project.Called(name)
+		case <-ctx.Done():
+			return cmek.Project{}, false
 		}
-		f.Log.Warn("project not read: whether events that name it by its other name concern a cluster is unclear", "project", name, "error", err)
-		p = cmek.Project{}
 	}
-	f.projects.asked[name] = p
-	return p, p.Called(name)
+	defer close(read.done)
+	id, number, err := f.Projects.Project(ctx, name)
+	switch {
+	case err == nil:
+		read.project = cmek.Project{ID: id, Number: number}
+	case ctx.Err() != nil: // our own time is over: another tick asks again
+		names.mu.Lock()
+		defer names.mu.Unlock()
+		if names.asked[name] == read {
+			delete(names.asked, name)
+		}
+	default:
+		f.Log.Warn("project not read: whether events that name it by its other name concern a cluster is unclear", "project", name, "error", err)
+	}
+	return read.project, read.project.Called(name)
 }

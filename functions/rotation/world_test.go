@@ -29,40 +29,44 @@ var (
 	longAgo = noon.Add(-300 * 24 * time.Hour)
 	after   = noon.Add(-time.Minute)
 
-	// The cluster's keys, its principal and the versions are of the cloud that the test runs on: see onBothClouds.
-	eastKey, westKey, newKey cmek.KeyURI
-	role                     cmek.Principal
-	v1, v2, v3               cmek.KeyVersion
-
 	errOutage = errors.New("the KMS does not answer")
 )
 
-func init() { onAWS() }
-
-func onAWS() {
-	eastKey = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444"
-	westKey = "arn:aws:kms:us-west-2:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444"
-	newKey = "arn:aws:kms:us-east-1:111122223333:key/cccccccc-1111-2222-3333-444444444444"
-	role = "arn:aws:iam::111122223333:role/cmek"
-	version := func(digit string) cmek.KeyVersion { return cmek.MaterialVersion(strings.Repeat(digit, 64)) }
-	v1, v2, v3 = version("1"), version("2"), version("3")
+// names are the cluster's keys, its principal and versions of its keys.
+type names struct {
+	east, west, another cmek.KeyURI
+	role                cmek.Principal
+	v1, v2, v3          cmek.KeyVersion
 }
 
-func onGoogle() {
-	eastKey = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/east"
-	westKey = "projects/acme/locations/us-west1/keyRings/crdb/cryptoKeys/west"
-	newKey = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/new"
-	role = "cmek@acme.iam.gserviceaccount.com"
-	version := func(digit string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: digit} }
-	v1, v2, v3 = version("1"), version("2"), version("3")
+var (
+	awsNames = names{
+		east: "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444", west: "arn:aws:kms:us-west-2:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444",
+		another: "arn:aws:kms:us-east-1:111122223333:key/cccccccc-1111-2222-3333-444444444444", role: "arn:aws:iam::111122223333:role/cmek",
+		v1: cmek.MaterialVersion(strings.Repeat("1", 64)), v2: cmek.MaterialVersion(strings.Repeat("2", 64)), v3: cmek.MaterialVersion(strings.Repeat("3", 64)),
+	}
+	googleNames = names{
+		east: "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/east", west: "projects/acme/locations/us-west1/keyRings/crdb/cryptoKeys/west",
+		another: "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/new", role: "cmek@acme.iam.gserviceaccount.com",
+		v1: cmek.KeyVersion{Scheme: cmek.Primary, ID: "1"}, v2: cmek.KeyVersion{Scheme: cmek.Primary, ID: "2"}, v3: cmek.KeyVersion{Scheme: cmek.Primary, ID: "3"},
+	}
+
+	// These are of the cloud that the test runs on: see onBothClouds.
+	eastKey, westKey, newKey = awsNames.east, awsNames.west, awsNames.another
+	role                     = awsNames.role
+	v1, v2, v3               = awsNames.v1, awsNames.v2, awsNames.v3
+)
+
+func (n names) use() {
+	eastKey, westKey, newKey, role, v1, v2, v3 = n.east, n.west, n.another, n.role, n.v1, n.v2, n.v3
 }
 
 // onBothClouds runs a test that is about no cloud's own ways with the keys of each. Such tests do not run in parallel.
 func onBothClouds(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	defer onAWS()
-	for name, cloud := range map[string]func(){"AWS": onAWS, "GoogleCloud": onGoogle} {
-		cloud()
+	defer awsNames.use()
+	for name, cloud := range map[string]names{"AWS": awsNames, "GoogleCloud": googleNames} {
+		cloud.use()
 		t.Run(name, test)
 	}
 }
