@@ -212,11 +212,6 @@ func TestPage_is_archived_and_in_the_manifest(t *testing.T) {
 	})
 }
 
-// makesPage is the page of the installations on AWS.
-func makesPage(ctx context.Context, out io.Writer, run *report.Archived) error {
-	return run.HTML(ctx, out)
-}
-
 // parts are the bytes of the parts of a run.
 func parts(m report.Manifest) (bytes int) {
 	for _, f := range m.Files {
@@ -250,7 +245,7 @@ func TestPage_that_cannot_be_made_is_announced(t *testing.T) {
 				t.Errorf("run %d, archived %t, says %q; the message says\n%s", run, archived, m.NoPage, text)
 			}
 		}
-		s.Page = makesPage
+		s.Page = report.ArchivedPage
 		s.tick()
 		first, _ := s.manifest(1)
 		if first.NoPage != "" || first.Files[len(first.Files)-1].Name != report.PageName(first.ChainStart, 1) || strings.Contains(s.digestOf(1).Impact, "--format html") {
@@ -296,7 +291,7 @@ func TestPage_is_given_up_when_the_function_does_not_survive_it(t *testing.T) {
 		if tries != 2 || !m.Complete || !strings.Contains(m.NoPage, "ended 2 times") {
 			t.Errorf("after %d tries: complete %t, %q", tries, m.Complete, m.NoPage)
 		}
-		s.Page = makesPage
+		s.Page = report.ArchivedPage
 		s.nextDay()
 		if m, _ := s.manifest(2); m.NoPage != "" {
 			t.Errorf("the next run has no page: %s", m.NoPage)
@@ -544,7 +539,7 @@ func TestRun_that_is_killed_anywhere_ends_the_same(t *testing.T) {
 	writes := 0
 	scheduled(t, func(t *testing.T, s schedule) {
 		b := &broken{Store: cmektest.NewStore(), Archive: s.archive}
-		s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, makesPage
+		s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, report.ArchivedPage
 		s.tick()
 		want, writes = s.left(1), b.count
 	})
@@ -555,7 +550,7 @@ func TestRun_that_is_killed_anywhere_ends_the_same(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			scheduled(t, func(t *testing.T, s schedule) {
 				b := &broken{Store: cmektest.NewStore(), Archive: s.archive, at: at, after: after}
-				s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, makesPage
+				s.Ledger, s.Archive, s.Page = s.ledgerOver(b), b, report.ArchivedPage
 				_ = s.Tick(t.Context())
 				time.Sleep(15 * time.Minute)
 				for range 3 {

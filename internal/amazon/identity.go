@@ -22,3 +22,11 @@ func WhoAmI(ctx context.Context, config Config) (Identity, error) {
 	}
 	return Identity{*out.Arn, *out.Account}, nil
 }
+
+// CallerARN asks for the ARN of the credentials, as WhoAmI.
+func CallerARN(config Config) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		who, err := WhoAmI(ctx, config)
+		return who.ARN, err
+	}
+}

@@ -85,7 +85,7 @@ func (k fakeKey) answer(operation string, uri cmek.KeyURI, marker string) map[st
 	switch operation {
 	case "DescribeKey":
 		metadata := map[string]any{
-			"KeyId": uri.ID(), "Arn": uri, "KeyState": "Enabled", "KeySpec": "SYMMETRIC_DEFAULT", "Origin": "AWS_KMS",
+			"KeyId": uri.ID(), "Arn": uri, "KeyState": "Enabled", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT", "Origin": "AWS_KMS",
 			"CreationDate": created.Unix(),
 		}
 		for name, value := range k.metadata {

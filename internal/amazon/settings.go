@@ -1,9 +1,11 @@
 package amazon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/internal/config"
@@ -55,6 +57,20 @@ func (s ArchiveSettings) Check() []error {
 	return s.Archive.CheckScheme("KEYTURN_ARCHIVE", "s3://BUCKET/PREFIX")
 }
 
+// DeclarationSettings say where the declarations of the compliance checks are: an object that holds them as JSON.
+type DeclarationSettings struct {
+	Declarations config.Location `env:"KEYTURN_DECLARATIONS,required"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s DeclarationSettings) Check() []error {
+	problems := s.Declarations.CheckScheme("KEYTURN_DECLARATIONS", "s3://BUCKET/NAME")
+	if len(problems) == 0 && s.Declarations.Scheme == "s3" && s.Declarations.Prefix == "" {
+		problems = append(problems, fmt.Errorf("KEYTURN_DECLARATIONS is %s, which names no object; want s3://BUCKET/NAME", s.Declarations))
+	}
+	return problems
+}
+
 // RepairSettings say whether scheduled deletions are canceled, and as whom.
 type RepairSettings struct {
 	Repair     bool   `env:"KEYTURN_REPAIR"`
@@ -88,6 +104,12 @@ func (s LedgerSettings) Store(c Config) *Store {
 // Store returns the archive.
 func (s ArchiveSettings) Store(c Config) *Archive {
 	return NewArchive(in(c, s.Archive.Region), s.Archive.Name, s.Archive.Prefix)
+}
+
+// Read returns the object's bytes.
+func (s DeclarationSettings) Read(c Config) func(context.Context) ([]byte, error) {
+	bucket, name := NewArchive(in(c, s.Declarations.Region), s.Declarations.Name, ""), strings.TrimSuffix(s.Declarations.Prefix, "/")
+	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, name, "") }
 }
 
 // Notifier returns the notifier for the topics, which [Settings.Check] has checked.

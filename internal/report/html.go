@@ -64,6 +64,9 @@ func (a *Archived) HTML(ctx context.Context, out io.Writer) error {
 	return WritePage(out, a.Manifest, a.Lines(ctx))
 }
 
+// ArchivedPage writes a run as [Archived.HTML] does, for compliance.Function.Page.
+func ArchivedPage(ctx context.Context, out io.Writer, run *Archived) error { return run.HTML(ctx, out) }
+
 // WritePage writes the page of a scheduled run from its manifest and the lines of its parts, which it reads once and does not keep: the
 // memory it needs grows with the number of clusters and keys, by some hundred bytes for each. The same run gives the same bytes, whether
 // or not the manifest names the page itself already. Nothing is written if the lines end with an error.

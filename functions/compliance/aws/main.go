@@ -2,14 +2,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance"
@@ -17,7 +13,6 @@ import (
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
-	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
@@ -27,23 +22,9 @@ type settings struct {
 	Compliance compliance.Settings
 	AWS        amazon.Settings
 	Evidence   amazon.ArchiveSettings
-	Declared   declarationSettings
+	Declared   amazon.DeclarationSettings
 	Cloud      cockroachcloud.Settings
 	LogLevel   slog.Level `env:"KEYTURN_LOG_LEVEL"`
-}
-
-// declarationSettings say where the declarations are: an object that holds them as JSON.
-type declarationSettings struct {
-	Declarations config.Location `env:"KEYTURN_DECLARATIONS,required"`
-}
-
-// Check returns the setting if it makes no sense.
-func (s declarationSettings) Check() []error {
-	problems := s.Declarations.CheckScheme("KEYTURN_DECLARATIONS", "s3://BUCKET/NAME")
-	if len(problems) == 0 && s.Declarations.Scheme == "s3" && s.Declarations.Prefix == "" {
-		problems = append(problems, fmt.Errorf("KEYTURN_DECLARATIONS is %s, which names no object; want s3://BUCKET/NAME", s.Declarations))
-	}
-	return problems
 }
 
 // rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
@@ -68,19 +49,10 @@ func wire(environ []string) (lambda.Handler, error) {
 	}
 	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
-	declared := amazon.NewArchive(aws, s.Declared.Declarations.Name, "")
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
-		AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
-		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) {
-			return declared.Read(ctx, strings.TrimSuffix(s.Declared.Declarations.Prefix, "/"), "")
-		}),
-		Archive: s.Evidence.Store(aws), Notifier: notifier,
-		Page: func(ctx context.Context, out io.Writer, run *report.Archived) error { return run.HTML(ctx, out) },
-		Caller: func(ctx context.Context) (string, error) {
-			who, err := amazon.WhoAmI(ctx, aws)
-			return who.ARN, err
-		},
+		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
+		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
 		Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}

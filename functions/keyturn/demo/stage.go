@@ -194,7 +194,7 @@ func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Fu
 	return &compliance.Function{
 		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: amazon.NewPolicies(f.aws, nil)},
 		Archive: archived, Notifier: &alertLog{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: f.rotation.Holder,
-		Page: func(ctx context.Context, out io.Writer, run *report.Archived) error { return run.HTML(ctx, out) },
+		Page: report.ArchivedPage,
 	}, nil
 }
 
