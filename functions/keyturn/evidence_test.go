@@ -79,6 +79,8 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	good.wantCode(t, exitFine, "evidence", "verify")
 	wantText(t, "the verdict", good.out, "2 records", "as written", "no ledger")
+	b.succeed(t, "evidence", "list", "-o", "json")
+	b.succeed(t, "evidence", "verify", "--manifest", manifest, "-o", "json")
 	if err := os.WriteFile(filepath.Join(folder, "evidence/c-1/20260301T120000Z-000001-us-east-1.json"), []byte(`{"schema":"keyturn.evidence/v1","number":1,"previous_sha256":""}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -150,6 +150,7 @@ func TestAddRegion_takesThePagesFileAsAdditions(t *testing.T) {
 	file := b.file(t, "add.json", `{"dedicated": {"region_nodes": {"us-west-2": 3}, "cmek_region_specs": [{"region": "us-west-2", "key_spec": {"type": "AWS_KMS",
 		"uri": "arn:aws:kms:us-west-2:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f003", "auth_principal": "arn:aws:iam::111122223333:role/orders-cmek"}}],
 		"hardware": {"machine_type": "n2-standard-8"}}}`)
+	b.succeed(t, "add-region", "payments", "-f", file, "--access-unverified", unverified, "--dry-run", "-o", "json")
 	b.succeed(t, "add-region", "payments", "-f", file, "--access-unverified", unverified)
 	wantText(t, "the CMEK", b.succeed(t, "cmek", "payments"), "us-east-1", "us-west-2")
 	resized := b.file(t, "resized.json", `{"dedicated": {"region_nodes": {"us-east-1": 9, "us-west-2": 3}, "cmek_region_specs": []}}`)
@@ -172,6 +173,7 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	b.keyturn(t, "revoke", "payments", "--out", plan).wantCode(t, exitUsage, "revoke")
 	b.keyturn(t, "revoke", "payments", "--reason", "test").wantCode(t, exitUsage, "revoke")
 	b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--dry-run")
+	b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--dry-run", "-o", "json")
 	if _, err := os.Stat(plan); err == nil {
 		t.Fatal("a dry run wrote a plan")
 	}
@@ -186,6 +188,7 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	changed := b.file(t, "changed.json", strings.Replace(string(data), `"payments"`, `"orders"`, 1))
 	for name, o := range map[string]outcome{
 		"without a terminal":   b.keyturn(t, "apply", plan),
+		"asking for JSON":      b.keyturn(t, "apply", plan, "-o", "json"),
 		"with --yes":           b.typing(t, "payments\n", "apply", plan, "--yes"),
 		"a wrong name":         b.typing(t, "Payments\n", "apply", plan),
 		"an empty line":        b.typing(t, "\n", "apply", plan),

@@ -61,7 +61,7 @@ type PlannedFacts struct {
 	// Keys are states and versions, Access the judgements, by URI.
 	Keys    map[string]string `json:"keys"`
 	Access  map[string]string `json:"access"`
-	Sharing []string          `json:"sharing"`
+	Sharing []string          `json:"sharing,omitempty"`
 	// Backups are the configured frequency and retention.
 	Backups string `json:"backups"`
 }
