@@ -54,6 +54,7 @@ func TestTheFunctionsLogWhatTheAlarmsMetricsAreMadeOf(t *testing.T) {
 	// Scheduler changes the canary key's tag as the heartbeat's role, somebody disables a key, and a channel's secret is gone.
 	w.account.emit([]byte(sample(t, "cloudtrail-tagresource",
 		"us-west-2", region, "1234abcd-12ab-34cd-56ef-1234567890ab", "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f0ca", "Department", "keyturn-heartbeat",
+		"2020-07-01T21:19:25Z", time.Now().UTC().Format(time.RFC3339), // a late one is no sign of life
 		`"type": "IAMUser"`, `"type": "AssumedRole"`,
 		"arn:aws:iam::111122223333:user/Alice", "arn:aws:sts::111122223333:assumed-role/"+w.account.name+"-heartbeat-"+region+"/session")))
 	_, err := w.account.secrets().DeleteSecret(t.Context(), &secretsmanager.DeleteSecretInput{
