@@ -19,6 +19,14 @@ var onGoogleCloud bool
 
 const googleUser = "cmek@acme.iam.gserviceaccount.com"
 
+// settling is how much longer a version settles there than on AWS.
+func settling() time.Duration {
+	if onGoogleCloud {
+		return 30 * time.Minute
+	}
+	return 0
+}
+
 // onEachCloud runs a test on AWS and on Google Cloud. Such tests do not run in parallel.
 func onEachCloud(t *testing.T, test func(t *testing.T)) {
 	t.Helper()

@@ -78,7 +78,7 @@ func testVisibility_whatIsNotShownIsKept(t *testing.T) {
 					t.Logf("%s, work open %t: reported after %s", r.what, working, begun[0].Time.Sub(hidden).Round(time.Second))
 					most := 16 * time.Hour // nobody reads it but to learn whether it still exists
 					if working || r.what != "a hidden cluster" {
-						most = 30 * time.Minute
+						most = 30*time.Minute + settling()
 					}
 					if after := begun[0].Time.Sub(hidden); after > most {
 						t.Errorf("%s, work open %t: reported after %s, want within %s", r.what, working, after, most)
@@ -121,7 +121,7 @@ func testVisibility_hiddenCanary_namesThoseThatWait(t *testing.T) {
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
 		minutes(f, 2)
 		rotateKey(t, f, world, seed.Clusters[0].Regions[0].Key)
-		for range 20 {
+		for range 20 + int(settling()/time.Minute) {
 			if minutes(f, 1); len(world.PUTs()) > 0 {
 				break
 			}
