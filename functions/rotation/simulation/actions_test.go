@@ -127,7 +127,7 @@ func (s *schedule) plan(start time.Time) {
 	if s.keyType == cmek.AWSKMS {
 		s.planOrders(start)
 	}
-	add(start.Add(troubled+3*time.Hour), "the person on call", s.operate)
+	add(start.Add(troubled+4*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
 }
 
@@ -306,6 +306,9 @@ func (s *schedule) able(key string, enabled bool) error {
 	if err == nil {
 		s.memory.disabled[key] = time.Now()
 		s.memory.unusable.begin(key)
+		if len(s.memory.ordered) > 0 {
+			s.memory.failures[payments]++ // a move to another key fails if the former one cannot be used until its end
+		}
 	}
 	return err
 }

@@ -266,9 +266,10 @@ func (s *schedule) items() map[string]*ledger.Cluster {
 }
 
 // mayBlock are the reasons for which work may need a person (design, Follow-through): the rest must have ended by itself.
-var mayBlock = []string{"failed twice", "not by keyturn's request", "left no trace", "different key specs", "hands off", "operation status stays CRDB_CMEK_OPERATION_FAILED", "operation status is CRDB_CMEK_OPERATION_FAILED", "no key spec is ENABLED", "stopped:"}
+var mayBlock = []string{"failed twice", "not by keyturn's request", "left no trace", "different key specs", "hands off", "operation status stays CRDB_CMEK_OPERATION_FAILED", "operation status is CRDB_CMEK_OPERATION_FAILED", "no key spec is ENABLED", "stopped:",
+	"and the order is to move it from", "and the order is for one"}
 
-// operate is the person on call, three hours after the trouble is over: what is blocked was reported, and is retried.
+// operate is the person on call, four hours after the trouble is over: what is blocked was reported, and is retried.
 func (s *schedule) operate() error {
 	reported := map[string]bool{}
 	for _, a := range s.notifier.Alerts() {
