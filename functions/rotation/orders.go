@@ -124,17 +124,18 @@ func (d decision) move(w ledger.Work) Verdict {
 
 // settledFor is when a PUT that moves a region to the key would no longer encrypt under the version before the key's current one.
 func (d decision) settledFor(w ledger.Work, key cmek.Key) time.Time {
-	switch {
-	case key.NeverRotated:
+	if key.NeverRotated {
 		return time.Time{}
-	case !key.RotatedAt.IsZero():
-		return key.RotatedAt.Add(d.settings.settle(key))
 	}
 	seen := w.SeenVersion()
 	if w.Version != key.Version {
 		seen = d.now // it was rotated while the order waited, or just read for the first time
 	}
-	return seen.Add(d.settings.settle(key))
+	settled := seen.Add(d.settings.settle(key))
+	if !key.RotatedAt.IsZero() { // by the KMS's clock
+		settled = earlier(settled, key.RotatedAt.Add(clockOffset+d.settings.settle(key)))
+	}
+	return settled
 }
 
 const whyExpired = "expired"

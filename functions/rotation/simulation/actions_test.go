@@ -87,7 +87,10 @@ func (s *schedule) plan(start time.Time) {
 		}
 	}
 	if some(6) {
-		add(at(), "a person moves "+s.moved+" to another key", func() error { return s.world.PUTCMEK(human, s.moved, s.spare) })
+		add(at(), "a person moves "+s.moved+" to another key", func() error {
+			s.memory.moved = true
+			return s.world.PUTCMEK(human, s.moved, s.spare)
+		})
 		if some(2) {
 			add(at(), "rotate "+string(s.spare.KeySpec.URI), func() error { return s.rotate(string(s.spare.KeySpec.URI)) })
 		}
