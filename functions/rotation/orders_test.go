@@ -77,6 +77,11 @@ func (w *world) verdictOfOrder(t *testing.T) (Verdict, Plan) {
 	return Verdict{}, plan
 }
 
+// toRotated is a new key that was rotated a while ago, by the KMS's clock.
+func toRotated(ago time.Duration) given {
+	return move(func(m *Move) { m.To.Key.Key.NeverRotated, m.To.Key.Key.RotatedAt = false, noon.Add(-ago) })
+}
+
 func TestDecide_orders(t *testing.T) {
 	canceled := changeOrder(func(o *ledger.Order) { o.Canceled, o.CanceledBy = ago(time.Minute), "bob" })
 	given24h := changeOrder(func(o *ledger.Order) { o.At = ago(24 * time.Hour) })
@@ -129,7 +134,9 @@ func TestDecide_orders(t *testing.T) {
 		{sentence: "a disabled old key blocks", given: []given{orderDue, move(func(m *Move) { m.From.Key.Key.State = cmek.KeyDisabled })}, want: Block, because: "the old key"},
 		{sentence: "a KMS that does not answer is waited for", given: []given{orderDue, move(func(m *Move) { m.To.Key.Err = errOutage })}, want: Wait, because: errOutage.Error()},
 
-		{sentence: "a new key that was just rotated settles", given: []given{orderDue, rotatedJustNow}, want: Wait, because: "settles", until: in(4 * time.Minute)},
+		{sentence: "a new key that was just rotated settles from when that was seen", given: []given{orderDue, rotatedJustNow}, want: Wait, because: "settles", until: in(5 * time.Minute)},
+		{sentence: "the KMS's clock may be ten minutes behind", given: []given{orderDue, toRotated(14 * time.Minute)}, want: Wait, because: "settles", until: in(time.Minute)},
+		{sentence: "a rotation before that has settled", given: []given{orderDue, toRotated(15 * time.Minute)}, want: Send},
 		{sentence: "one that was never rotated does not", given: []given{orderDue, rotatedJustNow, move(func(m *Move) { m.To.Key.Key.NeverRotated = true })}, want: Send},
 		{sentence: "a version of unknown age settles from when it was seen", given: []given{orderDue, notProven}, want: Wait, because: "settles", until: in(5 * time.Minute)},
 		{sentence: "which may be over", given: []given{orderDue, notProven, work(func(w *ledger.Work) { w.Version = v2 })}, want: Send},
