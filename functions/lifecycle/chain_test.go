@@ -25,7 +25,7 @@ import (
 type life struct {
 	cluster, name, region string
 	spec, added           cmek.RegionSpec
-	// regionNodes is the whole map that a person must write to add the region.
+	// regionNodes is the whole map that the page asks for to add the region.
 	regionNodes string
 	disable     func(w *world)
 	enable      func(w *world)
