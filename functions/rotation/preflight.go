@@ -26,7 +26,7 @@ type KeyCheck struct {
 	// Incidents are the open incidents about the key, for people; IncidentsErr says why they could not be read.
 	Incidents    []string
 	IncidentsErr error
-	// Unwatched says why changes of the key are not reported to keyturn; "" if they are, or nobody can tell.
+	// Unwatched says why changes of the key are not reported to keyturn; "" if they are, or nobody can tell, which the caller of the pre-flight says.
 	Unwatched string
 }
 

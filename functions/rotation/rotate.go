@@ -28,7 +28,7 @@ type Asking struct {
 	CrossRegion bool
 	// Terraform says how the clusters' configuration was dealt with; "" if that was not said.
 	Terraform string
-	// Unwatched says why changes of a key would not be reported to keyturn; "" if they are. Nil: nobody can tell.
+	// Unwatched says why changes of a key would not be reported to keyturn; "" if they are. Nil: nobody can tell, and the caller says so.
 	Unwatched func(ctx context.Context, key cmek.KeyURI) string
 }
 

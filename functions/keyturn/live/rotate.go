@@ -206,6 +206,7 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 		return err
 	}
 	reports, refused := reportOrders(checked)
+	p.sayUnverified(reports)
 	if r.dryRun || refused {
 		if p.JSON {
 			err = p.PrintJSON(reports)
@@ -281,6 +282,18 @@ func reportOrders(checked []rotation.CheckedCluster) (reports []OrderReport, ref
 		}
 	}
 	return reports, refused
+}
+
+// sayUnverified names what no check can tell: whether an installation watches where the new keys are.
+func (p Commands) sayUnverified(reports []OrderReport) {
+	said := map[string]bool{}
+	for _, r := range reports {
+		place := r.To.Account() + " in " + r.To.Location()
+		if r.State == "ready" && !said[place] {
+			said[place] = true
+			terminal.Tell(p.Err, "Not verified: that account %s is watched, so that changes of the new key are reported. Check the accounts and Regions of the deployment.\n", terminal.Printable(place))
+		}
+	}
 }
 
 func (p Commands) printOrders(reports []OrderReport) {
