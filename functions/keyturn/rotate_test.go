@@ -169,7 +169,10 @@ func TestRotate_movesAClusterOnceAndSaysWhatIsLeft(t *testing.T) {
 	b := movable(t)
 	args := []string{"rotate", "payments", "--to", spareKey, "--no-terraform", "--reason", "CHG-1", "--by", "ana"}
 	since := len(b.Requests())
-	out := b.succeed(t, append(args, "--dry-run")...)
+	dry := b.keyturn(t, append(args, "--dry-run")...)
+	dry.wantCode(t, exitFine, "rotate", "--dry-run")
+	wantText(t, "what no check tells", dry.err, "Not verified: that account 111122223333 in us-east-1 is watched")
+	out := dry.out
 	wantText(t, "the dry run", out, "payments", "us-east-1", "ready", "Nothing was written")
 	if list := b.written(t, since); len(list) > 0 {
 		t.Fatalf("the dry run wrote %q", list)
