@@ -75,8 +75,8 @@ func TestFirst15Minutes_asPrinted(t *testing.T) {
 		}
 	}
 	page.WriteString("(Slack)\n" + w.slack())
-	if records, err := filepath.Glob(filepath.Join(w.clone, ".keyturn", "simulate-*", "archive", "evidence", "*", "*.json")); err != nil || len(records) != 4 {
-		t.Errorf("there are %d records of evidence (%v), want one for each cluster of the key", len(records), err)
+	if records, err := filepath.Glob(filepath.Join(w.clone, ".keyturn", "simulate-*", "archive", "evidence", "*", "*.json")); err != nil || len(records) != 5 {
+		t.Errorf("there are %d records of evidence (%v), want one for each cluster of the two rotated keys", len(records), err)
 	}
 	if *update {
 		if err := os.WriteFile(expected, []byte(page.String()), 0o644); err != nil {
@@ -214,7 +214,7 @@ var replaced = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`\b(\d+[smhd] ago|just now|in \d+[smhd])\b`), "WHEN"},
-	{regexp.MustCompile(`\b(next poll|next one) now\b`), "$1 WHEN"},
+	{regexp.MustCompile(`\b(next poll|next one) (now|due)\b`), "$1 WHEN"},
 	{regexp.MustCompile(`(?m)^[0-9a-f]{10}\b`), "ID"},
 	{regexp.MustCompile(`\b(Incident )[0-9a-f]{10}\b`), "${1}ID"},
 	{regexp.MustCompile(`ordered WHEN by \S+:`), "ordered WHEN by WHO:"},
@@ -234,7 +234,26 @@ func (w *walk) readable(text string) string {
 	for _, r := range replaced {
 		text = r.what.ReplaceAllString(text, r.word)
 	}
-	return text
+	return sorted(text)
+}
+
+// sorted has the clusters of plan's table in the order of their names: it prints each when its keys are read.
+func sorted(text string) string {
+	head, rest, ok := strings.Cut(text, "WHAT TO DO  WHY\n")
+	if !ok {
+		return text
+	}
+	table, foot, _ := strings.Cut(rest, "\n\n")
+	var clusters []string
+	for line := range strings.SplitSeq(table, "\n") {
+		if strings.HasPrefix(line, " ") { // another region of the cluster above
+			clusters[len(clusters)-1] += "\n" + line
+			continue
+		}
+		clusters = append(clusters, line)
+	}
+	slices.Sort(clusters)
+	return head + "WHAT TO DO  WHY\n" + strings.Join(clusters, "\n") + "\n\n" + foot
 }
 
 // materials are the current materials of all keys as the KMS says, shortened, with the ends of the keys' ids. Replicas share one.
