@@ -25,6 +25,9 @@ type Function struct {
 	Ledger *ledger.Ledger
 	AWS    AWS
 	Google Google
+	// KeyTypes are those of the keys that the installation owns; none: of all keys. Clusters whose keys are of a type that another
+	// installation can own are out of scope, and their keys are not read.
+	KeyTypes []cmek.KeyType
 	// Declared is what the owner declared, valid.
 	Declared checks.Declarations
 

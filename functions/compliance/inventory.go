@@ -136,14 +136,18 @@ func (g *gatherer) part(ctx context.Context, ids []string) error {
 
 // rest reads the facts about what no cluster needs to name: the keys that are declared, and keyturn's own credentials.
 func (g *gatherer) rest(ctx context.Context) error {
+	cloud, store := checks.AWS, "AWS Secrets Manager"
+	if g.elsewhere(cmek.AWSKMS) {
+		cloud, store = checks.GCP, "Secret Manager"
+	}
 	g.facts.Credentials = []checks.Credential{{ // unread, it is an ERROR; left out, nobody would miss it
-		Cloud: checks.AWS, Name: "the API key in use",
-		Created: notRead[time.Time]("AWS Secrets Manager", "keyturn does not read yet how old the secret is"),
+		Cloud: cloud, Name: "the API key in use",
+		Created: notRead[time.Time](store, "keyturn does not read yet how old the secret is"),
 		Roles:   notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has"),
 	}}
 	uris := map[cmek.KeyURI]bool{}
 	for _, k := range g.Declared.Keys { // one that is to go may be named by no cluster
-		if g.owners.of(ofKey(k.Key)) == "" {
+		if g.owners.of(ofKey(k.Key)) == "" && !g.elsewhere(k.Key.Type()) {
 			uris[k.Key] = true
 		}
 	}
@@ -194,9 +198,16 @@ func (g *gatherer) inventory(ctx context.Context) error {
 	}
 	slices.SortFunc(g.all, func(a, b member) int { return a.compare(b.ID) })
 	g.oldest = time.Now()
-	for _, m := range g.all {
-		if _, ok := g.listed[m.ID]; ok {
-			g.index(m, known[m.ID], g.cmek(ctx, m.ID, known[m.ID], g.inventoryAge))
+	for i := range g.all {
+		m := &g.all[i]
+		if info, ok := g.listed[m.ID]; ok && !m.foreign {
+			keys := g.cmek(ctx, m.ID, known[m.ID], g.inventoryAge)
+			if keys.Unread == "" {
+				m.leaveTo(g.foreignTo(info.Value, keys.Value))
+			}
+			if !m.foreign {
+				g.index(*m, known[m.ID], keys)
+			}
 		}
 		delete(known, m.ID)
 		if err := ctx.Err(); err != nil {
@@ -241,7 +252,7 @@ func (g *gatherer) add(c cmek.Cluster) {
 		why = fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, c.Plan)
 	}
 	if why != "" {
-		g.all = append(g.all, member{report.Cluster{ID: c.ID, Name: c.Name, Why: why}, true})
+		g.all = append(g.all, member{Cluster: report.Cluster{ID: c.ID, Name: c.Name, Why: why}, outOfScope: true})
 		return
 	}
 	g.take(c, checks.Known(c, time.Now(), fromList))
@@ -251,6 +262,7 @@ func (g *gatherer) add(c cmek.Cluster) {
 func (g *gatherer) take(c cmek.Cluster, info checks.Fact[cmek.Cluster]) {
 	g.listed[c.ID] = info
 	m := member{Cluster: report.Cluster{ID: c.ID, Name: c.Name}}
+	m.leaveTo(g.foreignTo(c, cmek.ClusterInfo{}))
 	for _, x := range g.Declared.OutOfScope {
 		if x.Cluster == c.ID {
 			m.outOfScope, m.Why = true, "declared: "+x.Reason
@@ -330,6 +342,15 @@ func (g *gatherer) ask(ctx context.Context, id string, item *ledger.Cluster) che
 type member struct {
 	report.Cluster
 	outOfScope bool
+	// foreign: its keys are another installation's.
+	foreign bool
+}
+
+// leaveTo takes the cluster out of scope for a reason; "" for none.
+func (m *member) leaveTo(why string) {
+	if why != "" {
+		m.outOfScope, m.foreign, m.Why = true, true, why
+	}
 }
 
 func (m member) compare(id string) int { return cmp.Compare(m.ID, id) }

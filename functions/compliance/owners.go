@@ -2,6 +2,8 @@ package compliance
 
 import (
 	"crypto/sha256"
+	"slices"
+	"strings"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -75,4 +77,27 @@ func (o owners) owner(s checks.Subject) string {
 	case checks.CredentialSubject:
 	}
 	return ""
+}
+
+// installable are the types of keys of which there are installations.
+var installable = []cmek.KeyType{cmek.AWSKMS, cmek.GCPCloudKMS}
+
+// elsewhere reports whether keys of the type are another installation's.
+func (f *Function) elsewhere(t cmek.KeyType) bool {
+	return len(f.KeyTypes) > 0 && slices.Contains(installable, t) && !slices.Contains(f.KeyTypes, t)
+}
+
+// foreignTo is why the cluster is left to another installation; "" if it is not. One that no installation would own stays in scope: nobody
+// else would miss it.
+func (f *Function) foreignTo(c cmek.Cluster, info cmek.ClusterInfo) string {
+	if c.MayHaveKeys(info, func(t cmek.KeyType) bool { return !f.elsewhere(t) }) {
+		return ""
+	}
+	var types []string
+	for _, t := range installable {
+		if c.MayHaveKeys(info, func(other cmek.KeyType) bool { return other == t }) {
+			types = append(types, string(t))
+		}
+	}
+	return "another installation's key type: " + strings.Join(types, ", ")
 }

@@ -272,21 +272,7 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 // owns reports whether the cluster's keys are of a type that this installation follows. A cluster that does not say is ours until
 // its CMEK shows that it is not.
 func (w *worker) owns(cluster cmek.Cluster, info cmek.ClusterInfo) bool {
-	types := map[string]cmek.KeyType{"AWS": cmek.AWSKMS, "GCP": cmek.GCPCloudKMS, "AZURE": cmek.AzureKeyVault}
-	if t, ok := types[cluster.CloudProvider]; ok {
-		return w.follows(t)
-	}
-	foreign := false
-	for _, region := range info.RegionInfos {
-		for _, k := range region.KeyInfos {
-			if w.follows(k.Spec.Type) {
-				return true
-			}
-			known := k.Spec.Type == cmek.AWSKMS || k.Spec.Type == cmek.GCPCloudKMS || k.Spec.Type == cmek.AzureKeyVault
-			foreign = foreign || known
-		}
-	}
-	return !foreign
+	return cluster.MayHaveKeys(info, w.follows)
 }
 
 // withoutCMEK reports whether clusters of the plan cannot have a CMEK. A plan that we do not know may.

@@ -12,6 +12,7 @@ import (
 	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
@@ -50,7 +51,7 @@ func wire(environ []string) (lambda.Handler, error) {
 	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
 	f := &compliance.Function{
-		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
+		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random), KeyTypes: []cmek.KeyType{cmek.AWSKMS},
 		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
 		Settings: s.Compliance, Log: log,
