@@ -25,7 +25,7 @@ func serving(t *testing.T) []string {
 		"COCKROACH_SERVER=" + b.url, "KEYTURN_GOOGLE_ENDPOINT=" + b.url, "KEYTURN_LEDGER=firestore://acme/" + fmt.Sprintf("serve-%d", time.Now().UnixNano()),
 		"KEYTURN_ARCHIVE=gs://acme-evidence", "KEYTURN_ALERTS_TOPIC=projects/acme/topics/alerts", "KEYTURN_OPERATIONS_TOPIC=projects/acme/topics/operations",
 		"KEYTURN_API_KEY_SECRET=projects/acme/secrets/api-key", "KEYTURN_CHANNEL=slack", "KEYTURN_CHANNEL_SECRET=projects/acme/secrets/slack",
-		"KEYTURN_LOG_LEVEL=ERROR",
+		"KEYTURN_DECLARATIONS=gs://acme-source/declarations.json", "KEYTURN_LOG_LEVEL=ERROR",
 	}
 }
 
@@ -74,6 +74,7 @@ func TestServe_answersAsTheFunctionsDo(t *testing.T) {
 	}{
 		{"GET", "/Rotation", "", 405}, {"POST", "/Rotation", "hello", 400}, {"POST", "/Rotation", poison, 500},
 		{"POST", "/Alerting", "hello", 400}, {"POST", "/Alerting", poison, 500},
+		{"POST", "/Compliance", "hello", 400}, {"POST", "/Compliance", poison, 400}, // it takes no messages
 		{"POST", "/Notify", `{"keyturn":"tick"}`, 400}, {"POST", "/Notify", poison, 500},
 		{"POST", "/", `{"keyturn":"tick"}`, 404}, {"POST", "/rotation", `{"keyturn":"tick"}`, 404},
 	} {
@@ -109,6 +110,8 @@ func TestServe_refusals(t *testing.T) {
 		want    []string
 	}{
 		{"nothing set", nil, nil, []string{"Rotation: KEYTURN_LEDGER is not set", "Rotation: KEYTURN_ARCHIVE is not set", "Alerting: KEYTURN_ALERTS_TOPIC is not set", "Notify: KEYTURN_CHANNEL is not set"}},
+		{"a function that there is not", complete, []string{"compliance"}, []string{`there is no function "compliance"; want Rotation, Alerting, Notify, Compliance`}},
+		{"one without its settings", nil, []string{"Compliance"}, []string{"Compliance: KEYTURN_DECLARATIONS is not set"}},
 		{"an address of the network", complete, []string{"--listen", "0.0.0.0:0"}, []string{"0.0.0.0:0", "loopback addresses only"}},
 		{"no address", complete, []string{"--listen", "here"}, []string{`--listen is "here"`}},
 		{"an emulated ledger and a real fleet", append(complete, "FIRESTORE_EMULATOR_HOST=127.0.0.1:1", "COCKROACH_SERVER=https://cockroachlabs.cloud"), nil, []string{"FIRESTORE_EMULATOR_HOST is set"}},

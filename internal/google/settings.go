@@ -1,10 +1,12 @@
 package google
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -52,6 +54,33 @@ func (s ArchiveSettings) Check() []error {
 		return checkNames(name{variable, s.Archive.Name, CheckBucket})
 	}
 	return s.Archive.CheckScheme(variable, "gs://BUCKET/PREFIX")
+}
+
+// DeclarationSettings say where the declarations of the compliance checks are: an object that holds them as JSON.
+type DeclarationSettings struct {
+	Declarations config.Location `env:"KEYTURN_DECLARATIONS,required"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s DeclarationSettings) Check() []error {
+	const variable, want = "KEYTURN_DECLARATIONS", "gs://BUCKET/NAME"
+	switch {
+	case s.Declarations.Scheme != "gs":
+		return s.Declarations.CheckScheme(variable, want)
+	case s.Declarations.Prefix == "":
+		return []error{fmt.Errorf("%s is %s, which names no object; want %s", variable, s.Declarations, want)}
+	}
+	return checkNames(name{variable, s.Declarations.Name, CheckBucket})
+}
+
+// Read returns the object's bytes.
+func (s DeclarationSettings) Read(c Config) (func(context.Context) ([]byte, error), error) {
+	bucket, err := NewArchive(c, s.Declarations.Name, "")
+	if err != nil {
+		return nil, err
+	}
+	name := strings.TrimSuffix(s.Declarations.Prefix, "/")
+	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, name, "") }, nil
 }
 
 // ChannelSettings say where the secret of a channel is.

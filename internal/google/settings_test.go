@@ -11,6 +11,8 @@ type allSettings struct {
 	Google  google.Settings
 	Archive google.ArchiveSettings
 	Channel google.ChannelSettings
+
+	Declared google.DeclarationSettings
 }
 
 func completeSettings() map[string]string {
@@ -18,6 +20,7 @@ func completeSettings() map[string]string {
 		"KEYTURN_LEDGER": "firestore://acme-prod/keyturn", "KEYTURN_ARCHIVE": "gs://acme-evidence/team/",
 		"KEYTURN_ALERTS_TOPIC": "projects/acme-prod/topics/keyturn-alerts", "KEYTURN_OPERATIONS_TOPIC": "projects/acme-prod/topics/keyturn-operations",
 		"KEYTURN_API_KEY_SECRET": "projects/acme-prod/secrets/keyturn-api-key", "KEYTURN_CHANNEL_SECRET": "projects/123456789012/secrets/slack",
+		"KEYTURN_DECLARATIONS": "gs://acme-source/declarations-abc.json",
 	}
 }
 
@@ -42,6 +45,7 @@ func TestSettings_withOneWrong(t *testing.T) {
 		"KEYTURN_OPERATIONS_TOPIC": {"", "projects//topics/alerts", "projects/acme/topics/alerts/x"},
 		"KEYTURN_API_KEY_SECRET":   {"", "keyturn/api-key", "projects/acme/secrets/a b", "projects/acme/secrets/key/versions/newest"},
 		"KEYTURN_CHANNEL_SECRET":   {"", "https://hooks.slack.com/services/x", "projects/acme/secrets/"},
+		"KEYTURN_DECLARATIONS":     {"", "s3://acme/declarations.json", "gs://acme-source", "gs://acme-source/", "gs://ACME/declarations.json", "file:declarations.json"},
 	} {
 		for _, value := range values {
 			env := completeSettings()
@@ -55,6 +59,7 @@ func TestSettings_withOneWrong(t *testing.T) {
 	for variable, values := range map[string][]string{
 		"KEYTURN_LEDGER":         {"firestore://acme", "firestore://acme/(default)", "firestore://example.com:acme/keyturn", "firestore://123456789012/keyturn"},
 		"KEYTURN_ARCHIVE":        {"gs://acme-evidence", "gs://acme.example.com/a/b"},
+		"KEYTURN_DECLARATIONS":   {"gs://acme-source/a/b.json"},
 		"KEYTURN_API_KEY_SECRET": {"projects/acme/secrets/key/versions/7", "projects/acme/secrets/key/versions/latest"},
 	} {
 		for _, value := range values {

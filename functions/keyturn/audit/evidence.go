@@ -62,6 +62,7 @@ that the last message about a run has.
 
 Exit code 3: something is not as it was written.`,
 		Example: `  keyturn evidence verify
+  keyturn evidence verify --deployment PROJECT/NAME
   keyturn evidence verify --archive "s3://BUCKET/PREFIX" --manifest SHA256`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -9,12 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	alerting "github.com/keyturn/keyturn/functions/alerting/gcp"
+	compliance "github.com/keyturn/keyturn/functions/compliance/gcp"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	notify "github.com/keyturn/keyturn/functions/notify/gcp"
 	rotation "github.com/keyturn/keyturn/functions/rotation/gcp"
@@ -94,20 +96,48 @@ func (j *journal) write() error {
 }
 
 // googleFunctions are the functions by the names of their targets.
-var googleFunctions = []struct {
+var googleFunctions = []googleFunction{
+	{"Rotation", rotation.Wire}, {"Alerting", alerting.Wire}, {"Notify", notify.Wire}, {"Compliance", compliance.Wire},
+}
+
+type googleFunction struct {
 	target string
 	wire   func(environ []string) (function.Handler, error)
-}{{"Rotation", rotation.Wire}, {"Alerting", alerting.Wire}, {"Notify", notify.Wire}}
+}
+
+// declarationsVariable is what compliance alone needs.
+const declarationsVariable = "KEYTURN_DECLARATIONS"
+
+// chooseFunctions are the functions that are named, or else all that the environment is for.
+func (p Commands) chooseFunctions(names []string) (chosen []googleFunction, err error) {
+	var targets []string
+	for _, f := range googleFunctions {
+		targets = append(targets, f.target)
+		if slices.Contains(names, f.target) || len(names) == 0 && (f.target != "Compliance" || p.Lookup(declarationsVariable) != "") {
+			chosen = append(chosen, f)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(targets, name) {
+			err = errors.Join(err, fmt.Errorf("there is no function %q; want %s", terminal.Printable(name), strings.Join(targets, ", ")))
+		}
+	}
+	if err != nil {
+		return nil, &terminal.ConfigurationError{Problems: err}
+	}
+	return chosen, nil
+}
 
 // ServeCommand is "keyturn serve".
 func (p Commands) ServeCommand() *cobra.Command {
 	listen := "127.0.0.1:8080"
 	c := &cobra.Command{
-		Use:   "serve",
+		Use:   "serve [FUNCTION…]",
 		Short: "Serve the functions for Google Cloud on this machine",
 		Long: `Serve the functions for Google Cloud on one loopback address, until Ctrl-C: /Rotation, /Alerting and
-/Notify take what Pub/Sub pushes and Cloud Scheduler's ticks, as they do in the cloud. Their logs go to
-standard error.
+/Notify take what Pub/Sub pushes and Cloud Scheduler's ticks, as they do in the cloud. So does /Compliance, which
+is served if KEYTURN_DECLARATIONS is set. Name functions to serve these alone, each with an environment of its own.
+Their logs go to standard error.
 
 The environment is that of the functions; their READMEs list it. Against "keyturn simulate" with a seed
 that has Google's keys, and google: {secrets: …} for the secrets:
@@ -118,22 +148,27 @@ that has Google's keys, and google: {secrets: …} for the secrets:
   KEYTURN_ALERTS_TOPIC, KEYTURN_OPERATIONS_TOPIC   projects/PROJECT/topics/TOPIC
   KEYTURN_API_KEY_SECRET, KEYTURN_CHANNEL_SECRET   projects/PROJECT/secrets/NAME
   KEYTURN_CHANNEL=slack, pagerduty or webhook
+  KEYTURN_DECLARATIONS=gs://BUCKET/NAME
 
 Callers are not authenticated, so only loopback addresses are served.`,
 		Example: `  keyturn serve --listen 127.0.0.1:8322
+  keyturn serve Compliance
   curl -d '{"keyturn":"tick"}' -H 'X-CloudScheduler: true' \
     -H "X-CloudScheduler-ScheduleTime: $(date -u +%FT%TZ)" http://127.0.0.1:8322/Rotation`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return p.serveFunctions(c.Context(), listen) },
+		RunE: func(c *cobra.Command, names []string) error { return p.serveFunctions(c.Context(), listen, names) },
 	}
 	c.Flags().StringVar(&listen, "listen", listen, "loopback `address` to serve; port 0 picks a free one")
 	return c
 }
 
-func (p Commands) serveFunctions(ctx context.Context, listen string) error {
+func (p Commands) serveFunctions(ctx context.Context, listen string, names []string) error {
+	chosen, err := p.chooseFunctions(names)
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
 	var problems []error
-	for _, f := range googleFunctions {
+	for _, f := range chosen {
 		handler, err := f.wire(p.Environ)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %s", f.target, strings.ReplaceAll(err.Error(), "\n", "\n"+f.target+": ")))
@@ -153,7 +188,7 @@ func (p Commands) serveFunctions(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range googleFunctions {
+	for _, f := range chosen {
 		terminal.Tell(p.Out, "http://%s/%s\n", listener.Addr(), f.target)
 	}
 	return serve(ctx, listener, mux, func() error { return nil })

@@ -9,6 +9,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 )
@@ -40,17 +41,33 @@ func (p *Program) OpenArchive(ctx context.Context) (*Archive, error) {
 			return nil, err
 		}
 	}
+	var googleCloud google.Config
+	if s.Archive.Scheme == "gs" || s.Ledger.Scheme == "firestore" {
+		if googleCloud, err = p.LoadGoogle(); err != nil {
+			return nil, err
+		}
+	}
 	switch s.Archive.Scheme {
 	case "s3":
 		a.ArchiveReader = amazon.NewArchive(in(aws, s.Archive), s.Archive.Name, s.Archive.Prefix)
+	case "gs":
+		if a.ArchiveReader, err = google.NewArchive(googleCloud, s.Archive.Name, s.Archive.Prefix); err != nil {
+			return nil, &terminal.ConfigurationError{Problems: err}
+		}
 	case "file":
 		a.ArchiveReader = local.NewArchive(s.Archive.Name)
 	default:
-		return nil, &terminal.ConfigurationError{Problems: errors.New("KEYTURN_ARCHIVE is not set; want file:DIR or s3://BUCKET/PREFIX (or use --archive, or name a deployment with --deployment)")}
+		return nil, &terminal.ConfigurationError{Problems: errors.New("KEYTURN_ARCHIVE is not set; want file:DIR, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX (or use --archive, or name a deployment with --deployment)")}
 	}
 	switch _, missing := os.Stat(s.Ledger.Name); {
 	case s.Ledger.Scheme == "dynamodb":
 		a.Ledger = ledger.New(amazon.NewStore(in(aws, s.Ledger), s.Ledger.Name), NewRandom())
+	case s.Ledger.Scheme == "firestore":
+		store, err := google.NewStore(googleCloud, s.Ledger.Name, s.Ledger.Prefix) //nolint:contextcheck // a client outlives the call that makes it
+		if err != nil {
+			return nil, err
+		}
+		a.Ledger = ledger.New(store, NewRandom())
 	case s.Ledger.Scheme == "file" && !errors.Is(missing, fs.ErrNotExist):
 		store, err := local.OpenStore(ctx, s.Ledger.Name)
 		if err != nil {

@@ -26,6 +26,8 @@ const (
 	OnProject    Target = "project"
 	OnTopics     Target = "topics"
 	OnArchive    Target = "archive"
+	// OnRuns are the compliance runs in the archive.
+	OnRuns Target = "compliance runs"
 )
 
 // Grant lets a person do something with a part of the deployment.
@@ -55,7 +57,17 @@ func OperatorGrants() []Grant {
 		Grant{"pubsub.topics.publish", OnTopics},
 		Grant{"storage.objects.create", OnArchive},
 		Grant{"storage.objects.get", OnArchive},
+		Grant{"storage.objects.list", OnArchive},
 	)
+}
+
+// AuditorGrants are what "keyturn report" calls: it finds the deployment, reads the archived compliance runs, and nothing else.
+func AuditorGrants() []Grant {
+	return []Grant{
+		{"storage.objects.get", OnDeployment},
+		{"storage.objects.get", OnRuns},
+		{"storage.objects.list", OnArchive},
+	}
 }
 
 // Hub is a deployment as a person's credentials reach it.
