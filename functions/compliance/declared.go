@@ -1,9 +1,12 @@
 package compliance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -17,8 +20,13 @@ func DeclaredIn(read func(context.Context) ([]byte, error)) func(context.Context
 		if err != nil {
 			return d, "", fmt.Errorf("read declarations: %w", err)
 		}
-		if err := json.Unmarshal(data, &d); err != nil {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields() // a misspelled exception would not be missed
+		if err := decoder.Decode(&d); err != nil {
 			return d, "", fmt.Errorf("read declarations: %w", err)
+		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			return d, "", errors.New("read declarations: there is more than one JSON value")
 		}
 		if err := d.Validate(time.Now()); err != nil {
 			return d, "", fmt.Errorf("declarations: %w", err)

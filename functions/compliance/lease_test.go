@@ -34,7 +34,9 @@ func TestTicks_at_once_make_one_run(t *testing.T) {
 		if runs := s.runs(); runs.Number != 1 || runs.Last.Number != 1 || runs.Current != nil || runs.Holder != "" || !m.Complete {
 			t.Errorf("the ledger has %+v", runs)
 		}
-		manifests := slices.DeleteFunc(s.archive.Names(), func(name string) bool { return name != report.ManifestName(m.ChainStart, 1) && !strings.HasSuffix(name, "manifest.json") })
+		manifests := slices.DeleteFunc(s.archive.Names(), func(name string) bool {
+			return name != report.ManifestName(m.ChainStart, 1) && !strings.HasSuffix(name, "manifest.json")
+		})
 		if len(manifests) != 1 {
 			t.Errorf("the archive has the manifests %v", manifests)
 		}

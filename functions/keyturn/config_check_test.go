@@ -42,3 +42,25 @@ func TestConfigCheckTakesTheExample(t *testing.T) {
 	o.wantCode(t, exitUsage, "config", "check")
 	wantText(t, "the error", o.err, "keyturn.yaml", "keyturn.example.yaml")
 }
+
+// A deployment on Google Cloud is described by Terraform, and what it declares for the checks by a file with that section alone.
+func TestConfigCheckTakesDeclarationsAlone(t *testing.T) {
+	b := newBench(t)
+	example := "../../infra/gcp/examples/one-project/declarations.yaml"
+	wantText(t, "the output", b.succeed(t, "config", "check", example), "declares what compliance checks compare with, without problems")
+	file := filepath.Join(b.folder, "declarations.yaml")
+	for text, want := range map[string][]string{
+		"compliance:\n  thresholds: {cryptoperiod_dais: 90}\n": {":2: compliance.thresholds.cryptoperiod_dais is no field", "has 1 problem"},
+		"compliance:\n  out_of_scope:\n  - {cluster: a}\n":     {"compliance.out_of_scope[0]", "has 1 problem"},
+		"complaince: {}\n":                                      {":1: complaince is no field: did you mean compliance?", "hub"},
+		"compliance: {}\nmode: follow\n":                        {"hub"}, // a deployment, which lacks the rest
+		"": {"the file is empty"},
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := b.keyturn(t, "config", "check", file)
+		o.wantCode(t, exitUsage, "config", "check", file)
+		wantText(t, text, o.out+o.err, want...)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/gcp/filter"
@@ -30,7 +31,7 @@ func TestLogLines_areThoseThatTheFunctionsWrite(t *testing.T) {
 	}
 	want := map[string]string{
 		"alert_sent": alerting.LogAlertSent, "heartbeat": alerting.LogHeartbeat, "seconds_since": alerting.LogSecondsSince,
-		"sweep_ended": rotation.LogSweepEnded, "oldest_open": rotation.LogOldestOpen,
+		"run_ended": compliance.LogRunEnded, "sweep_ended": rotation.LogSweepEnded, "oldest_open": rotation.LogOldestOpen,
 		"unreadable": delivery.LogUnreadable, "panicked": delivery.LogPanicked,
 		"secret": "read secret",
 	}
@@ -76,7 +77,7 @@ func TestHeartbeat_setsTheLabelThatAlertingKnows(t *testing.T) {
 func TestLedger_hasTheCollectionsAndFieldsOfTheStore(t *testing.T) {
 	m := readModule(t, ".")
 	kinds := map[string]bool{}
-	for _, items := range slices.Concat(ledger.OpeningItems, ledger.FollowingItems, ledger.AlertingItems, ledger.OperatorItems, ledger.NotifyItems) {
+	for _, items := range slices.Concat(ledger.OpeningItems, ledger.FollowingItems, ledger.AlertingItems, ledger.ComplianceItems, ledger.OperatorItems, ledger.NotifyItems) {
 		kinds[items.Kind] = true
 	}
 	if got, want := m.list(t, "collections"), slices.Sorted(maps.Keys(kinds)); !slices.Equal(got, want) {
@@ -111,7 +112,7 @@ func TestSettings_areThoseOfTheFunctions(t *testing.T) {
 			continue
 		}
 		chosen := deployment.Deployment{Settings: map[string]string{name: "x"}}
-		for _, function := range []string{deployment.Rotation, deployment.Alerting, deployment.Notify} {
+		for _, function := range []string{deployment.Rotation, deployment.Alerting, deployment.Notify, deployment.Compliance} {
 			if chosen.FunctionSettings(function)[name] != "" {
 				want[name] = append(want[name], function)
 			}
@@ -137,7 +138,7 @@ func TestEnvironment_hasVariablesOfTheFunctions(t *testing.T) {
 			t.Errorf("no function reads %s", name)
 		}
 	}
-	for _, name := range []string{"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_CHANNEL_SECRET", "KEYTURN_HEARTBEAT_ROLE", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES"} {
+	for _, name := range []string{"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_CHANNEL_SECRET", "KEYTURN_HEARTBEAT_ROLE", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES", "KEYTURN_DECLARATIONS"} {
 		if !slices.Contains(set, name) {
 			t.Errorf("%s is never set", name)
 		}

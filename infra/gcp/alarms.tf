@@ -10,6 +10,7 @@ locals {
     heartbeat     = "heartbeat"
     oldest_open   = "oldest_open_seconds"
     panicked      = "handling message panicked"
+    run_ended     = "compliance run ended"
     seconds_since = "seconds_since_event"
     secret        = "read secret"
     sweep_ended   = "sweep ended"
@@ -34,12 +35,16 @@ locals {
       filter = "${local.log_of["rotation"]} AND jsonPayload.message=\"${local.log_lines.sweep_ended}\" AND NOT jsonPayload.error:*"
       labels = {}
     }
+    runs-ended = {
+      filter = "${local.log_of["compliance"]} AND jsonPayload.message=\"${local.log_lines.run_ended}\""
+      labels = {}
+    }
     heartbeats = {
       filter = "${local.log_of["alerting"]} AND jsonPayload.message=\"${local.log_lines.heartbeat}\""
       labels = { account = "EXTRACT(jsonPayload.account)" }
     }
     }, {
-    for f in keys(local.functions) : "${f}-poison" => {
+    for f in keys(local.pushed) : "${f}-poison" => {
       filter = "${local.log_of[f]} AND jsonPayload.message=(\"${local.log_lines.unreadable}\" OR \"${local.log_lines.panicked}\")"
       labels = {}
     }
@@ -137,13 +142,13 @@ locals {
   }
 
   # What counts in a subscription or a service.
-  subscription = { for s in concat(keys(module.pubsub.pushes), [for f in keys(local.functions) : "${f}-dead"], ["alerts-critical", "operations-critical"]) :
+  subscription = { for s in concat(keys(module.pubsub.pushes), [for f in keys(local.pushed) : "${f}-dead"], ["alerts-critical", "operations-critical"]) :
     s => "monitored_resource=\"pubsub_subscription\",subscription_id=\"${var.name}-${s}\""
   }
 
   # Each alarm has a query that returns something while it is raised; for is how long it must do so.
   alarms = merge({
-    for f in keys(local.functions) : "${f}-dead-letters" => {
+    for f in keys(local.pushed) : "${f}-dead-letters" => {
       severity = "high", runbook = "dead-letters", for = "0s"
       summary  = "Messages for ${f} could not be delivered or handled."
       impact   = "They wait in the subscription ${var.name}-${f}-dead for 7 days. What they report is not handled."
@@ -168,7 +173,7 @@ locals {
       query    = "sum(increase(pubsub_googleapis_com:subscription_push_request_count{${local.subscription[s]},response_class!=\"ack\"}[5m])) > 2"
     }
     }, {
-    for f in keys(local.functions) : "${f}-poison" => {
+    for f in keys(local.pushed) : "${f}-poison" => {
       severity = "high", runbook = "poison", for = "0s"
       summary  = "${f} cannot read a message, or panics on it."
       impact   = "What the message reports is not handled; others are. It ends in the dead-letter topic."
@@ -176,26 +181,26 @@ locals {
       query    = "sum(increase(${local.promql["${f}-poison"]}{monitored_resource=\"cloud_run_revision\"}[5m])) > 0"
     }
     }, {
-    for f in keys(local.ticks) : "${f}-tick-errors" => {
+    for f, every in local.ticks : "${f}-tick-errors" => {
       severity = "medium", runbook = "tick-errors", for = "0s"
-      summary  = "At least 3 ticks of ${f} failed within 15 minutes."
+      summary  = "At least 3 ticks of ${f} failed within ${max(15, 4 * every)} minutes."
       impact   = "Some of its work is not done; the rest is."
       steps    = local.read_log[f]
-      query    = "sum(increase(${local.promql["${f}-tick-errors"]}[15m])) > 2"
+      query    = "sum(increase(${local.promql["${f}-tick-errors"]}[${max(15, 4 * every)}m])) > 2"
     }
     }, {
-    for f in keys(local.ticks) : "${f}-tick-silent" => {
+    for f, every in local.ticks : "${f}-tick-silent" => {
       severity = "high", runbook = "tick-silent", for = "0s"
-      summary  = "There was no request to ${f} for 10 minutes."
+      summary  = "There was no request to ${f} for ${max(10, 3 * every)} minutes."
       impact   = "Nothing that is due is done."
       steps    = ["Check that the schedule ${var.name}-${f}-tick is enabled, and that it may invoke the function:", "gcloud scheduler jobs describe ${var.name}-${f}-tick --location=${var.region} --project=${var.project}", "Check that the function exists."]
-      query    = "(sum(increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${var.name}-${f}\"}[10m])) or vector(0)) <= 0"
+      query    = "(sum(increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${var.name}-${f}\"}[${max(10, 3 * every)}m])) or vector(0)) <= 0"
     }
     }, {
     for f in keys(local.functions) : "${f}-secret-unreadable" => {
       severity = "high", runbook = "secret-unreadable", for = "0s"
       summary  = "${f} cannot read its secret: it has no value yet, or the service account may not read it."
-      impact   = startswith(f, "notify-") ? "Alerts do not reach this channel. They wait in its subscriptions." : "Rotations are not followed, and alerts lack what the Cloud API knows."
+      impact   = startswith(f, "notify-") ? "Alerts do not reach this channel. They wait in its subscriptions." : f == "compliance" ? "The compliance checks do not run. Rotations and alerts do." : "Rotations are not followed, and alerts lack what the Cloud API knows."
       steps    = ["Save the value as secret.txt, and store it. Replace SECRET by the name in the log:", "gcloud secrets versions add SECRET --data-file=secret.txt --project=${var.project}", "If it has one, check the secret's policy, and that the version is enabled."]
       query    = "sum(increase(${local.promql["${f}-secret-unreadable"]}{monitored_resource=\"cloud_run_revision\"}[30m])) > 0"
     }
@@ -206,6 +211,14 @@ locals {
       impact   = "Rotations that no event reported are not found, and what keyturn knows of the clusters is old."
       steps    = concat(local.read_log["rotation"], ["Check that the Cloud API answers and that the API key is valid:", "keyturn status"])
       query    = "(sum(increase(${local.promql["sweeps-ended"]}{monitored_resource=\"cloud_run_revision\"}[${local.sweep_minutes}m])) or vector(0)) <= 0"
+    }
+    # Together 26 hours. A query looks back for less than a day, because longer ones are not everywhere to be had.
+    compliance-overdue = {
+      severity = "medium", runbook = "compliance-overdue", for = "10800s"
+      summary  = "No complete run of the compliance checks has ended for 26 hours."
+      impact   = "Nobody knows whether what was proved before still holds. Rotations and alerts do not depend on it."
+      steps    = concat(local.read_log["compliance"], ["A run that was given up is announced as incomplete, with how far it came."])
+      query    = "(sum(increase(${local.promql["runs-ended"]}{monitored_resource=\"cloud_run_revision\"}[23h])) or vector(0)) <= 0"
     }
     event-to-alert = {
       severity = "medium", runbook = "event-to-alert", for = "0s"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"mime"
 	"mime/multipart"
@@ -54,7 +55,10 @@ var needs = []struct{ call, permissions string }{
 	{`GET secretmanager\.googleapis\.com/v1/projects/[^/]+/secrets/[^/]+/versions/[^/]+:access`, "secretmanager.versions.access"},
 	{`POST pubsub\.googleapis\.com/v1/projects/[^/]+/topics/[^/]+:publish`, "pubsub.topics.publish"},
 	{`POST storage\.googleapis\.com/upload/storage/v1/b/[^/]+/o`, "storage.objects.create"},
-	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/]+`, "storage.objects.get"},
+	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/ ]+`, "storage.objects.get"},
+	// Without the second the answer is 403, as if the first were missing (cloud.google.com/storage/docs/json_api/v1/status-codes).
+	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/ ]+ which is not there`, "storage.objects.get storage.objects.list"},
+	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o`, "storage.objects.list"},
 	{`GET pubsub\.googleapis\.com/v1/projects/[^/]+/subscriptions/[^/]+`, "pubsub.subscriptions.get"},
 	{`GET monitoring\.googleapis\.com/v3/projects/[^/]+/timeSeries`, "monitoring.timeSeries.list"},
 	{`firestore BatchGetDocuments`, "datastore.entities.get"},
@@ -70,7 +74,9 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"notify":           {readsSecret},
 	"notify-pagerduty": {readsSecret, writesPages},
 	"viewer":           {readsKeys, readsLedger, asksHub},
-	"operator":         {readsKeys, usesLedger, asksHub, publishes, archives},
+	"operator":         {readsKeys, usesLedger, asksHub, publishes, archives, readsRuns},
+	"compliance":       {runsChecks},
+	"auditor":          {findsDeployment, readsRuns},
 }
 
 // byGoogle are permissions that Google's own services use for an account, so that no call of the code shows them.
@@ -312,6 +318,13 @@ func asksHub(t *testing.T, made *recorder) {
 	}
 }
 
+// findsDeployment reads what the deployment publishes.
+func findsDeployment(t *testing.T, made *recorder) {
+	if _, err := hub.Read(t.Context(), made.config(), "acme-keyturn", "keyturn"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func writesPages(t *testing.T, made *recorder) {
 	l := ledger.New(made.ledger(t), rand.New(rand.NewPCG(1, 1)))
 	for range 2 {
@@ -325,6 +338,18 @@ func writesPages(t *testing.T, made *recorder) {
 type recorder struct {
 	mu    sync.Mutex
 	calls []string
+	// objects are those that were created, by bucket/name.
+	objects map[string][]byte
+}
+
+// sharing is a recorder of other calls on the same objects.
+func (r *recorder) sharing() *recorder {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects == nil {
+		r.objects = map[string][]byte{}
+	}
+	return &recorder{objects: r.objects}
 }
 
 func (r *recorder) add(call string) {
@@ -338,8 +363,12 @@ func (r *recorder) config() google.Config {
 }
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.add(req.Method + " " + req.URL.Host + req.URL.EscapedPath())
-	status, body := answer(req)
+	status, body := r.answer(req)
+	call := req.Method + " " + req.URL.Host + req.URL.EscapedPath()
+	if status == http.StatusNotFound && strings.HasPrefix(req.URL.Host, "storage.") {
+		call += " which is not there"
+	}
+	r.add(call)
 	return &http.Response{
 		StatusCode: status, Status: http.StatusText(status), Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(body)), Request: req,
@@ -347,7 +376,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // answer is what the APIs' references say, no more than the adapters ask for.
-func answer(req *http.Request) (status int, body string) {
+func (r *recorder) answer(req *http.Request) (status int, body string) {
 	path := req.URL.EscapedPath()
 	last := path[strings.LastIndex(path, "/")+1:]
 	const version = `{"name":"` + key + `/cryptoKeyVersions/1","state":"ENABLED","createTime":"2026-01-01T12:00:00Z"}`
@@ -357,9 +386,9 @@ func answer(req *http.Request) (status int, body string) {
 	case last == "cmek":
 		return 200, `{"name":"` + key + `","purpose":"ENCRYPT_DECRYPT","createTime":"2026-01-01T12:00:00Z","primary":` + version + `}`
 	case strings.HasSuffix(last, ":getIamPolicy"):
-		return 200, `{"version":3,"etag":"ACAB"}`
+		return 200, `{"version":3,"etag":"ACAB","bindings":[{"role":"projects/acme-keys/roles/r","members":["serviceAccount:` + account + `"]}]}`
 	case strings.HasSuffix(last, ":getAncestry"):
-		return 200, `{"ancestor":[{"resourceId":{"type":"project","id":"acme-keys"}}]}`
+		return 200, `{"ancestor":[{"resourceId":{"type":"project","id":"acme-keys"}},{"resourceId":{"type":"folder","id":"55"}},{"resourceId":{"type":"organization","id":"77"}}]}`
 	case strings.HasSuffix(last, ":access"):
 		sum := crc32.Checksum([]byte("CCDB1_abc"), crc32.MakeTable(crc32.Castagnoli))
 		return 200, fmt.Sprintf(`{"payload":{"data":%q,"dataCrc32c":"%d"}}`, base64.StdEncoding.EncodeToString([]byte("CCDB1_abc")), sum)
@@ -376,20 +405,7 @@ func answer(req *http.Request) (status int, body string) {
 	case path == "/v3/projects/acme-keys":
 		return 200, `{"name":"projects/123456","projectId":"acme-keys"}`
 	case strings.HasPrefix(path, "/upload/storage/"):
-		_, parameters, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
-		part, err := multipart.NewReader(req.Body, parameters["boundary"]).NextPart()
-		if err != nil {
-			return 400, err.Error()
-		}
-		about, err := io.ReadAll(part)
-		var object struct{ Name string }
-		if err != nil || json.Unmarshal(about, &object) != nil {
-			return 400, "no object"
-		}
-		if strings.Contains(object.Name, "taken") {
-			return 412, `{"error":{"code":412}}`
-		}
-		return 200, string(about)
+		return r.create(req)
 	case last == "deployment.json":
 		return 200, `{"format":1,"version":"v1","name":"keyturn","project":"acme-keyturn","region":"us-east1","mode":"observe","organization_id":"o","ledger":"firestore://acme-keyturn/keyturn",` +
 			`"archive":"gs://acme-keyturn-keyturn-archive/evidence","alerts_topic":"t","operations_topic":"t","push_subscriptions":["projects/acme-keyturn/subscriptions/keyturn-rotation"],"dead_subscriptions":["s"]}`
@@ -397,10 +413,70 @@ func answer(req *http.Request) (status int, body string) {
 		return 200, `{"topic":"projects/acme-keyturn/topics/keyturn-rotation-events"}`
 	case last == "timeSeries":
 		return 200, `{}`
+	case strings.HasSuffix(path, "/o") && strings.HasPrefix(path, "/storage/"):
+		return 200, r.list(strings.Split(path, "/")[4], req.URL.Query().Get("prefix"))
 	case strings.HasPrefix(path, "/storage/"):
-		return 200, `{}`
+		parts := strings.SplitN(req.URL.Path, "/", 7)
+		if data, found := r.object(parts[4] + "/" + parts[6]); found {
+			return 200, string(data)
+		}
 	}
 	return 404, `{"error":{"code":404,"status":"NOT_FOUND"}}`
+}
+
+// create is an upload in two parts.
+func (r *recorder) create(req *http.Request) (status int, body string) {
+	_, parameters, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	parts := multipart.NewReader(req.Body, parameters["boundary"])
+	var read [2][]byte
+	for i := range read {
+		part, err := parts.NextPart()
+		if err == nil {
+			read[i], err = io.ReadAll(part)
+		}
+		if err != nil {
+			return 400, err.Error()
+		}
+	}
+	var object struct{ Name string }
+	if json.Unmarshal(read[0], &object) != nil {
+		return 400, "no object"
+	}
+	name := strings.Split(req.URL.Path, "/")[5] + "/" + object.Name
+	if _, taken := r.object(name); taken {
+		return 412, `{"error":{"code":412}}`
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.objects == nil {
+		r.objects = map[string][]byte{}
+	}
+	r.objects[name] = read[1]
+	return 200, string(read[0])
+}
+
+// object is one that was created, or whose name says that it was.
+func (r *recorder) object(name string) (data []byte, found bool) {
+	if strings.Contains(name, "taken") {
+		return []byte("{}"), true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	data, found = r.objects[name]
+	return data, found
+}
+
+func (r *recorder) list(bucket, prefix string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var items []map[string]string
+	for _, name := range slices.Sorted(maps.Keys(r.objects)) {
+		if object, in := strings.CutPrefix(name, bucket+"/"); in && strings.HasPrefix(object, prefix) {
+			items = append(items, map[string]string{"name": object, "generation": "1", "size": "1", "timeCreated": "2026-01-01T12:00:00Z"})
+		}
+	}
+	text, _ := json.Marshal(map[string]any{"kind": "storage#objects", "items": items})
+	return string(text)
 }
 
 // ledger is the ledger in a database of Firestore that holds what was written.

@@ -10,6 +10,7 @@ locals {
     { title = "Requests by answer", queries = ["sum by (service_name, response_code_class) (increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-.*\"}[5m]))"] },
     { title = "Longest request (ms)", queries = ["histogram_quantile(0.99, sum by (service_name, le) (increase(run_googleapis_com:request_latencies_bucket{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-.*\"}[5m])))"] },
     { title = "Instances", queries = ["max by (service_name) (run_googleapis_com:container_instance_count{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-.*\"})"] },
+    { title = "Compliance runs that ended in a day", queries = ["sum(increase(${local.promql["runs-ended"]}[1d]))"] },
     { title = "Sweeps that ended in an hour", queries = ["sum(increase(${local.promql["sweeps-ended"]}[1h]))"] },
   ]
 }

@@ -6,7 +6,7 @@ module "pubsub" {
   name      = var.name
   channels  = toset(keys(var.channels))
   feed      = var.asset_feed
-  endpoints = { for f in keys(local.functions) : f => google_cloudfunctions2_function.function[f].service_config[0].uri }
+  endpoints = { for f in keys(local.pushed) : f => google_cloudfunctions2_function.function[f].service_config[0].uri }
   account   = google_service_account.account["push"].email
   labels    = var.labels
 

@@ -8,7 +8,7 @@ locals {
   emails       = { for a in local.accounts : a => "${var.name}-${a}@${local.email_domain}" }
 
   # Functions that read keys and policies.
-  readers_of_keys = toset(["rotation", "alerting"])
+  readers_of_keys = toset(["rotation", "alerting", "compliance"])
 
   # Reading what decides about the use of keys, on a project.
   read_permissions = [
@@ -41,6 +41,11 @@ locals {
   archive_permissions = [
     "storage.objects.create",
     "storage.objects.get",
+  ]
+  # Without it Cloud Storage answers 403 for an object that does not exist, as for one that may not be read
+  # (cloud.google.com/storage/docs/json_api/v1/status-codes).
+  archive_list_permissions = [
+    "storage.objects.list",
   ]
   heartbeat_permissions = [
     "cloudkms.cryptoKeys.update",
@@ -159,7 +164,7 @@ resource "google_project_iam_custom_role" "pages" {
 }
 
 resource "google_project_iam_member" "ledger" {
-  for_each = toset(["rotation", "alerting"])
+  for_each = toset(["rotation", "alerting", "compliance"])
 
   project = var.project
   role    = google_project_iam_custom_role.ledger.id
@@ -205,10 +210,49 @@ resource "google_storage_bucket_iam_member" "archive" {
   }
 }
 
+# Of the archive, compliance has its runs.
+resource "google_storage_bucket_iam_member" "runs" {
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive.id
+  member = google_service_account.account["compliance"].member
+
+  condition {
+    title      = "compliance runs only"
+    expression = "resource.name.startsWith(\"${local.runs}\")"
+  }
+}
+
+# Names of objects, of the bucket as a whole: they are not what is listed by.
+resource "google_project_iam_custom_role" "archive_list" {
+  project     = var.project
+  role_id     = "${local.role_prefix}_archive_list"
+  title       = "keyturn: names in the archive"
+  description = "Lists objects, and does not read them."
+  permissions = local.archive_list_permissions
+}
+
+resource "google_storage_bucket_iam_member" "runs_list" {
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive_list.id
+  member = google_service_account.account["compliance"].member
+}
+
+resource "google_storage_bucket_iam_member" "declarations" {
+  bucket = google_storage_bucket.source.name
+  role   = google_project_iam_custom_role.deployment.id
+  member = google_service_account.account["compliance"].member
+
+  # Not the one object: a binding of a new name would take minutes to hold.
+  condition {
+    title      = "declarations only"
+    expression = "resource.name.startsWith(\"projects/_/buckets/${local.source_bucket}/objects/declarations-\")"
+  }
+}
+
 # Alerts. The role holds pubsub.topics.publish alone.
 
 resource "google_pubsub_topic_iam_member" "alerts" {
-  for_each = toset(["rotation", "alerting"])
+  for_each = toset(["rotation", "alerting", "compliance"])
 
   project = var.project
   topic   = module.pubsub.topics["alerts"]
@@ -217,10 +261,12 @@ resource "google_pubsub_topic_iam_member" "alerts" {
 }
 
 resource "google_pubsub_topic_iam_member" "operations" {
+  for_each = toset(["rotation", "compliance"])
+
   project = var.project
   topic   = module.pubsub.topics["operations"]
   role    = "roles/pubsub.publisher"
-  member  = google_service_account.account["rotation"].member
+  member  = google_service_account.account[each.key].member
 }
 
 # Secrets: each function its own. On a secret the role holds secretmanager.versions.access alone.
@@ -232,6 +278,14 @@ resource "google_secret_manager_secret_iam_member" "api_key" {
   secret_id = google_secret_manager_secret.api_key.secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.account[each.key].member
+}
+
+# Its own service account at CockroachDB Cloud, and so requests of its own.
+resource "google_secret_manager_secret_iam_member" "compliance" {
+  project   = var.project
+  secret_id = google_secret_manager_secret.compliance.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.account["compliance"].member
 }
 
 resource "google_secret_manager_secret_iam_member" "channel" {
@@ -246,7 +300,7 @@ resource "google_secret_manager_secret_iam_member" "channel" {
 # Invoking. Nobody else may: there is no binding for allUsers, and ingress is internal.
 
 resource "google_cloud_run_service_iam_member" "push" {
-  for_each = local.functions
+  for_each = local.pushed
 
   project  = var.project
   location = var.region
@@ -317,7 +371,7 @@ resource "google_service_account_iam_member" "sign_pushes" {
 
 # Puts away what could not be delivered.
 resource "google_pubsub_topic_iam_member" "dead" {
-  for_each = local.functions
+  for_each = local.pushed
 
   project = var.project
   topic   = module.pubsub.dead_topics[each.key]

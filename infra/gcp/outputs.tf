@@ -10,7 +10,12 @@ output "archive" {
 
 output "secrets" {
   description = "Secrets that have no value yet: gcloud secrets versions add NAME --data-file=-"
-  value       = sort(concat([local.api_key_secret], values(local.channel_secrets)))
+  value       = sort(concat([local.api_key_secret, local.compliance_secret], values(local.channel_secrets)))
+}
+
+output "declarations" {
+  description = "What is declared for the compliance checks. The name holds the SHA-256, which the manifest of each run has, too."
+  value       = "gs://${local.source_bucket}/${local.declarations_object}"
 }
 
 output "service_accounts" {

@@ -1,5 +1,5 @@
 # People: who may run keyturn's command line against this deployment. Viewers look (status, alerts, plan, doctor --viewer); operators do
-# everything. doctor tries each of these permissions: internal/google/hub has the same list, and a test compares the two.
+# everything; auditors read the compliance runs (report) and nothing else. doctor tries each of these permissions: internal/google/hub has the same list, and a test compares the two.
 
 locals {
   members = setunion(var.viewers, var.operators)
@@ -38,7 +38,7 @@ locals {
     api_key_secret     = "${local.secrets}/${local.api_key_secret}"
     watched_projects   = sort(var.watched_projects)
     push_subscriptions = [for s in sort(keys(module.pubsub.pushes)) : "projects/${var.project}/subscriptions/${var.name}-${s}"]
-    dead_subscriptions = [for f in sort(keys(local.functions)) : "projects/${var.project}/subscriptions/${var.name}-${f}-dead"]
+    dead_subscriptions = [for f in sort(keys(local.pushed)) : "projects/${var.project}/subscriptions/${var.name}-${f}-dead"]
     settings           = var.settings
   }
 }
@@ -71,7 +71,7 @@ resource "google_project_iam_custom_role" "look" {
 resource "google_project_iam_custom_role" "deployment" {
   project     = var.project
   role_id     = "${local.role_prefix}_deployment"
-  title       = "keyturn: find the deployment"
+  title       = "keyturn: read objects"
   description = "Reads objects, and does not list them."
   permissions = local.deployment_permissions
 }
@@ -144,6 +144,48 @@ resource "google_storage_bucket_iam_member" "operate" {
 
   bucket = google_storage_bucket.archive.name
   role   = google_project_iam_custom_role.archive.id
+  member = each.key
+}
+
+resource "google_storage_bucket_iam_member" "operate_list" {
+  for_each = var.operators
+
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive_list.id
+  member = each.key
+}
+
+resource "google_storage_bucket_iam_member" "audit_deployment" {
+  for_each = var.auditors
+
+  bucket = google_storage_bucket.source.name
+  role   = google_project_iam_custom_role.deployment.id
+  member = each.key
+
+  condition {
+    title      = "deployment only"
+    expression = "resource.name == \"projects/_/buckets/${local.source_bucket}/objects/${google_storage_bucket_object.deployment.name}\""
+  }
+}
+
+resource "google_storage_bucket_iam_member" "audit" {
+  for_each = var.auditors
+
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.deployment.id
+  member = each.key
+
+  condition {
+    title      = "compliance runs only"
+    expression = "resource.name.startsWith(\"${local.runs}\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "audit_list" {
+  for_each = var.auditors
+
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive_list.id
   member = each.key
 }
 

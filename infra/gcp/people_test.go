@@ -14,7 +14,7 @@ import (
 // What doctor tries is what the module grants.
 func TestPeople_areGrantedWhatDoctorTries(t *testing.T) {
 	granted := permitted(t, readModule(t, "."))
-	for who, grants := range map[string][]hub.Grant{"viewer": hub.ViewerGrants(), "operator": hub.OperatorGrants()} {
+	for who, grants := range map[string][]hub.Grant{"viewer": hub.ViewerGrants(), "operator": hub.OperatorGrants(), "auditor": hub.AuditorGrants()} {
 		tried := map[string]bool{}
 		for _, g := range grants {
 			tried[g.Permission] = true
@@ -42,7 +42,10 @@ func TestDeployment_isPublishedAsCommandsReadIt(t *testing.T) {
 	}
 	object, bucket := m.resource(t, "google_storage_bucket_object.deployment"), m.resource(t, "google_storage_bucket.source")
 	argumentsOf(t, object, map[string]string{"name": `"` + hub.Object + `"`, "bucket": "google_storage_bucket.source.name", "content": "jsonencode(local.published)"})
-	argumentsOf(t, bucket, map[string]string{"name": `"${local.bucket_prefix}-source"`})
+	argumentsOf(t, bucket, map[string]string{"name": "local.source_bucket"})
+	if got := m.source["source_bucket"]; got != `"${local.bucket_prefix}-source"` {
+		t.Errorf("the bucket is named %s", got)
+	}
 	if got := m.source["bucket_prefix"]; got != `"${replace(var.project, "/[:.]/", "-")}-${var.name}"` || hub.Bucket("example.com:acme", "keyturn") != "example-com-acme-keyturn-source" {
 		t.Errorf("the bucket's name begins with %s, and commands look in %s", got, hub.Bucket("example.com:acme", "keyturn"))
 	}

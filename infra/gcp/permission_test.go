@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keyturn/keyturn/internal/report"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file")
@@ -16,40 +18,48 @@ var update = flag.Bool("update", false, "rewrite the golden file")
 // grants say to whom each binding of the module gives its role, by address: service accounts by their names after the deployment's, and
 // everybody else by what they are. notify is each function of a channel, notify-pagerduty those of PagerDuty's.
 var grants = map[string]string{
-	"google_project_iam_member.read":                   "rotation alerting",
-	"google_folder_iam_member.read":                    "rotation alerting",
-	"google_organization_iam_member.read":              "rotation alerting",
-	"google_organization_iam_member.read_above":        "rotation alerting",
-	"google_organization_iam_member.read_denies":       "rotation alerting",
-	"google_project_iam_member.read_denies":            "rotation alerting",
-	"google_project_iam_member.ledger":                 "rotation alerting",
-	"google_project_iam_member.pages":                  "notify-pagerduty",
-	"google_storage_bucket_iam_member.archive":         "rotation",
-	"google_pubsub_topic_iam_member.alerts":            "rotation alerting",
-	"google_pubsub_topic_iam_member.operations":        "rotation",
-	"google_secret_manager_secret_iam_member.api_key":  "rotation alerting",
-	"google_secret_manager_secret_iam_member.channel":  "notify notify-pagerduty",
-	"google_cloud_run_service_iam_member.push":         "push",
-	"google_cloud_run_service_iam_member.tick":         "tick",
-	"google_kms_crypto_key_iam_member.heartbeat":       "heartbeat",
-	"google_project_iam_member.build":                  "build",
-	"google_storage_bucket_iam_member.build":           "build",
-	"google_service_account_iam_member.sign_pushes":    "agent:pubsub",
-	"google_pubsub_topic_iam_member.dead":              "agent:pubsub",
-	"google_pubsub_subscription_iam_member.dead":       "agent:pubsub",
-	"google_pubsub_topic_iam_member.assets":            "agent:assets",
-	"google_pubsub_topic_iam_member.project_sink":      "sink",
-	"google_pubsub_topic_iam_member.folder_sink":       "sink",
-	"google_pubsub_topic_iam_member.organization_sink": "sink",
-	"google_project_iam_member.people":                 "viewer operator",
-	"google_project_iam_member.look":                   "viewer",
-	"google_project_iam_member.operate":                "operator",
-	"google_project_iam_member.keys":                   "viewer operator",
-	"google_folder_iam_member.keys":                    "viewer operator",
-	"google_organization_iam_member.keys":              "viewer operator",
-	"google_storage_bucket_iam_member.deployment":      "viewer operator",
-	"google_storage_bucket_iam_member.operate":         "operator",
-	"google_pubsub_topic_iam_member.operate":           "operator",
+	"google_project_iam_member.read":                     "rotation alerting compliance",
+	"google_folder_iam_member.read":                      "rotation alerting compliance",
+	"google_organization_iam_member.read":                "rotation alerting compliance",
+	"google_organization_iam_member.read_above":          "rotation alerting compliance",
+	"google_organization_iam_member.read_denies":         "rotation alerting compliance",
+	"google_project_iam_member.read_denies":              "rotation alerting compliance",
+	"google_project_iam_member.ledger":                   "rotation alerting compliance",
+	"google_project_iam_member.pages":                    "notify-pagerduty",
+	"google_storage_bucket_iam_member.archive":           "rotation",
+	"google_storage_bucket_iam_member.runs":              "compliance",
+	"google_storage_bucket_iam_member.runs_list":         "compliance",
+	"google_storage_bucket_iam_member.declarations":      "compliance",
+	"google_pubsub_topic_iam_member.alerts":              "rotation alerting compliance",
+	"google_pubsub_topic_iam_member.operations":          "rotation compliance",
+	"google_secret_manager_secret_iam_member.api_key":    "rotation alerting",
+	"google_secret_manager_secret_iam_member.compliance": "compliance",
+	"google_secret_manager_secret_iam_member.channel":    "notify notify-pagerduty",
+	"google_cloud_run_service_iam_member.push":           "push",
+	"google_cloud_run_service_iam_member.tick":           "tick",
+	"google_kms_crypto_key_iam_member.heartbeat":         "heartbeat",
+	"google_project_iam_member.build":                    "build",
+	"google_storage_bucket_iam_member.build":             "build",
+	"google_service_account_iam_member.sign_pushes":      "agent:pubsub",
+	"google_pubsub_topic_iam_member.dead":                "agent:pubsub",
+	"google_pubsub_subscription_iam_member.dead":         "agent:pubsub",
+	"google_pubsub_topic_iam_member.assets":              "agent:assets",
+	"google_pubsub_topic_iam_member.project_sink":        "sink",
+	"google_pubsub_topic_iam_member.folder_sink":         "sink",
+	"google_pubsub_topic_iam_member.organization_sink":   "sink",
+	"google_project_iam_member.people":                   "viewer operator",
+	"google_project_iam_member.look":                     "viewer",
+	"google_project_iam_member.operate":                  "operator",
+	"google_project_iam_member.keys":                     "viewer operator",
+	"google_folder_iam_member.keys":                      "viewer operator",
+	"google_organization_iam_member.keys":                "viewer operator",
+	"google_storage_bucket_iam_member.deployment":        "viewer operator",
+	"google_storage_bucket_iam_member.operate":           "operator",
+	"google_storage_bucket_iam_member.operate_list":      "operator",
+	"google_storage_bucket_iam_member.audit_deployment":  "auditor",
+	"google_storage_bucket_iam_member.audit":             "auditor",
+	"google_storage_bucket_iam_member.audit_list":        "auditor",
+	"google_pubsub_topic_iam_member.operate":             "operator",
 }
 
 // predefined are the permissions of Google's roles that are used, as far as they have an effect on the resource that they are granted on
@@ -180,10 +190,11 @@ func TestBindings_areAsReviewed(t *testing.T) {
 func TestGrants_nameTheMember(t *testing.T) {
 	m := readModule(t, ".")
 	each := map[string]string{ // what is iterated over, as far as it chooses the account
-		`local.readers_of_keys`: "rotation alerting", `toset(["rotation", "alerting"])`: "rotation alerting", `var.channels`: "notify notify-pagerduty",
+		`local.readers_of_keys`: "rotation alerting compliance", `toset(["rotation", "alerting"])`: "rotation alerting",
+		`toset(["rotation", "alerting", "compliance"])`: "rotation alerting compliance", `toset(["rotation", "compliance"])`: "rotation compliance", `var.channels`: "notify notify-pagerduty",
 		`toset([for name, c in var.channels : "notify-${name}" if c.kind == "pagerduty"])`: "notify-pagerduty",
 	}
-	if got := textsOf(t, "readers_of_keys", value(t, "readers_of_keys", argument(t, m.locals["readers_of_keys"]))); !slices.Equal(got, []string{"rotation", "alerting"}) {
+	if got := textsOf(t, "readers_of_keys", value(t, "readers_of_keys", argument(t, m.locals["readers_of_keys"]))); !slices.Equal(got, []string{"rotation", "alerting", "compliance"}) {
 		t.Errorf("keys are read by %v", got)
 	}
 	literal := regexp.MustCompile(`^google_service_account\.account\["([a-z]+)"\]\.member$`)
@@ -206,7 +217,7 @@ func TestGrants_nameTheMember(t *testing.T) {
 				t.Errorf("%s grants to each of %s, which are %q; the table says %q", b.address(), b.text["for_each"], each[over], want)
 			}
 		case slices.Contains([]string{"each.key", "each.value[1]"}, member):
-			over := map[string]string{"local.members": "viewer operator", "var.viewers": "viewer", "var.operators": "operator"}
+			over := map[string]string{"local.members": "viewer operator", "var.viewers": "viewer", "var.operators": "operator", "var.auditors": "auditor"}
 			if got := over[people.FindString(b.text["for_each"])]; got != want {
 				t.Errorf("%s grants to %s, who are %q; the table says %q", b.address(), b.text["for_each"], got, want)
 			}
@@ -218,7 +229,7 @@ func TestGrants_nameTheMember(t *testing.T) {
 	}
 }
 
-var people = regexp.MustCompile(`local\.members|var\.viewers|var\.operators`)
+var people = regexp.MustCompile(`local\.members|var\.viewers|var\.operators|var\.auditors`)
 
 // No service account may change a key, use one, or say who may. The heartbeat may update its canary key, and nothing but it.
 func TestNobodyMayChangeOrUseKeys(t *testing.T) {
@@ -258,6 +269,55 @@ func TestFunctions_haveTheirOwnAccountAndLedger(t *testing.T) {
 		conditions := m.resource(t, address).inner("condition")
 		if len(conditions) != 1 || !strings.Contains(conditions[0].text["expression"], "local.database") {
 			t.Errorf("%s is not limited to the ledger's database", address)
+		}
+	}
+}
+
+// What is granted on a bucket holds for what the account is about: compliance and those who audit reach its runs, and no evidence of rotation.
+func TestCompliance_reachesItsRunsAndDeclarationsOnly(t *testing.T) {
+	m := readModule(t, ".")
+	if got, want := m.source["runs"], `"projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/`+report.RunsFolder+`"`; got != want {
+		t.Errorf("the runs are below %s, want %s", got, want)
+	}
+	only := map[string]string{
+		"google_storage_bucket_iam_member.runs":             `"resource.name.startsWith(\"${local.runs}\")"`,
+		"google_storage_bucket_iam_member.audit":            `"resource.name.startsWith(\"${local.runs}\")"`,
+		"google_storage_bucket_iam_member.declarations":     `"resource.name.startsWith(\"projects/_/buckets/${local.source_bucket}/objects/declarations-\")"`,
+		"google_storage_bucket_iam_member.audit_deployment": `"resource.name == \"projects/_/buckets/${local.source_bucket}/objects/${google_storage_bucket_object.deployment.name}\""`,
+		// Names alone, and with a condition they could not be listed.
+		"google_storage_bucket_iam_member.runs_list":  "",
+		"google_storage_bucket_iam_member.audit_list": "",
+	}
+	for _, b := range m.resources("google_storage_bucket_iam_member") {
+		if to := grants[b.address()]; to != "compliance" && to != "auditor" {
+			continue
+		}
+		got := ""
+		for _, condition := range b.inner("condition") {
+			got = condition.text["expression"]
+		}
+		want, known := only[b.address()]
+		if delete(only, b.address()); !known || got != want {
+			t.Errorf("%s holds if %s, want %s", b.address(), got, want)
+		}
+		for name, permissions := range rolesOf(t, m, b) {
+			if want == "" && !slices.Equal(permissions, []string{"storage.objects.list"}) {
+				t.Errorf("%s has no condition, and %s may %v", b.address(), name, permissions)
+			}
+		}
+	}
+	for address := range only {
+		t.Errorf("there is no %s", address)
+	}
+	if got := m.source["declarations_object"]; !strings.HasPrefix(got, `"declarations-${sha256(local.declared)}`) {
+		t.Errorf("the object of the declarations is named %s", got)
+	}
+	// Whoever audits is granted nothing anywhere else.
+	for permission, where := range permitted(t, m)["auditor"] {
+		for _, address := range where {
+			if !strings.HasPrefix(address, "google_storage_bucket_iam_member.audit") {
+				t.Errorf("an auditor may %s by %s", permission, address)
+			}
 		}
 	}
 }

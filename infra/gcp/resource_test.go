@@ -48,7 +48,7 @@ func TestSubscriptions_loseNothing(t *testing.T) {
 	if got := value(t, "week", m.locals["week"]).AsString(); got != "604800s" {
 		t.Errorf("a week is %s", got)
 	}
-	if alarms := readModule(t, ".").source["alarms"]; !strings.Contains(alarms, `for f in keys(local.functions) : "${f}-dead-letters"`) {
+	if alarms := readModule(t, ".").source["alarms"]; !strings.Contains(alarms, `for f in keys(local.pushed) : "${f}-dead-letters"`) {
 		t.Error("no alert policy watches the dead letters of every function")
 	}
 }
@@ -61,8 +61,8 @@ func TestFunctions_areReachableFromInsideOnly(t *testing.T) {
 		"service_config.service_account_email": "google_service_account.account[each.key].email",
 	})
 	concurrencies := regexp.MustCompile(`concurrency = (\d+)`).FindAllStringSubmatch(m.source["functions"], -1)
-	if len(concurrencies) != 3 {
-		t.Fatalf("%d functions have a concurrency, want 3", len(concurrencies))
+	if len(concurrencies) != 4 {
+		t.Fatalf("%d functions have a concurrency, want 4", len(concurrencies))
 	}
 	for _, found := range concurrencies {
 		if len(found[1]) == 1 && found[1] < "8" {
@@ -73,9 +73,45 @@ func TestFunctions_areReachableFromInsideOnly(t *testing.T) {
 	for _, found := range regexp.MustCompile(`entry_point = "([A-Za-z]+)"`).FindAllStringSubmatch(m.source["functions"], -1) {
 		entries[found[1]] = true
 	}
-	if got := slices.Sorted(maps.Keys(entries)); !slices.Equal(got, []string{"Alerting", "Notify", "Rotation"}) {
+	if got := slices.Sorted(maps.Keys(entries)); !slices.Equal(got, []string{"Alerting", "Compliance", "Notify", "Rotation"}) {
 		t.Errorf("the entry points are %v", got)
 	}
+}
+
+// Only who is pushed to has a subscription, a topic of dead letters, and lets Pub/Sub in; who gets ticks lets Scheduler in, which waits for as
+// long as the function works: for half an hour at most (cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs, attemptDeadline),
+// and no tick begins before the one before it has ended.
+func TestFunctions_areCalledByWhoeverCallsThem(t *testing.T) {
+	m := readModule(t, ".")
+	pushed := map[string]bool{}
+	for _, found := range regexp.MustCompile(`entry_point = "([A-Za-z]+)", pushed = (true|false),`).FindAllStringSubmatch(m.source["functions"], -1) {
+		pushed[found[1]] = found[2] == "true"
+	}
+	if want := map[string]bool{"Rotation": true, "Alerting": true, "Notify": true, "Compliance": false}; !maps.Equal(pushed, want) {
+		t.Errorf("pushed to are %v, want %v", pushed, want)
+	}
+	for _, address := range []string{"google_cloud_run_service_iam_member.push", "google_pubsub_topic_iam_member.dead"} {
+		argumentsOf(t, m.resource(t, address), map[string]string{"for_each": "local.pushed"})
+	}
+	seconds := func(local string) float64 {
+		f, _ := value(t, local, m.locals[local]).AsBigFloat().Float64()
+		return f
+	}
+	of := map[string]float64{"rotation": seconds("timeout_seconds"), "alerting": seconds("timeout_seconds"), "compliance": seconds("compliance_seconds")}
+	ticks := value(t, "ticks", m.locals["ticks"]).AsValueMap()
+	if got, want := slices.Sorted(maps.Keys(ticks)), slices.Sorted(maps.Keys(of)); !slices.Equal(got, want) {
+		t.Errorf("ticks have %v, want %v", got, want)
+	}
+	for f, every := range ticks {
+		minutes, _ := every.AsBigFloat().Float64()
+		if of[f] > 60*minutes || of[f]+10 > 1800 || 60/int(minutes)*int(minutes) != 60 {
+			t.Errorf("%s has a tick every %v minutes, and %v seconds for it", f, minutes, of[f])
+		}
+	}
+	argumentsOf(t, m.resource(t, "google_cloud_scheduler_job.tick"), map[string]string{
+		"schedule": `each.value == 1 ? "* * * * *" : "*/${each.value} * * * *"`, "attempt_deadline": `"${local.functions[each.key].timeout + 10}s"`,
+	})
+	argumentsOf(t, m.resource(t, "google_cloudfunctions2_function.function"), map[string]string{"service_config.timeout_seconds": "each.value.timeout"})
 }
 
 func TestWhatMustSurvive_isProtected(t *testing.T) {

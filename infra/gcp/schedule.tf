@@ -1,7 +1,8 @@
 # Ticks and heartbeats.
 
 locals {
-  ticks = { for f in ["rotation", "alerting"] : f => local.functions[f].description }
+  # How many minutes apart they are. The run of the day begins with one of compliance's, and goes on with those that follow.
+  ticks = { rotation = 1, alerting = 1, compliance = 15 }
 }
 
 # A tick that fails is not repeated: the next one does its work.
@@ -11,10 +12,10 @@ resource "google_cloud_scheduler_job" "tick" {
   project          = var.project
   region           = var.region
   name             = "${var.name}-${each.key}-tick"
-  description      = "Every minute: ${each.value}"
-  schedule         = "* * * * *"
+  description      = "${each.value == 1 ? "Every minute" : "Every ${each.value} minutes"}: ${local.functions[each.key].description}"
+  schedule         = each.value == 1 ? "* * * * *" : "*/${each.value} * * * *"
   time_zone        = "Etc/UTC"
-  attempt_deadline = "${local.timeout_seconds + 10}s"
+  attempt_deadline = "${local.functions[each.key].timeout + 10}s"
 
   retry_config {
     retry_count = 0

@@ -1,15 +1,18 @@
 # What must survive: the ledger, the evidence, and the secrets.
 
 locals {
-  bucket_prefix   = "${replace(var.project, "/[:.]/", "-")}-${var.name}"
-  archive_bucket  = coalesce(var.archive_bucket, "${local.bucket_prefix}-archive")
-  archive_prefix  = "evidence"
-  api_key_secret  = coalesce(var.api_key_secret, "${var.name}-api-key")
-  channel_secrets = { for name, c in var.channels : name => coalesce(c.secret, "${var.name}-notify-${name}") }
-  database        = "projects/${var.project}/databases/${var.name}"
+  bucket_prefix  = "${replace(var.project, "/[:.]/", "-")}-${var.name}"
+  archive_bucket = coalesce(var.archive_bucket, "${local.bucket_prefix}-archive")
+  archive_prefix = "evidence"
+  # Names of objects as conditions have them. report.RunsFolder is where compliance's runs are.
+  runs              = "projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/runs/"
+  api_key_secret    = coalesce(var.api_key_secret, "${var.name}-api-key")
+  compliance_secret = coalesce(var.compliance_api_key_secret, "${var.name}-compliance-api-key")
+  channel_secrets   = { for name, c in var.channels : name => coalesce(c.secret, "${var.name}-notify-${name}") }
+  database          = "projects/${var.project}/databases/${var.name}"
 
   # One collection for each kind of record. store_test.go compares them, and the fields, with the code.
-  collections = ["alerting", "control", "notify", "rotation"]
+  collections = ["alerting", "compliance", "control", "notify", "rotation"]
   # Nobody queries by these, and an indexed field holds no more than 1,500 bytes that count.
   unindexed = ["data", "expires", "id", "keys", "keys_gzip", "token", "version"]
 }
@@ -61,6 +64,20 @@ resource "google_storage_bucket" "archive" {
 resource "google_secret_manager_secret" "api_key" {
   project   = var.project
   secret_id = local.api_key_secret
+  labels    = var.labels
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+}
+
+resource "google_secret_manager_secret" "compliance" {
+  project   = var.project
+  secret_id = local.compliance_secret
   labels    = var.labels
 
   replication {

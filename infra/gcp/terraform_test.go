@@ -14,12 +14,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/keyturn/keyturn/functions/compliance"
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 )
 
 // providersVariable names the CLI configuration of Terraform, whose provider_installation says where the google provider is on this
@@ -139,6 +144,7 @@ func TestTerraform_examplesCanBePlanned(t *testing.T) {
 			// What the real provider makes of the bindings is what the table says.
 			shown := run(t, at, environment, `"format_version"`, "show", "-json", "plan")
 			checkPlannedBindings(t, shown[strings.Index(shown, "{"):])
+			checkPlannedDeclarations(t, at, shown[strings.Index(shown, "{"):])
 		})
 	}
 }
@@ -174,6 +180,61 @@ func checkPlannedBindings(t *testing.T, plan string) {
 	if count < 30 {
 		t.Errorf("only %d bindings are planned", count)
 	}
+}
+
+// checkPlannedDeclarations checks that the function reads of what Terraform deploys what "keyturn check" reads of the file itself.
+func checkPlannedDeclarations(t *testing.T, example, plan string) {
+	t.Helper()
+	var planned struct {
+		PlannedValues struct {
+			RootModule planModule `json:"root_module"`
+		} `json:"planned_values"`
+	}
+	if err := json.NewDecoder(strings.NewReader(plan)).Decode(&planned); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, r := range planned.PlannedValues.RootModule.all() {
+		if r.Type != "google_storage_bucket_object" || r.Name != "declarations" {
+			continue
+		}
+		count++
+		content, _ := r.Values["content"].(string)
+		got, hash, err := compliance.DeclaredIn(func(context.Context) ([]byte, error) { return []byte(content), nil })(t.Context())
+		if err != nil {
+			t.Fatalf("the function refuses %s: %v", content, err)
+		}
+		var want checks.Declarations
+		if file := filepath.Join(example, "declarations.yaml"); fileExists(file) {
+			if want, _, err = deployment.LoadDeclarations(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(plain(t, got), plain(t, want)) || r.Values["name"] != "declarations-"+hash+".json" {
+			t.Errorf("%s declares\n%+v\nthe file\n%+v", r.Values["name"], got, want)
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d objects hold declarations", count)
+	}
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// plain is the JSON of declarations, in which what is empty and what is absent are the same.
+func plain(t *testing.T, d checks.Declarations) (m map[string]any) {
+	t.Helper()
+	text, err := json.Marshal(d)
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 type planModule struct {

@@ -53,7 +53,7 @@ variable "labels" {
 }
 
 variable "dist" {
-  description = "Folder with rotation.zip, alerting.zip and notify.zip, as make stage-gcp writes them."
+  description = "Folder with rotation.zip, alerting.zip, compliance.zip and notify.zip, as make stage-gcp writes them."
   type        = string
   default     = "dist/gcp"
 
@@ -189,6 +189,17 @@ variable "settings" {
   }
 }
 
+variable "declarations" {
+  description = "Path of keyturn.yaml, or of another YAML file: its section compliance is what the compliance checks compare with (limits, expected principals, exceptions). null for the defaults."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.declarations == null || can(jsonencode(yamldecode(file(var.declarations)).compliance))
+    error_message = "The declarations must be a YAML file with a section compliance."
+  }
+}
+
 # Who is notified
 
 variable "alert_emails" {
@@ -283,6 +294,17 @@ variable "api_key_secret" {
   }
 }
 
+variable "compliance_api_key_secret" {
+  description = "Name of the secret for the API key of the compliance checks' own service account at CockroachDB Cloud; NAME-compliance-api-key if null. It is made without a value."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.compliance_api_key_secret == null || can(regex("^[a-zA-Z0-9_-]{1,255}$", var.compliance_api_key_secret))
+    error_message = "A secret's name must be letters, digits, underscores and hyphens."
+  }
+}
+
 variable "firestore_location" {
   description = "Location of the ledger; the region if null. It can never be changed."
   type        = string
@@ -354,5 +376,16 @@ variable "viewers" {
   validation {
     condition     = alltrue([for m in var.viewers : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", m))])
     error_message = "A viewer must be a member of an IAM policy, such as group:oncall@example.com."
+  }
+}
+
+variable "auditors" {
+  description = "Who may read the archived compliance runs, and nothing else."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for m in var.auditors : can(regex("^(user|group|serviceAccount|principal|principalSet):[^ ]+$", m))])
+    error_message = "An auditor must be a member of an IAM policy, such as group:audit@example.com."
   }
 }

@@ -242,7 +242,7 @@ func (p Commands) declared(config string) (checks.Declarations, error) {
 	if file == "" {
 		return checks.Declarations{}, nil
 	}
-	d, err := deployment.Load(file)
+	declared, _, err := deployment.LoadDeclarations(file)
 	var problems deployment.Problems
 	switch {
 	case errors.As(err, &problems):
@@ -250,7 +250,7 @@ func (p Commands) declared(config string) (checks.Declarations, error) {
 	case err != nil:
 		return checks.Declarations{}, &terminal.ConfigurationError{Problems: err}
 	}
-	return d.Compliance, nil
+	return declared, nil
 }
 
 // RetireCommand is "keyturn retire".

@@ -43,7 +43,8 @@ func (p Commands) configCheckCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Check keyturn.yaml: every problem at once, with its line and its fix",
 		Long: `Check the file that describes a deployment, keyturn.yaml unless another one is named: every problem at once, with
-its line, the field, and what to write instead. Nothing is built, and no cloud is called.
+its line, the field, and what to write instead. Nothing is built, and no cloud is called. A file with the section
+compliance alone is one for Google Cloud, and need describe no deployment.
 "make synth" checks the same before it builds anything.
 
 Exit code 2: the file has problems.`,
@@ -64,7 +65,8 @@ Exit code 2: the file has problems.`,
 
 func (p Commands) checkFile(file string) error {
 	checked := CheckedFile{File: file, Problems: deployment.Problems{}}
-	if _, err := deployment.Load(file); err != nil && !errors.As(err, &checked.Problems) {
+	_, alone, err := deployment.LoadDeclarations(file)
+	if err != nil && !errors.As(err, &checked.Problems) {
 		if errors.Is(err, os.ErrNotExist) {
 			err = &terminal.ConfigurationError{Problems: err}
 		}
@@ -79,7 +81,11 @@ func (p Commands) checkFile(file string) error {
 		return p.reportProblems(checked)
 	}
 	if !p.JSON {
-		terminal.Tell(p.Out, "%s is a deployment without problems.\n", terminal.Printable(file))
+		is := "is a deployment"
+		if alone {
+			is = "declares what compliance checks compare with,"
+		}
+		terminal.Tell(p.Out, "%s %s without problems.\n", terminal.Printable(file), is)
 	}
 	return nil
 }

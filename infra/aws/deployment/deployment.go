@@ -162,9 +162,9 @@ type CMEKKey struct {
 // Load reads keyturn.yaml. The error names every problem at once, each with its line, its field and how to fix it; if the file could
 // be read it wraps [Problems].
 func Load(file string) (Deployment, error) {
-	data, err := os.ReadFile(file)
+	data, err := readFile(file)
 	if err != nil {
-		return Deployment{}, fmt.Errorf("%w; begin with a copy of infra/aws/keyturn.example.yaml", err)
+		return Deployment{}, err
 	}
 	d, err := Parse(data)
 	if err != nil {
@@ -189,6 +189,14 @@ func Parse(data []byte) (Deployment, error) {
 
 // UnknownVersion is the version of a deployment that was made by a program without one.
 const UnknownVersion = "unknown"
+
+func readFile(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w; begin with a copy of infra/aws/keyturn.example.yaml", err)
+	}
+	return data, nil
+}
 
 // MadeFrom is the version of the deployment; [UnknownVersion] if the program set none.
 func (d Deployment) MadeFrom() string { return cmp.Or(d.Version, UnknownVersion) }

@@ -53,13 +53,13 @@ variables {
 
 run "one_function_each_and_no_other_invokers" {
   assert {
-    condition     = toset(keys(google_cloudfunctions2_function.function)) == toset(["rotation", "alerting", "notify-slack", "notify-pagerduty"])
+    condition     = toset(keys(google_cloudfunctions2_function.function)) == toset(["rotation", "alerting", "compliance", "notify-slack", "notify-pagerduty"])
     error_message = "The functions differ."
   }
   assert {
     condition = alltrue([for f in google_cloudfunctions2_function.function :
       f.build_config[0].runtime == "go126" && f.service_config[0].ingress_settings == "ALLOW_INTERNAL_ONLY" && f.service_config[0].available_cpu == "1" &&
-      f.service_config[0].max_instance_count <= 2 && f.service_config[0].max_instance_request_concurrency >= 8 && f.service_config[0].timeout_seconds <= 60
+      f.service_config[0].max_instance_count <= 2 && f.service_config[0].max_instance_request_concurrency >= 8 && f.service_config[0].timeout_seconds <= (f.name == "keyturn-compliance" ? 840 : 60)
     ])
     error_message = "A function can be reached from outside, or cannot serve pushes beside a tick."
   }
@@ -91,7 +91,7 @@ run "own_resources_are_known_to_alerting" {
     condition = length(setsubtract(
       concat(
         ["keyturn-rotation", "keyturn-alerting", "keyturn-rotation-events", "keyturn-alerts", "keyturn-alerting-dead", "keyturn-notify-slack-alerts", "keyturn-alerts-critical"],
-        ["keyturn-rotation-tick", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "12345678901234567890", "987"],
+        ["keyturn-rotation-tick", "keyturn-compliance", "keyturn-compliance-tick", "keyturn-compliance-api-key", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "12345678901234567890", "987"],
       ),
       split(",", google_cloudfunctions2_function.function["alerting"].service_config[0].environment_variables["KEYTURN_OWN_RESOURCES"])
     )) == 0
@@ -141,7 +141,7 @@ run "organization_and_folders" {
     error_message = "The folder's sinks leave out its projects."
   }
   assert {
-    condition     = length(google_organization_iam_member.read) == 2 && length(google_organization_iam_member.read_denies) == 2 && length(google_folder_iam_member.read) == 2 && length(google_project_iam_member.read_denies) == 0
+    condition     = length(google_organization_iam_member.read) == 3 && length(google_organization_iam_member.read_denies) == 3 && length(google_folder_iam_member.read) == 3 && length(google_project_iam_member.read_denies) == 0
     error_message = "The roles that read are not bound where they are needed."
   }
   assert {
@@ -194,9 +194,9 @@ run "heartbeat_changes_the_canary_key_only" {
 run "ticks_are_signed" {
   assert {
     condition = alltrue([for j in google_cloud_scheduler_job.tick :
-      j.schedule == "* * * * *" && j.http_target[0].http_method == "POST" && base64decode(j.http_target[0].body) == "{\"keyturn\":\"tick\"}" &&
+      j.schedule == (j.name == "keyturn-compliance-tick" ? "*/15 * * * *" : "* * * * *") && j.http_target[0].http_method == "POST" && base64decode(j.http_target[0].body) == "{\"keyturn\":\"tick\"}" &&
       j.http_target[0].oidc_token[0].audience == j.http_target[0].uri && j.retry_config[0].retry_count == 0
-    ]) && length(google_cloud_scheduler_job.tick) == 2
+    ]) && length(google_cloud_scheduler_job.tick) == 3
     error_message = "The ticks differ."
   }
 }
@@ -239,12 +239,98 @@ run "people_may_use_the_command_line" {
   }
 }
 
+run "compliance_runs_on_ticks_alone" {
+  assert {
+    condition = (
+      google_cloudfunctions2_function.function["compliance"].service_config[0].timeout_seconds == 840 && google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables["KEYTURN_TIMEOUT"] == "840s" &&
+      google_cloud_scheduler_job.tick["compliance"].attempt_deadline == "850s" && google_cloudfunctions2_function.function["rotation"].service_config[0].environment_variables["KEYTURN_TIMEOUT"] == "60s"
+    )
+    error_message = "A tick of compliance has not the time that it is given."
+  }
+  assert {
+    condition     = !contains(keys(google_cloud_run_service_iam_member.push), "compliance") && contains(keys(google_cloud_run_service_iam_member.tick), "compliance") && !contains(keys(google_pubsub_topic_iam_member.dead), "compliance") && !strcontains(google_storage_bucket_object.deployment.content, "compliance-dead")
+    error_message = "Pub/Sub may call compliance, or it has dead letters."
+  }
+  assert {
+    condition = (
+      google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables["KEYTURN_API_KEY_SECRET"] == "projects/acme-keyturn/secrets/keyturn-compliance-api-key" &&
+      google_cloudfunctions2_function.function["rotation"].service_config[0].environment_variables["KEYTURN_API_KEY_SECRET"] == "projects/acme-keyturn/secrets/keyturn-api-key" &&
+      google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables["KEYTURN_ARCHIVE"] == "gs://acme-keyturn-keyturn-archive/evidence" &&
+      !contains(keys(google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables), "KEYTURN_MODE")
+    )
+    error_message = "The environment of compliance differs."
+  }
+  assert {
+    condition     = google_secret_manager_secret_iam_member.compliance.secret_id == "keyturn-compliance-api-key" && toset(keys(google_secret_manager_secret_iam_member.api_key)) == toset(["rotation", "alerting"])
+    error_message = "Compliance shares its secret."
+  }
+  assert {
+    condition     = google_storage_bucket_object.declarations.content == "{}" && google_storage_bucket_object.declarations.name == "declarations-${sha256("{}")}.json"
+    error_message = "Nothing is declared, and something else is deployed."
+  }
+  assert {
+    condition     = google_storage_bucket_iam_member.runs.condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/acme-keyturn-keyturn-archive/objects/evidence/runs/\")"
+    error_message = "Compliance may write elsewhere in the archive."
+  }
+  assert {
+    condition = (
+      contains(keys(google_monitoring_alert_policy.alarm), "compliance-overdue") && contains(keys(google_monitoring_alert_policy.alarm), "compliance-tick-errors") && contains(keys(google_monitoring_alert_policy.alarm), "compliance-secret-unreadable") &&
+      !contains(keys(google_monitoring_alert_policy.alarm), "compliance-dead-letters") && !contains(keys(google_monitoring_alert_policy.alarm), "compliance-poison") &&
+      strcontains(google_monitoring_alert_policy.alarm["compliance-tick-silent"].conditions[0].condition_prometheus_query_language[0].query, "[45m]") && strcontains(google_monitoring_alert_policy.alarm["rotation-tick-silent"].conditions[0].condition_prometheus_query_language[0].query, "[10m]") &&
+      strcontains(google_monitoring_alert_policy.alarm["compliance-overdue"].conditions[0].condition_prometheus_query_language[0].query, "[23h]") && google_monitoring_alert_policy.alarm["compliance-overdue"].conditions[0].condition_prometheus_query_language[0].duration == "10800s"
+    )
+    error_message = "The alert policies of compliance differ."
+  }
+}
+
+run "declarations_are_an_object_with_its_hash" {
+  variables {
+    declarations = "tests/declarations.yaml"
+    settings     = { KEYTURN_COMPLIANCE_AT = "2h" }
+  }
+  assert {
+    condition     = google_storage_bucket_object.declarations.name == "declarations-${sha256(google_storage_bucket_object.declarations.content)}.json" && google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables["KEYTURN_DECLARATIONS"] == "gs://acme-keyturn-keyturn-source/${google_storage_bucket_object.declarations.name}"
+    error_message = "The function reads another object."
+  }
+  assert {
+    condition     = jsondecode(google_storage_bucket_object.declarations.content).thresholds.cryptoperiod_days == 90 && jsondecode(google_storage_bucket_object.declarations.content).accounts[0] == "111122223333" && jsondecode(google_storage_bucket_object.declarations.content).exceptions[0].expires == "2027-06-30T00:00:00Z"
+    error_message = "Something else is declared."
+  }
+  assert {
+    condition     = google_cloudfunctions2_function.function["compliance"].service_config[0].environment_variables["KEYTURN_COMPLIANCE_AT"] == "2h" && !contains(keys(google_cloudfunctions2_function.function["rotation"].service_config[0].environment_variables), "KEYTURN_COMPLIANCE_AT")
+    error_message = "The time of the day does not reach compliance, or reaches another function."
+  }
+}
+
+run "declarations_without_their_section_are_refused" {
+  command = plan
+  variables {
+    declarations = "tests/cmek_key.tftest.hcl"
+  }
+  expect_failures = [var.declarations]
+}
+
+run "auditors_read_the_runs" {
+  variables {
+    auditors = ["group:audit@example.com"]
+  }
+  assert {
+    condition     = length(google_storage_bucket_iam_member.audit) == 1 && length(google_storage_bucket_iam_member.audit_list) == 1 && length(google_storage_bucket_iam_member.audit_deployment) == 1 && length(google_project_iam_member.people) + length(google_project_iam_member.look) + length(google_project_iam_member.keys) == 0
+    error_message = "The bindings of auditors differ."
+  }
+  assert {
+    condition     = google_storage_bucket_iam_member.audit_deployment["group:audit@example.com"].condition[0].expression == "resource.name == \"projects/_/buckets/acme-keyturn-keyturn-source/objects/deployment.json\""
+    error_message = "Auditors read more of the source than what is published."
+  }
+}
+
 run "everybody_is_nobody" {
   command = plan
   variables {
     operators = ["allUsers"]
+    auditors  = ["allAuthenticatedUsers"]
   }
-  expect_failures = [var.operators]
+  expect_failures = [var.operators, var.auditors]
 }
 
 run "sweeps_may_be_rarer" {
@@ -316,6 +402,8 @@ run "refused" {
     channels                  = { irc = { kind = "irc" } }
     runbooks                  = "http://example.com"
     api_key_secret            = "projects/p/secrets/s"
+    compliance_api_key_secret = "projects/p/secrets/s"
+    declarations              = "nowhere.yaml"
     archive_days              = 0
     dist                      = " "
     notification_channels     = ["987"]
@@ -326,7 +414,7 @@ run "refused" {
   expect_failures = [
     var.project, var.project_number, var.region, var.name, var.labels, var.watched_projects, var.organization, var.heartbeats,
     var.mode, var.cockroach_organization_id, var.cockroach_server, var.settings, var.alert_emails, var.operations_emails, var.channels, var.runbooks,
-    var.api_key_secret, var.archive_days, var.dist, var.notification_channels, var.firestore_location, var.archive_bucket, var.release,
+    var.api_key_secret, var.compliance_api_key_secret, var.declarations, var.archive_days, var.dist, var.notification_channels, var.firestore_location, var.archive_bucket, var.release,
   ]
 }
 

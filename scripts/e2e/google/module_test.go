@@ -1,7 +1,9 @@
 package google
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"os"
@@ -132,6 +134,10 @@ func functions(t *testing.T) map[string]function.Function {
 		"distinct": stdlib.DistinctFunc, "setproduct": stdlib.SetProductFunc, "join": stdlib.JoinFunc, "split": stdlib.SplitFunc,
 		"reverse": stdlib.ReverseListFunc, "coalesce": stdlib.CoalesceFunc, "length": stdlib.LengthFunc, "jsonencode": stdlib.JSONEncodeFunc,
 		"contains": stdlib.ContainsFunc, "trimspace": stdlib.TrimSpaceFunc, "toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"sha256": text(func(s string) (string, error) {
+			sum := sha256.Sum256([]byte(s))
+			return hex.EncodeToString(sum[:]), nil
+		}),
 		"base64encode": text(func(s string) (string, error) { return base64.StdEncoding.EncodeToString([]byte(s)), nil }),
 		"file": text(func(name string) (string, error) {
 			data, err := os.ReadFile(name)

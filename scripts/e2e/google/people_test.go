@@ -62,6 +62,9 @@ func TestCommandLine_findsTheDeployment(t *testing.T) {
 			}
 		}
 	}
+	if !strings.Contains(out, "permission storage.objects.list") {
+		t.Errorf("doctor does not try whether the archive may be listed:\n%s", out)
+	}
 	if tried != 4 {
 		t.Errorf("doctor tries %d permissions on the ledger, want 4:\n%s", tried, out)
 	}
@@ -73,7 +76,13 @@ func TestCommandLine_findsTheDeployment(t *testing.T) {
 // keyturn runs a command of a person on the deployment.
 func (s *stand) keyturn(arguments ...string) (output string, code int) {
 	s.t.Helper()
-	command := exec.CommandContext(s.t.Context(), program, append(arguments, "--deployment", s.project+"/"+name)...)
+	return s.keyturnNaming("--deployment", s.project+"/"+name, arguments...)
+}
+
+// keyturnNaming runs a command with a flag that names what it is about.
+func (s *stand) keyturnNaming(flag, value string, arguments ...string) (output string, code int) {
+	s.t.Helper()
+	command := exec.CommandContext(s.t.Context(), program, append(arguments, flag, value)...)
 	command.Dir = s.t.TempDir()
 	command.Env = []string{
 		"HOME=" + command.Dir, "PATH=" + os.Getenv("PATH"), "FIRESTORE_EMULATOR_HOST=" + cmektest.Firestore.At(s.t), "PUBSUB_EMULATOR_HOST=" + cmektest.PubSub.At(s.t),
@@ -94,6 +103,12 @@ func (s *stand) keyturn(arguments ...string) (output string, code int) {
 // putObject puts an object into the simulated Cloud Storage, as Terraform does.
 func (s *stand) putObject(bucket, object string, data []byte) {
 	s.t.Helper()
+	s.upload(bucket, object, data, "&ifGenerationMatch=0")
+}
+
+// upload writes an object on a condition; "" for none.
+func (s *stand) upload(bucket, object string, data []byte, condition string) {
+	s.t.Helper()
 	var body bytes.Buffer
 	parts := multipart.NewWriter(&body)
 	for _, content := range []string{fmt.Sprintf(`{"name":%q}`, object), string(data)} {
@@ -108,7 +123,7 @@ func (s *stand) putObject(bucket, object string, data []byte) {
 	if err := parts.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	url := s.simulator + "/upload/storage/v1/b/" + bucket + "/o?uploadType=multipart&ifGenerationMatch=0"
+	url := s.simulator + "/upload/storage/v1/b/" + bucket + "/o?uploadType=multipart" + condition
 	resp, err := http.Post(url, "multipart/related; boundary="+parts.Boundary(), &body)
 	if err != nil {
 		s.t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/gcp/filter/language"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -42,6 +43,11 @@ type stand struct {
 	tick    map[string]any
 	// published is what the deployment says of itself.
 	published []byte
+	// compliance is the environment of the compliance function, and declared what is declared for its checks, by the name of the object.
+	// machine is what makes a deployment one on this machine.
+	compliance, machine map[string]string
+	declaredIn          string
+	declared            []byte
 	log       buffer
 	handled   int
 
@@ -95,6 +101,9 @@ clusters:
 switches: {rotation-duration: 1s, google-propagation: 0s}
 `
 
+// declarationsFile is what is declared for the compliance checks.
+const declarationsFile = moduleFolder + "/tests/declarations.yaml"
+
 // Alerting is as quick as it can be. healthyFor is how long a key must be healthy before its incident is resolved.
 const healthyFor = time.Second
 
@@ -110,7 +119,7 @@ func newStand(t *testing.T, project string, more ...string) *stand {
 		t.Fatal(err)
 	}
 	secrets := "projects/" + project + "/secrets/" + name
-	seed.Google.Secrets = map[string]string{secrets + "-api-key": seed.APIKeys[0].Secret, secrets + "-notify-slack": slack.URL}
+	seed.Google.Secrets = map[string]string{secrets + "-api-key": seed.APIKeys[0].Secret, secrets + "-compliance-api-key": seed.APIKeys[0].Secret, secrets + "-notify-slack": slack.URL}
 	if s.world, err = simulator.New(seed); err != nil {
 		t.Fatal(err)
 	}
@@ -118,17 +127,18 @@ func newStand(t *testing.T, project string, more ...string) *stand {
 	t.Cleanup(world.Close)
 	s.simulator = world.URL
 	environment := s.readModule()
-	maps.Copy(environment, map[string]string{
+	s.machine = map[string]string{
 		"FIRESTORE_EMULATOR_HOST": cmektest.Firestore.At(t), "PUBSUB_EMULATOR_HOST": cmektest.PubSub.At(t),
 		"KEYTURN_GOOGLE_ENDPOINT": s.simulator, "COCKROACH_SERVER": s.simulator, "KEYTURN_ALLOW_LOOPBACK": "true",
 		"KEYTURN_SETTLE": "0s", "KEYTURN_CONFIRM": "1s", "KEYTURN_POLL": "500ms",
 		"KEYTURN_RECHECK_EVERY": "300ms", "KEYTURN_REVIEW_AFTER": "1s", "KEYTURN_HEALTHY_FOR": healthyFor.String(),
-	})
+	}
 	for _, setting := range more {
 		variable, value, _ := strings.Cut(setting, "=")
-		environment[variable] = value
+		s.machine[variable] = value
 	}
-	s.serve(environment)
+	maps.Copy(environment, s.machine)
+	s.functions = s.serve(environment)
 	deploy(t, project, s.functions)
 	s.forget()
 	return s
@@ -148,6 +158,7 @@ func (s *stand) readModule() map[string]string {
 	null := cty.NullVal(cty.String)
 	m := readModule(s.t, moduleFolder, map[string]cty.Value{
 		"project": cty.StringVal(s.project), "name": cty.StringVal(name), "mode": cty.StringVal("follow"), "archive_bucket": null, "api_key_secret": null,
+		"compliance_api_key_secret": null, "declarations": cty.StringVal(declarationsFile),
 		"heartbeats": cty.MapValEmpty(cty.String), "data_access": cty.False, "runbooks": null, "cockroach_server": cty.StringVal(s.simulator),
 		"release": cty.StringVal("v1.2.3"), "region": cty.StringVal("us-east1"), "settings": cty.MapValEmpty(cty.String),
 		"watched_projects":          cty.SetVal([]cty.Value{cty.StringVal("acme-keys")}),
@@ -169,8 +180,22 @@ func (s *stand) readModule() map[string]string {
 			s.tick = m.message(&hclsyntax.Body{Attributes: hclsyntax.Attributes{"body": b.Body.Attributes["body"], "headers": b.Body.Attributes["headers"]}}, cty.NilVal)
 		}
 	}
+	// A test of the module shows that Terraform makes the same of the file.
+	declared, _, err := deployment.LoadDeclarations(declarationsFile)
+	if err == nil {
+		s.declared, err = json.Marshal(declared)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m.found["declared"] = cty.StringVal(string(s.declared))
+	s.declaredIn = m.local("source_bucket").AsString() + "/" + m.local("declarations_object").AsString()
 	environment := map[string]string{}
 	for function, variables := range m.local("own_environment").AsValueMap() {
+		if function == "compliance" { // a process of its own, since it has a secret of its own
+			s.compliance = texts(variables)
+			continue
+		}
 		for variable, value := range texts(variables) {
 			if other, ok := environment[variable]; ok && other != value {
 				s.t.Fatalf("%s is %s for %s, and %s for another function", variable, value, function, other)
@@ -181,11 +206,11 @@ func (s *stand) readModule() map[string]string {
 	return environment
 }
 
-// serve starts the functions, and returns when they answer.
-func (s *stand) serve(environment map[string]string) {
+// serve starts the functions, or those that are named, and returns where they are when they answer.
+func (s *stand) serve(environment map[string]string, names ...string) (url string) {
 	s.t.Helper()
 	var out buffer
-	command := exec.Command(program, "serve", "--listen", "127.0.0.1:0")
+	command := exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, names...)...)
 	command.Stdout, command.Stderr, command.Dir = &out, &s.log, s.t.TempDir()
 	for _, variable := range slices.Sorted(maps.Keys(environment)) {
 		command.Env = append(command.Env, variable+"="+environment[variable])
@@ -211,11 +236,11 @@ func (s *stand) serve(environment map[string]string) {
 			s.t.Logf("the end of the functions' log:\n%s", text[max(0, len(text)-6000):])
 		}
 	})
-	address := regexp.MustCompile(`(?m)^(http://\S+)/Notify$`)
+	address := regexp.MustCompile(`(?m)^(http://\S+)/(Notify|Compliance)$`)
 	s.until("keyturn serve prints its addresses", func() string {
 		return map[bool]string{false: out.String() + s.log.String() + "nothing"}[address.MatchString(out.String())]
 	})
-	s.functions = address.FindStringSubmatch(out.String())[1]
+	return address.FindStringSubmatch(out.String())[1]
 }
 
 // serveSlack takes what Slack takes (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), and keeps its text.
@@ -327,26 +352,31 @@ func (s *stand) ticks() {
 		s.t.Fatal(err)
 	}
 	for _, function := range []string{"Rotation", "Alerting"} {
-		ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.functions+"/"+function, bytes.NewReader(body))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		for header, value := range s.tick["headers"].(map[string]any) {
-			req.Header.Set(header, fmt.Sprint(value))
-		}
-		req.Header.Set("X-CloudScheduler", "true")
-		req.Header.Set("X-CloudScheduler-ScheduleTime", time.Now().UTC().Format(time.RFC3339))
-		resp, err := http.DefaultClient.Do(req)
-		cancel()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusNoContent {
-			s.t.Errorf("a tick of %s is answered with %s", function, resp.Status)
+		if answer := s.tickOf(s.functions+"/"+function, body); answer != "204 No Content" {
+			s.t.Errorf("a tick of %s is answered with %s", function, answer)
 		}
 	}
+}
+
+// tickOf sends a tick, and returns how it is answered.
+func (s *stand) tickOf(url string, body []byte) (answer string) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	for header, value := range s.tick["headers"].(map[string]any) {
+		req.Header.Set(header, fmt.Sprint(value))
+	}
+	req.Header.Set("X-CloudScheduler", "true")
+	req.Header.Set("X-CloudScheduler-ScheduleTime", time.Now().UTC().Format(time.RFC3339))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	_ = resp.Body.Close()
+	return resp.Status
 }
 
 // sweep ticks until the first walk over the fleet has ended: from then on it is known which cluster needs which key.

@@ -36,6 +36,8 @@ module "keyturn" {
   operations_emails         = ["platform@example.com"]
   operators                 = ["group:platform@example.com"]
   viewers                   = ["group:oncall@example.com"]
+  auditors                  = ["group:audit@example.com"]
+  declarations              = "${path.module}/declarations.yaml"
   channels                  = { slack = { kind = "slack" } }
 }
 
