@@ -111,7 +111,7 @@ fuzz: need-go ## Fuzz every target for FUZZTIME each (default 20s)
 
 .PHONY: golden
 golden: need-go ## Rewrite the golden files; read the diff before you commit it
-	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/compliance/aws ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./functions/alerting/gcp ./functions/notify/gcp ./functions/rotation/gcp ./infra/aws/stack ./infra/gcp ./infra/gcp/filter ./internal/channel -update
+	go test ./events ./functions/alerting ./functions/alerting/aws ./functions/keyturn ./functions/compliance/aws ./functions/notify/aws ./functions/rotation/aws ./functions/trailcheck/aws ./functions/alerting/gcp ./functions/compliance/gcp ./functions/notify/gcp ./functions/rotation/gcp ./infra/aws/stack ./infra/gcp ./infra/gcp/filter ./internal/channel -update
 
 .PHONY: mutate
 mutate: export TESTS = world claims_of_reads upgrade failed_move same_work revived optout

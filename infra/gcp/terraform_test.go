@@ -172,7 +172,7 @@ func checkPlannedBindings(t *testing.T, plan string) {
 		if role, known := r.Values["role"].(string); known && strings.HasPrefix(role, "roles/") && predefined[role] == "" {
 			t.Errorf("%s grants %s, which the table does not know", r.Address, role)
 		}
-		toPeople := strings.Contains(grants[r.Type+"."+r.Name], "operator") || strings.Contains(grants[r.Type+"."+r.Name], "viewer")
+		toPeople := strings.Contains(grants[r.Type+"."+r.Name], "operator") || strings.Contains(grants[r.Type+"."+r.Name], "viewer") || grants[r.Type+"."+r.Name] == "auditor"
 		if member, known := r.Values["member"].(string); known && !toPeople && !strings.HasPrefix(member, "serviceAccount:") {
 			t.Errorf("%s grants to %s", r.Address, member)
 		}

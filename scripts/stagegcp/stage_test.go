@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
 	"github.com/keyturn/keyturn/scripts/buildpack"
 )
@@ -71,7 +73,7 @@ func staged(t *testing.T) (binaries map[string]string) {
 		}
 	}
 	binaries = map[string]string{}
-	for _, function := range []string{"rotation", "alerting", "notify"} {
+	for _, function := range []string{"rotation", "alerting", "notify", "compliance"} {
 		archive := filepath.Join(first, function+".zip")
 		data, err := os.ReadFile(archive)
 		if err != nil {
@@ -139,7 +141,7 @@ switches: {rotation-duration: 1s}
 
 const key = "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/pay"
 
-// stand is one machine's Google Cloud: simulator, emulators, the three functions, and a server as Slack.
+// stand is one machine's Google Cloud: simulator, emulators, the functions, and a server as Slack.
 type stand struct {
 	t         *testing.T
 	world     *simulator.World
@@ -203,7 +205,7 @@ func newStand(t *testing.T, binaries map[string]string) *stand {
 	}
 	firestore, database := cmektest.Firestore.At(t), fmt.Sprintf("e2e-%d", time.Now().UnixNano())
 	// Cloud Run may run several instances of each.
-	for instance, function := range map[string]string{"rotation": "rotation", "rotation too": "rotation", "alerting": "alerting", "notify": "notify"} {
+	for instance, function := range map[string]string{"rotation": "rotation", "rotation too": "rotation", "alerting": "alerting", "notify": "notify", "compliance": "compliance", "compliance too": "compliance"} {
 		s.functions[instance] = s.start(function, binaries[function], append([]string{
 			"FIRESTORE_EMULATOR_HOST=" + firestore, "PUBSUB_EMULATOR_HOST=" + strings.TrimPrefix(s.pubsub, "http://"),
 			"KEYTURN_GOOGLE_ENDPOINT=" + s.simulator, "COCKROACH_SERVER=" + s.simulator,
@@ -211,6 +213,7 @@ func newStand(t *testing.T, binaries map[string]string) *stand {
 			"KEYTURN_ALERTS_TOPIC=projects/acme/topics/alerts", "KEYTURN_OPERATIONS_TOPIC=projects/acme/topics/operations",
 			"KEYTURN_API_KEY_SECRET=projects/acme/secrets/api-key",
 			"KEYTURN_MODE=follow", "KEYTURN_SETTLE=0s", "KEYTURN_CONFIRM=1s", "KEYTURN_POLL=1s",
+			"KEYTURN_DECLARATIONS=gs://acme-source/declarations.json", "KEYTURN_COMPLIANCE_AT=0h",
 			"KEYTURN_CHANNEL=slack", "KEYTURN_CHANNEL_SECRET=projects/acme/secrets/slack", "KEYTURN_ALLOW_LOOPBACK=true",
 		}, "K_SERVICE="+function))
 	}
@@ -363,7 +366,7 @@ func (s *stand) until(what string, so func() bool) {
 
 func TestStagedFunctions(t *testing.T) {
 	if os.Getenv("KEYTURN_E2E") != "1" {
-		t.Skip("builds three programs from scratch and starts emulators: set KEYTURN_E2E=1, or run make e2e")
+		t.Skip("builds four programs from scratch and starts emulators: set KEYTURN_E2E=1, or run make e2e")
 	}
 	binaries := staged(t)
 	t.Run("with a wrong configuration", func(t *testing.T) { doNotServe(t, binaries) })
@@ -374,6 +377,12 @@ func handleEvents(t *testing.T, s *stand) {
 
 	poison := base64.StdEncoding.EncodeToString([]byte(`{"hunter2":`))
 	for function, p := range s.functions {
+		if strings.HasPrefix(function, "compliance") { // which takes no messages
+			if status := s.post(function, `{"message":{"data":"`+poison+`","messageId":"p1"},"subscription":"s"}`); status != http.StatusBadRequest {
+				t.Errorf("%s answers a message with %d, want 400", function, status)
+			}
+			continue
+		}
 		if status := s.post(function, `{"message":{"data":"`+poison+`","messageId":"p1","attributes":{"logging.googleapis.com/timestamp":"x"}},"subscription":"s"}`); status != http.StatusInternalServerError {
 			t.Errorf("%s answers a message that cannot be read with %d, want 500", function, status)
 		}
@@ -428,6 +437,33 @@ func handleEvents(t *testing.T, s *stand) {
 	})
 	if puts := s.world.PUTs(); len(puts) != 1 {
 		t.Errorf("the rotation led to the PUTs %v, want one", puts)
+	}
+	runChecks(t, s)
+}
+
+// runChecks lets both instances of compliance tick at once: they leave one run, with the page that the function itself makes.
+func runChecks(t *testing.T, s *stand) {
+	source, err := google.NewArchive(google.Config{HTTP: &http.Client{Timeout: 10 * time.Second}, Endpoint: s.simulator}, "acme-source", "")
+	if err == nil {
+		err = source.PutIfAbsent(t.Context(), "declarations.json", []byte("{}"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.atOnce("a tick", []string{"compliance", "compliance too"}, s.tick)
+	files := map[string]int{}
+	for object := range s.world.Objects() {
+		if name, isRun := strings.CutPrefix(object, "acme-evidence/e2e/"+report.RunsFolder); isRun {
+			files[name[strings.LastIndex(name, "/")+1:]]++
+		}
+	}
+	for _, name := range []string{"population.json", "part-0001.jsonl", "part-0001.csv", "report.html", "manifest.json"} {
+		if files[name] != 1 {
+			t.Errorf("the archive has %d files %s of runs, want 1: %v", files[name], name, files)
+		}
+	}
+	if n := len(s.alerts("operations")) + len(s.alerts("alerts")); n == 0 {
+		t.Error("nobody is told of the run")
 	}
 }
 
