@@ -63,8 +63,8 @@ type Failure struct {
 type historian struct {
 	history  History
 	days     map[string]map[string]state // by day and check
-	open     map[string]*Failure            // by check and subject
-	failures map[string][]*Failure          // by check
+	open     map[string]*Failure         // by check and subject
+	failures map[string][]*Failure       // by check
 }
 
 // Between reads the history of the days from the archive, of all chains.
