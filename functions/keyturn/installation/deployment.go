@@ -209,7 +209,7 @@ func (p *Program) findOnGoogle(ctx context.Context, project, name, by string) er
 	switch {
 	case errors.Is(err, cmek.ErrNotFound), errors.Is(err, cmek.ErrDenied):
 		return fmt.Errorf("find deployment %s/%s (named by %s): %w; check project and name, sign in (gcloud auth application-default login), "+
-			"and ask for a place among the module's operators or viewers", project, name, by, err)
+			"and ask for a place among the module's operators or viewers, or auditors for report", project, name, by, err)
 	case err != nil:
 		return fmt.Errorf("find deployment %s/%s (named by %s): %w", project, name, by, err)
 	}
