@@ -118,7 +118,7 @@ mutate: export TESTS = world claims_of_reads upgrade failed_move same_work reviv
 mutate: need-go ## Mutation testing of rotation's decisions, alerting's judge, the table of risks, the ledger, the policies, the decoder and the client
 	scripts/mutate.sh functions/rotation decide outcome transition -- fleet inventory alerts evidence settings keys optout
 	scripts/mutate.sh functions/rotation fleet inventory alerts evidence settings keys optout -- decide outcome transition
-	TESTS=judge_property scripts/mutate.sh functions/alerting judge judge_key judge_trust judge_principal noted
+	TESTS="judge_property lockout world versions assess log alerting" scripts/mutate.sh functions/alerting judge judge_aws judge_google judge_key judge_trust judge_principal noted --
 	scripts/mutate.sh functions/alerting/risk
 	scripts/mutate.sh internal/ledger
 	scripts/mutate.sh internal/policy

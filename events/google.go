@@ -218,7 +218,7 @@ func decodeNotice(raw []byte) (r googleResult, err error) {
 
 // selector is what the notice is looked up by.
 func (n *googleNotice) selector() selector {
-	if n.LogName == "" && len(n.Asset) > 0 {
+	if n.LogName == "" && n.Asset != nil {
 		return selector{googleAssets, assetFeed, strings.TrimPrefix(n.Asset.text("assetType"), googleKMS+"/")}
 	}
 	log, service := logID(n.LogName)
@@ -297,7 +297,7 @@ func (n *googleNotice) id() string {
 		return hex.EncodeToString(sum[:8])
 	}
 	switch {
-	case n.LogName == "" && len(n.Asset) > 0:
+	case n.LogName == "" && n.Asset != nil:
 		return "asset-" + digest(n.Asset.text("name"), n.Window.text("startTime"), n.Asset.text("resource"))
 	case n.isSplit():
 		return "split-" + digest(n.Split.text("uid"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,8 +147,8 @@ func keyUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	add := func(change cmek.Change, words ...string) {
 		next := e
 		next.Change, next.Parameters = change, maps.Clone(e.Parameters)
-		for i := 0; i+1 < len(words); i += 2 {
-			setParameter(&next, words[i], words[i+1])
+		for word := range slices.Chunk(words, 2) {
+			setParameter(&next, word[0], word[1])
 		}
 		list = append(list, next)
 	}
@@ -271,9 +272,7 @@ func serviceAccount(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	case e.Identity == "" && e.Account == "":
 		return nil, errors.New("the project of the service account is missing")
 	}
-	if n.Audit.Request.text("policy") != "" || len(n.Audit.ServiceData) > 0 {
-		n.setPolicy(&e, "policy")
-	}
+	n.setPolicy(&e, "policy")
 	return one(e)
 }
 

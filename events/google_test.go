@@ -56,6 +56,9 @@ func TestGoogle_eachRowHasASampleAndEachEventHasARow(t *testing.T) {
 		if _, twice := seen[row]; twice {
 			t.Errorf("%+v stands in the table twice", row)
 		}
+		if row.ReadOnly != (row.DetailType == "data_access") {
+			t.Errorf("%+v only reads: %t", row, row.ReadOnly)
+		}
 		seen[row] = false
 	}
 	for _, file := range samples(t, "testdata/google/*.json") {
@@ -182,7 +185,7 @@ func TestGoogle_statusCode(t *testing.T) {
 		`{"code":3}`:                    {"INVALID_ARGUMENT", cmek.FailureRequest, false},
 		`{"code":2}`:                    {"UNKNOWN", cmek.FailureUnknown, false},
 		`{"code":99}`:                   {"CODE_99", cmek.FailureUnknown, false},
-		`{"code":-1}`:                   {refused: true}, `{"code":true}`: {refused: true}, `{"code":{}}`: {refused: true}, `{"code":"DENIED"}`: {refused: true}, `{"code":7.5}`: {refused: true},
+		`{"code":-1}`:                   {refused: true}, `{"code":true}`: {refused: true}, `{"code":{}}`: {refused: true}, `{"code":"DENIED"}`: {refused: true}, `{"code":7.5}`: {refused: true}, `{"code":"00"}`: {refused: true},
 	} {
 		payload := strings.Replace(disabledVersion(t), `"status": {}`, `"status": `+status, 1)
 		decoded, err := Decode([]byte(payload))

@@ -81,7 +81,7 @@ func managed(e *cmek.Event, r *record) {
 func otherKey(r *record, one cmek.KeyURI) cmek.KeyURI {
 	for _, resource := range r.Resources {
 		uri, err := keyARN(cmek.AWSKeyARN("", "", "", resource.arn()))
-		if err == nil && uri != "" && !uri.IsAlias() && uri != one && strings.HasPrefix(resource.arn(), "arn:") {
+		if err == nil && !uri.IsAlias() && uri != one && strings.HasPrefix(resource.arn(), "arn:") {
 			return uri
 		}
 	}

@@ -64,7 +64,7 @@ func (onAWS) reads(e cmek.Event, name string) bool {
 	trust := !permissions && cmek.Principal(name).IsRole()
 	switch risk.KindOf(e.Change) {
 	case risk.KeyPolicy:
-		return permissions || !trust && e.Policy == "" && name == string(e.Key)
+		return permissions || !trust && e.Policy == ""
 	case risk.Trust:
 		return trust && e.Policy == ""
 	case risk.PrincipalDeleted:

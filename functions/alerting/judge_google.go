@@ -78,14 +78,9 @@ func (onGoogleCloud) reads(e cmek.Event, name string) bool {
 	return name != setBy(e) || err != nil || google.MissingIn(name).Kind != google.MissingPolicy
 }
 
-func (onGoogleCloud) digest(e cmek.Event) string {
-	if google.MissingIn(setBy(e)).Kind == google.MissingDenies {
-		return "" // the event has one of the policies
-	}
-	return googleDocument(setBy(e)).digest(e.Policy)
-}
+func (onGoogleCloud) digest(e cmek.Event) string { return googleDocument(setBy(e)).digest(e.Policy) }
 
-// googleDocument compares documents of that name.
+// googleDocument compares documents of that name. Of deny policies an event sets one, and the document has all: they have no digest.
 func googleDocument(name string) language {
 	digest := func(text string) string {
 		switch google.MissingIn(name).Kind {
@@ -93,16 +88,7 @@ func googleDocument(name string) language {
 			if role, err := parseRole(name, text); err == nil {
 				return google.Digest(role)
 			}
-		case google.MissingDenies:
-			if denies, err := google.ParseDenyPolicies(text); err == nil {
-				digests := []string{}
-				for _, d := range denies {
-					digests = append(digests, google.Digest(d))
-				}
-				slices.Sort(digests)
-				return "denies " + strings.Join(digests, " ")
-			}
-		default:
+		case google.MissingPolicy:
 			if p, err := google.ParsePolicy(text); err == nil {
 				return google.Digest(p)
 			}
@@ -214,8 +200,8 @@ func (g *googleJudgement) setPolicy() {
 	text := g.event.Policy
 	if text == "" {
 		g.Stale = true
-		read, ok := g.docs.Now[g.name]
-		if !ok || !read.Read {
+		read := g.docs.Now[g.name]
+		if !read.Read {
 			g.unclear("the new policy could not be read")
 			return
 		}
@@ -333,11 +319,9 @@ func (g *googleJudgement) each(kind risk.Kind, uses []Use) {
 			}
 			g.decide(one, unread)
 		}
-		if kind != risk.Restored && kind != risk.Recreated {
-			g.gained(q, uses)
-		}
+		g.gained(q, uses)
 	}
-	g.Unattached = concerned == 0 && len(uses) > 0
+	g.Unattached = concerned == 0
 	if concerned > 0 && !g.beforeKnown && g.name != "" {
 		g.Words = append(g.Words, "the previous document is not known")
 	}
@@ -345,11 +329,7 @@ func (g *googleJudgement) each(kind risk.Kind, uses []Use) {
 
 // reaches reports whether the document that the event set may count for a use. What is not known does.
 func (g *googleJudgement) reaches(use Use) bool {
-	m := google.MissingIn(g.name)
-	if g.name == "" || m.Kind == google.MissingPolicy && strings.Contains(g.name, "/serviceAccounts/") {
-		return true
-	}
-	return google.Reaches(g.after, g.name, use.Spec.URI, use.Spec.AuthPrincipal) || google.Reaches(g.before, g.name, use.Spec.URI, use.Spec.AuthPrincipal)
+	return g.name == "" || google.Reaches(g.after, g.name, use.Spec.URI, use.Spec.AuthPrincipal)
 }
 
 // decide adds what the access is now. Without the account's own state nothing but a denial is certain.
@@ -432,7 +412,6 @@ func (g *googleJudgement) anybody() {
 	var gained []google.Grant
 	var changed []string
 	switch account := (google.ServiceAccount{Email: string(e.Identity)}); {
-	case g.name == "" || google.MissingIn(g.name).Kind != google.MissingPolicy:
 	case e.Key != "":
 		gained = google.Gained(google.KeyGrants(g.before, e.Key, e.Time), google.KeyGrants(g.after, e.Key, e.Time))
 		g.Exposes = len(google.Outsiders(gained, google.Domain(e.Key.Account()))) > 0

@@ -97,6 +97,20 @@ func (d Documents) notedBefore(name, text string) Documents {
 	return d
 }
 
+// unread: there is a text of the document, which is not what stands there now.
+func (d Documents) unread(name string) Documents {
+	d.Now[name] = Document{Text: d.Now[name].Text}
+	return d
+}
+
+// notedAfter: the sweep noted it for the first time after the event.
+func (d Documents) notedAfter(name, text string) Documents {
+	noted := notedBefore(text)
+	noted.Since, noted.At = eventTime.Add(time.Second), eventTime.Add(time.Second)
+	d.Noted = map[string]Noted{name: noted}
+	return d
+}
+
 func (d Documents) missing(name string) Documents {
 	d.Now[name] = Document{Missing: true}
 	return d
@@ -109,6 +123,11 @@ func gcloud(service, name string, change cmek.Change, edits ...func(*cmek.Event)
 	for _, edit := range edits {
 		edit(&e)
 	}
+	return e
+}
+
+func edited(e cmek.Event, edit func(*cmek.Event)) cmek.Event {
+	edit(&e)
 	return e
 }
 
@@ -184,7 +203,7 @@ func TestJudge_google(t *testing.T) {
 		{"the project loses the only grant", onNode(onProject, noGrant), onGoogleRead(string(cryptoKey), noGrant), "cuts off", nil},
 		{"the organization loses the only grant", onNode(onOrg, noGrant), onGoogleRead(string(cryptoKey), noGrant), "cuts off", nil},
 		{"the organization loses a grant, and the key has one", onNode(onOrg, noGrant), onGoogleRead(), "keeps", nil},
-		{"a folder that the project is not in", onNode("folders/78", noGrant), onGoogleRead(), "unattached", nil},
+		{"a folder that the project is not in", onNode("folders/78", noGrant), onGoogleRead(), "unattached", []string{"no previous document is not known"}},
 		{"a folder, and what is above the project is not read", onNode("folders/78", noGrant), onGoogleRead(itsParents, ""), unclear + "not read: ", nil},
 		{"another project", onNode("projects/other", noGrant), onGoogleRead(), "unattached", nil},
 		{"a project by its number", onNode("projects/123456789012", noGrant), onGoogleRead(), unclear + "the event names the project by its number", nil},
@@ -204,6 +223,10 @@ func TestJudge_google(t *testing.T) {
 		{"a deny policy that is deleted", onDenyPolicy("DeletePolicy", onProject, "stop", ""), onGoogleRead(onProject+"#denies", "["+denying("stop", denyDecrypt, everyone)+"]"), "keeps", nil},
 		{"a deny policy of a folder elsewhere", onDenyPolicy("CreatePolicy", "folders/78", "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead(), "unattached", nil},
 		{"a deny policy that cannot be understood", onDenyPolicy("CreatePolicy", onProject, "stop", "{"), onGoogleRead(), unclear + "the new deny policy", nil},
+		{"a deny policy that denies what it did before", onDenyPolicy("UpdatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "["+denying("old", denyDecrypt, everyone)+"]"), "cuts off", []string{"no lost the right", "no previous document is not known"}},
+		{"a deny policy where there was none", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "[]"), "cuts off", []string{"lost the right to decrypt", "no previous document is not known"}},
+		{"a deny policy where those before are garbled", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "{"), "cuts off", []string{"no lost the right", "previous document is not known"}},
+		{"a deny policy where those before were noted after it", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedAfter(onProject+"#denies", "[]"), "cuts off", []string{"no lost the right", "previous document is not known"}},
 
 		// Custom roles.
 		{"the role loses decrypting", onOwnRole("UpdateRole", strings.Replace(roleOfUse, `,"cloudkms.cryptoKeyVersions.useToDecrypt"`, "", 1)), onGoogleRead(byRole...), "cuts off", []string{"may not decrypt"}},
@@ -212,6 +235,9 @@ func TestJudge_google(t *testing.T) {
 		{"the role is deleted", onOwnRole("DeleteRole", ""), onGoogleRead(byRole...), "cuts off", nil},
 		{"the role's title changes", onOwnRole("UpdateRole", `{"title":"KMS user"}`), onGoogleRead(byRole...), "keeps", nil},
 		{"the role's title changes, and it was not read", onOwnRole("UpdateRole", `{"title":"KMS user"}`), onGoogleRead(byRole[0], byRole[1]), unclear + "the permissions of the role could not be read", nil},
+		{"the role's request is empty", onOwnRole("UpdateRole", "null"), onGoogleRead(byRole...), "keeps", nil},
+		{"the role is as it was", onOwnRole("UpdateRole", roleOfUse), onGoogleRead(byRole...).notedBefore(ownRole, strings.Replace(roleOfUse, `"GA"`, `"BETA"`, 1)), "same", nil},
+		{"the role loses decrypting, and what it had is known", onOwnRole("UpdateRole", strings.Replace(roleOfUse, `,"cloudkms.cryptoKeyVersions.useToDecrypt"`, "", 1)), onGoogleRead(byRole...).notedBefore(ownRole, roleOfUse), "cuts off", []string{"lost the right to decrypt", "no previous document is not known"}},
 		{"a role of no binding is deleted", onOwnRole("DeleteRole", ""), onGoogleRead(), "unattached", nil},
 		{"a role is deleted, and the project's policy was not read", onOwnRole("DeleteRole", ""), onGoogleRead(onProject, ""), "keeps", nil},
 
@@ -227,6 +253,8 @@ func TestJudge_google(t *testing.T) {
 		{"the account is deleted", gcloud("iam", "DeleteServiceAccount", cmek.ChangePrincipalDeleted, func(e *cmek.Event) { e.Identity = clusterAccount }), onGoogleRead(), "cuts off", nil},
 		{"an account of the same e-mail is created", created("2002"), onGoogleRead(string(cryptoKey), bindingsOf(useRole+" deleted:"+member+"?uid=1001")).missing(itsState), "cuts off", nil},
 		{"an account of the same e-mail is created and has all it needs", created("2002"), onGoogleRead(), "keeps", nil},
+		{"an account of the same e-mail is created, and was read before that", created("2002"), onGoogleRead().missing(itsState), "keeps", nil},
+		{"an account that does not exist gets a policy", edited(onServiceAccount(bindingsOf(mintRole+" "+crlMember)), with("unique_id", "2002")), onGoogleRead().missing(itsState), "cuts off", nil},
 		{"an account of the same e-mail is created, and nothing is read", created("2002"), Documents{}, unclear + "not read: ", nil},
 
 		{"reasons for the use of the key", gcloud("cloudkms", "UpdateCryptoKey", cmek.ChangeJustifications, of(cryptoKey), with("reasons", "CUSTOMER_INITIATED_SUPPORT")), onGoogleRead(), unclear + "whether Cloud KMS is given a reason", nil},
@@ -322,6 +350,146 @@ func TestJudge_googleBounds(t *testing.T) {
 	}
 	wantEffect(t, "40 keys", of(40), "keeps")
 	wantEffect(t, "41 keys", of(41), "unclear: 1 more keys of principals were not judged")
+	elsewhere := func(n int) Effect {
+		var uses []Use
+		for i := range n {
+			use := googleUse
+			use.Spec.URI = cmek.KeyURI(fmt.Sprintf("%s/cryptoKeys/k%d", onKeyRing, i))
+			uses = append(uses, use, use)
+		}
+		return Judge(onNode("folders/78", noGrant), onGoogleRead(), uses)
+	}
+	wantEffect(t, "40 keys, and a folder that none is in", elsewhere(40), "unattached")
+	wantEffect(t, "41 keys, and a folder that none is in", elsewhere(41), "unclear: 1 more keys of principals were not judged")
+}
+
+// What is not known is said, the documents that were not read all in one, and of many five.
+func TestJudge_googleSaysWhatIsNotKnown(t *testing.T) {
+	unknown := googleUse
+	unknown.CloudAccount = ""
+	const keyPolicy = "the policy of key payments (cloudkms.cryptoKeys.getIamPolicy)"
+	five := []string{onOrg, "", onFolder, "", onProject, "", onKeyRing, "", itsState, ""}
+	for _, tc := range []struct {
+		name  string
+		event cmek.Event
+		docs  Documents
+		use   Use
+		want  []string
+	}{
+		{"the project of the cluster", onServiceAccount(bindingsOf(mintRole + " " + crlMember)), onGoogleRead(), unknown,
+			[]string{`"the service account of Cockroach Labs for cluster ` + googleCluster + `" is not the e-mail of a service account`}},
+		{"a policy that is garbled, whatever it was before", onCryptoKey("["), onGoogleRead(string(cryptoKey), noGrant), googleUse,
+			[]string{"the new policy cannot be understood: parse policy: want an object, got [", "not read: " + keyPolicy}},
+		{"a policy that is garbled, and the ring grants it", onCryptoKey("["), onGoogleRead(onKeyRing, bindingsOf(useRole+" "+member)), googleUse,
+			[]string{"the new policy cannot be understood: parse policy: want an object, got ["}},
+		{"five documents", onCryptoKey(noGrant), onGoogleRead(five...), googleUse, []string{"not read: " + strings.Join([]string{
+			"the current state of " + clusterAccount + " (iam.serviceAccounts.get)", "the policy of key ring crdb (cloudkms.keyRings.getIamPolicy)",
+			"the policy of project acme-keys (resourcemanager.projects.getIamPolicy)", "the policy of folder 77 (resourcemanager.folders.getIamPolicy)",
+			"the policy of organization 42 (resourcemanager.organizations.getIamPolicy)"}, ", ")}},
+		{"six documents", onCryptoKey(noGrant), onGoogleRead(append(five, onProject+"#denies", "")...), googleUse, []string{"not read: " + strings.Join([]string{
+			"the current state of " + clusterAccount + " (iam.serviceAccounts.get)", "the policy of key ring crdb (cloudkms.keyRings.getIamPolicy)",
+			"the policy of project acme-keys (resourcemanager.projects.getIamPolicy)", "the policy of folder 77 (resourcemanager.folders.getIamPolicy)",
+			"the policy of organization 42 (resourcemanager.organizations.getIamPolicy)", "1 more"}, ", ")}},
+	} {
+		if got := Judge(tc.event, tc.docs, []Use{tc.use}); !slices.Equal(got.Unclear, tc.want) || got.CutsOff {
+			t.Errorf("%s: %s, want unclear %q", tc.name, outcome(got), tc.want)
+		}
+	}
+}
+
+// What an entry says of bindings counts if it is in the form that is documented.
+func TestDelta_form(t *testing.T) {
+	for text, want := range map[string]int{
+		`{"bindingDeltas":[{"action":"ADD","role":"r","member":"m"},{"action":"REMOVE","role":"r","member":"m"}]}`: 2,
+		`{"bindingDeltas":[{"action":"CHANGE","role":"r","member":"m"}]}`:                                          0, `{"bindingDeltas":[{"role":"r","member":"m"}]}`: 0,
+		`{"bindingDeltas":[{"action":"ADD","role":"","member":"m"}]}`: 0, `{"bindingDeltas":[{"action":"REMOVE","role":"r","member":""}]}`: 0,
+		`{"bindingDeltas":[{"action":"ADD","role":"r","member":"m"},{"action":"ADD","role":"r"}]}`: 0, `{"bindingDeltas":[]}`: 0, `{"bindingDeltas":{}}`: 0, `{`: 0, ``: 0,
+	} {
+		if got := deltaOf(text); len(got) != want {
+			t.Errorf("%s is read as %v", text, got)
+		}
+	}
+}
+
+// A binding is one of a role and a condition: a change of it leaves the others of the member, and the other members of it.
+func TestDelta_edits(t *testing.T) {
+	const r, q, m, n = useRole, mintRole, "user:m@acme.example", "user:n@acme.example"
+	business := &google.Condition{Expression: "request.time.getHours() > 8"}
+	bound := func(c *google.Condition, role string, members ...string) google.Binding {
+		return google.Binding{Role: role, Members: members, Condition: c}
+	}
+	one := func(action, role, member, condition string) string {
+		if condition != "" {
+			condition = `,"condition":{"expression":"` + condition + `"}`
+		}
+		return `{"action":"` + action + `","role":"` + role + `","member":"` + member + `"` + condition + `}`
+	}
+	all := google.Policy{Version: 3, Bindings: []google.Binding{bound(nil, r, m, n), bound(nil, q, m), bound(business, r, m)}}
+	for _, tc := range []struct {
+		name            string
+		delta           []string
+		applied, undone []google.Binding
+	}{
+		{"a member is removed", []string{one("REMOVE", r, m, "")}, []google.Binding{bound(nil, r, n), bound(nil, q, m), bound(business, r, m)}, append(slices.Clone(all.Bindings), bound(nil, r, m))},
+		{"a member is added", []string{one("ADD", r, m, "")}, append(slices.Clone(all.Bindings), bound(nil, r, m)), []google.Binding{bound(nil, r, n), bound(nil, q, m), bound(business, r, m)}},
+		{"a member is removed under a condition", []string{one("REMOVE", r, m, business.Expression)}, []google.Binding{bound(nil, r, m, n), bound(nil, q, m)}, append(slices.Clone(all.Bindings), bound(business, r, m))},
+		{"one is added, another removed", []string{one("ADD", q, n, ""), one("REMOVE", r, n, "")}, []google.Binding{bound(nil, r, m), bound(nil, q, m), bound(business, r, m), bound(nil, q, n)},
+			append(slices.Clone(all.Bindings), bound(nil, r, n))},
+		{"nobody who is there", []string{one("REMOVE", q, n, "")}, all.Bindings, append(slices.Clone(all.Bindings), bound(nil, q, n))},
+	} {
+		d := deltaOf(`{"bindingDeltas":[` + strings.Join(tc.delta, ",") + `]}`)
+		for what, pair := range map[string][2]google.Policy{"applied": {d.applied(all), {Version: 3, Bindings: tc.applied}}, "undone": {d.undone(all), {Version: 3, Bindings: tc.undone}}} {
+			if !google.Equal(pair[0], pair[1]) {
+				t.Errorf("%s, %s: %+v, want %+v", tc.name, what, pair[0], pair[1])
+			}
+		}
+	}
+}
+
+// What an event set is known by its name, of a service account that it names by its unique id by the accounts of the uses.
+func TestSets_google(t *testing.T) {
+	another := googleUse
+	another.Spec.AuthPrincipal = "two@acme-keys.iam.gserviceaccount.com"
+	unnamed := edited(onServiceAccount(noGrant), func(e *cmek.Event) { e.Identity = "" })
+	for _, tc := range []struct {
+		event cmek.Event
+		uses  []Use
+		want  []string
+	}{
+		{onCryptoKey(noGrant), nil, []string{string(cryptoKey)}}, {onNode(onFolder, noGrant), []Use{googleUse}, []string{onFolder}},
+		{onNode("", noGrant), []Use{googleUse}, nil}, {onDenyPolicy("CreatePolicy", onFolder, "stop", "{}"), nil, []string{onFolder + "#denies"}},
+		{onDenyPolicy("CreatePolicy", "", "stop", "{}"), nil, nil}, {onOwnRole("DeleteRole", ""), nil, []string{ownRole}},
+		{onServiceAccount(noGrant), nil, []string{onAccount}}, {onServiceAccount(noGrant), []Use{googleUse, googleUse}, []string{onAccount}},
+		{unnamed, nil, nil}, {unnamed, []Use{googleUse, googleUse, another}, []string{onAccount, "projects/acme-keys/serviceAccounts/two@acme-keys.iam.gserviceaccount.com"}},
+		{created("2002"), []Use{googleUse}, nil},
+	} {
+		if got := (onGoogleCloud{}).sets(tc.event, tc.uses); !slices.Equal(got, tc.want) {
+			t.Errorf("%s of %v with %d uses sets %q, want %q", tc.event.Source, tc.event.Parameters, len(tc.uses), got, tc.want)
+		}
+	}
+}
+
+// The digest of an event is that of the document it sets, however either is written; there is none of what cannot be understood, and
+// of a deny policy, of which a document may have more.
+func TestDigest_google(t *testing.T) {
+	lesser := strings.Replace(roleOfUse, `,"cloudkms.cryptoKeyVersions.useToDecrypt"`, "", 1)
+	for _, tc := range []struct {
+		event cmek.Event
+		text  string
+		want  bool
+	}{
+		{onCryptoKey(bindingsOf(useRole + " " + member)), " " + strings.Replace(bindingsOf(useRole+" "+member), "BwX=", "BwY=", 1), true},
+		{onCryptoKey(bindingsOf(useRole + " " + member)), noGrant, false}, {onNode(onFolder, noGrant), noGrant, true},
+		{onOwnRole("UpdateRole", strings.Replace(roleOfUse, ownRole, "", 1)), roleOfUse, true}, {onOwnRole("UpdateRole", roleOfUse), lesser, false},
+		{onCryptoKey("{"), "{", false}, {onCryptoKey(""), "", false}, {onOwnRole("UpdateRole", "{"), "{", false}, {onOwnRole("UpdateRole", "null"), "null", false},
+		{onDenyPolicy("CreatePolicy", onFolder, "stop", `{"etag":"x","rules":[]}`), `{"etag":"x","rules":[]}`, false},
+	} {
+		in := googleDocument(setBy(tc.event))
+		got := (onGoogleCloud{}).digest(tc.event)
+		if (got != "" && got == in.digest(tc.text)) != tc.want || in.equal(tc.event.Policy, tc.text) != tc.want || in.equal(tc.text, tc.event.Policy) != tc.want {
+			t.Errorf("%s %s has the digest %q, and %s has %q: the same %t, want %t", tc.event.Source, tc.event.Policy, got, tc.text, in.digest(tc.text), !tc.want, tc.want)
+		}
+	}
 }
 
 func TestMayUse_google(t *testing.T) {
@@ -343,6 +511,10 @@ func TestMayUse_google(t *testing.T) {
 		{"the project's deny policies were not read", onGoogleRead(onProject+"#denies", ""), policy.CannotTell, "the deny policies of project acme-keys", false},
 		{"the key's policy was not read", onGoogleRead(string(cryptoKey), ""), policy.CannotTell, "the policy of key payments", false},
 		{"the key's policy is garbled", onGoogleRead(string(cryptoKey), "<html>"), policy.CannotTell, "the policy of key payments", false},
+		{"the account is garbled", onGoogleRead(itsState, "<html>"), policy.CannotTell, "the current state of " + clusterAccount, false},
+		{"the account may be an older one", onGoogleRead().unread(itsState), policy.CannotTell, "the current state of " + clusterAccount, false},
+		{"the organization's policy was not read, which may be what grants the key", onGoogleRead(string(cryptoKey), noGrant, onOrg, ""), policy.CannotTell, "the policy of organization 42", false},
+		{"the organization's policy was not read, which may be what grants Token Creator", onGoogleRead(onAccount, noGrant, onOrg, ""), policy.CannotTell, "the policy of organization 42", false},
 		{"nothing was read", Documents{}, policy.CannotTell, "the current state of", false},
 	} {
 		got := onGoogleCloud{}.mayUse(googleUse, tc.docs)

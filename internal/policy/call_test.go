@@ -37,6 +37,10 @@ func TestCall_followsTheRulesOfKeyAccess(t *testing.T) {
 		{"a user's ARN cut short", named, "arn:aws:iam", nil, policy.CannotTell},
 		{"a user of no account", named, "arn:aws:iam::x:user/operator", nil, policy.CannotTell},
 		{"no caller", root, "operator", []policy.Document{all}, policy.CannotTell},
+		{"what only looks like a role", root, "urn" + role[len("arn"):], []policy.Document{all}, policy.CannotTell},
+		{"a role of another service", root, "arn:aws:sts::111122223333:role/cmek", []policy.Document{all}, policy.CannotTell},
+		{"a role of no account", root, "arn:aws:iam::x:role/cmek", []policy.Document{all}, policy.CannotTell},
+		{"a group", root, "arn:aws:iam::111122223333:group/cmek", []policy.Document{all}, policy.CannotTell},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,6 +51,11 @@ func TestCall_followsTheRulesOfKeyAccess(t *testing.T) {
 			caller := policy.Role{ARN: tt.caller, Policies: tt.identity, AllRead: true}
 			if got := policy.Call(document, key, caller, "kms:PutKeyPolicy"); got.Decision != tt.want {
 				t.Errorf("got %s (%s), want %s", got.Decision, got.Why, tt.want)
+			}
+			for _, no := range []cmek.KeyURI{"0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "projects/p/locations/l/keyRings/r/cryptoKeys/k", ""} {
+				if got := policy.Call(document, no, caller, "kms:PutKeyPolicy"); got.Decision != policy.CannotTell {
+					t.Errorf("of the key %q: %s (%s)", no, got.Decision, got.Why)
+				}
 			}
 			if tt.caller != role {
 				return

@@ -300,7 +300,7 @@ func (o others) covers(i int, s Statement) truth {
 	switch {
 	case len(s.NotActions) > 0:
 		return truthOf(s.Effect == Allow && !slices.ContainsFunc(s.NotActions, isAll))
-	case o.statements[i] && s.Effect == Allow:
+	case o.statements[i]: // an Allow that names some of them
 		return yes
 	}
 	return truthOf(slices.ContainsFunc(s.Actions, isAll))

@@ -14,9 +14,9 @@ import (
 func awsCall(otherwise string, pairs ...string) func(Case) string {
 	return func(c Case) string {
 		name := call(c.Event)
-		for i := 0; i+1 < len(pairs); i += 2 {
-			if pairs[i] == name {
-				return pairs[i+1]
+		for pair := range slices.Chunk(pairs, 2) {
+			if pair[0] == name {
+				return pair[1]
 			}
 		}
 		return otherwise
@@ -41,11 +41,10 @@ func awsRolePath(c Case) string {
 		return ""
 	}
 	_, path, _ := strings.Cut(string(c.Effect.Role), ":role/")
-	i := strings.LastIndex(path, "/")
-	if i < 0 {
+	if path = strings.TrimSuffix(path, lastSegment(path)); path == "" {
 		return ""
 	}
-	return "/" + path[:i+1]
+	return "/" + path
 }
 
 // awsRestorePermissions gives a role that was created again the policies and the boundary that were noted of it.
@@ -55,7 +54,7 @@ func awsRestorePermissions(c Case, p *plan) {
 		Attached map[string]json.RawMessage `json:"attached"`
 		Boundary map[string]json.RawMessage `json:"boundary"`
 	}
-	if c.Effect == nil || c.Effect.Permissions == "" || json.Unmarshal([]byte(c.Effect.Permissions), &role) != nil {
+	if c.Effect == nil || json.Unmarshal([]byte(c.Effect.Permissions), &role) != nil {
 		p.say("Give the role the policies and the permissions boundary that it had; keyturn has not read them.")
 		return
 	}

@@ -117,13 +117,11 @@ func gcpAtKey(key cmek.KeyURI) []string {
 	return []string{"keyring", gcpRing(key), "location", key.Location(), "project", key.Account()}
 }
 
-// gcpRing is the key ring of a key; "" if the URI is none of Cloud KMS.
+// gcpRing is the key ring of a key; "" if the URI has none.
 func gcpRing(key cmek.KeyURI) string {
-	parts := strings.Split(key.Canonical(), "/")
-	if key.Type() != cmek.GCPCloudKMS || len(parts) != 8 {
-		return ""
-	}
-	return parts[5]
+	_, ring, _ := strings.Cut(key.Canonical(), "/keyRings/")
+	ring, _, _ = strings.Cut(ring, "/")
+	return ring
 }
 
 // gcloud adds a command with what it is about, which is named word if the event does not carry it, and with its flags. A command that is

@@ -143,6 +143,17 @@ func TestRate(t *testing.T) {
 		{"our role is deleted", of(cmek.ChangePrincipalDeleted, own), alert.High, "", false},
 		{"our role is deleted by a deployment", of(cmek.ChangePrincipalDeleted, own, deployed), alert.Medium, "", false},
 		{"our role is assumed", of(cmek.ChangePrincipalAssumed, own, deployed), alert.High, "", false},
+		{"an account is enabled again", of(cmek.ChangePrincipalEnabled, does(Effect{})), alert.Info, "", true},
+		{"and what it may is not known", of(cmek.ChangePrincipalEnabled, does(Effect{Unclear: []string{"x"}})), alert.Info, "", true},
+		{"and it has lost its roles", of(cmek.ChangePrincipalEnabled, does(Effect{StillLost: true})), alert.High, alert.AccessLost, true},
+		{"a managed policy that was left out, and that no cluster has", of(cmek.ChangeManagedPolicy, about(""), with("omitted", "true"), does(Effect{Unattached: true})), alert.Medium, "", true},
+		{"a managed policy of a role that is named", of(cmek.ChangeManagedPolicy, about(""), with("omitted", "true"), does(Effect{Unattached: true}), func(c *Case) { c.Event.Identity = role }), alert.Info, "", true},
+		{"a key policy that was left out, and is the same", of(cmek.ChangeKeyPolicy, with("omitted", "true"), does(Effect{Same: true})), alert.Info, "", true},
+		{"an assumption of a role that was left out", of(cmek.ChangePrincipalAssumed, about(""), with("omitted", "true")), alert.High, "", false},
+		{"somebody's sink", of(cmek.ChangeLogSink, with("sink", "s")), alert.High, "", false},
+		{"our sink", of(cmek.ChangeLogSink, own, with("sink", "s")), alert.Critical, "", false},
+		{"our feed", of(cmek.ChangeLogSink, own, with("feed", "f")), alert.Critical, "", false},
+		{"an exclusion beside our sink", of(cmek.ChangeLogSink, own, with("exclusion", "x")), alert.High, "", false},
 		{"what is no risk", of(cmek.ChangeKeyCreated), alert.None, "", false},
 	} {
 		r, _ := Of(row.c.Event.Change)
@@ -151,6 +162,87 @@ func TestRate(t *testing.T) {
 		}
 		if incident, recovers := r.Opens(row.c), r.Restores(row.c); row.severity != alert.None && (incident != row.incident || recovers != row.recovers) {
 			t.Errorf("%s: opens %q and recovers: %t, want %q and %t", row.sentence, incident, recovers, row.incident, row.recovers)
+		}
+	}
+}
+
+// What nobody uses needs two levels less, unless it may be keyturn's own, or any cluster's.
+func TestUnused(t *testing.T) {
+	for _, row := range []struct {
+		sentence string
+		c        Case
+		severity alert.Severity
+	}{
+		{"a key that nobody uses is disabled", of(cmek.ChangeKeyDisabled), alert.Medium},
+		{"a managed policy", of(cmek.ChangeManagedPolicy, about("")), alert.Low},
+		{"a managed policy that was left out", of(cmek.ChangeManagedPolicy, about(""), with("omitted", "true")), alert.Medium},
+		{"a key policy that was left out", of(cmek.ChangeKeyPolicy, about(""), with("omitted", "true")), alert.Low},
+		{"guard rails of everybody", of(cmek.ChangeGuardRails), alert.Medium},
+	} {
+		r, _ := Of(row.c.Event.Change)
+		if s := r.Unused(row.c, r.Rate(row.c)); s != row.severity {
+			t.Errorf("%s: rated %s, want %s", row.sentence, s, row.severity)
+		}
+	}
+}
+
+// A rotation to an older version is none, if the event or the ledger shows what was used before.
+func TestFor_primarySetBack(t *testing.T) {
+	to := func(now, before string, wraps ...string) func(*Case) {
+		return func(c *Case) {
+			c.Event.Key, c.Event.Version = cryptoKey, primary(now)
+			if before != "" {
+				c.Event.Previous = primary(before)
+			}
+			for _, v := range wraps {
+				c.Wraps = append(c.Wraps, primary(v))
+			}
+		}
+	}
+	for _, row := range []struct {
+		c    Case
+		back bool
+	}{
+		{of(cmek.ChangeRotated, to("4", "5")), true}, {of(cmek.ChangeRotated, to("4", "3")), false}, {of(cmek.ChangeRotated, to("4", "4")), false}, {of(cmek.ChangeRotated, to("4", "")), false},
+		{of(cmek.ChangeRotated, to("4", "", "3", "5")), true}, {of(cmek.ChangeRotated, to("4", "", "3", "4")), false}, {of(cmek.ChangeRotated, to("4", "3", "5")), true}, {of(cmek.ChangeRotated, to("4", "5", "3")), true},
+		{of(cmek.ChangeRotated, to("4", "5"), failed(cmek.FailureDenied)), false}, {of(cmek.ChangeVersionDisabled, to("4", "5")), false},
+	} {
+		want := row.c.Event.Change
+		if row.back {
+			want = cmek.ChangePrimarySetBack
+		}
+		if r, _ := For(row.c); r.Change != want {
+			t.Errorf("%s to %s after %s, wraps %v, error %q: %s, want %s", row.c.Event.Change, row.c.Event.Version, row.c.Event.Previous, row.c.Wraps, row.c.Event.Error, r.Change, want)
+		}
+	}
+}
+
+// What a version is needed for is not known before both the key and the ledger were read.
+func TestNeed_ofAVersion(t *testing.T) {
+	for _, row := range []struct {
+		on, version string
+		keyKnown    bool
+		wraps       []string
+		wrapsKnown  bool
+		want        need
+	}{
+		{"", "3", true, []string{"3"}, true, needUnknown}, {"3", "3", true, nil, false, neededNow}, {"3", "4", true, []string{"3"}, false, neededNow},
+		{"3", "4", true, []string{"4"}, true, neededForOldData}, {"3", "4", true, []string{"4"}, false, needUnknown}, {"3", "", true, []string{"4"}, true, needUnknown},
+		{"3", "4", false, []string{"4"}, true, needUnknown}, {"3", "3", false, []string{"4"}, true, needUnknown},
+	} {
+		c := of(cmek.ChangeVersionDisabled, about(cryptoKey))
+		c.KeyKnown, c.WrapsKnown = row.keyKnown, row.wrapsKnown
+		if row.on != "" {
+			c.Event.On = primary(row.on)
+		}
+		if row.version != "" {
+			c.Key.Version = primary(row.version)
+		}
+		for _, v := range row.wraps {
+			c.Wraps = append(c.Wraps, primary(v))
+		}
+		if got := c.need(); got != row.want {
+			t.Errorf("%+v: %d, want %d", row, got, row.want)
 		}
 	}
 }
@@ -251,7 +343,9 @@ func TestScope_whomACaseConcerns(t *testing.T) {
 		{of(cmek.ChangePrincipalDeleted, ofRole), false, false},
 		{of(cmek.ChangePrincipalDeleted, ofRole, own), true, true},
 		{of(cmek.ChangeManagedPolicy, nothing), false, true},
-		{of(cmek.ChangeKeyStore, nothing), false, true},
+		{of(cmek.ChangeKeyStore, nothing), false, true}, {of(cmek.ChangeKeyStore), false, true}, {of(cmek.ChangeGuardRails), true, true},
+		{of(cmek.ChangeKeyDisabled, nothing, onCloud("gcp")), false, true}, {of(cmek.ChangeManagedPolicy, about(cryptoKey), onCloud("gcp")), false, true},
+		{of(cmek.ChangeManagedPolicy, ofRole, onCloud("gcp")), false, true},
 		{of(cmek.ChangeLogSink, nothing), true, true},
 		{of(cmek.ChangeGuardRails, nothing), true, true},
 		// A folder or an organization of Google Cloud is in no account; an event of AWS always is.

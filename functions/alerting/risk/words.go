@@ -206,8 +206,8 @@ func (p *plan) run(command string, flags ...string) {
 	unknown := p.pending // of what stands in the command itself
 	p.pending = nil
 	words := []string{command}
-	for i := 0; i+1 < len(flags); i += 2 {
-		name, value := flags[i], flags[i+1]
+	for flag := range slices.Chunk(flags, 2) {
+		name, value := flag[0], flag[1]
 		word := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		separator := " "
 		switch {
@@ -272,9 +272,6 @@ func compact(document string) string {
 	var short bytes.Buffer
 	if json.Compact(&short, []byte(document)) != nil {
 		return document
-	}
-	if strings.IndexFunc(short.String(), invisible) < 0 {
-		return short.String()
 	}
 	var shown strings.Builder
 	for _, r := range short.String() {

@@ -140,7 +140,7 @@ var identifiers = map[string]policy.Decision{
 	"deleted:serviceAccount:" + account + "?uid=111":                                               cannotTell,
 	"deleted:serviceAccount:other@keys-prod.iam.gserviceaccount.com?uid=111":                       denied,
 	"deleted:user:ops@example.com?uid=111":                                                         denied, "deleted:group:ops@example.com?uid=111": denied,
-	"something:new": cannotTell,
+	"something:new": cannotTell, "something:new[1]": cannotTell, "group:ops[1]@example.com": cannotTell,
 }
 
 // denyIdentifiers are those of deny policies.
@@ -241,6 +241,57 @@ func TestConditionsThatTheTextDoesNotShow(t *testing.T) {
 	other := allow(t, bind(use, "user:x@example.com"))
 	other.Version, other.ConditionsDropped = 1, true
 	expect(t, decrypt(everything().With(key, other)), denied)
+}
+
+// Where several things of one binding are not known, the first is the reason, and what would settle each of them is missing.
+func TestMissing_ofOneBinding(t *testing.T) {
+	const group, tag = "group:ops@example.com", `resource.matchTag("9/env", "prod")`
+	for _, r := range []struct {
+		name    string
+		binding string
+		why     string
+		missing []google.Missing
+	}{
+		{"the member, the role and the condition", bind(other, group, tag), "whether " + account + " belongs to " + group + " is not known",
+			[]google.Missing{{Kind: google.MissingMembers, Name: group}, {Kind: google.MissingRole, Name: other}, {Kind: google.MissingCondition, Name: tag}}},
+		{"the role and the condition", bind(other, serviceAccount, tag), "the permissions of role " + other + " are not known",
+			[]google.Missing{{Kind: google.MissingRole, Name: other}, {Kind: google.MissingCondition, Name: tag}}},
+		{"the condition", bind(use, serviceAccount, tag), "it depends on its condition: " + tag, []google.Missing{{Kind: google.MissingCondition, Name: tag}}},
+		{"the member and the role, and the condition is not met", bind(other, group, "false"), "", nil},
+	} {
+		v := decrypt(everything().With(key, allow(t, r.binding)))
+		want := cannotTell
+		if r.missing == nil {
+			want = denied
+		}
+		if expect(t, v, want, r.why); !slices.Equal(v.Missing, r.missing) {
+			t.Errorf("%s: missing are %v, want %v", r.name, v.Missing, r.missing)
+		}
+	}
+}
+
+// What stands above every project is the folders' and the organization's: readers of one project seldom see it.
+func TestMissing_aboveProjects(t *testing.T) {
+	for missing, want := range map[google.Missing]bool{
+		{Kind: google.MissingParents, Name: project}: true, {Kind: google.MissingPolicy, Name: folder}: true, {Kind: google.MissingDenies, Name: folder}: true,
+		{Kind: google.MissingPolicy, Name: organization}: true, {Kind: google.MissingDenies, Name: organization}: true,
+		{Kind: google.MissingPolicy, Name: project}: false, {Kind: google.MissingDenies, Name: project}: false, {Kind: google.MissingPolicy, Name: key}: false,
+		{Kind: google.MissingRole, Name: organization + "/roles/wrap"}: false, {Kind: google.MissingRole, Name: other}: false, {Kind: google.MissingIdentity, Name: account}: false,
+	} {
+		if got := missing.AboveProjects(); got != want {
+			t.Errorf("%s stands above every project: %t, want %t", missing, got, want)
+		}
+	}
+}
+
+func TestKnows(t *testing.T) {
+	for role, want := range map[string]bool{
+		own: true, other: false, use: true, "roles/viewer": true, "roles/cloudkms.newerThanThis": false, use + "_withcond_2b17cc25d2cd9e2c54d8": true,
+	} {
+		if got := everything().Knows(role); got != want {
+			t.Errorf("what %s gives is known: %t, want %t", role, got, want)
+		}
+	}
 }
 
 func TestAccountsAndKeysThatCannotBeUsed(t *testing.T) {

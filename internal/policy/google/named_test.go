@@ -50,6 +50,7 @@ func TestCockroachAccount(t *testing.T) {
 		{"7c1d9e20-3a4b-4c5d-8e6f-1A2b3c4d5e6f", "crl-prod-abc", crl},
 		{"7c1d9e20-3a4b-4c5d-8e6f-1a2b3c4d5e6f", "example.com:p", "crl-kms-user-1a2b3c4d5e6f@p.example.com.iam.gserviceaccount.com"},
 		{"7c1d9e20-3a4b-4c5d-8e6f-1a2b3c4d5e6f", "", ""}, {"7c1d9e20-3a4b-4c5d-8e6f-1a2b3c4d5e6f", "p;x", ""}, {"c-1", "crl-prod-abc", ""},
+		{"1a2b3c4d5e6f", "crl-prod-abc", crl}, {"a2b3c4d5e6f", "crl-prod-abc", ""},
 	} {
 		if got, ok := google.CockroachAccount(row.cluster, row.project); got.Email != row.want || ok != (row.want != "") {
 			t.Errorf("of cluster %q in %q the account is %q, %t; want %q", row.cluster, row.project, got.Email, ok, row.want)
@@ -75,6 +76,31 @@ func TestReadAll(t *testing.T) {
 			if _, err := google.ParseServiceAccount(text); err == nil {
 				t.Errorf("an account of %q is read", text)
 			}
+		}
+	}
+}
+
+// One deny policy that cannot be understood leaves the answer without its rules: the list is as one that was not read.
+func TestParseDenyPolicies(t *testing.T) {
+	const one = `{"name":"policies/x/denypolicies/guard","rules":[]}`
+	for text, want := range map[string]int{`[]`: 0, `[` + one + `]`: 1, `[` + one + `,` + one + `]`: 2, `[` + one + `,{"name":"x"}]`: -1, `[7]`: -1, one: -1} {
+		got, err := google.ParseDenyPolicies(text)
+		if want < 0 && (err == nil || got != nil) || want >= 0 && (err != nil || len(got) != want) {
+			t.Errorf("%s is read as %v, error %v; want %d policies", text, got, err, want)
+		}
+	}
+}
+
+func TestParseServiceAccount(t *testing.T) {
+	for text, want := range map[string]google.ServiceAccount{
+		`{"email":"Cmek@keys-prod.iam.gserviceaccount.com","uniqueId":"111"}`: {Email: account, UniqueID: "111"},
+		`{"email":"` + account + `","uniqueId":"111","disabled":true}`:        {Email: account, UniqueID: "111", Disabled: true},
+		`{"email":"` + account + `"}`:                                         {}, `{"uniqueId":"111"}`: {}, `{"email":"` + account + `","uniqueId":"x1"}`: {},
+		`{"email":"` + account + `","uniqueId":111}`: {}, `{"error":{"code":403}}`: {}, `[]`: {},
+	} {
+		got, err := google.ParseServiceAccount(text)
+		if got != want || (err == nil) != (want != google.ServiceAccount{}) {
+			t.Errorf("%s is read as %+v, error %v; want %+v", text, got, err, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func all(parts ...finding) finding {
 		switch {
 		case part.is < result.is:
 			result = part
-		case part.is == maybe && result.is == maybe:
+		case result.is == maybe: // and the part is one, or a yes, which misses nothing
 			result.missing = slices.Concat(result.missing, part.missing)
 		}
 	}
