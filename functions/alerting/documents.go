@@ -40,10 +40,17 @@ type documents struct {
 	// texts are the documents that were read so far, followers the uses to which each belongs: they may refer to more.
 	texts     map[string]string
 	followers map[string][]func()
+	follows   map[following]bool
+}
+
+// following is a use that waits for a document.
+type following struct {
+	use  Use
+	name string
 }
 
 func newDocuments(f *Function, r *reads) *documents {
-	return &documents{f: f, r: r, started: map[string]bool{}, texts: map[string]string{}, followers: map[string][]func(){}, Documents: Documents{
+	return &documents{f: f, r: r, started: map[string]bool{}, texts: map[string]string{}, followers: map[string][]func(){}, follows: map[following]bool{}, Documents: Documents{
 		Now: map[string]Document{}, Noted: map[string]Noted{}, At: time.Now(), OrganizationID: f.Settings.OrganizationID,
 	}}
 }
@@ -118,7 +125,10 @@ func (d *documents) deciding(ctx context.Context, use Use, wanted func(name stri
 			}
 			if _, read := known[name]; !read {
 				d.mu.Lock()
-				d.followers[name] = append(d.followers[name], func() { d.deciding(ctx, use, wanted) })
+				if f := (following{use, name}); !d.follows[f] { // else each document would double the followers of those that are read after it
+					d.follows[f] = true
+					d.followers[name] = append(d.followers[name], func() { d.deciding(ctx, use, wanted) })
+				}
 				d.mu.Unlock()
 			}
 			d.read(ctx, name)
