@@ -511,3 +511,50 @@ func TestGoogle_samplesAreJudgedByWhatIsRead(t *testing.T) {
 		})
 	}
 }
+
+// Whoever reads no cloud takes what a sweep noted within some hours. What is older is not known, nor is what the event changed itself.
+func TestGoogle_notedDocumentsStandIn(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		age   time.Duration
+		event cmek.Event
+		edits []string
+		cuts  bool // off for certain
+		clear bool
+	}{
+		{name: "the key's policy, and nothing else grants it", event: onCryptoKey(noGrant), cuts: true, clear: true},
+		{name: "the key's policy, and the ring grants it", event: onCryptoKey(noGrant), edits: []string{onKeyRing, bindingsOf(useRole + " " + member)}, clear: true},
+		{name: "the key's policy, noted 5 h ago", age: 5 * time.Hour, event: onCryptoKey(noGrant), cuts: true, clear: true},
+		{name: "the key's policy, noted 7 h ago", age: 7 * time.Hour, event: onCryptoKey(noGrant)},
+		{name: "the ring's policy was not noted", event: onCryptoKey(noGrant), edits: []string{onKeyRing, ""}},
+		{name: "an entry without the policy", event: onCryptoKey("")},
+		{name: "a deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), cuts: true, clear: true},
+		{name: "a deny policy about something else", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyElsewhere, everyone)), clear: true},
+		{name: "an entry without the deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", "")},
+		{name: "a deny policy that is deleted", event: onDenyPolicy("DeletePolicy", onProject, "stop", ""), edits: []string{onProject + "#denies", "[" + denying("stop", denyDecrypt, everyone) + "]"}, clear: true},
+	} {
+		onGoogleOnly(t, func(t *testing.T, w *world) {
+			for name, text := range googleTexts(row.edits...) {
+				w.noted(name, text)
+			}
+			time.Sleep(row.age)
+			e := w.identified(row.event, "e-1")
+			clusters, err := w.Ledger.ByKey(t.Context(), cryptoKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			uses := Uses(clusters)
+			docs, err := NotedDocuments(t.Context(), w.Ledger, e, uses)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Effects(e, docs, uses, Usage{Clusters: []alert.AffectedCluster{{ID: googleCluster}}})
+			if got == nil || got.CutsOff != row.cuts || (len(got.Unclear) == 0) != row.clear {
+				t.Errorf("%s: %+v; want it to cut off: %t, and to be clear: %t", row.name, got, row.cuts, row.clear)
+			}
+			if row.clear && time.Since(docs.Oldest) < row.age {
+				t.Errorf("%s: the oldest is said to be of %s", row.name, docs.Oldest)
+			}
+		})
+	}
+}
