@@ -75,6 +75,26 @@ func cryptoKeyVersion(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	return list, nil
 }
 
+// cryptoKeyUse reads a notice about a use of a key. One that was refused because of the state of a version is about that version, which
+// the labels name, or the message of the status.
+func cryptoKeyUse(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	list, err := cryptoKeyVersion(n, e)
+	if err != nil || list[0].Key == "" {
+		return list, err
+	}
+	if e.Failure != cmek.FailureUnfit && e.Failure != cmek.FailureMissing || e.Error == "UNAVAILABLE" { // that is the key manager's
+		list[0].On = cmek.KeyVersion{}
+		return list, nil
+	}
+	for word := range strings.FieldsSeq(n.Audit.Status.text("message")) {
+		key, version, err := cmek.ParseCryptoKeyName(strings.Trim(word, ".,:;'\"`"))
+		if err == nil && n.withProjectID(key) == list[0].Key && list[0].On.IsZero() {
+			list[0].On = version
+		}
+	}
+	return list, nil
+}
+
 // primaryVersion reads which version became the primary one.
 func primaryVersion(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	list, err := cryptoKey(n, e)

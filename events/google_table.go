@@ -158,7 +158,7 @@ func iamCall(name string, change cmek.Change) googleEntry {
 }
 
 func googleUse(name string) googleEntry {
-	return googleEntry{selector{googleKMS, dataAccess, name}, []meaning{{cmek.ChangeUse, cmek.ChangeUseRefused}}, cryptoKey}
+	return googleEntry{selector{googleKMS, dataAccess, name}, []meaning{{cmek.ChangeUse, cmek.ChangeUseRefused}}, cryptoKeyUse}
 }
 
 // platform is an event of a key version that Cloud KMS reports by itself.

@@ -353,3 +353,33 @@ func TestGoogle_idIsThatOfTheEntry(t *testing.T) {
 		t.Errorf("the id of an entry with a hostile insert id is %q", hostile)
 	}
 }
+
+// A use that was refused because of a version's state is about that version, as far as the entry names it. Another refusal is the key's.
+func TestGoogle_refusedUseNamesTheVersion(t *testing.T) {
+	label, message := `"crypto_key_version_id": "3"`, `cryptoKeys/payments/cryptoKeyVersions/3 is not enabled`
+	for _, row := range []struct {
+		sample string
+		edits  []string
+		want   string
+	}{
+		{"kms-decrypt-refused-disabled", nil, "3"},
+		{"kms-decrypt-refused-disabled", []string{label, `"x": "3"`}, "3"},
+		{"kms-decrypt-refused-disabled", []string{label, `"x": "3"`, message, "cryptoKeys/payments/cryptoKeyVersions/3. It is disabled"}, "3"},
+		{"kms-decrypt-refused-disabled", []string{label, `"x": "3"`, message, "cryptoKeys/another/cryptoKeyVersions/3 is not enabled"}, ""},
+		{"kms-decrypt-refused-disabled", []string{label, `"x": "3"`, message, "cryptoKeys/payments/cryptoKeyVersions/3;x is not enabled"}, ""},
+		{"kms-decrypt-refused-disabled", []string{label, `"x": "3"`, message, "a version is not enabled"}, ""},
+		{"kms-decrypt-refused-denied", nil, ""},
+		{"kms-decrypt-refused-ekm", nil, ""}, // what is down is the key manager
+	} {
+		payload := string(read(t, "testdata/google/"+row.sample+".json"))
+		for i := 0; i < len(row.edits); i += 2 {
+			if !strings.Contains(payload, row.edits[i]) {
+				t.Fatalf("%s has no %s", row.sample, row.edits[i])
+			}
+			payload = strings.Replace(payload, row.edits[i], row.edits[i+1], 1)
+		}
+		if e := decodeOne(t, payload); e.Change != cmek.ChangeUseRefused || e.On.ID != row.want {
+			t.Errorf("%s %q is %q of version %q, want %q", row.sample, row.edits, e.Change, e.On.ID, row.want)
+		}
+	}
+}

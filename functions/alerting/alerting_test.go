@@ -2,7 +2,6 @@ package alerting
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,74 +59,32 @@ func TestTheSameEventDeliveredTwicePagesOnce(t *testing.T) {
 }
 
 func TestARepeatOfAnOpenIncidentDoesNotPageAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		for i := range 50 {
 			w.ticks(time.Minute)
-			w.happens(event(fmt.Sprint("again-", i), cmek.ChangeKeyDisabled))
-			w.happens(event(fmt.Sprint("refused-", i), cmek.ChangeUseRefused, by(role), failed("DisabledException")))
+			w.happens(s.event(w, fmt.Sprint("again-", i), cmek.ChangeKeyDisabled))
+			w.happens(s.refused(w, fmt.Sprint("refused-", i), cmek.FailureUnfit))
 		}
-		w.want("after 50 repeats", disabledAlert)
+		w.want("after 50 repeats", s.disabledAlert())
 	})
 }
 
 func TestAnOpenIncidentThatGetsWorsePagesAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		w.happens(w.isScheduled("e-2"))
-		w.kms.set(key, cmek.KeyNotFound)
-		w.happens(event("e-3", cmek.ChangeKeyDeleted))
-		w.happens(event("e-4", cmek.ChangeKeyDeleted)) // KMS and CloudTrail both tell
-		w.want("on the way from disabled to deleted", disabledAlert, "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled",
-			"[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted")
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
+		w.happens(s.schedule(w, "e-2"))
+		s.reads(w, cmek.KeyDestroyed)
+		w.happens(s.event(w, "e-3", cmek.ChangeKeyDeleted))
+		w.happens(s.event(w, "e-4", cmek.ChangeKeyDeleted)) // KMS and CloudTrail both tell
+		w.want("on the way from disabled to deleted", s.disabledAlert(), s.scheduledAlert(),
+			"[CRITICAL] "+s.thing+" "+s.deleted)
 		first := w.told.Alerts()[0].DedupKey
 		for _, a := range w.told.Alerts() {
 			if a.DedupKey != first {
 				t.Errorf("%s has the dedup key %s, want %s: it is one incident", a.Headline(), a.DedupKey, first)
 			}
 		}
-	})
-}
-
-func TestASecondDisableAfterARecoveryAlertsAgain(t *testing.T) {
-	for name, recover := range map[string]func(*world){
-		"resolved":                                     func(w *world) { w.happens(w.isEnabled("e-2")); w.ticks(30 * time.Minute) },
-		"recovered but not resolved yet":               func(w *world) { w.happens(w.isEnabled("e-2")); time.Sleep(time.Second) },
-		"recovered unseen, and healthy in one read":    func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(6 * time.Minute) },
-		"recovered unseen, and resolved after an hour": func(w *world) { w.kms.set(key, cmek.KeyEnabled); w.ticks(2 * time.Hour) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.happens(w.isDisabled("e-1"))
-				time.Sleep(time.Minute)
-				recover(w)
-				w.happens(w.isDisabled("e-3"))
-				if got := w.last(); got.ID != "key-unusable/"+string(key)+"@e-3" {
-					t.Errorf("after the second disable the last thing told is %s, %s", got.ID, got.Headline())
-				}
-				w.ticks(2 * time.Hour)
-				if got := w.open(); len(got) != 1 {
-					t.Errorf("open incidents are %v, want the second disable's", got)
-				}
-			})
-		})
-	}
-}
-
-func TestEventsThatComeLateChangeNothing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		start := time.Now()
-		time.Sleep(10 * time.Minute)
-		w.happens(w.isDisabled("e-1"))
-		w.happens(event("e-0", cmek.ChangeKeyEnabled, at(start)))
-		w.ticks(5 * time.Minute)
-		late := event("e-2", cmek.ChangeKeyDisabled)
-		time.Sleep(time.Second)
-		w.happens(w.isEnabled("e-3"))
-		w.happens(late)
-		w.want("after an enable from before the disable, and a disable from before the enable", disabledAlert)
-		w.ticks(11 * time.Minute)
-		w.want("two good reads after the last enable", disabledAlert, "[RESOLVED]")
 	})
 }
 
@@ -267,21 +224,21 @@ func TestAnAlertIsOutWithinTenSecondsWhateverHangs(t *testing.T) {
 		{"the ledger", func(w *world) { w.store.outage = hanging }, "whether this was reported before; which clusters need it"},
 		{"everything", func(w *world) { w.cloud.outage, w.kms.outage, w.store.outage = hanging, hanging, hanging }, "the key's state; whether this was reported before; which clusters need it"},
 	} {
-		inWorld(t, func(t *testing.T, w *world) {
+		onBothSides(t, func(t *testing.T, w *world, s side) {
 			w.Settings.Enrich = mostEnrich
 			row.set(w)
-			e := w.isDisabled("e-1")
+			e := s.disable(w, "e-1")
 			ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 			defer cancel()
 			done := make(chan error)
 			go func() { done <- w.Event(ctx, e) }()
 			time.Sleep(10 * time.Second)
-			w.want("10 s after the event while "+row.hangs+" hangs", disabledAlert)
+			w.want("10 s after the event while "+row.hangs+" hangs", s.disabledAlert())
 			got := w.last().Text()
 			if row.hangs == "the ledger" && strings.Contains(got, "the key's state") {
 				t.Errorf("a ledger that hangs leaves no time to read the key:\n%s", got)
 			}
-			if row.hangs == "the Cloud API and the KMS" && !strings.Contains(got, "orders in us-east-1: "+daysUnknown+"\n") {
+			if row.hangs == "the Cloud API and the KMS" && !strings.Contains(got, s.where+": "+daysUnknown+"\n") {
 				t.Errorf("the alert does not say that the cluster's next days are not known:\n%s", got)
 			}
 			if !strings.Contains(got, row.doubt) {
@@ -301,10 +258,10 @@ func (s stubborn) NextMaintenance(_ context.Context, _ string) (time.Time, error
 }
 
 func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		w.Cloud = stubborn{w.cloud}
 		start := time.Now()
-		w.happens(w.isDisabled("e-1"))
+		w.happens(s.disable(w, "e-1"))
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("the alert took %s, want at most 10 s", took)
 		}
@@ -312,23 +269,6 @@ func TestAReadThatIgnoresItsTimeLimitHoldsUpNothing(t *testing.T) {
 			t.Errorf("what came too late is not reported as unknown:\n%s", got)
 		}
 		time.Sleep(2 * time.Hour)
-	})
-}
-
-func TestACrashBetweenPublishAndRecordRepeatsTheAlertUnchanged(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.store.readOnly = true // as if the process had died before it wrote
-		e := w.isDisabled("e-1")
-		if err := w.Event(t.Context(), e); !errors.Is(err, errDown) {
-			t.Errorf("error is %v, want the ledger's: the event must come again", err)
-		}
-		w.store.readOnly = false
-		w.happens(e)
-		w.happens(e)
-		w.want("after two more deliveries", disabledAlert, disabledAlert)
-		if alerts := w.told.Alerts(); alerts[0].Text() != alerts[1].Text() || alerts[0].ID != alerts[1].ID {
-			t.Errorf("the repeat differs:\n%s\n%s", alerts[0].Text(), alerts[1].Text())
-		}
 	})
 }
 

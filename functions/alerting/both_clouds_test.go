@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,18 +21,18 @@ func TestBoth_recoveryAndTwoGoodReadsResolve(t *testing.T) {
 	onBothSides(t, func(t *testing.T, w *world, s side) {
 		w.happens(s.disable(w, "e-1"))
 		w.ticks(30 * time.Minute)
-		w.want("half an hour after it was disabled", s.disabledAlert)
+		w.want("half an hour after it was disabled", s.disabledAlert())
 		w.happens(s.enable(w, "e-2"))
 		w.ticks(10 * time.Minute)
-		w.want("9 minutes after the first good read", s.disabledAlert)
+		w.want("9 minutes after the first good read", s.disabledAlert())
 		w.ticks(2 * time.Minute)
-		w.want("10 minutes after the first good read", s.disabledAlert, "[RESOLVED]")
+		w.want("10 minutes after the first good read", s.disabledAlert(), "[RESOLVED]")
 		if first, end := w.told.Alerts()[0], w.last(); end.DedupKey != first.DedupKey {
 			t.Errorf("the end has the dedup key %s, want %s", end.DedupKey, first.DedupKey)
 		}
 		w.happens(s.enable(w, "e-2"))
 		w.ticks(3 * time.Hour)
-		w.want("three hours later", s.disabledAlert, "[RESOLVED]")
+		w.want("three hours later", s.disabledAlert(), "[RESOLVED]")
 	})
 }
 
@@ -40,9 +41,9 @@ func TestBoth_hourOfGoodReadsResolves(t *testing.T) {
 		w.happens(s.disable(w, "e-1"))
 		s.enable(w, "")
 		w.ticks(time.Hour)
-		w.want("before an hour of good reads is over", s.disabledAlert)
+		w.want("before an hour of good reads is over", s.disabledAlert())
 		w.ticks(10 * time.Minute)
-		w.want("after an hour of good reads", s.disabledAlert, "[RESOLVED]")
+		w.want("after an hour of good reads", s.disabledAlert(), "[RESOLVED]")
 	})
 }
 
@@ -56,9 +57,9 @@ func TestBoth_badReadStartsTheWaitAnew(t *testing.T) {
 		w.ticks(4 * time.Minute)
 		s.enable(w, "")
 		w.ticks(11 * time.Minute)
-		w.want("11 minutes after a bad read", s.disabledAlert)
+		w.want("11 minutes after a bad read", s.disabledAlert())
 		w.ticks(6 * time.Minute)
-		w.want("17 minutes after a bad read", s.disabledAlert, "[RESOLVED]")
+		w.want("17 minutes after a bad read", s.disabledAlert(), "[RESOLVED]")
 	})
 }
 
@@ -75,10 +76,10 @@ func TestBoth_failedReadIsNeitherGoodNorBad(t *testing.T) {
 				t.Fatalf("tick: %v", err)
 			}
 		}
-		w.want("while the KMS is down", s.disabledAlert)
+		w.want("while the KMS is down", s.disabledAlert())
 		w.kms.outage = up
 		w.ticks(6 * time.Minute)
-		w.want("after a second good read", s.disabledAlert, "[RESOLVED]")
+		w.want("after a second good read", s.disabledAlert(), "[RESOLVED]")
 	})
 }
 
@@ -120,9 +121,9 @@ func TestBoth_repeatsAndLateEvents(t *testing.T) {
 		time.Sleep(time.Second)
 		w.happens(s.enable(w, "e-3"))
 		w.happens(late)
-		w.want("after events twice and out of order", s.disabledAlert)
+		w.want("after events twice and out of order", s.disabledAlert())
 		w.ticks(11 * time.Minute)
-		w.want("after two good reads", s.disabledAlert, "[RESOLVED]")
+		w.want("after two good reads", s.disabledAlert(), "[RESOLVED]")
 	})
 }
 
@@ -142,7 +143,7 @@ func TestBoth_crashBetweenPublishAndRecord(t *testing.T) {
 				w.happens(e)
 				w.happens(e)
 				alerts := w.told.Alerts()
-				if len(alerts) != 2 || alerts[0].ID != alerts[1].ID || alerts[0].Severity != alert.Critical {
+				if len(alerts) != 2 || alerts[0].ID != alerts[1].ID || alerts[0].Text() != alerts[1].Text() || alerts[0].Severity != alert.Critical {
 					t.Errorf("after two more deliveries there are %d alerts, want the same critical one twice", len(alerts))
 				}
 			})
@@ -416,6 +417,25 @@ func TestGoogle_documentsAreReadOnce(t *testing.T) {
 	})
 }
 
+// Below ten folders, which is as deep as they can be, the work of a judgement is bounded by the documents.
+func TestGoogle_manyFolders(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, iam := withIAM(t, w)
+		parents := ""
+		for i := range 10 {
+			folder := fmt.Sprint("folders/", i)
+			parents += `"` + folder + `",`
+			iam.texts[folder], iam.texts[folder+"#denies"] = noGrant, "[]"
+		}
+		iam.texts[itsParents] = "[" + parents + `"` + onOrg + `"]`
+		w.happens(w.identified(onServiceAccount(noGrant), "e-1"))
+		w.wantCut()
+		if most := len(iam.reads) * len(iam.reads); iam.asked > most {
+			t.Errorf("with %d documents it was asked %d times which to read, want at most %d times", len(iam.reads), iam.asked, most)
+		}
+	})
+}
+
 // What stands above the project, and could never be read, does not keep an incident of the key's own policy open once access is back.
 // It does if it may be what broke, or if something else cannot be read, either.
 func TestGoogle_incidentWithoutTheOrganization(t *testing.T) {
@@ -487,6 +507,53 @@ func TestGoogle_samplesAreJudgedByWhatIsRead(t *testing.T) {
 			}
 			if got != row.want {
 				t.Errorf("%s %q is reported as %s, want %s: %+v", row.sample, row.reads, got, row.want, w.told.Alerts()[:min(1, len(w.told.Alerts()))])
+			}
+		})
+	}
+}
+
+// Whoever reads no cloud takes what a sweep noted within some hours. What is older is not known, nor is what the event changed itself.
+func TestGoogle_notedDocumentsStandIn(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		age   time.Duration
+		event cmek.Event
+		edits []string
+		cuts  bool // off for certain
+		clear bool
+	}{
+		{name: "the key's policy, and nothing else grants it", event: onCryptoKey(noGrant), cuts: true, clear: true},
+		{name: "the key's policy, and the ring grants it", event: onCryptoKey(noGrant), edits: []string{onKeyRing, bindingsOf(useRole + " " + member)}, clear: true},
+		{name: "the key's policy, noted 5 h ago", age: 5 * time.Hour, event: onCryptoKey(noGrant), cuts: true, clear: true},
+		{name: "the key's policy, noted 7 h ago", age: 7 * time.Hour, event: onCryptoKey(noGrant)},
+		{name: "the ring's policy was not noted", event: onCryptoKey(noGrant), edits: []string{onKeyRing, ""}},
+		{name: "an entry without the policy", event: onCryptoKey("")},
+		{name: "a deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), cuts: true, clear: true},
+		{name: "a deny policy about something else", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyElsewhere, everyone)), clear: true},
+		{name: "an entry without the deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", "")},
+		{name: "a deny policy that is deleted", event: onDenyPolicy("DeletePolicy", onProject, "stop", ""), edits: []string{onProject + "#denies", "[" + denying("stop", denyDecrypt, everyone) + "]"}, clear: true},
+	} {
+		onGoogleOnly(t, func(t *testing.T, w *world) {
+			for name, text := range googleTexts(row.edits...) {
+				w.noted(name, text)
+			}
+			time.Sleep(row.age)
+			e := w.identified(row.event, "e-1")
+			clusters, err := w.Ledger.ByKey(t.Context(), cryptoKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			uses := Uses(clusters)
+			docs, err := NotedDocuments(t.Context(), w.Ledger, e, uses)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Effects(e, docs, uses, Usage{Clusters: []alert.AffectedCluster{{ID: googleCluster}}})
+			if got == nil || got.CutsOff != row.cuts || (len(got.Unclear) == 0) != row.clear {
+				t.Errorf("%s: %+v; want it to cut off: %t, and to be clear: %t", row.name, got, row.cuts, row.clear)
+			}
+			if row.clear && time.Since(docs.Oldest) < row.age {
+				t.Errorf("%s: the oldest is said to be of %s", row.name, docs.Oldest)
 			}
 		})
 	}

@@ -20,31 +20,24 @@ func (w *world) closes(t *testing.T, dedupKey string) {
 	}
 }
 
-const (
-	theKeys     = "key-unusable/" + string(key)
-	closedAlert = "[RESOLVED] Closed by hand by ana@laptop: key 1234abcd-12ab-34cd-56ef-1234567890ab was "
-)
-
-func (w *world) isDeleted(id string) cmek.Event {
-	w.kms.set(key, cmek.KeyNotFound)
-	return event(id, cmek.ChangeKeyDeleted)
-}
+const theKeys = "key-unusable/" + string(key)
 
 func TestADeletedKeysIncidentEndsOnlyByHand(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		const deleted = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was deleted"
-		w.happens(w.isDeleted("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		deleted := "[CRITICAL] " + s.thing + " " + s.deleted
+		s.reads(w, cmek.KeyDestroyed)
+		w.happens(s.event(w, "e-1", cmek.ChangeKeyDeleted))
 		w.ticks(24 * time.Hour)
 		w.want("a day after the key was deleted", deleted)
-		w.closes(t, theKeys)
+		w.closes(t, s.incident)
 		w.ticks(time.Minute)
-		w.want("a minute after it was closed by hand", deleted, closedAlert+"deleted")
+		w.want("a minute after it was closed by hand", deleted, s.closedAlert()+strings.TrimPrefix(s.deleted, "was "))
 		first, end := w.told.Alerts()[0], w.last()
 		if !end.Resolved || end.DedupKey != first.DedupKey || !strings.Contains(end.Impact, "restored under a new key, INC-7") {
 			t.Errorf("the end is (resolved: %t, of %s)\n%s\nwant that of %s, with the reason", end.Resolved, end.DedupKey, end.Text(), first.DedupKey)
 		}
 		w.ticks(24 * time.Hour)
-		if w.want("a day later", deleted, closedAlert); len(w.open()) > 0 {
+		if w.want("a day later", deleted, s.closedAlert()); len(w.open()) > 0 {
 			t.Errorf("open incidents are %v, want none", w.open())
 		}
 	})
@@ -54,28 +47,32 @@ func TestWhatHappensAfterAnIncidentWasClosedByHandAlertsAgain(t *testing.T) {
 	for _, row := range []struct {
 		when string
 		wait func(*world)
-		end  []string
+		ends bool
 	}{
-		{"in the same second, as far as its event tells", func(*world) { time.Sleep(time.Millisecond) }, nil},
-		{"before alerting has told the end", func(*world) { time.Sleep(time.Second) }, nil},
-		{"after alerting has told the end", func(w *world) { w.ticks(2 * time.Minute) }, []string{closedAlert}},
+		{"in the same second, as far as its event tells", func(*world) { time.Sleep(time.Millisecond) }, false},
+		{"before alerting has told the end", func(*world) { time.Sleep(time.Second) }, false},
+		{"after alerting has told the end", func(w *world) { w.ticks(2 * time.Minute) }, true},
 	} {
-		inWorld(t, func(t *testing.T, w *world) {
-			w.happens(w.isDisabled("e-1"))
+		onBothSides(t, func(t *testing.T, w *world, s side) {
+			var end []string
+			if row.ends {
+				end = []string{s.closedAlert()}
+			}
+			w.happens(s.disable(w, "e-1"))
 			time.Sleep(time.Minute)
-			late := event("late", cmek.ChangeKeyDisabled)
+			late := s.event(w, "late", cmek.ChangeKeyDisabled)
 			time.Sleep(time.Second + 700*time.Millisecond)
-			w.closes(t, theKeys)
+			w.closes(t, s.incident)
 			row.wait(w)
-			again := w.isDisabled("e-2")
+			again := s.disable(w, "e-2")
 			again.Time = again.Time.Truncate(time.Second)
 			w.happens(again)
-			w.happens(event("refused", cmek.ChangeUseRefused, by(role), failed("DisabledException")))
-			w.want(row.when, slices.Concat([]string{disabledAlert}, row.end, []string{disabledAlert})...)
+			w.happens(s.refused(w, "refused", cmek.FailureUnfit))
+			w.want(row.when, slices.Concat([]string{s.disabledAlert()}, end, []string{s.disabledAlert()})...)
 			w.happens(late)
 			w.ticks(3 * time.Hour)
-			w.want("three hours later, "+row.when, slices.Concat([]string{disabledAlert}, row.end, []string{disabledAlert})...)
-			if got := w.open(); !slices.Equal(got, []string{theKeys}) {
+			w.want("three hours later, "+row.when, slices.Concat([]string{s.disabledAlert()}, end, []string{s.disabledAlert()})...)
+			if got := w.open(); !slices.Equal(got, []string{s.incident}) {
 				t.Errorf("%s: open incidents are %v, want the second disable's", row.when, got)
 			}
 		})
@@ -83,22 +80,22 @@ func TestWhatHappensAfterAnIncidentWasClosedByHandAlertsAgain(t *testing.T) {
 }
 
 func TestARepeatFromBeforeTheClosingDoesNotUndoIt(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		time.Sleep(time.Minute)
-		late := event("late", cmek.ChangeKeyDisabled)
+		late := s.event(w, "late", cmek.ChangeKeyDisabled)
 		time.Sleep(time.Minute)
-		w.closes(t, theKeys)
+		w.closes(t, s.incident)
 		w.happens(late)
 		w.ticks(time.Minute)
-		w.want("after a repeat that came late", disabledAlert, closedAlert)
+		w.want("after a repeat that came late", s.disabledAlert(), s.closedAlert())
 	})
 }
 
 func TestTheEndByHandIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		w.closes(t, theKeys)
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
+		w.closes(t, s.incident)
 		w.told.outage = down
 		if err := w.Tick(t.Context()); !errors.Is(err, errDown) {
 			t.Errorf("a tick that cannot tell the end returns %v", err)
@@ -109,7 +106,7 @@ func TestTheEndByHandIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
 		}
 		w.store.readOnly = false
 		w.ticks(3 * time.Minute)
-		w.want("after a crash between the end and its record", disabledAlert, closedAlert, closedAlert)
+		w.want("after a crash between the end and its record", s.disabledAlert(), s.closedAlert(), s.closedAlert())
 		if a := w.told.Alerts(); a[1].ID != a[2].ID || a[1].Text() != a[2].Text() {
 			t.Errorf("the repeat differs:\n%s\n%s", a[1].Text(), a[2].Text())
 		}
@@ -117,14 +114,14 @@ func TestTheEndByHandIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
 }
 
 func TestAnIncidentThatIsClosedByHandWhileItsStateIsReadEndsWithTheNextTick(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		w.ticks(4 * time.Minute)
-		w.kms.during = func() { w.closes(t, theKeys) }
+		w.kms.during = func() { w.closes(t, s.incident) }
 		w.ticks(time.Minute)
-		w.want("in the tick in which it was closed", disabledAlert)
+		w.want("in the tick in which it was closed", s.disabledAlert())
 		w.ticks(time.Minute)
-		w.want("a minute later", disabledAlert, closedAlert)
+		w.want("a minute later", s.disabledAlert(), s.closedAlert())
 	})
 }
 

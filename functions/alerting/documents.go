@@ -40,10 +40,17 @@ type documents struct {
 	// texts are the documents that were read so far, followers the uses to which each belongs: they may refer to more.
 	texts     map[string]string
 	followers map[string][]func()
+	follows   map[following]bool
+}
+
+// following is a use that waits for a document.
+type following struct {
+	use  Use
+	name string
 }
 
 func newDocuments(f *Function, r *reads) *documents {
-	return &documents{f: f, r: r, started: map[string]bool{}, texts: map[string]string{}, followers: map[string][]func(){}, Documents: Documents{
+	return &documents{f: f, r: r, started: map[string]bool{}, texts: map[string]string{}, followers: map[string][]func(){}, follows: map[following]bool{}, Documents: Documents{
 		Now: map[string]Document{}, Noted: map[string]Noted{}, At: time.Now(), OrganizationID: f.Settings.OrganizationID,
 	}}
 }
@@ -90,7 +97,7 @@ func concerned(e cmek.Event, all []Use) (uses []Use) {
 
 // NotedDocuments are the documents for the judgement of an event that the ledger holds, for whoever reads no cloud. It writes nothing.
 func NotedDocuments(ctx context.Context, l *ledger.Ledger, e cmek.Event, all []Use) (Documents, error) {
-	docs := Documents{Noted: map[string]Noted{}}
+	docs := Documents{Now: map[string]Document{}, Noted: map[string]Noted{}, At: time.Now()}
 	var problems []error
 	by, uses := evaluatorOf(e), concerned(e, all)
 	for _, name := range by.sets(e, uses) {
@@ -102,6 +109,9 @@ func NotedDocuments(ctx context.Context, l *ledger.Ledger, e cmek.Event, all []U
 	for _, name := range by.compares(e, uses) {
 		n, err := noted(ctx, l, name)
 		docs.Noted[name], problems = n, append(problems, err)
+	}
+	for _, use := range uses {
+		problems = append(problems, docs.standIn(ctx, l, e, use))
 	}
 	return docs, errors.Join(problems...)
 }
@@ -118,7 +128,10 @@ func (d *documents) deciding(ctx context.Context, use Use, wanted func(name stri
 			}
 			if _, read := known[name]; !read {
 				d.mu.Lock()
-				d.followers[name] = append(d.followers[name], func() { d.deciding(ctx, use, wanted) })
+				if f := (following{use, name}); !d.follows[f] { // else each document would double the followers of those that are read after it
+					d.follows[f] = true
+					d.followers[name] = append(d.followers[name], func() { d.deciding(ctx, use, wanted) })
+				}
 				d.mu.Unlock()
 			}
 			d.read(ctx, name)
@@ -163,6 +176,34 @@ func (d *documents) once(what string, read func() (func(), error)) {
 // asRead is what a read brought. An empty text is none.
 func asRead(text string, err error) Document {
 	return Document{Text: text, Read: err == nil && text != "", Missing: errors.Is(err, cmek.ErrNotFound)}
+}
+
+// standIn puts what a sweep noted within some hours among the documents as they are now, for whoever reads no cloud. What is older could not
+// be read since, and is as if it was not read.
+func (d *Documents) standIn(ctx context.Context, l *ledger.Ledger, e cmek.Event, use Use) error {
+	known, tried := map[string]string{}, map[string]bool{}
+	for found := true; found; {
+		found = false
+		for _, name := range evaluatorOf(e).noted(e, use, known) {
+			if tried[name] {
+				continue
+			}
+			tried[name] = true
+			n, err := noted(ctx, l, name)
+			if err != nil {
+				return err
+			}
+			if n.Text == "" || time.Since(n.At) > longestNoted {
+				continue
+			}
+			known[name], found = n.Text, true
+			d.Now[name] = Document{Text: n.Text, Read: true}
+			if d.Oldest.IsZero() || n.At.Before(d.Oldest) {
+				d.Oldest = n.At
+			}
+		}
+	}
+	return nil
 }
 
 // noted begins to read what the sweep noted of a document.

@@ -121,21 +121,18 @@ func TestHostile_ownRolesChanged(t *testing.T) {
 }
 
 func TestHostile_floodOfAttempts(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		for i := range 300 {
-			e := event(fmt.Sprint("e", i), cmek.ChangeKeyDisabled, failed("AccessDenied"))
-			e.Failure = cmek.FailureDenied
-			w.happens(e)
+			w.happens(s.event(w, fmt.Sprint("e", i), cmek.ChangeKeyDisabled, failed("AccessDenied")))
 		}
 		if n := len(w.told.Alerts()); n != 3 || !strings.HasSuffix(w.last().Summary, "(100 times)") {
 			t.Errorf("300 denied calls of one principal made %d alerts, the last one %s; want the first, the 10th and the 100th", n, w.last().Headline())
 		}
-		e := event("other", cmek.ChangeKeyDisabled, failed("AccessDenied"), by("arn:aws:iam::111122223333:role/other"))
-		w.happens(e)
+		w.happens(s.event(w, "other", cmek.ChangeKeyDisabled, failed("AccessDenied"), s.caller))
 		if n := len(w.told.Alerts()); n != 4 {
 			t.Errorf("with another principal there are %d alerts, want 4", n)
 		}
-		w.happens(w.isDisabled("done"))
+		w.happens(s.disable(w, "done"))
 		if a := w.last(); a.Severity != alert.Critical {
 			t.Errorf("after the attempts the success is %s", a.Headline())
 		}
@@ -143,25 +140,18 @@ func TestHostile_floodOfAttempts(t *testing.T) {
 }
 
 func TestHostile_lowRefusalHidesNothing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		e := cmek.Event{ID: "e1", Source: "aws.kms/AWS API Call via CloudTrail/Decrypt", Change: cmek.ChangeUseRefused, Key: key, Account: account, Region: "us-east-1",
-			Time: time.Now(), Principal: role, Issuer: role, Error: "ThrottlingException", Failure: cmek.FailurePassing}
-		w.happens(e)
-		e.ID, e.Error, e.Failure = "e2", "IncorrectKeyException", cmek.FailureWrongKey
-		w.happens(e)
-		e.ID = "e3"
-		w.happens(e)
-		e.ID, e.Error, e.Failure = "e4", "ThrottlingException", cmek.FailurePassing
-		w.happens(e)
+	onBothSides(t, func(_ *testing.T, w *world, s side) {
+		for i, class := range []cmek.Failure{cmek.FailurePassing, cmek.FailureWrongKey, cmek.FailureWrongKey, cmek.FailurePassing} {
+			w.happens(s.refused(w, fmt.Sprint("e", i), class))
+		}
 		w.want("after low, high, high and low", "[LOW]", "[HIGH]")
 	})
 }
 
 func TestHostile_timeFromTheFuture(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.kms.set(key, cmek.KeyEnabled)
-		w.happens(event("e1", cmek.ChangeKeyEnabled, at(time.Now().Add(1000*time.Hour))))
-		w.happens(w.isDisabled("e2"))
+	onBothSides(t, func(_ *testing.T, w *world, s side) {
+		w.happens(s.event(w, "e1", cmek.ChangeKeyEnabled, at(time.Now().Add(1000*time.Hour))))
+		w.happens(s.disable(w, "e2"))
 		w.want("after a recovery from the future and a disabled key", "[CRITICAL]")
 	})
 }

@@ -94,7 +94,7 @@ func subject(e cmek.Event) string {
 	store := e.Parameters["custom_key_store_id"]
 	row, _ := risk.Of(e.Change)
 	switch {
-	case e.Key != "" && row.Scope == risk.ScopeVersion && !e.On.IsZero():
+	case e.Key != "" && (row.Scope == risk.ScopeVersion || row.Kind == risk.Refused) && !e.On.IsZero():
 		return string(e.Key) + "/cryptoKeyVersions/" + e.On.ID // each version has a state, and so an incident, of its own
 	case e.Key != "":
 		return string(e.Key)

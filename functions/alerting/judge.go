@@ -32,6 +32,8 @@ type Documents struct {
 	At time.Time
 	// OrganizationID is the external id that a trust policy must ask for; "" if it is not known.
 	OrganizationID string
+	// Oldest is when the oldest of those among Now was noted that stand in for a read; zero if there is none.
+	Oldest time.Time
 }
 
 // Usage is who needs what an event is about, as far as is known.
@@ -76,6 +78,8 @@ type evaluator interface {
 	compares(e cmek.Event, uses []Use) []string
 	// reads reports whether a document is needed as it is now.
 	reads(e cmek.Event, name string) bool
+	// noted names what else of the documents that decide about a use can be taken as a sweep noted it, by the texts known so far.
+	noted(e cmek.Event, use Use, known map[string]string) []string
 	// digest stands for the meaning of the document that an event set; "" if it carries none that can be understood.
 	digest(e cmek.Event) string
 	// mayUse decides whether a cluster can use a key by the documents that were read.

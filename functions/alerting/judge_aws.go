@@ -49,6 +49,9 @@ func (onAWS) sets(e cmek.Event, uses []Use) (names []string) {
 	return unique(names)
 }
 
+// noted names nothing: compares does.
+func (onAWS) noted(cmek.Event, Use, map[string]string) []string { return nil }
+
 func (onAWS) compares(e cmek.Event, uses []Use) (names []string) {
 	switch risk.KindOf(e.Change) {
 	case risk.Permissions, risk.Boundary, risk.Managed, risk.PrincipalDeleted:

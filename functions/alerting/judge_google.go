@@ -78,6 +78,24 @@ func (onGoogleCloud) reads(e cmek.Event, name string) bool {
 	return name != setBy(e) || err != nil || google.MissingIn(name).Kind != google.MissingPolicy
 }
 
+// noted leaves out what the event itself changed and does not show: what a sweep noted of it may be from before. It may be the state of the
+// account, or the document that was set, unless the entry says how.
+func (onGoogleCloud) noted(e cmek.Event, use Use, known map[string]string) []string {
+	by, _ := google.CockroachAccount(use.ClusterID, use.CloudAccount)
+	kind := risk.KindOf(e.Change)
+	return slices.DeleteFunc(google.Deciding(use.Spec.URI, use.Spec.AuthPrincipal, known, by), func(name string) bool {
+		switch {
+		case name == google.State(use.Spec.AuthPrincipal):
+			return kind == risk.Restored || kind == risk.Recreated || kind == risk.PrincipalDeleted
+		case name != setBy(e):
+			return false
+		case google.MissingIn(name).Kind == google.MissingDenies:
+			return e.Policy == "" && !risk.Deletes(e)
+		}
+		return e.Delta == "" || e.Policy != ""
+	})
+}
+
 func (onGoogleCloud) digest(e cmek.Event) string { return googleDocument(setBy(e)).digest(e.Policy) }
 
 // googleDocument compares documents of that name. Of deny policies an event sets one, and the document has all: they have no digest.

@@ -48,9 +48,9 @@ func TestTheLogTellsHowLongAfterItsEventAnAlertWasOut(t *testing.T) {
 		{"by a clock that is ahead", func(now time.Time) time.Time { return now.Add(time.Minute) }, 0.0},
 		{"at a time that nobody told", func(time.Time) time.Time { return time.Time{} }, nil},
 	} {
-		inWorld(t, func(t *testing.T, w *world) {
+		onBothSides(t, func(t *testing.T, w *world, s side) {
 			log := w.logged()
-			e := w.isDisabled("e-1")
+			e := s.disable(w, "e-1")
 			e.Time = row.time(time.Now())
 			w.happens(e)
 			w.happens(e)
@@ -219,11 +219,11 @@ func TestASecretThatCannotBeReadIsInTheLogWithItsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		w.Cloud = cloud
 		log := w.logged()
-		w.happens(w.isDisabled("e-1"))
-		w.want("without an API key", disabledAlert)
+		w.happens(s.disable(w, "e-1"))
+		w.want("without an API key", s.disabledAlert())
 		lines := log("document not read")
 		if len(lines) != 1 {
 			t.Fatalf("the log has %d lines about what was not known, want one", len(lines))

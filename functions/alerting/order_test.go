@@ -10,26 +10,31 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// permutations are all orders of the events.
-func permutations(events []cmek.Event) (orders [][]cmek.Event) {
-	if len(events) == 0 {
-		return [][]cmek.Event{nil}
-	}
-	for i, first := range events {
-		rest := append(slices.Clone(events[:i]), events[i+1:]...)
-		for _, order := range permutations(rest) {
-			orders = append(orders, append([]cmek.Event{first}, order...))
+// permutations are all orders of the numbers below n.
+func permutations(n int) [][]int {
+	orders := [][]int{nil}
+	for i := range n {
+		var longer [][]int
+		for _, order := range orders {
+			for at := range i + 1 {
+				longer = append(longer, slices.Insert(slices.Clone(order), at, i))
+			}
 		}
+		orders = longer
 	}
 	return orders
 }
 
 func TestEventsInAnyOrderAndOfOneSecondComeToTheSameEnd(t *testing.T) {
-	type happening struct {
-		change cmek.Change
-		edits  []func(*cmek.Event)
+	type happening func(w *world, s side, id string) cmek.Event
+	plain := func(change cmek.Change) happening {
+		return func(w *world, s side, id string) cmek.Event { return s.event(w, id, change) }
 	}
-	plain := func(change cmek.Change) happening { return happening{change, nil} }
+	cut := func(w *world, s side, id string) cmek.Event {
+		e := s.cut(w, id)
+		s.grant(w, "")
+		return e
+	}
 	for _, row := range []struct {
 		what   string
 		events []happening
@@ -40,35 +45,26 @@ func TestEventsInAnyOrderAndOfOneSecondComeToTheSameEnd(t *testing.T) {
 		{"a key that was disabled and enabled", []happening{plain(cmek.ChangeKeyDisabled), plain(cmek.ChangeKeyEnabled)}, true},
 		{"a key that was disabled in the end", []happening{plain(cmek.ChangeKeyEnabled), plain(cmek.ChangeKeyDisabled)}, false},
 		{"a key that was disabled twice", []happening{plain(cmek.ChangeDeletionScheduled), plain(cmek.ChangeKeyEnabled), plain(cmek.ChangeKeyDisabled)}, false},
-		{
-			"a policy that was undone", []happening{
-				{cmek.ChangeKeyPolicy, []func(*cmek.Event){document(denyKeyPolicy)}}, {cmek.ChangeKeyPolicy, []func(*cmek.Event){document(goodKeyPolicy)}},
-			}, true,
-		},
+		{"a policy that was undone", []happening{cut, func(w *world, s side, id string) cmek.Event { return s.grant(w, id) }}, true},
 	} {
 		for _, apart := range []time.Duration{0, time.Second} {
-			var events []cmek.Event
-			inWorld(t, func(*testing.T, *world) {
-				for i, h := range row.events {
-					events = append(events, event(fmt.Sprint("e-", i), h.change, append(h.edits, at(time.Now().Add(time.Duration(i)*apart)))...))
-				}
-			})
-			for _, order := range permutations(events) {
-				inWorld(t, func(t *testing.T, w *world) {
+			for _, order := range permutations(len(row.events)) {
+				onBothSides(t, func(t *testing.T, w *world, s side) {
+					begin := time.Now()
 					if !row.well {
-						w.kms.set(key, cmek.KeyDisabled)
+						s.reads(w, cmek.KeyDisabled)
 					}
 					time.Sleep(10 * time.Second)
-					var names []string
-					for _, e := range order {
-						names = append(names, e.ID)
+					for _, i := range order {
+						e := row.events[i](w, s, fmt.Sprint("e-", i))
+						e.Time = begin.Add(time.Duration(i) * apart)
 						w.happens(e)
 						w.happens(e)
 					}
 					w.ticks(20 * time.Minute)
 					if open := len(w.open()); row.well != (open == 0) || row.well != w.last().Resolved {
 						t.Errorf("%s, %s apart, told in the order %v: 20 minutes later %d incidents are open, and the last thing told is %s",
-							row.what, apart, names, open, w.last().Headline())
+							row.what, apart, order, open, w.last().Headline())
 					}
 				})
 			}
@@ -77,39 +73,39 @@ func TestEventsInAnyOrderAndOfOneSecondComeToTheSameEnd(t *testing.T) {
 }
 
 func TestACancellationInTheSecondOfTheEnablingIsNotToldAfterIt(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isScheduled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.schedule(w, "e-1"))
 		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-3"))
-		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
-		w.want("after the key was enabled", scheduledAlert)
+		w.happens(s.enable(w, "e-3"))
+		w.happens(s.event(w, "e-2", cmek.ChangeDeletionCanceled))
+		w.want("after the key was enabled", s.scheduledAlert())
 	})
 }
 
 func TestABreakInTheSecondOfARecoveryIsTold(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-2"))
-		w.happens(w.isDisabled("e-3"))
-		w.want("after a key was enabled and disabled in one second", disabledAlert, disabledAlert)
+		w.happens(s.enable(w, "e-2"))
+		w.happens(s.disable(w, "e-3"))
+		w.want("after a key was enabled and disabled in one second", s.disabledAlert(), s.disabledAlert())
 		w.ticks(3 * time.Hour)
-		if got := w.open(); !slices.Equal(got, []string{theKeys}) {
+		if got := w.open(); !slices.Equal(got, []string{s.incident}) {
 			t.Errorf("open incidents are %v, want the second disable's", got)
 		}
 	})
 }
 
 func TestARecoveryThatComesLateIsNoneOfWhatBrokeAfterIt(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		start := time.Now()
 		time.Sleep(time.Minute)
-		w.happens(w.isDisabled("e-3"))
+		w.happens(s.disable(w, "e-3"))
 		// From before, and told because it is another way to break the key: it must not move the incident back in time.
-		w.happens(event("e-1", cmek.ChangeDeletionScheduled, at(start)))
-		w.happens(event("e-2", cmek.ChangeKeyEnabled, at(start.Add(time.Second))))
-		w.want("after a disable, and what happened before it", disabledAlert, scheduledAlert)
-		i, err := w.Ledger.Incident(t.Context(), theKeys)
+		w.happens(s.event(w, "e-1", cmek.ChangeDeletionScheduled, at(start)))
+		w.happens(s.event(w, "e-2", cmek.ChangeKeyEnabled, at(start.Add(time.Second))))
+		w.want("after a disable, and what happened before it", s.disabledAlert(), s.scheduledAlert())
+		i, err := w.Ledger.Incident(t.Context(), s.incident)
 		if err != nil || !i.Open() || !i.Recovered.IsZero() {
 			t.Errorf("the incident is open: %t, recovered at %s (error %v); want it open, and no recovery", i.Open(), i.Recovered, err)
 		}
@@ -216,14 +212,15 @@ func TestARefusedReadThatNoClusterMadeCausesNoReadOfTheKey(t *testing.T) {
 
 // Events that come in the wrong order are judged again with each other.
 func TestNoted_eventsOutOfOrder(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.noted(string(key), openKeyPolicy)
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.noted(string(s.key), s.open(w, "").Policy)
 		time.Sleep(30 * time.Minute)
 		revoked := time.Now()
 		time.Sleep(time.Minute)
-		w.kms.keyPolicy = openKeyPolicy
-		w.happens(event("again", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
-		w.happens(event("revoke", cmek.ChangeKeyPolicy, document(goodKeyPolicy), at(revoked)))
+		revoke := s.grant(w, "revoke")
+		revoke.Time = revoked
+		w.happens(s.open(w, "again"))
+		w.happens(revoke)
 		w.ticks(20 * time.Minute)
 		critical := false
 		for _, a := range w.told.Alerts() {

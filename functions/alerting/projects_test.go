@@ -61,7 +61,7 @@ func TestProjects_eventByNumber(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			withIAM(t, w)
 			w.knows(row.named, row.projects...)
-			e := numbered(onVersion(w, "e-1", "disabled"), row.number)
+			e := numbered(onVersion(w, "e-1", "kms-updatecryptokeyversion-disabled"), row.number)
 			w.cryptoKeys().versions["4"] = cmek.KeyDisabled
 			w.happens(e)
 			a := w.last()
@@ -85,15 +85,15 @@ func TestProjects_bothNamesAreOneIncident(t *testing.T) {
 		withIAM(t, w)
 		w.knows(ledger.Named{IDs: true, Numbers: true}, cmek.Project{ID: cryptoKey.Account(), Number: keysNumber})
 		w.cryptoKeys().versions["4"] = cmek.KeyDisabled
-		w.happens(numbered(onVersion(w, "e-1", "disabled"), keysNumber))
+		w.happens(numbered(onVersion(w, "e-1", "kms-updatecryptokeyversion-disabled"), keysNumber))
 		time.Sleep(time.Second)
-		w.happens(onVersion(w, "e-2", "disabled"))
+		w.happens(onVersion(w, "e-2", "kms-updatecryptokeyversion-disabled"))
 		if len(w.open()) != 1 || len(w.told.Alerts()) != 1 {
 			t.Errorf("open are %v, %d alerts were sent; want one", w.open(), len(w.told.Alerts()))
 		}
 		time.Sleep(time.Minute)
 		w.cryptoKeys().versions["4"] = cmek.KeyEnabled
-		w.happens(numbered(onVersion(w, "e-3", "enabled"), keysNumber))
+		w.happens(numbered(onVersion(w, "e-3", "kms-updatecryptokeyversion-enabled"), keysNumber))
 		w.ticks(20 * time.Minute)
 		if len(w.open()) != 0 || !w.last().Resolved {
 			t.Errorf("after it was enabled open are %v, last %s", w.open(), w.last().Headline())
@@ -124,7 +124,7 @@ func TestProjects_clusterByNumber(t *testing.T) {
 			}
 			w.knows(row.named, row.projects...)
 			w.cryptoKeys().versions["4"] = cmek.KeyDisabled
-			w.happens(onVersion(w, "e-1", "disabled"))
+			w.happens(onVersion(w, "e-1", "kms-updatecryptokeyversion-disabled"))
 			if a := w.last(); a.Severity != row.want || len(a.Clusters) != row.clusters {
 				t.Errorf("%s: %s about %d clusters, want %s about %d", row.name, a.Headline(), len(a.Clusters), row.want, row.clusters)
 			}
@@ -137,7 +137,7 @@ func TestProjects_ledgerThatHangs(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		withIAM(t, w)
 		w.Settings.Enrich = mostEnrich
-		e := numbered(onVersion(w, "e-1", "disabled"), keysNumber)
+		e := numbered(onVersion(w, "e-1", "kms-updatecryptokeyversion-disabled"), keysNumber)
 		w.store.outage = hanging
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

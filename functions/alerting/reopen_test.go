@@ -33,15 +33,15 @@ func (c *crossing) Notify(ctx context.Context, a alert.Alert) error {
 // The last message about an open incident is never its end, also if the correction cannot be sent at once.
 func TestReopen_isSentUntilItArrives(t *testing.T) {
 	for _, failures := range []int{0, 1} {
-		inWorld(t, func(t *testing.T, w *world) {
+		onBothSides(t, func(t *testing.T, w *world, s side) {
 			c := &crossing{topic: w.told, failures: failures}
 			w.Notifier = c
-			w.happens(w.isDisabled("e-1"))
+			w.happens(s.disable(w, "e-1"))
 			time.Sleep(time.Minute)
-			w.happens(w.isEnabled("e-2"))
+			w.happens(s.enable(w, "e-2"))
 			c.during = func() {
-				w.happens(event("e-3", cmek.ChangeKeyDisabled))
-				w.kms.set(key, cmek.KeyDisabled)
+				w.happens(s.event(w, "e-3", cmek.ChangeKeyDisabled))
+				s.reads(w, cmek.KeyDisabled)
 			}
 			for range 60 {
 				time.Sleep(time.Minute)

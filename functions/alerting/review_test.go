@@ -12,45 +12,6 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-// A revoked access that is granted again is new, also within the hour in which no sweep notes the document between.
-func TestReview_policyPutBackIsNotTheOneBefore(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.noted(string(key), openKeyPolicy)
-		time.Sleep(30 * time.Minute)
-		w.kms.keyPolicy = goodKeyPolicy
-		w.happens(event("revoke", cmek.ChangeKeyPolicy, document(goodKeyPolicy)))
-		time.Sleep(10 * time.Minute)
-		w.kms.keyPolicy = openKeyPolicy
-		before := len(w.told.Alerts())
-		w.happens(event("again", cmek.ChangeKeyPolicy, document(openKeyPolicy)))
-		if len(w.told.Alerts()) == before || w.last().Severity != alert.Critical {
-			t.Errorf("a policy with a stranger, put back 10 minutes after it was replaced, alerts with %v", w.last().Headline())
-		}
-	})
-}
-
-// No all-clear is sent for one change while the clusters' access is lost by another.
-func TestReview_noAllClearDuringAnIncident(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.kms.rolePolicies = ""
-		w.kms.keyPolicy = rootOnly
-		w.happens(event("unclear", cmek.ChangeKeyPolicy, document(rootOnly)))
-		time.Sleep(time.Minute)
-		w.kms.trust = brokenTrust
-		w.happens(event("cut", cmek.ChangePrincipalTrust, ofRole(role), document(brokenTrust)))
-		w.kms.rolePolicies = `{"inline":{"x":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}},"attached":{}}`
-		w.ticks(20 * time.Minute)
-		if len(w.open()) == 0 {
-			t.Fatal("no incident is open")
-		}
-		for _, a := range w.told.Alerts() {
-			if a.Resolved {
-				t.Errorf("while %v is open, people are sent %s", w.open(), a.Headline())
-			}
-		}
-	})
-}
-
 // What is found worse by a second judgement is one incident, reported once.
 func TestReview_oneIncidentIsReportedOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -92,19 +53,6 @@ func TestResolve_whatCannotBeToldIsNoGoodRead(t *testing.T) {
 			if a.Resolved {
 				t.Errorf("with a policy that cannot be evaluated, people are sent %s | %s", a.Headline(), a.Impact)
 			}
-		}
-	})
-}
-
-// An incident whose clusters are no more in the inventory does not end with the word that they can use the key.
-func TestResolve_vanishedClusterIsNoGoodRead(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.kms.keyPolicy = denyKeyPolicy
-		w.happens(event("cut", cmek.ChangeKeyPolicy, document(denyKeyPolicy)))
-		w.uses()
-		w.ticks(3 * time.Hour)
-		if a := w.last(); a.Resolved && strings.Contains(a.Headline(), "can be used") {
-			t.Errorf("the policy still denies, the cluster's keys are not known, and people are sent %s", a.Headline())
 		}
 	})
 }
@@ -179,14 +127,12 @@ func TestResolve_incidentOfAFormerName(t *testing.T) {
 
 // An alert about a change that was undone meanwhile is not sent by a second judgement.
 func TestReview_ofAChangeThatWasUndone(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.kms.rolePolicies = ""
-		w.kms.keyPolicy = rootOnly
-		w.happens(event("unclear", cmek.ChangeKeyPolicy, document(rootOnly)))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		s.unreadable(w, true)
+		w.happens(s.cut(w, "unclear"))
 		time.Sleep(time.Minute)
-		w.kms.keyPolicy = goodKeyPolicy
-		w.happens(event("undone", cmek.ChangeKeyPolicy, document(goodKeyPolicy)))
-		w.kms.rolePolicies = noPolicies
+		w.happens(s.grant(w, "undone"))
+		s.unreadable(w, false)
 		w.ticks(30 * time.Minute)
 		for _, a := range w.told.Alerts() {
 			if a.Severity == alert.Critical {
@@ -226,12 +172,11 @@ func TestReview_failures(t *testing.T) {
 
 // A policy that is saved twice between two sweeps grants nothing new.
 func TestNoted_savedTwiceIsNoGain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.noted(string(key), openKeyPolicy)
-		w.kms.keyPolicy = openKeyPolicy
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.noted(string(s.key), s.open(w, "").Policy)
 		for _, id := range []string{"e1", "e2"} {
 			time.Sleep(15 * time.Minute)
-			w.happens(event(id, cmek.ChangeKeyPolicy, document(openKeyPolicy)))
+			w.happens(s.open(w, id))
 		}
 		w.ticks(20 * time.Minute)
 		for _, a := range w.told.Alerts() {

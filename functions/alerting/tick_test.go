@@ -13,97 +13,29 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-func TestARecoveryAndTwoGoodReadsResolveOnceWithTheSameDedupKey(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		w.ticks(30 * time.Minute)
-		w.want("half an hour after the disable", disabledAlert)
-		w.happens(w.isEnabled("e-2"))
-		w.ticks(10 * time.Minute)
-		w.want("9 minutes after the first good read", disabledAlert)
-		w.ticks(2 * time.Minute)
-		w.want("10 minutes after the first good read", disabledAlert, "[RESOLVED] Key 1234abcd-12ab-34cd-56ef-1234567890ab can be used again")
-		first, end := w.told.Alerts()[0], w.last()
-		if end.DedupKey != first.DedupKey || !end.Resolved {
-			t.Errorf("the end has the dedup key %s (resolved: %t), want %s", end.DedupKey, end.Resolved, first.DedupKey)
-		}
-		w.happens(w.isEnabled("e-2"))
-		w.ticks(3 * time.Hour)
-		w.want("three hours later", disabledAlert, "[RESOLVED]")
-	})
-}
-
 func TestACanceledDeletionAloneResolvesNothing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		const scheduled, canceled = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab was scheduled",
-			"[HIGH] Key 1234abcd-12ab-34cd-56ef-1234567890ab is no longer scheduled for deletion, but is still disabled"
-		w.happens(w.isScheduled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		scheduled, canceled := s.scheduledAlert(), "[HIGH] "+s.thing+" is no longer "+strings.TrimPrefix(s.scheduled, "was ")+", but is still disabled"
+		w.happens(s.schedule(w, "e-1"))
 		time.Sleep(time.Minute)
-		w.kms.set(key, cmek.KeyDisabled)
-		w.happens(event("e-2", cmek.ChangeDeletionCanceled))
+		s.reads(w, cmek.KeyDisabled)
+		w.happens(s.event(w, "e-2", cmek.ChangeDeletionCanceled))
 		w.ticks(24 * time.Hour)
 		w.want("a day after the cancellation", scheduled, canceled)
-		if got := w.open(); !slices.Equal(got, []string{"key-unusable/" + string(key)}) {
+		if got := w.open(); !slices.Equal(got, []string{s.incident}) {
 			t.Errorf("open incidents are %v, want the key's", got)
 		}
-		w.happens(w.isEnabled("e-3"))
+		w.happens(s.enable(w, "e-3"))
 		w.ticks(20 * time.Minute)
 		w.want("20 minutes after the key was enabled", scheduled, canceled, "[RESOLVED]")
 	})
 }
 
-func TestABadReadInBetweenStartsTheWaitAnew(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-2"))
-		w.ticks(4 * time.Minute)
-		w.kms.set(key, cmek.KeyDisabled)
-		w.ticks(4 * time.Minute)
-		w.kms.set(key, cmek.KeyEnabled)
-		w.ticks(11 * time.Minute)
-		w.want("11 minutes after a bad read", disabledAlert)
-		w.ticks(6 * time.Minute)
-		w.want("17 minutes after a bad read", disabledAlert, "[RESOLVED]")
-	})
-}
-
-func TestAReadThatFailsIsNeitherGoodNorBad(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-2"))
-		w.ticks(time.Minute)
-		w.kms.outage = down
-		for range 20 {
-			time.Sleep(time.Minute)
-			if err := w.Tick(t.Context()); err != nil && !errors.Is(err, errDown) {
-				t.Fatalf("tick: %v", err)
-			}
-		}
-		w.want("while the KMS is down", disabledAlert)
-		w.kms.outage = up
-		w.ticks(6 * time.Minute)
-		w.want("after a second good read", disabledAlert, "[RESOLVED]")
-	})
-}
-
-func TestWithoutARecoveryEventAnHourOfGoodReadsResolves(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
-		w.kms.set(key, cmek.KeyEnabled)
-		w.ticks(time.Hour)
-		w.want("before an hour of good reads is over", disabledAlert)
-		w.ticks(10 * time.Minute)
-		w.want("after an hour of good reads", disabledAlert, "[RESOLVED]")
-	})
-}
-
 func TestTheEndIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-2"))
+		w.happens(s.enable(w, "e-2"))
 		w.ticks(10 * time.Minute)
 		w.told.outage = down
 		time.Sleep(time.Minute)
@@ -117,7 +49,7 @@ func TestTheEndIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
 		}
 		w.store.readOnly = false
 		w.ticks(20 * time.Minute)
-		w.want("after a crash between the end and its record", disabledAlert, "[RESOLVED]", "[RESOLVED]")
+		w.want("after a crash between the end and its record", s.disabledAlert(), "[RESOLVED]", "[RESOLVED]")
 		if a := w.told.Alerts(); a[1].ID != a[2].ID || a[1].Text() != a[2].Text() {
 			t.Errorf("the repeat differs:\n%s\n%s", a[1].Text(), a[2].Text())
 		}
@@ -125,15 +57,15 @@ func TestTheEndIsToldAgainInTheSameBytesUntilItIsRecorded(t *testing.T) {
 }
 
 func TestAnIncidentThatBeginsAnewWhileItsStateIsReadDoesNotEnd(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.happens(w.isDisabled("e-1"))
+	onBothSides(t, func(t *testing.T, w *world, s side) {
+		w.happens(s.disable(w, "e-1"))
 		time.Sleep(time.Minute)
-		w.happens(w.isEnabled("e-2"))
+		w.happens(s.enable(w, "e-2"))
 		w.ticks(10 * time.Minute)
 		// The KMS lags: it shows the key as it was before the event.
-		w.kms.during = func() { w.happens(event("e-3", cmek.ChangeKeyDisabled)) }
+		w.kms.during = func() { w.happens(s.event(w, "e-3", cmek.ChangeKeyDisabled)) }
 		w.ticks(time.Minute)
-		w.want("after a second disable in the middle of the last read", disabledAlert, disabledAlert)
+		w.want("after a second disable in the middle of the last read", s.disabledAlert(), s.disabledAlert())
 		if got := w.open(); len(got) != 1 {
 			t.Errorf("open incidents are %v, want the second disable's", got)
 		}
@@ -239,13 +171,13 @@ func TestLostAccessIsWellAgainOnlyWhenThePoliciesSaySo(t *testing.T) {
 }
 
 func TestRefusalsKeepAnIncidentOpenThatReadsWell(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		// An organization's policy refuses the cluster: nothing that is read shows it.
 		for i := range 18 {
-			w.happens(event(fmt.Sprint("refused-", i), cmek.ChangeUseRefused, by(role), failed("AccessDenied")))
+			w.happens(s.refused(w, fmt.Sprint("refused-", i), cmek.FailureDenied))
 			w.ticks(10 * time.Minute)
 		}
-		const refused = "[CRITICAL] Key 1234abcd-12ab-34cd-56ef-1234567890ab refused a call of a cluster"
+		refused := "[CRITICAL] Key " + s.key.ID() + " refused a call of a cluster"
 		w.want("three hours of refusals", refused)
 		w.ticks(2 * time.Hour)
 		w.want("two hours after the last", refused, "[RESOLVED]")
@@ -267,7 +199,7 @@ func TestAKeyStoreIsWellAgainWhenItIsConnected(t *testing.T) {
 }
 
 func TestAnIdleTickIsOneQuery(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	onBothSides(t, func(t *testing.T, w *world, s side) {
 		w.kms.outage, w.cloud.outage, w.store.readOnly = down, down, true
 		if err := w.Tick(t.Context()); err != nil {
 			t.Errorf("a tick without open incidents returns %v", err)

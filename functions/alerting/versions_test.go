@@ -32,6 +32,7 @@ func (k *versionedKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, erro
 	if uri != cryptoKey {
 		return k.fakeKMS.Key(ctx, uri)
 	}
+	k.interrupted()
 	key := cmek.Key{URI: uri, State: k.versions[k.primary], Version: primary(k.primary)}
 	for _, id := range []string{"1", "2", "3", "4"} {
 		if state, ok := k.versions[id]; ok {

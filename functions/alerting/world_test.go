@@ -305,6 +305,14 @@ func (k *fakeKMS) set(uri cmek.KeyURI, state cmek.KeyState) {
 	k.state[uri] = state
 }
 
+// interrupted lets what is to happen within a read happen.
+func (k *fakeKMS) interrupted() {
+	if during := k.during; during != nil {
+		k.during = nil
+		during()
+	}
+}
+
 // Describe tells all that Key does.
 func (k *fakeKMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return k.Key(ctx, uri)
@@ -317,14 +325,9 @@ func (k *fakeKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	if err := k.outage.err(ctx); err != nil {
 		return cmek.Key{}, err
 	}
+	k.interrupted()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if during := k.during; during != nil {
-		k.during = nil
-		k.mu.Unlock()
-		during()
-		k.mu.Lock()
-	}
 	found := cmek.Key{URI: uri, State: cmek.KeyNotFound}
 	if state, ok := k.state[uri]; ok {
 		found.State = state

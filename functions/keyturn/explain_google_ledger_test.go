@@ -17,7 +17,7 @@ import (
 )
 
 // With a ledger explain judges what a change of Google Cloud does to the clusters that use the key: by the entry, by what it says that it
-// changed, and by the document that the sweep noted before. What it would have to read stays unclear.
+// changed, and by the documents that a sweep noted, whose age it says. What was not noted stays unclear.
 func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 	const (
 		cluster = "0a5d1c2e-7f43-4b1a-9c68-a90d4e613b1f"
@@ -51,6 +51,37 @@ func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 		fmt.Fprintf(&text, "-- %s --\n%s\n", name, o.out)
 	}
 	golden(t, "explain-google-ledger.txt", text.String())
+
+	// With all documents noted, what an entry takes away is a loss, unless another document grants the same.
+	const none, ring, project, itself = `{"version":1,"etag":"ACAB"}`, "projects/acme-keys/locations/us-east1/keyRings/crdb", "projects/acme-keys",
+		"projects/acme-keys/serviceAccounts/" + account
+	note := func(texts map[string]string) {
+		if err := (&installation.Program{Terminal: terminal.Terminal{Environ: b.environ}}).WithLedger(t.Context(), func(ctx context.Context, l *ledger.Ledger) error {
+			for name, text := range texts {
+				if err := l.NotePolicy(ctx, name, text, ledger.NotedPolicy{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note(map[string]string{
+		ring: none, project: none, project + "#denies": "[]", project + "#parents": "[]", itself + "#state": `{"email":"` + account + `","uniqueId":"1001"}`,
+		itself: `{"bindings":[{"role":"roles/iam.serviceAccountTokenCreator","members":["serviceAccount:crl-kms-user-a90d4e613b1f@crl-prod-xyz.iam.gserviceaccount.com"]}]}`,
+	})
+	removed := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Format(time.RFC3339))
+	for _, row := range []struct {
+		ring string
+		want alert.Severity
+	}{{none, alert.Critical}, {granted, alert.Medium}} {
+		note(map[string]string{ring: row.ring})
+		o := b.keyturnWith(t.Context(), removed, "explain", "-o", "json", "--ledger", file)
+		if x := decodeJSON[explain.Explanation](t, o.out); x.Severity != row.want || !strings.Contains(x.Reason, "as the ledger noted it, within the last two minutes") {
+			t.Errorf("with the ring's policy %s noted, the removed grant is %s because %s; want %s, and the age of what was noted", row.ring, x.Severity, x.Reason, row.want)
+		}
+	}
 
 	// The policy that the ledger has noted, set again, changes nothing; without the ledger nobody knows.
 	again := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Add(time.Minute).Format(time.RFC3339))

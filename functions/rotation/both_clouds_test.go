@@ -45,6 +45,14 @@ func settleTime() time.Duration {
 	return 5 * time.Minute
 }
 
+// nextVersion is a version that the key never gets.
+func nextVersion() cmek.KeyVersion {
+	if onGoogleCloud {
+		return cmek.KeyVersion{Scheme: cmek.Primary, ID: "999"}
+	}
+	return cmek.MaterialVersion("next")
+}
+
 // homeRegion is where the clusters of sharedKey are.
 func homeRegion() string { return sharedKey(1).Clusters[0].Regions[0].Name }
 

@@ -204,6 +204,10 @@ func open(t *testing.T, f *rotation.Function) (n int) {
 }
 
 func TestAnIdleTickIsOneLedgerQueryAndNothingElse(t *testing.T) {
+	onEachCloud(t, testAnIdleTickIsOneLedgerQueryAndNothingElse)
+}
+
+func testAnIdleTickIsOneLedgerQueryAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world, err := simulator.New(simulator.DefaultSeed())
 		if err != nil {

@@ -66,7 +66,7 @@ func (m *model) print(v variant) modelPrint {
 		p.num(k.version)
 		p.flag(k.disabled)
 	}
-	p.at(m.key.rotated, settleMin)
+	p.at(m.key.rotated, modelSettle())
 	p.at(m.keyTurn, tickLength)
 	p.at(m.swept, 15*time.Minute)
 	for _, n := range []int{m.rotations, m.disables, m.failures} {

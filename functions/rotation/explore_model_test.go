@@ -34,6 +34,8 @@ type variant struct {
 	unversioned bool
 	// moves: the ledger knows from before that an accepted PUT moves updated_at.
 	moves bool
+	// sweepDue: a sweep may visit the clusters at once; else 15 minutes after the rotation.
+	sweepDue bool
 	// offset of the vendors' clock to ours.
 	offset time.Duration
 	// keys: the key may be disabled, enabled, and rotated once more. weather: reads and swaps may fail.
@@ -164,15 +166,30 @@ var modelSettings = func() Settings {
 	return s
 }()
 
-var modelVersions = []cmek.KeyVersion{{}, v1, v2, v3}
+// modelVersion is the key's nth version.
+func modelVersion(n int) cmek.KeyVersion { return [...]cmek.KeyVersion{{}, v1, v2, v3}[n] }
 
-func versionNumber(v cmek.KeyVersion) int { return slices.Index(modelVersions, v) }
+func versionNumber(v cmek.KeyVersion) int { return slices.Index([]cmek.KeyVersion{{}, v1, v2, v3}, v) }
+
+// modelSettle is how long the KMS may still encrypt under the version before.
+func modelSettle() time.Duration {
+	if eastKey.Type() == cmek.GCPCloudKMS {
+		return 30 * time.Minute
+	}
+	return settleMin
+}
+
+// disables reports whether the key of the URI is the one that may be disabled. On Google Cloud both regions are on one key.
+func disables(uri cmek.KeyURI) bool { return uri.Location() == east || uri == eastKey }
 
 // newModel is a fleet whose key has just rotated from v1 to v2.
 func newModel(v variant) *model {
 	m := &model{now: noon, swept: noon, moves: v.moves, memory: 1 + min(*deeper, 3), key: modelKey{1, longAgo, false}}
 	names := []string{"c-1"}
 	regions := []modelRegion{{name: east, uri: mrkEast}, {name: west, uri: mrkWest}}
+	if eastKey.Type() == cmek.GCPCloudKMS {
+		regions[0].uri, regions[1].uri = eastKey, eastKey
+	}
 	if v.twoClusters {
 		names, regions = []string{"c-1", "c-2"}, []modelRegion{{name: east, uri: eastKey}}
 	}
@@ -195,6 +212,9 @@ func newModel(v variant) *model {
 	}
 	m.rotate(v)
 	m.rotations = 0
+	if v.sweepDue {
+		m.swept = noon.Add(-modelSettings.SweepEvery)
+	}
 	return m
 }
 
@@ -225,19 +245,22 @@ func (m *model) rotate(v variant) {
 	m.rotations++
 	e := cmek.Event{ID: fmt.Sprintf("e-%d", m.key.version), Change: cmek.ChangeRotated, Key: m.clouds[0].regions[0].uri, Time: m.now}
 	if !v.unversioned {
-		e.Version = modelVersions[m.key.version]
+		e.Version = modelVersion(m.key.version)
 	}
 	m.events = append(slices.Clip(m.events), e)
 }
 
 // fact is the key as a read shows it at the region's URI.
 func (k modelKey) fact(uri cmek.KeyURI) KeyFact {
-	key := cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: modelVersions[k.version], RotatedAt: k.rotated}
-	if k.disabled && uri.Location() == east {
+	key := cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: modelVersion(k.version), RotatedAt: k.rotated, Settle: modelSettle()}
+	if uri.Type() == cmek.GCPCloudKMS {
+		key.RotatedAt = time.Time{} // which Cloud KMS does not say
+	}
+	if k.disabled && disables(uri) {
 		key.State = cmek.KeyDisabled
 	}
 	for n := 1; n <= k.version; n++ {
-		key.Versions = append(key.Versions, cmek.KeyVersionInfo{Version: modelVersions[n], State: cmek.KeyEnabled})
+		key.Versions = append(key.Versions, cmek.KeyVersionInfo{Version: modelVersion(n), State: cmek.KeyEnabled})
 	}
 	return KeyFact{Key: key}
 }
@@ -306,7 +329,7 @@ func (m *model) touch(v variant, r *modelRegion, region, key cmek.Status) {
 // accept starts the operation of a PUT. Shortly after a rotation the KMS still encrypts under the version before.
 func (m *model) accept(v variant, p modelPUT) {
 	wraps := m.key.version
-	if m.now.Sub(m.key.rotated) < settleMin && wraps > 1 {
+	if m.now.Sub(m.key.rotated) < modelSettle() && wraps > 1 {
 		wraps--
 	}
 	c := &m.clouds[p.cluster]
@@ -371,7 +394,7 @@ func (m *model) end(v variant, cluster, region int, well bool) {
 // refuses reports whether the server must refuse the PUT now, and how.
 func (m *model) refuses(v variant, p modelPUT) (cmek.Answer, bool) {
 	for _, spec := range p.specs {
-		if spec.KeySpec.URI.Location() == east && m.key.disabled {
+		if disables(spec.KeySpec.URI) && m.key.disabled {
 			return cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 400, Message: "key refused"}, true
 		}
 	}

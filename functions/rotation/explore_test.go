@@ -25,6 +25,10 @@ var deeper = flag.Int("deeper", 0, "levels, deviations and earlier views to expl
 // steps of their own, and a worker may die between any two. The lease is left out: the swap alone must keep workers apart.
 // Deeper: go test ./functions/rotation -run TestExplore -v -timeout 2h -deeper 2
 func TestExplore_everyInterleavingKeepsThePromises(t *testing.T) {
+	onBothClouds(t, testExplore_everyInterleavingKeepsThePromises)
+}
+
+func testExplore_everyInterleavingKeepsThePromises(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
 	states, blind := 0, 0
 	for _, v := range variants {
@@ -49,11 +53,14 @@ func TestExplore_everyInterleavingKeepsThePromises(t *testing.T) {
 
 // What happened before an exploration begins.
 var (
-	afterSettling = []string{"event 2 to c-1", "+10m0s"}
-	afterSending  = []string{"event 2 to c-1", "+10m0s", "worker 0 reads c-1", "worker 0 swaps", "worker 0 reads again", "worker 0 swaps"}
+	afterSettling = []string{"event 2 to c-1", settled}
+	afterSending  = slices.Concat(afterSettling, []string{"worker 0 reads c-1", "worker 0 swaps", "worker 0 reads again", "worker 0 swaps"})
 	afterUnknown  = slices.Concat(afterSending, []string{"PUT accepted, answer unknown", "worker 0 records"})
 	afterLoss     = slices.Concat(afterSending, []string{"PUT lost", "worker 0 records"})
 )
+
+// settled stands for as many steps of time as the version settles.
+const settled = "+settle"
 
 // unbounded is the depth of a variant that is bounded by its deviations.
 const unbounded = 90
@@ -62,9 +69,10 @@ var variants = []variant{
 	{name: "from the rotation on", keys: true, weather: true, depth: 6},
 	{name: "event without version", unversioned: true, depth: 7},
 	{name: "settled", after: afterSettling, weather: true, depth: 7},
-	{name: "two clusters", twoClusters: true, after: []string{"event 2 to c-1", "event 2 to c-2", "+10m0s"}, depth: 6},
+	{name: "two clusters", twoClusters: true, after: []string{"event 2 to c-1", "event 2 to c-2", settled}, depth: 6},
 	{name: "sent", after: afterSending, keys: true, depth: 5},
 	{name: "sent, updated_at stays", after: afterSending, stays: true, depth: 6},
+	{name: "sent, updated_at stays, a sweep is due", after: afterSending, stays: true, sweepDue: true, depth: 6},
 	{name: "sent, second PUT rotates", after: afterSending, rotates: true, depth: 5},
 	{name: "sent, a proxy lies", after: afterSending, lies: true, depth: 5},
 	{name: "unknown", after: afterUnknown, depth: 5},
@@ -75,7 +83,7 @@ var variants = []variant{
 	{name: "deviations", after: afterSettling, keys: true, weather: true, lies: true, deviations: 1, depth: unbounded},
 	{name: "deviations, updated_at stays", after: afterSettling, stays: true, weather: true, deviations: 2, depth: unbounded},
 	{name: "deviations, second PUT rotates", after: afterSettling, rotates: true, endOnly: true, offset: -clockOffset, deviations: 1, depth: unbounded},
-	{name: "deviations, two clusters", twoClusters: true, after: []string{"event 2 to c-1", "event 2 to c-2", "+10m0s"}, moves: true, lies: true,
+	{name: "deviations, two clusters", twoClusters: true, after: []string{"event 2 to c-1", "event 2 to c-2", settled}, moves: true, lies: true,
 		offset: clockOffset, deviations: 1, depth: unbounded},
 }
 
@@ -115,7 +123,15 @@ func (p *path) String() string {
 func explore(t *testing.T, v variant, depth int) *exploration {
 	e := &exploration{t: t, variant: v, depth: depth, states: map[modelPrint]int8{}, ends: map[modelPrint]bool{}}
 	start := node{model: newModel(v)}
+	var after []string
 	for _, want := range v.after {
+		if want != settled {
+			after = append(after, want)
+			continue
+		}
+		after = append(after, slices.Repeat([]string{"+10m0s"}, max(1, int(modelSettle()/(10*time.Minute))))...)
+	}
+	for _, want := range after {
 		n, ok := e.follow(start, want)
 		if !ok {
 			t.Fatalf("no step %q after\n    %s", want, start.path)

@@ -37,7 +37,7 @@ func opened(t *testing.T, f *rotation.Function, id string, state ledger.State, a
 	t.Helper()
 	_, err := f.Ledger.UpdateCluster(t.Context(), id, func(c *ledger.Cluster) error {
 		region := c.CMEK.RegionInfos[0]
-		w := ledger.Work{Region: region.Region, Key: region.KeyInfos[0].Spec.URI, Version: cmek.MaterialVersion("next"), State: state, Since: at}
+		w := ledger.Work{Region: region.Region, Key: region.KeyInfos[0].Spec.URI, Version: nextVersion(), State: state, Since: at}
 		if state == ledger.Requested {
 			w.Request = &ledger.Request{Intent: time.Now(), Answer: &cmek.Answer{Outcome: cmek.Accepted}}
 		}
@@ -50,6 +50,10 @@ func opened(t *testing.T, f *rotation.Function, id string, state ledger.State, a
 }
 
 func TestTheEndOfASweepTellsTheAgeOfTheOldestOpenWork(t *testing.T) {
+	onEachCloud(t, testTheEndOfASweepTellsTheAgeOfTheOldestOpenWork)
+}
+
+func testTheEndOfASweepTellsTheAgeOfTheOldestOpenWork(t *testing.T) {
 	for _, row := range []struct {
 		what string
 		// open is how long before the sweep work was opened, by the cluster's place in the list, and in which state.
@@ -110,6 +114,10 @@ func (p paged) ClusterPage(_ context.Context, page string) ([]cmek.Cluster, stri
 }
 
 func TestTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
+	onEachCloud(t, testTheOldestOpenWorkIsKeptOverTheTicksOfASweep)
+}
+
+func testTheOldestOpenWorkIsKeptOverTheTicksOfASweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(2)
 		world, err := simulator.New(seed)
@@ -164,6 +172,10 @@ func (unlisted) ClusterPage(context.Context, string) ([]cmek.Cluster, string, er
 }
 
 func TestAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
+	onEachCloud(t, testAnOutageDoesNotHideTheAgeOfOpenWork)
+}
+
+func testAnOutageDoesNotHideTheAgeOfOpenWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(2)
 		world, err := simulator.New(seed)

@@ -83,6 +83,10 @@ func toRotated(ago time.Duration) given {
 }
 
 func TestDecide_orders(t *testing.T) {
+	onBothClouds(t, testDecide_orders)
+}
+
+func testDecide_orders(t *testing.T) {
 	canceled := changeOrder(func(o *ledger.Order) { o.Canceled, o.CanceledBy = ago(time.Minute), "bob" })
 	given24h := changeOrder(func(o *ledger.Order) { o.At = ago(24 * time.Hour) })
 	almost24h := changeOrder(func(o *ledger.Order) { o.At = ago(24*time.Hour - 1) })
@@ -180,6 +184,10 @@ func TestDecide_orders(t *testing.T) {
 
 // The spec that is sent is the order's own, read from the ledger's item that functions cannot write, whatever the work says.
 func TestAnOrdersPUT_carriesTheSpecOfTheOrderNotOfTheWork(t *testing.T) {
+	onBothClouds(t, testAnOrdersPUT_carriesTheSpecOfTheOrderNotOfTheWork)
+}
+
+func testAnOrdersPUT_carriesTheSpecOfTheOrderNotOfTheWork(t *testing.T) {
 	w := newWorld(orderDue, work(func(w *ledger.Work) { w.Key, w.From = otherKey, spec(westKey) }))
 	for _, s := range w.decide().Put {
 		if s.KeySpec != spec(newKey) {
@@ -189,6 +197,10 @@ func TestAnOrdersPUT_carriesTheSpecOfTheOrderNotOfTheWork(t *testing.T) {
 }
 
 func TestARotationAndAnOrderOfOneRegion(t *testing.T) {
+	onBothClouds(t, testARotationAndAnOrderOfOneRegion)
+}
+
+func testARotationAndAnOrderOfOneRegion(t *testing.T) {
 	rotated := func(w *world) { orderDue(w); doneWith(eastKey, v1)(w); due(w) }
 	blockedOrder := move(func(m *Move) { m.To.Access = policy.Denied })
 	for _, r := range []struct {
@@ -225,6 +237,10 @@ func TestARotationAndAnOrderOfOneRegion(t *testing.T) {
 }
 
 func TestAnOrdersEnd_isOnRecordAndReported(t *testing.T) {
+	onBothClouds(t, testAnOrdersEnd_isOnRecordAndReported)
+}
+
+func testAnOrdersEnd_isOnRecordAndReported(t *testing.T) {
 	for _, r := range []struct {
 		sentence string
 		given    []given

@@ -76,12 +76,12 @@ func contains(list []string, part string) bool {
 }
 
 func TestAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
+	onEachCloud(t, testAKMSThatCannotBeReachedIsReportedWithTheReason)
+}
+
+func testAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		world, err := simulator.New(simulator.DefaultSeed())
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+		f := follower(t, newSimulator(t, sharedKey(2)), cmektest.NewStore(), time.Millisecond)
 		f.KMS = brokenKMS{}
 		minutes(f, 60)
 		if changes := told(f); !contains(changes, "key unreadable") || !contains(changes, "malformed") {
@@ -91,6 +91,10 @@ func TestAKMSThatCannotBeReachedIsReportedWithTheReason(t *testing.T) {
 }
 
 func TestATickWithoutAnAPIKeyNamesTheSecretInItsError(t *testing.T) {
+	onEachCloud(t, testATickWithoutAnAPIKeyNamesTheSecretInItsError)
+}
+
+func testATickWithoutAnAPIKeyNamesTheSecretInItsError(t *testing.T) {
 	cloud, err := cockroachcloud.New(cockroachcloud.Options{
 		Server: "http://127.0.0.1:1",
 		APIKey: func(context.Context) (string, error) {
@@ -113,16 +117,28 @@ func TestATickWithoutAnAPIKeyNamesTheSecretInItsError(t *testing.T) {
 	})
 }
 
+// groups is a fleet of n clusters whose last one shares no key with those of other tens.
+func groups(n int) simulator.Seed {
+	if !onGoogleCloud {
+		return simulator.FleetSeed(n, 1)
+	}
+	seed := sharedKey(n)
+	own := simulator.KeySeed{URI: googleKey + "-own", AgeDays: 300}
+	seed.Keys, seed.Clusters[n-1].Regions = append(seed.Keys, own), []simulator.RegionSeed{{Name: "us-east1", Key: own.URI, AuthPrincipal: googleUser}}
+	return seed
+}
+
 func TestClustersThatWeMayNotReadDoNotHoldUpTheOthers(t *testing.T) {
+	onEachCloud(t, testClustersThatWeMayNotReadDoNotHoldUpTheOthers)
+}
+
+func testClustersThatWeMayNotReadDoNotHoldUpTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		world, err := simulator.New(simulator.FleetSeed(60, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
+		seed := groups(60)
+		world := newSimulator(t, seed)
 		f := follower(t, world, cmektest.NewStore(), time.Millisecond)
 		minutes(f, 2) // all are known, then access to most is taken away
 		denied := map[string]bool{}
-		seed := simulator.FleetSeed(60, 1)
 		for _, c := range seed.Clusters[:50] {
 			denied[c.ID] = true
 		}
@@ -147,6 +163,10 @@ func TestClustersThatWeMayNotReadDoNotHoldUpTheOthers(t *testing.T) {
 }
 
 func TestEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp(t *testing.T) {
+	onEachCloud(t, testEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp)
+}
+
+func testEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seed := sharedKey(30)
 		world, err := simulator.New(seed)
@@ -172,17 +192,22 @@ func TestEvidenceThatCannotBeArchivedIsReportedAndHoldsNothingUp(t *testing.T) {
 }
 
 func TestAKeyThatAlertingToldAboutIsNotToldAgain(t *testing.T) {
-	const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
+	onEachCloud(t, testAKeyThatAlertingToldAboutIsNotToldAgain)
+}
+
+func testAKeyThatAlertingToldAboutIsNotToldAgain(t *testing.T) {
+	seed := sharedKey(1)
+	key := seed.Clusters[0].Regions[0].Key
+	incident := "key-unusable/" + string(key)
+	if onGoogleCloud {
+		incident += "/cryptoKeyVersions/2"
+	}
 	for _, byAlerting := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			world, err := simulator.New(simulator.DefaultSeed())
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := follower(t, world, cmektest.NewStore(), time.Millisecond)
+			f := follower(t, newSimulator(t, seed), cmektest.NewStore(), time.Millisecond)
 			f.KMS = disabled{f.KMS, key}
 			if byAlerting {
-				if _, err := f.Ledger.UpdateIncident(t.Context(), "key-unusable/"+key, func(i *ledger.Incident) error {
+				if _, err := f.Ledger.UpdateIncident(t.Context(), incident, func(i *ledger.Incident) error {
 					i.Opened = time.Now()
 					return nil
 				}); err != nil {

@@ -50,6 +50,9 @@ func (d decision) outcome(w ledger.Work) Verdict {
 	info, ok := d.CMEK.Region(w.Region)
 	switch answerDue := r.LeftAt().Add(answerWithin); {
 	case r.Answer == nil && d.now.Before(answerDue):
+		if ok && !d.Older && d.fresh(&r, w.Region) { // its worker may be gone, and the operation have ended by the next read
+			d.sight(&r, w, info, info.Newest(w.Key))
+		}
 		return v.because(Wait, "the request may be on its way").until(answerDue)
 	case !ok:
 		return v.because(Drop, "the region is gone")
@@ -73,8 +76,8 @@ func (d decision) outcome(w ledger.Work) Verdict {
 	return d.weigh(w, v, info, poll)
 }
 
-// note adds what this read shows to the request: to its timeline, its evidence and its state of rest.
-func (d decision) note(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) {
+// sight adds what this read shows to the request's timeline and evidence.
+func (d decision) sight(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) {
 	s := ledger.Sighting{At: d.ReadAt, Region: info.Status, Key: key.Status, UpdatedAt: key.UpdatedAt}
 	if d.ClusterRead {
 		s.Operation = cmekOperation(d.Cluster)
@@ -83,6 +86,11 @@ func (d decision) note(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, k
 	if kind := trace(*r, w, info, key); r.Evidence.IsZero() && kind != "" {
 		r.Evidence = ledger.Evidence{Kind: kind, At: d.ReadAt}
 	}
+}
+
+// note adds what this read shows to the request: what [decision.sight] does, and its state of rest.
+func (d decision) note(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) {
+	d.sight(r, w, info, key)
 	switch rest := d.rest(r, info, key); rest {
 	case r.Final.Status:
 	case "":

@@ -343,3 +343,28 @@ func testSighted_sameInstantInAnotherZone(t *testing.T) {
 		t.Errorf("one instant in two zones made %d sightings, want 1", len(timeline))
 	}
 }
+
+// A worker may die after its PUT, and the operation end before the next read: what a sweep saw of it meanwhile is evidence, and no end.
+func TestOutcome_unansweredRequest_keepsItsEvidence(t *testing.T) {
+	onBothClouds(t, testOutcome_unansweredRequest_keepsItsEvidence)
+}
+
+func testOutcome_unansweredRequest_keepsItsEvidence(t *testing.T) {
+	for _, r := range []struct {
+		sentence string
+		given    []given
+		want     string
+	}{
+		{"an operation runs", []given{regionStatus(cmek.Rotating)}, evidenceSeen},
+		{"updated_at moved", []given{updated(noon)}, "updated_at moved"},
+		{"nothing is shown yet", nil, ""},
+		{"an operation runs, in a read from before the request left", []given{regionStatus(cmek.Rotating), func(w *world) { w.facts.ReadAt = ago(time.Minute) }}, ""},
+		{"an operation runs, in an older read", []given{regionStatus(cmek.Rotating), olderRead}, ""},
+		{"the CMEK was not read", []given{regionStatus(cmek.Rotating), cmekUnread}, ""},
+	} {
+		v := newWorld(append([]given{unanswered, sent(30 * time.Second)}, r.given...)...).decide().Verdicts[0]
+		if v.Act != Wait || v.watched == nil || v.watched.Evidence.Kind != r.want || !v.watched.Final.IsZero() {
+			t.Errorf("%s: decided %s (%s), the request is %+v; want to wait, with the evidence %q", r.sentence, v.Act, v.Why, v.watched, r.want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"regexp"
 	"runtime/debug"
@@ -18,6 +19,7 @@ import (
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
+	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -27,8 +29,10 @@ var (
 	planWorlds = flag.Int("plan-worlds", 500, "number of the plan's worlds to run")
 )
 
-// What keyturn plan lists is what follow sends: in worlds without faults, of random fleets, keys, settings and moments.
+// What keyturn plan lists is what follow sends: in worlds without faults, of random fleets, keys, settings and moments, every third of them on
+// Google Cloud.
 func TestPlan_listsWhatFollowSends(t *testing.T) {
+	defer func() { onGoogleCloud = false }()
 	if *planSeed >= 0 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newPlanWorld(t, uint64(*planSeed))
@@ -38,7 +42,7 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 		return
 	}
 	moments := map[string]int{}
-	var sends, ordered, keysSent, whole, waits, orders int
+	var sends, googleSends, ordered, keysSent, whole, waits, orders int
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
 	for n := 0; n < *planWorlds && !t.Failed(); n++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -46,6 +50,9 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 			w.run()
 			moments[w.moment]++
 			sends += len(w.planned)
+			if onGoogleCloud {
+				googleSends += len(w.planned)
+			}
 			ordered += w.ordered
 			keysSent += w.keysSent
 			whole += w.whole
@@ -56,9 +63,9 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d worlds: %d regions of clusters planned and sent, %d of them in an order that is certain; %d keys, of %d the whole order; %d reasons for waiting; %d orders to another key; plans by moment: %v",
-		*planWorlds, sends, ordered, keysSent, whole, waits, orders, moments)
-	if sends < *planWorlds || waits < *planWorlds/10 {
+	t.Logf("%d worlds: %d regions of clusters planned and sent, %d of them on Google Cloud, %d in an order that is certain; %d keys, of %d the whole order; %d reasons for waiting; %d orders to another key; plans by moment: %v",
+		*planWorlds, sends, googleSends, ordered, keysSent, whole, waits, orders, moments)
+	if sends < *planWorlds || googleSends < *planWorlds/4 || waits < *planWorlds/10 {
 		t.Errorf("the worlds planned %d PUTs and gave %d reasons for waiting; that proves little", sends, waits)
 	}
 }
@@ -67,6 +74,7 @@ func TestPlan_listsWhatFollowSends(t *testing.T) {
 type planWorld struct {
 	t     *testing.T
 	n     uint64
+	cloud planCloud
 	rand  *rand.Rand
 	seed  simulator.Seed
 	world *simulator.World
@@ -104,7 +112,10 @@ const (
 func (w *planWorld) one(chance int) bool { return w.rand.IntN(chance) == 0 }
 
 func newPlanWorld(t *testing.T, n uint64) *planWorld {
-	w := &planWorld{t: t, n: n, rand: rand.New(rand.NewPCG(n, 7))}
+	w := &planWorld{t: t, n: n, rand: rand.New(rand.NewPCG(n, 7)), cloud: planAWS}
+	if onGoogleCloud = n%3 == 2; onGoogleCloud {
+		w.cloud = planGoogle
+	}
 	w.seed = simulator.Seed{Organization: anyOrganization().Organization, APIKeys: anyOrganization().APIKeys, AWSAccount: "111122223333"}
 	w.seed.Switches = map[string]string{
 		simulator.RotationDuration: []string{"0s", "8s", "45s", "2m", "6m"}[w.rand.IntN(5)],
@@ -128,25 +139,76 @@ func newPlanWorld(t *testing.T, n uint64) *planWorld {
 			ambiguous[c.ID] = true
 		}
 	}
-	w.f.Cloud = ambiguousCloud{w.f.Cloud, ambiguous}
-	w.f.Policies = policiesOf(t, w.world)
+	w.f.Cloud = ambiguousCloud{w.f.Cloud, ambiguous, w.cloud.second}
+	w.f.Policies = w.cloud.policies(t, w.world)
 	return w
 }
 
 // anyOrganization is the default seed, which takes a while to parse.
 var anyOrganization = sync.OnceValue(simulator.DefaultSeed)
 
-var planRegions = []string{"eu-west-1", "us-east-1", "us-west-2"}
+// planCloud is the cloud that a world is on.
+type planCloud struct {
+	regions           []string
+	provider, account string
+	principal, second cmek.Principal
+	// key is the URI of the kth key of the region in the nth world, and shared that of a key for all regions, with where its replicas are.
+	key      func(n uint64, k int, region string) cmek.KeyURI
+	shared   func(n uint64) (uri cmek.KeyURI, replicas []string)
+	admits   string // the policy of a key that nobody uses
+	policies func(*testing.T, *simulator.World) cmek.Policies
+	version  func(shown string) cmek.KeyVersion
+}
+
+var planAWS = planCloud{
+	regions: []string{"eu-west-1", "us-east-1", "us-west-2"}, provider: "AWS", account: "900000000001",
+	principal: "arn:aws:iam::111122223333:role/cmek", second: "arn:aws:iam::111122223333:role/second",
+	key: func(n uint64, k int, region string) cmek.KeyURI {
+		return cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", region, k, n))
+	},
+	shared: func(n uint64) (cmek.KeyURI, []string) {
+		return cmek.KeyURI(fmt.Sprintf("arn:aws:kms:eu-west-1:111122223333:key/mrk-%032x", n)), []string{"us-east-1", "us-west-2"}
+	},
+	admits:   strings.ReplaceAll(forAll, "payments-cmek", "cmek"),
+	policies: func(t *testing.T, world *simulator.World) cmek.Policies { return policiesOf(t, world) },
+	version:  cmek.MaterialVersion,
+}
+
+var planGoogle = planCloud{
+	regions: []string{"europe-west1", "us-east1", "us-west2"}, provider: "GCP", account: "crl-prod-abc",
+	principal: googleUser, second: "second@acme.iam.gserviceaccount.com",
+	key: func(n uint64, k int, region string) cmek.KeyURI {
+		return cmek.KeyURI(fmt.Sprintf("projects/acme/locations/%s/keyRings/crdb/cryptoKeys/key-%d-%d", region, n, k))
+	},
+	shared: func(n uint64) (cmek.KeyURI, []string) {
+		return cmek.KeyURI(fmt.Sprintf("projects/acme/locations/global/keyRings/crdb/cryptoKeys/shared-%d", n)), nil
+	},
+	admits: `{"bindings":[{"role":"roles/cloudkms.cryptoKeyEncrypterDecrypter","members":["serviceAccount:` + googleUser + `"]}]}`,
+	policies: func(_ *testing.T, world *simulator.World) cmek.Policies {
+		return google.NewPolicies(google.Config{HTTP: &http.Client{Transport: simulator.Transport(world.Google())}, Endpoint: "http://google.test"})
+	},
+	version: func(shown string) cmek.KeyVersion { return cmek.KeyVersion{Scheme: cmek.Primary, ID: shown} },
+}
+
+// in is the key of the URI as clusters of the region name it.
+func (c planCloud) in(uri cmek.KeyURI, region string) cmek.KeyURI {
+	if uri.Type() == cmek.GCPCloudKMS {
+		return uri
+	}
+	return cmek.KeyURI(strings.Replace(string(uri), uri.Location(), region, 1))
+}
+
+// spare is a key of the region that nobody uses, in worlds with orders.
+func (w *planWorld) spare(region string) cmek.KeyURI { return w.cloud.key(w.n, 0xabc, region) }
 
 // keys draws one to four keys, the first of which is a multi-Region one in every second world. Some rotated months ago.
 func (w *planWorld) keys() {
 	for k := range 1 + w.rand.IntN(4) {
 		key := simulator.KeySeed{AgeDays: 600}
 		if k == 0 && w.one(2) {
-			key.URI = cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/mrk-%032x", planRegions[0], w.n))
-			key.Replicas = planRegions[1:]
+			key.URI, key.Replicas = w.cloud.shared(w.n)
 		} else {
-			key.URI = cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", planRegions[w.rand.IntN(3)], k, w.n))
+			key.URI = w.cloud.key(w.n, k, w.cloud.regions[w.rand.IntN(3)])
 		}
 		if w.one(2) {
 			key.Rotations = []simulator.RotationSeed{{AgeDays: 1 + w.rand.IntN(200)}}
@@ -154,9 +216,8 @@ func (w *planWorld) keys() {
 		w.seed.Keys = append(w.seed.Keys, key)
 	}
 	if w.n%4 == 0 { // keys that nobody uses, for orders
-		for _, region := range planRegions {
-			w.seed.Keys = append(w.seed.Keys, simulator.KeySeed{AgeDays: 100, Policy: strings.ReplaceAll(forAll, "payments-cmek", "cmek"),
-				URI: cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", region, 0xabc, w.n))})
+		for _, region := range w.cloud.regions {
+			w.seed.Keys = append(w.seed.Keys, simulator.KeySeed{AgeDays: 100, Policy: w.cloud.admits, URI: w.spare(region)})
 		}
 	}
 }
@@ -168,7 +229,11 @@ func (w *planWorld) clusters() {
 		if key.Policy != "" {
 			continue
 		}
-		for _, region := range append([]string{key.URI.Location()}, key.Replicas...) {
+		in := append([]string{key.URI.Location()}, key.Replicas...)
+		if key.URI.Location() == "global" {
+			in = w.cloud.regions
+		}
+		for _, region := range in {
 			keysIn[region] = append(keysIn[region], k)
 		}
 	}
@@ -178,7 +243,7 @@ func (w *planWorld) clusters() {
 	for n := range count {
 		c := simulator.ClusterSeed{
 			ID:   fmt.Sprintf("7c1d9e20-3a4b-4c5d-8e6f-%012d", n),
-			Name: fmt.Sprintf("cluster-%02d", names[n]), AccountID: "900000000001", AgeDays: 500, Labels: map[string]string{},
+			Name: fmt.Sprintf("cluster-%02d", names[n]), CloudProvider: w.cloud.provider, AccountID: w.cloud.account, AgeDays: 500, Labels: map[string]string{},
 		}
 		switch w.rand.IntN(12) {
 		case 0:
@@ -189,8 +254,8 @@ func (w *planWorld) clusters() {
 			c.Revoked = true
 		}
 		most := 1 + w.rand.IntN(3)
-		for _, i := range w.rand.Perm(len(planRegions)) {
-			region := planRegions[i]
+		for _, i := range w.rand.Perm(len(w.cloud.regions)) {
+			region := w.cloud.regions[i]
 			if len(keysIn[region]) == 0 || len(c.Regions) == most {
 				continue
 			}
@@ -199,8 +264,7 @@ func (w *planWorld) clusters() {
 				continue
 			}
 			key := w.seed.Keys[k]
-			uri := cmek.KeyURI(strings.Replace(string(key.URI), key.URI.Location(), region, 1))
-			r := simulator.RegionSeed{Name: region, Key: uri, AuthPrincipal: "arn:aws:iam::111122223333:role/cmek"}
+			r := simulator.RegionSeed{Name: region, Key: w.cloud.in(key.URI, region), AuthPrincipal: w.cloud.principal}
 			if len(key.Rotations) > 0 && w.one(2) {
 				r.Behind = 1
 			}
@@ -211,15 +275,20 @@ func (w *planWorld) clusters() {
 		}
 	}
 	if len(w.seed.Clusters) == 0 { // no key is in the regions drawn
-		w.seed.Clusters = []simulator.ClusterSeed{{ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000000", Name: "cluster-00", AccountID: "900000000001", AgeDays: 500,
-			Regions: []simulator.RegionSeed{{Name: w.seed.Keys[0].URI.Location(), Key: w.seed.Keys[0].URI, AuthPrincipal: "arn:aws:iam::111122223333:role/cmek"}}}}
+		region := w.seed.Keys[0].URI.Location()
+		if region == "global" {
+			region = w.cloud.regions[0]
+		}
+		w.seed.Clusters = []simulator.ClusterSeed{{ID: "7c1d9e20-3a4b-4c5d-8e6f-000000000000", Name: "cluster-00", CloudProvider: w.cloud.provider, AccountID: w.cloud.account, AgeDays: 500,
+			Regions: []simulator.RegionSeed{{Name: region, Key: w.seed.Keys[0].URI, AuthPrincipal: w.cloud.principal}}}}
 	}
 }
 
 // ambiguousCloud shows some clusters with two ENABLED key specs in each region.
 type ambiguousCloud struct {
 	cmek.Cloud
-	ids map[string]bool
+	ids    map[string]bool
+	second cmek.Principal // the principal of the second spec
 }
 
 func (a ambiguousCloud) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, error) {
@@ -231,7 +300,7 @@ func (a ambiguousCloud) CMEK(ctx context.Context, id string) (cmek.ClusterInfo, 
 	for i, r := range info.RegionInfos {
 		if len(r.KeyInfos) > 0 && r.KeyInfos[0].Status == cmek.Enabled {
 			second := r.KeyInfos[0]
-			second.Spec.AuthPrincipal = "arn:aws:iam::111122223333:role/second"
+			second.Spec.AuthPrincipal = a.second
 			info.RegionInfos[i].KeyInfos = append(slices.Clone(r.KeyInfos), second)
 		}
 	}
@@ -261,7 +330,7 @@ func (w *planWorld) rotate(most int) {
 func (w *planWorld) order() {
 	for _, c := range w.seed.Clusters {
 		region := c.Regions[w.rand.IntN(len(c.Regions))]
-		spare := cmek.KeyURI(fmt.Sprintf("arn:aws:kms:%s:111122223333:key/%08x-0000-4000-8000-%012x", region.Name, 0xabc, w.n))
+		spare := w.spare(region.Name)
 		if w.one(2) || !slices.ContainsFunc(w.seed.Keys, func(k simulator.KeySeed) bool { return k.URI == spare }) {
 			continue
 		}
@@ -360,7 +429,7 @@ func (w *planWorld) follow(before int) {
 			w.t.Errorf("world %d: PUT to %s: %s", w.n, put.Cluster, put.Outcome)
 		}
 		for _, r := range put.Regions {
-			w.sent = append(w.sent, sentRegion{i, put.Time, put.Cluster, r.Region, r.URI, cmek.MaterialVersion(r.Material)})
+			w.sent = append(w.sent, sentRegion{i, put.Time, put.Cluster, r.Region, r.URI, w.cloud.version(r.Material)})
 		}
 	}
 }

@@ -45,7 +45,8 @@ Standard input is read if no file is named.
 No cloud is called. Without a ledger (--ledger or KEYTURN_LEDGER), the key is assumed to be in use, and the
 caller not to be a cluster. With a ledger, the clusters are named, and the severity is that of the clusters
 that the ledger knows. A new policy is compared with the one that the ledger has noted before it;
-without a ledger it is judged by itself.
+without a ledger it is judged by itself. On Google Cloud the other policies, roles and service accounts
+that decide are taken as a sweep noted them within 6 hours, and the age is said.
 
 With -o json each record is one object on a line of its own; change and severity are "none" for those
 that concern no key. What cannot be understood is reported on standard error with its line, hides no

@@ -47,7 +47,7 @@ func (j judge) explain(ctx context.Context, r events.Record) (Explanation, error
 			return Explanation{}, err
 		}
 	}
-	facts, err := j.gather(ctx, e)
+	facts, noted, err := j.gather(ctx, e)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -65,7 +65,7 @@ func (j judge) explain(ctx context.Context, r events.Record) (Explanation, error
 	}
 	if a.Severity != alert.None {
 		row, _ := risk.Of(a.Change)
-		x.Change, x.summary, x.impact = a.Change, a.Summary, j.impact(row, a)
+		x.Change, x.summary, x.impact = a.Change, a.Summary, j.impact(row, a, noted)
 		if e.Succeeded() || row.Kind == risk.Refused || row.Kind == risk.Failed { // else nothing changed
 			x.RecoverySteps = append(x.RecoverySteps, a.RecoverySteps...)
 		}
@@ -75,10 +75,17 @@ func (j judge) explain(ctx context.Context, r events.Record) (Explanation, error
 }
 
 // impact is what fails and by when, and what the verdict assumes.
-func (j judge) impact(row risk.Row, a alerting.Assessment) string {
+func (j judge) impact(row risk.Row, a alerting.Assessment, noted time.Time) string {
 	parts := []string{a.Impact}
 	if !a.Deadline.IsZero() {
 		parts = append(parts, "It is final on "+a.Deadline.UTC().Format(time.RFC3339)+" at the earliest.")
+	}
+	if !noted.IsZero() {
+		age := "within the last two minutes"
+		if d := time.Since(noted); d >= 2*time.Minute {
+			age = "the oldest document " + terminal.Roughly(d) + " ago"
+		}
+		parts = append(parts, "What the record does not carry is as the ledger noted it, "+age+".")
 	}
 	switch {
 	case j.ledger != nil || !row.Kind.Used():
@@ -91,25 +98,29 @@ func (j judge) impact(row risk.Row, a alerting.Assessment) string {
 }
 
 // gather is what is known about an event without asking anybody but the ledger. A document that the event carries is compared with
-// what the ledger has noted; what alerting would read in the cloud is not read.
-func (j judge) gather(ctx context.Context, e cmek.Event) (facts alerting.Facts, err error) {
+// what the ledger has noted; what alerting would read in the cloud is taken as a sweep noted it, the oldest at the time noted, and else
+// not known.
+func (j judge) gather(ctx context.Context, e cmek.Event) (facts alerting.Facts, noted time.Time, err error) {
 	var clusters []*ledger.Cluster
 	if j.ledger == nil {
 		facts = alerting.WithoutInventory(e)
 	} else if facts, clusters, err = alerting.FromLedger(ctx, j.ledger, e); err != nil {
-		return facts, err
+		return facts, noted, err
 	}
 	facts.Own = own(e)
 	var docs alerting.Documents
 	uses := alerting.Uses(clusters)
 	if j.ledger != nil {
 		if docs, err = alerting.NotedDocuments(ctx, j.ledger, e, uses); err != nil {
-			return facts, err
+			return facts, noted, err
 		}
 	}
 	docs.OrganizationID = j.organizationID
 	facts.Effect = alerting.Effects(e, docs, uses, facts.Usage)
-	return facts, nil
+	if facts.Effect != nil {
+		noted = docs.Oldest
+	}
+	return facts, noted, nil
 }
 
 // own assumes that what is named after keyturn is part of it: nothing tells explain what was deployed. A role is judged by what
