@@ -1,0 +1,410 @@
+package planned
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/policy/google"
+)
+
+// judging is a report in the making.
+type judging struct {
+	b        *builder
+	uses     []Use
+	findings []Finding
+	judged   int
+}
+
+func newJudging(b *builder) *judging {
+	j := &judging{b: b, uses: b.known.uses()}
+	if i := b.known.Inventory; i == nil || i.Incomplete != "" {
+		for _, u := range b.assumed() {
+			if !slices.ContainsFunc(j.uses, func(k Use) bool { return k.Spec == u.Spec && (k.CloudAccount == u.CloudAccount || u.CloudAccount == "") }) {
+				j.uses = append(j.uses, u)
+			}
+		}
+	}
+	return j
+}
+
+// assumes reports whether there may be more uses than those that are known.
+func (j *judging) assumes() bool {
+	i := j.b.known.Inventory
+	return i == nil || i.Incomplete != ""
+}
+
+func (j *judging) add(f Finding) {
+	f.Why = clip(f.Why) + j.moved(f.Address)
+	f.Severity = cmp.Or(f.Severity, alert.Critical)
+	j.findings = append(j.findings, f)
+}
+
+// moved says which address people know a resource by.
+func (j *judging) moved(address string) string {
+	for _, c := range j.b.plan.changes {
+		if c.Address == address {
+			return c.in()
+		}
+	}
+	return ""
+}
+
+// outside is what stands outside the plan: as little as possible, or as much.
+type outside bool
+
+const (
+	little outside = false
+	much   outside = true
+)
+
+// documents judges each document that the plan changes.
+func (j *judging) documents() {
+	for _, u := range j.b.unplaced {
+		j.add(Finding{Address: u.address, Question: NotJudged, Result: checks.Error, Why: u.why})
+	}
+	var cut []Finding // of documents that alone do nothing, and without which it is the same
+	attributed := false
+	for _, name := range slices.Sorted(maps.Keys(j.b.docs)) {
+		d := j.b.docs[name]
+		if len(d.by) == 0 || j.b.gone[name] || j.b.gone[strings.TrimSuffix(name, ledger.RolePolicies(""))] {
+			continue
+		}
+		for _, l := range d.unread {
+			j.add(Finding{Address: l.address, Question: NotJudged, Result: checks.Error, Why: l.why, Subject: d.subject()})
+		}
+		if d.before == d.after {
+			continue
+		}
+		caused, shared := j.document(d)
+		cut = append(cut, shared...)
+		attributed = attributed || caused
+	}
+	if !attributed {
+		for _, f := range cut {
+			j.add(f)
+		}
+	}
+}
+
+// subject is what a document belongs to.
+func (d *document) subject() string {
+	if d.sensitive {
+		return ""
+	}
+	name, _, _ := strings.Cut(d.name, "#")
+	return name
+}
+
+// said are words of the judge about a document, unless they would show what is sensitive.
+func (d *document) said(words []string, otherwise string) string {
+	if d.sensitive {
+		return otherwise + " (the document is sensitive, so no more is shown)"
+	}
+	return strings.Join(words, " ")
+}
+
+// mostUses are judged at a time: fewer than the judge leaves out.
+const mostUses = 15
+
+// document judges a document that changes. caused: access is lost by it alone, or would not be without it. shared are the losses of which
+// neither is so.
+func (j *judging) document(d *document) (caused bool, shared []Finding) {
+	finding := Finding{Address: first(d.by), Others: d.by[min(1, len(d.by)):], Subject: d.subject()}
+	uses := j.concerned(d)
+	batches := slices.Collect(slices.Chunk(uses, mostUses))
+	if len(batches) == 0 {
+		batches = [][]alerting.Use{nil}
+	}
+	exposed, unclear := []string{}, []string{}
+	lost, locked := map[outside][]string{}, false
+	for _, batch := range batches {
+		for _, beyond := range []outside{little, much} {
+			before := j.ask(d, batch, beyond, func(string) bool { return false })
+			after := j.ask(d, batch, beyond, func(string) bool { return true })
+			existed := !j.b.fresh[d.name] && len(batch) > 0
+			if after.Exposes {
+				exposed = append(exposed, after.Words...)
+			}
+			locked = locked || after.LocksOut && !before.LocksOut
+			if !existed && !(len(batch) == 0 && j.assumes() && !j.b.fresh[d.name]) {
+				continue // nobody uses it
+			}
+			switch {
+			case after.CutsOff && !before.CutsOff:
+				lost[beyond] = append(lost[beyond], after.Words...)
+				alone := j.ask(d, batch, beyond, func(name string) bool { return name == d.name })
+				without := j.ask(d, batch, beyond, func(name string) bool { return name != d.name })
+				caused = caused || alone.CutsOff || !without.CutsOff
+			case !after.CutsOff:
+				for _, why := range after.Unclear {
+					if !slices.Contains(before.Unclear, why) {
+						unclear = append(unclear, why)
+					}
+				}
+			}
+		}
+	}
+	if words := slices.Concat(lost[little], lost[much]); len(lost) > 0 {
+		f := finding
+		f.Question, f.Result, f.Severity, f.Check = CutsOff, checks.Fail, alert.Critical, j.checkOf(d)
+		f.Why = d.said(unique(words), "the clusters lose their access")
+		if caused {
+			j.add(f)
+		} else {
+			shared = append(shared, f)
+		}
+	} else if len(unclear) > 0 {
+		f := finding
+		f.Question, f.Result, f.Why = CutsOff, checks.Error, d.said(unique(unclear), "it is not known whether the clusters keep their access")
+		j.add(f)
+	}
+	if len(exposed) > 0 {
+		f := finding
+		f.Question, f.Result, f.Severity, f.Check, f.Why = Exposes, checks.Fail, alert.Critical, "CMEK-14", d.said(unique(exposed), "somebody new gets access")
+		j.add(f)
+	}
+	if locked {
+		f := finding
+		f.Question, f.Result, f.Severity, f.Why = LocksOut, checks.Fail, alert.High, "Nobody could manage the key any more."
+		j.add(f)
+	}
+	j.judged += len(d.by)
+	return caused, shared
+}
+
+func (j *judging) checkOf(d *document) string {
+	switch e, _ := j.event(d, ""); e.Change {
+	case cmek.ChangePrincipalTrust:
+		if strings.HasPrefix(d.name, "arn:") {
+			return "CMEK-16"
+		}
+		return "CMEK-17"
+	}
+	return "CMEK-12"
+}
+
+// concerned are the uses that the document can count for.
+func (j *judging) concerned(d *document) (uses []alerting.Use) {
+	resource, _, _ := strings.Cut(d.name, "#")
+	for _, u := range j.uses {
+		key, principal := u.Spec.URI, u.Spec.AuthPrincipal
+		counts := false
+		switch {
+		case u.Spec.Type == cmek.AWSKMS:
+			counts = string(key) == resource || principal.Same(cmek.Principal(resource))
+		case u.Spec.Type != cmek.GCPCloudKMS || strings.HasPrefix(resource, "arn:"):
+		case strings.Contains(resource, "/serviceAccounts/"):
+			counts = resource == google.ResourceOf(principal)
+		case strings.Contains(resource, "/cryptoKeys/"):
+			counts = key.Canonical() == resource
+		case strings.Contains(resource, "/keyRings/"):
+			counts = strings.HasPrefix(key.Canonical(), resource+"/")
+		default:
+			counts = true
+		}
+		if one := (alerting.Use{ClusterID: u.ClusterID, CloudAccount: u.CloudAccount, Spec: u.Spec}); counts && !slices.Contains(uses, one) {
+			uses = append(uses, one)
+		}
+	}
+	return uses
+}
+
+// event is what would be reported of the change of a document.
+func (j *judging) event(d *document, text string) (e cmek.Event, ok bool) {
+	e = cmek.Event{ID: "planned", Source: "kms.amazonaws.com/planned", Time: j.b.known.Now, Policy: text, Parameters: map[string]string{}}
+	resource, permissions := strings.CutSuffix(d.name, ledger.RolePolicies(""))
+	switch role := cmek.Principal(resource); {
+	case permissions:
+		e.Change, e.Identity, e.Account, e.Policy = cmek.ChangePrincipalPolicy, role, role.Account(), ""
+		return e, true
+	case role.IsRole():
+		e.Change, e.Identity, e.Account = cmek.ChangePrincipalTrust, role, role.Account()
+		return e, true
+	case strings.HasPrefix(d.name, "arn:"):
+		e.Change, e.Key, e.Account = cmek.ChangeKeyPolicy, cmek.KeyURI(d.name), cmek.KeyURI(d.name).Account()
+		return e, true
+	}
+	e.Source = "cloudkms.googleapis.com/planned"
+	switch m := google.MissingIn(d.name); {
+	case m.Kind == google.MissingRole:
+		e.Change, e.Parameters["role"] = cmek.ChangeManagedPolicy, d.name
+	case m.Kind == google.MissingDenies:
+		e.Change, e.Parameters["resource"], e.Policy = cmek.ChangeDenyPolicy, m.Name, ""
+	case strings.Contains(d.name, "/serviceAccounts/"):
+		_, email, _ := strings.Cut(d.name, "/serviceAccounts/")
+		e.Change, e.Identity = cmek.ChangePrincipalTrust, cmek.Principal(email)
+	case strings.Contains(d.name, "/cryptoKeys/"):
+		e.Change, e.Key, e.Account = cmek.ChangeKeyPolicy, cmek.KeyURI(d.name), cmek.KeyURI(d.name).Account()
+	default:
+		e.Change, e.Parameters["resource"] = cmek.ChangeInheritedPolicy, d.name
+	}
+	return e, true
+}
+
+// ask has the change of a document judged. changed says of which documents the text after the change counts; of the others that before.
+func (j *judging) ask(d *document, uses []alerting.Use, beyond outside, changed func(name string) bool) alerting.Effect {
+	text := func(name string) (string, bool) {
+		one, ok := j.b.docs[name]
+		switch {
+		case !ok:
+			known, ok := j.b.known.Documents[name]
+			return known, ok
+		case changed(name):
+			return one.after, one.after != ""
+		}
+		return one.before, one.before != ""
+	}
+	now, ok := text(d.name)
+	if !ok {
+		now = nothing(d.name)
+	}
+	e, _ := j.event(d, now)
+	docs := alerting.Documents{Now: map[string]alerting.Document{}, Noted: map[string]alerting.Noted{}, At: j.b.known.Now, OrganizationID: j.organization(d)}
+	put := func(name, text string) { docs.Now[name] = alerting.Document{Text: text, Read: true} }
+	for name := range j.b.docs {
+		if t, ok := text(name); ok {
+			put(name, t)
+		}
+	}
+	for _, u := range uses {
+		if u.Spec.Type == cmek.AWSKMS {
+			j.aroundAWS(u, beyond, text, put)
+		} else {
+			j.aroundGoogle(u, beyond, text, put)
+		}
+	}
+	if changed(d.name) {
+		before := d.before
+		if before == "" {
+			before = nothing(d.name)
+		}
+		noted := alerting.Noted{Text: before, At: j.b.known.Now.Add(-time.Minute), Since: j.b.known.Now.Add(-time.Hour)}
+		docs.Noted[d.name] = noted
+	}
+	return alerting.Judge(e, docs, uses)
+}
+
+// nothing is a document that says nothing.
+func nothing(name string) string {
+	switch m := google.MissingIn(name); {
+	case strings.HasSuffix(name, ledger.RolePolicies("")):
+		return `{}`
+	case strings.HasPrefix(name, "arn:"):
+		return `{"Version":"2012-10-17","Statement":[]}`
+	case m.Kind == google.MissingDenies:
+		return `[]`
+	case m.Kind == google.MissingRole:
+		return fmt.Sprintf(`{"name":%q,"includedPermissions":[]}`, name)
+	}
+	return `{"version":3,"etag":"none","bindings":[]}`
+}
+
+// everything is an IAM policy that allows all of AWS KMS.
+const everything = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}`
+
+// aroundAWS puts what a use needs and the plan does not show: the key's policy and the role's.
+func (j *judging) aroundAWS(u alerting.Use, beyond outside, text func(string) (string, bool), put func(name, text string)) {
+	key, role := string(u.Spec.URI), u.Spec.AuthPrincipal
+	if _, ok := text(key); !ok {
+		put(key, ownAccount(role.Account()))
+		if beyond == much {
+			put(key, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+string(role)+`"},"Action":"kms:*","Resource":"*"}]}`)
+		}
+	}
+	name := ledger.RolePolicies(role)
+	t, ok := text(name)
+	d := j.b.docs[name]
+	if !ok {
+		t = `{}`
+	}
+	if beyond == much && (!ok || d != nil && d.partial) {
+		var p parts
+		p.inline, p.attached = map[string]string{}, map[string]bool{}
+		texts := managed{map[string]string{}, map[string]string{}}
+		p.read(t, texts)
+		p.inline["outside the plan"] = everything
+		t, _ = p.text(texts.before)
+	}
+	put(name, t)
+}
+
+// aroundGoogle puts what a use needs and the plan does not show: the policies above the key and of the account, and the account itself.
+func (j *judging) aroundGoogle(u alerting.Use, beyond outside, text func(string) (string, bool), put func(name, text string)) {
+	known := map[string]string{}
+	by, _ := google.CockroachAccount(u.ClusterID, u.CloudAccount)
+	for range 4 { // what a document refers to is named once that one is known
+		for _, name := range google.Deciding(u.Spec.URI, u.Spec.AuthPrincipal, known, by) {
+			if _, ok := known[name]; ok {
+				continue
+			}
+			t, ok := text(name)
+			m := google.MissingIn(name)
+			switch {
+			case m.Kind == google.MissingRole && !ok:
+				continue // what it gives is not known
+			case !ok && m.Kind == google.MissingDenies:
+				t = `[]`
+			case !ok && m.Kind == google.MissingParents:
+				t = j.b.above()
+			case !ok && m.Kind == google.MissingIdentity:
+				t = fmt.Sprintf(`{"email":%q,"uniqueId":"1"}`, u.Spec.AuthPrincipal)
+			case m.Kind == google.MissingPolicy:
+				t = j.around(name, t, ok, u, by, beyond)
+			}
+			known[name] = t
+			put(name, t)
+		}
+	}
+}
+
+// around is the allow policy of a resource, with what outside the plan may be in it.
+func (j *judging) around(name, text string, ok bool, u alerting.Use, by google.ServiceAccount, beyond outside) string {
+	x := bindings{}
+	if ok {
+		x, _ = readBindings(text)
+	}
+	d := j.b.docs[name]
+	if beyond == much && strings.Count(name, "/") == 1 && (!ok || d != nil && d.partial) {
+		x.add(boundRole{role: "roles/cloudkms.cryptoKeyEncrypterDecrypter"}, "serviceAccount:"+string(u.Spec.AuthPrincipal))
+		if by.Email != "" {
+			x.add(boundRole{role: "roles/iam.serviceAccountTokenCreator"}, "serviceAccount:"+by.Email)
+		}
+	}
+	return x.text()
+}
+
+// above are the folders and organizations of the plan, which any project may be in.
+func (b *builder) above() string {
+	var names []string
+	for name := range b.docs {
+		if m := google.MissingIn(name); strings.HasPrefix(m.Name, "folders/") || strings.HasPrefix(m.Name, "organizations/") {
+			if !strings.Contains(m.Name, "/roles/") && !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
+}
+
+func unique(list []string) (kept []string) {
+	for _, s := range list {
+		if !slices.Contains(kept, s) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
