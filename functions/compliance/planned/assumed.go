@@ -15,7 +15,9 @@ import (
 // assumed are the uses that documents admit before the change: where nobody read the clusters, each of them may be one's.
 func (b *builder) assumed() (uses []Use) {
 	add := func(u Use) {
-		if u.Status = cmek.Enabled; !slices.ContainsFunc(uses, func(o Use) bool { return o.Spec == u.Spec && o.CloudAccount == u.CloudAccount && o.ClusterID == u.ClusterID }) {
+		if u.Status = cmek.Enabled; !slices.ContainsFunc(uses, func(o Use) bool {
+			return o.Spec == u.Spec && o.CloudAccount == u.CloudAccount && o.ClusterID == u.ClusterID
+		}) {
 			uses = append(uses, u)
 		}
 	}

@@ -248,6 +248,39 @@ func (b *builder) rolePolicies() {
 	for _, arn := range slices.Sorted(maps.Keys(roles)) {
 		b.roleDocument(arn, roles[arn], texts)
 	}
+	b.unattached(roles, texts)
+}
+
+// unattached notes customer managed policies that change, and of which nobody knows which roles have them.
+func (b *builder) unattached(roles map[string]*plannedRole, texts managed) {
+	whole := b.known.Inventory != nil && b.known.Inventory.Incomplete == ""
+	for arn := range b.roleArns() {
+		whole = whole && b.known.Documents[ledger.RolePolicies(cmek.Principal(arn))] != ""
+	}
+	for _, c := range b.of("aws_iam_policy") {
+		name := b.names[c.Address]
+		had := false
+		for _, r := range roles {
+			had = had || r.before.has(name) || r.after.has(name)
+		}
+		_, known := texts.after[name]
+		if !whole && !had && c.acts() && c.before().exists() && (!known && c.after().exists() || aboutKeys(texts.before[name]) || aboutKeys(texts.after[name])) {
+			b.unplaced = append(b.unplaced, lack{c.Address, "which roles have the policy is not known"})
+		}
+	}
+}
+
+// aboutKeys reports whether a policy may decide about the use of a key.
+func aboutKeys(text string) bool {
+	d, err := policy.Parse(text)
+	if text == "" {
+		return false
+	}
+	return err != nil || slices.ContainsFunc(d.Statements, func(s policy.Statement) bool {
+		return len(s.NotActions) > 0 || slices.ContainsFunc(s.Actions, func(a string) bool {
+			return strings.HasPrefix(a, "*") || strings.HasPrefix(strings.ToLower(a), "k")
+		})
+	})
 }
 
 // rolesOf are the roles that a resource is about.

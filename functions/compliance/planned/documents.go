@@ -73,8 +73,9 @@ func (b *builder) name(c change, name string, fresh bool) {
 	if fresh {
 		b.fresh[name] = true
 	}
-	if !c.after().exists() || c.replaced() {
-		b.gone[name] = true
+	own := slices.Contains(awsKeys, c.Type) || c.Type == "aws_iam_role" || c.Type == "google_kms_crypto_key" || c.Type == "google_service_account"
+	if own && (!c.after().exists() || c.replaced()) {
+		b.gone[name] = true // which is judged by itself
 	}
 }
 

@@ -156,7 +156,9 @@ func (x bindings) text() string {
 		Condition *expression `json:"condition,omitempty"`
 	}
 	list := []binding{}
-	for _, r := range slices.SortedFunc(maps.Keys(x), func(a, b boundRole) int { return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.condition, b.condition)) }) {
+	for _, r := range slices.SortedFunc(maps.Keys(x), func(a, b boundRole) int {
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.condition, b.condition))
+	}) {
 		if len(x[r]) == 0 {
 			continue
 		}

@@ -28,7 +28,9 @@ func newJudging(b *builder) *judging {
 	j := &judging{b: b, uses: b.known.uses()}
 	if i := b.known.Inventory; i == nil || i.Incomplete != "" {
 		for _, u := range b.assumed() {
-			if !slices.ContainsFunc(j.uses, func(k Use) bool { return k.Spec == u.Spec && (k.CloudAccount == u.CloudAccount || u.CloudAccount == "") }) {
+			if !slices.ContainsFunc(j.uses, func(k Use) bool {
+				return k.Spec == u.Spec && (k.CloudAccount == u.CloudAccount || u.CloudAccount == "")
+			}) {
 				j.uses = append(j.uses, u)
 			}
 		}
@@ -58,19 +60,15 @@ func (j *judging) moved(address string) string {
 	return ""
 }
 
-// outside is what stands outside the plan: as little as possible, or as much.
-type outside bool
+// outside is what stands outside the plan: whether something there grants the use of the key, and acting as the account that uses it (on
+// AWS, whether it is the key's policy that grants, and the role's).
+type outside struct{ key, account bool }
 
-const (
-	little outside = false
-	much   outside = true
-)
+// worlds are all that can stand outside.
+var worlds = []outside{{}, {key: true}, {account: true}, {true, true}}
 
 // documents judges each document that the plan changes.
 func (j *judging) documents() {
-	for _, u := range j.b.unplaced {
-		j.add(Finding{Address: u.address, Question: NotJudged, Result: checks.Error, Why: u.why})
-	}
 	var cut []Finding // of documents that alone do nothing, and without which it is the same
 	attributed := false
 	for _, name := range slices.Sorted(maps.Keys(j.b.docs)) {
@@ -125,9 +123,9 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 		batches = [][]alerting.Use{nil}
 	}
 	exposed, unclear := []string{}, []string{}
-	lost, locked := map[outside][]string{}, false
+	lost, kept, locked := []string{}, false, false
 	for _, batch := range batches {
-		for _, beyond := range []outside{little, much} {
+		for _, beyond := range worlds {
 			before := j.ask(d, batch, beyond, func(string) bool { return false })
 			after := j.ask(d, batch, beyond, func(string) bool { return true })
 			existed := !j.b.fresh[d.name] && len(batch) > 0
@@ -140,11 +138,12 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 			}
 			switch {
 			case after.CutsOff && !before.CutsOff:
-				lost[beyond] = append(lost[beyond], after.Words...)
+				lost = append(lost, after.Words...)
 				alone := j.ask(d, batch, beyond, func(name string) bool { return name == d.name })
 				without := j.ask(d, batch, beyond, func(name string) bool { return name != d.name })
 				caused = caused || alone.CutsOff || !without.CutsOff
 			case !after.CutsOff:
+				kept = true
 				for _, why := range after.Unclear {
 					if !slices.Contains(before.Unclear, why) {
 						unclear = append(unclear, why)
@@ -153,10 +152,13 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 			}
 		}
 	}
-	if words := slices.Concat(lost[little], lost[much]); len(lost) > 0 {
+	if words := unique(lost); len(lost) > 0 {
 		f := finding
 		f.Question, f.Result, f.Severity, f.Check = CutsOff, checks.Fail, alert.Critical, j.checkOf(d)
-		f.Why = d.said(unique(words), "the clusters lose their access")
+		if kept {
+			words = append(words, "This is so unless something outside the plan grants it.")
+		}
+		f.Why = d.said(words, "the clusters lose their access")
 		if caused {
 			j.add(f)
 		} else {
@@ -316,7 +318,7 @@ func (j *judging) aroundAWS(u alerting.Use, beyond outside, text func(string) (s
 	key, role := string(u.Spec.URI), u.Spec.AuthPrincipal
 	if _, ok := text(key); !ok {
 		put(key, ownAccount(role.Account()))
-		if beyond == much {
+		if beyond.key {
 			put(key, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+string(role)+`"},"Action":"kms:*","Resource":"*"}]}`)
 		}
 	}
@@ -326,7 +328,7 @@ func (j *judging) aroundAWS(u alerting.Use, beyond outside, text func(string) (s
 	if !ok {
 		t = `{}`
 	}
-	if beyond == much && (!ok || d != nil && d.partial) {
+	if beyond.account && (!ok || d != nil && d.partial) {
 		var p parts
 		p.inline, p.attached = map[string]string{}, map[string]bool{}
 		texts := managed{map[string]string{}, map[string]string{}}
@@ -373,9 +375,11 @@ func (j *judging) around(name, text string, ok bool, u alerting.Use, by google.S
 		x, _ = readBindings(text)
 	}
 	d := j.b.docs[name]
-	if beyond == much && strings.Count(name, "/") == 1 && (!ok || d != nil && d.partial) {
-		x.add(boundRole{role: "roles/cloudkms.cryptoKeyEncrypterDecrypter"}, "serviceAccount:"+string(u.Spec.AuthPrincipal))
-		if by.Email != "" {
+	if strings.Count(name, "/") == 1 && (!ok || d != nil && d.partial) {
+		if beyond.key {
+			x.add(boundRole{role: "roles/cloudkms.cryptoKeyEncrypterDecrypter"}, "serviceAccount:"+string(u.Spec.AuthPrincipal))
+		}
+		if beyond.account && by.Email != "" {
 			x.add(boundRole{role: "roles/iam.serviceAccountTokenCreator"}, "serviceAccount:"+by.Email)
 		}
 	}

@@ -156,10 +156,10 @@ func (j *judging) key(c change) {
 // because says why Terraform replaces or deletes something, where that helps.
 func because(c change) string {
 	why := map[string]string{
-		"replace_because_cannot_update": " and another one made, because an attribute cannot be changed in place",
-		"replace_because_tainted":       " and another one made, because it is tainted",
-		"replace_by_request":            " and another one made, as the plan was asked to",
-		"replace_by_triggers":           " and another one made, because of replace_triggered_by",
+		"replace_because_cannot_update":     " and another one made, because an attribute cannot be changed in place",
+		"replace_because_tainted":           " and another one made, because it is tainted",
+		"replace_by_request":                " and another one made, as the plan was asked to",
+		"replace_by_triggers":               " and another one made, because of replace_triggered_by",
 		"delete_because_no_resource_config": ", because its resource is no more in the configuration", "delete_because_no_module": ", because its module is no more in the configuration",
 		"delete_because_wrong_repetition": ", because count or for_each came or went", "delete_because_count_index": ", because count is smaller",
 		"delete_because_each_key": ", because for_each has no such key", "delete_because_no_move_target": ", because what it was moved to is not in the configuration",
@@ -427,6 +427,9 @@ func harmless(typ string) bool {
 
 // rest names what was not judged.
 func (j *judging) rest() {
+	for _, u := range j.b.unplaced {
+		j.add(Finding{Address: u.address, Question: NotJudged, Result: checks.Error, Why: u.why})
+	}
 	for _, gap := range j.b.plan.gaps {
 		j.add(Finding{Address: "(plan)", Question: NotJudged, Result: checks.Error, Why: gap})
 	}
@@ -451,4 +454,3 @@ func (j *judging) rest() {
 		}
 	}
 }
-

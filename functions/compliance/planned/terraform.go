@@ -129,10 +129,16 @@ func Parse(data []byte) (*Plan, error) {
 		return nil, refused("it has no planned_values")
 	}
 	p := &Plan{Terraform: plan.Terraform, changes: plan.Changes, root: plan.Configuration.Root}
+	seen := map[string]bool{}
 	for _, c := range plan.Changes {
 		if err := c.check(); err != nil {
 			return nil, err
 		}
+		if one := c.Address + " " + c.Deposed; !seen[one] {
+			seen[one] = true
+			continue
+		}
+		return nil, refused("%s is in it twice", clip(c.Address))
 	}
 	if plan.Errored {
 		p.gaps = append(p.gaps, "making the plan ended with an error, so it may lack changes")
