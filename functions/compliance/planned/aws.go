@@ -1,6 +1,7 @@
 package planned
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -142,12 +143,13 @@ func (b *builder) keyPolicies() {
 		for _, t := range b.targets(c, "key_id", b.awsKey) {
 			c, name := t.change, t.name
 			d := b.document(name)
-			if t := c.before().text("policy"); t != "" {
+			if t := cmp.Or(c.before().text("policy"), d.before, b.known.Documents[name]); t != "" {
 				d.before, d.after = t, t
 			}
 			if !c.acts() {
 				continue
 			}
+			d.blind = d.before == "" && !b.fresh[name]
 			d.touched(c, c.sensitive("policy"))
 			switch after := c.after(); {
 			case !after.exists():
@@ -493,8 +495,10 @@ func (b *builder) trusts() {
 	for _, c := range b.of("aws_iam_role") {
 		before, after := c.before(), c.after()
 		d := b.document(b.names[c.Address])
-		d.before = before.text("assume_role_policy")
-		d.after = d.before
+		if d.before = before.text("assume_role_policy"); before.exists() && d.before == "" {
+			d.before = b.known.Documents[d.name]
+		}
+		d.after, d.blind = d.before, before.exists() && d.before == ""
 		if !c.acts() || !after.exists() {
 			continue
 		}

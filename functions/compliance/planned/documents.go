@@ -11,8 +11,8 @@ import (
 type document struct {
 	name          string
 	before, after string
-	// partial: it holds what the plan manages and shows; there may be more.
-	partial bool
+	// partial: it holds what the plan manages and shows; there may be more. blind: it is not known what is there before.
+	partial, blind bool
 	// by are the addresses of the changes, unread what of them is not known. sensitive: nothing of it may be shown.
 	by        []string
 	unread    []lack
