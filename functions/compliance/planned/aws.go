@@ -55,7 +55,11 @@ func (b *builder) nameAWS() {
 				arn = "arn:aws:iam::" + b.account + ":role/" + c.after().text("name")
 			}
 			b.name(c, arn, fresh)
-			b.aliases["role/"+cmek.Principal(arn).Name()] = arn
+			if other := "role/" + cmek.Principal(arn).Name(); b.aliases[other] == "" {
+				b.aliases[other] = arn
+			} else {
+				b.aliases[other] = ambiguous // roles of two accounts
+			}
 		case c.Type == "aws_iam_policy":
 			if arn == "" {
 				arn = c.Address
@@ -65,6 +69,9 @@ func (b *builder) nameAWS() {
 	}
 	delete(b.aliases, "")
 }
+
+// ambiguous is the alias of several.
+const ambiguous = "?"
 
 // awsKey is the key that a text names, by its ARN or its id.
 func (b *builder) awsKey(text string) string {
@@ -79,7 +86,10 @@ func (b *builder) awsRole(text string) string {
 	if cmek.Principal(text).IsRole() {
 		return b.spelled(cmek.Principal(text))
 	}
-	if arn := b.aliases["role/"+text]; arn != "" || text == "" {
+	switch arn := b.aliases["role/"+text]; {
+	case arn == ambiguous || text == "":
+		return ""
+	case arn != "":
 		return arn
 	}
 	for _, u := range b.known.uses() {
@@ -143,9 +153,14 @@ func (b *builder) keyPolicies() {
 		for _, t := range b.targets(c, "key_id", b.awsKey) {
 			c, name := t.change, t.name
 			d := b.document(name)
-			if t := cmp.Or(c.before().text("policy"), d.before, b.known.Documents[name]); t != "" {
-				d.before, d.after = t, t
+			t := cmp.Or(c.before().text("policy"), d.before, b.known.Documents[name])
+			switch sets := len(d.by) > 0 && d.before != d.after; {
+			case sets && c.acts():
+				d.lacks(c, "two resources set the policy of one key")
+			case sets:
+				continue
 			}
+			d.before, d.after = t, t
 			if !c.acts() {
 				continue
 			}
@@ -275,10 +290,11 @@ func (b *builder) unattached(roles map[string]*plannedRole, texts managed) {
 // aboutKeys reports whether a policy may decide about the use of a key.
 func aboutKeys(text string) bool {
 	d, err := policy.Parse(text)
-	if text == "" {
-		return false
-	}
-	return err != nil || slices.ContainsFunc(d.Statements, func(s policy.Statement) bool {
+	return text != "" && (err != nil || decides(d))
+}
+
+func decides(d policy.Document) bool {
+	return slices.ContainsFunc(d.Statements, func(s policy.Statement) bool {
 		return len(s.NotActions) > 0 || slices.ContainsFunc(s.Actions, func(a string) bool {
 			return strings.HasPrefix(a, "*") || strings.HasPrefix(strings.ToLower(a), "k")
 		})

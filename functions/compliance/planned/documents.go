@@ -3,6 +3,7 @@ package planned
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -69,6 +70,11 @@ func (b *builder) of(typ string) []change {
 }
 
 func (b *builder) name(c change, name string, fresh bool) {
+	if name == "" || strings.HasSuffix(name, "/") {
+		if name = "unnamed " + c.Address; c.acts() {
+			b.unplaced = append(b.unplaced, lack{c.Address, "the plan does not show its name"})
+		}
+	}
 	b.names[c.Address] = name
 	if fresh {
 		b.fresh[name] = true
@@ -122,16 +128,21 @@ type placed struct {
 func (b *builder) targets(c change, attribute string, by func(text string) string) (all []placed) {
 	before, after := "", []string(nil)
 	if s := c.before(); s.exists() {
-		if before = by(s.text(attribute)); before == "" && c.acts() {
+		if before = by(s.text(attribute)); before == "" {
+			if refs := b.refers(c, attribute); len(refs) == 1 {
+				before = refs[0]
+			}
+		}
+		if before == "" && c.acts() {
 			b.unplaced = append(b.unplaced, lack{c.Address, "it is not known what it belonged to"})
 		}
 	}
 	if s := c.after(); s.exists() && c.acts() {
 		switch {
-		case !s.known(attribute):
-			after = b.refers(c, attribute)
-		case by(s.text(attribute)) != "":
+		case s.known(attribute) && by(s.text(attribute)) != "":
 			after = []string{by(s.text(attribute))}
+		default:
+			after = b.refers(c, attribute)
 		}
 		if len(after) > 1 && slices.ContainsFunc(after, func(name string) bool { return !b.fresh[name] }) {
 			after = nil // one of them, and what is put on another is no help to it

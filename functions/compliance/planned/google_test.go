@@ -162,6 +162,9 @@ func googleRows() []row {
 
 		{"an EKM connection", []resource{changed("google_kms_ekm_connection.e", object{"id": "a"}, object{"id": "b"})}, planned.Known{}, []string{"ERROR not judged google_kms_ekm_connection.e"}},
 		{"a bucket's policy", []resource{made("google_storage_bucket_iam_member.b", object{"bucket": "b", "role": "roles/storage.admin", "member": "allUsers"})}, planned.Known{}, nil},
+		{"a key of the account", []resource{made("google_service_account_key.k", object{"service_account_id": account})}, planned.Known{}, []string{"ERROR not judged google_service_account_key.k"}},
+		{"an account that reaches no key gets an actor", []resource{made("google_service_account_iam_member.x", object{"service_account_id": "projects/p/serviceAccounts/web@p.iam.gserviceaccount.com", "role": minter, "member": "user:a@example.com"})}, planned.Known{}, nil},
+		{"an account that will reach a key gets an actor", []resource{made("google_service_account_iam_member.x", object{"service_account_id": account, "role": minter, "member": "user:a@example.com"}), made("google_kms_crypto_key_iam_member.cluster", gMember)}, planned.Known{}, []string{"FAIL exposes google_service_account_iam_member.x"}},
 		{"a service is switched off", []resource{gone("google_project_service.s", object{"service": "cloudkms.googleapis.com"})}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/policy"
 	"github.com/keyturn/keyturn/internal/policy/google"
 )
 
@@ -22,10 +23,12 @@ type judging struct {
 	uses     []Use
 	findings []Finding
 	judged   int
+	// secrets hides what the plan marks as sensitive.
+	secrets *strings.Replacer
 }
 
 func newJudging(b *builder) *judging {
-	j := &judging{b: b, uses: b.known.uses()}
+	j := &judging{b: b, uses: b.known.uses(), secrets: b.plan.secrets()}
 	if i := b.known.Inventory; i == nil || i.Incomplete != "" {
 		for _, u := range b.assumed() {
 			if !slices.ContainsFunc(j.uses, func(k Use) bool {
@@ -45,7 +48,8 @@ func (j *judging) assumes() bool {
 }
 
 func (j *judging) add(f Finding) {
-	f.Why = clip(f.Why) + j.moved(f.Address)
+	f.Why = j.secrets.Replace(clip(f.Why)) + j.moved(f.Address)
+	f.Subject = j.secrets.Replace(f.Subject)
 	f.Severity = cmp.Or(f.Severity, alert.Critical)
 	j.findings = append(j.findings, f)
 }
@@ -132,7 +136,7 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 			}
 			after := j.ask(d, batch, beyond, func(string) bool { return true })
 			existed := !j.b.fresh[d.name] && len(batch) > 0
-			if after.Exposes {
+			if after.Exposes && j.exposing(d, before, after, len(batch) > 0) {
 				exposed = append(exposed, after.Words...)
 			}
 			locked = locked || after.LocksOut && !before.LocksOut
@@ -175,6 +179,9 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 	if len(exposed) > 0 {
 		f := finding
 		f.Question, f.Result, f.Severity, f.Check, f.Why = Exposes, checks.Fail, alert.Critical, "CMEK-14", d.said(unique(exposed), "somebody new gets access")
+		if len(uses) == 0 && !j.assumes() && !j.b.fresh[d.name] {
+			f.Severity = alert.Medium // no cluster uses it
+		}
 		j.add(f)
 	}
 	if locked {
@@ -184,6 +191,32 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 	}
 	j.judged += len(d.by)
 	return caused, shared
+}
+
+// exposing reports whether what the judge calls an exposure is one of keys, and is new. Who may act as a role or an account matters if a
+// cluster does, or if it reaches a key by this plan.
+func (j *judging) exposing(d *document, before, after alerting.Effect, used bool) bool {
+	e, _ := j.event(d, "")
+	if e.Change != cmek.ChangePrincipalTrust {
+		return true
+	}
+	if before.Exposes && !slices.ContainsFunc(after.Words, func(word string) bool { return !slices.Contains(before.Words, word) }) {
+		return false // as before
+	}
+	if used || strings.Contains(d.before+d.after, "crl-kms-user-") {
+		return true
+	}
+	if role, ok := j.b.docs[ledger.RolePolicies(e.Identity)]; ok && strings.HasPrefix(d.name, "arn:") {
+		if parsed, err := policy.ParseRole(string(e.Identity), role.after); err != nil || len(role.unread) > 0 || slices.ContainsFunc(parsed.Policies, decides) {
+			return true
+		}
+	}
+	for name, other := range j.b.docs {
+		if name != d.name && strings.Contains(other.after, string(e.Identity)) {
+			return true // a policy of the plan names it
+		}
+	}
+	return false
 }
 
 func (j *judging) checkOf(d *document) string {

@@ -115,7 +115,7 @@ func (j *judging) key(c change) {
 		}
 	}
 	f := Finding{Address: c.Address, Subject: string(uri)}
-	if c.sensitive("arn", "key_id", "id", "name", "key_ring") {
+	if c.sensitive("arn", "key_id", "id", "name", "key_ring", "policy") {
 		f.Subject = ""
 	}
 	if !before.exists() {
@@ -402,7 +402,7 @@ var understood = append([]string{
 	"aws_kms_ciphertext", "aws_iam_user", "aws_iam_user_policy", "aws_iam_user_policy_attachment", "aws_iam_user_group_membership", "aws_iam_group", "aws_iam_group_policy",
 	"aws_iam_group_policy_attachment", "aws_iam_group_membership", "aws_iam_access_key", "aws_iam_instance_profile", "aws_iam_service_linked_role",
 	"aws_iam_user_login_profile", "aws_iam_user_ssh_key", "aws_iam_server_certificate", "aws_iam_account_alias", "aws_iam_account_password_policy",
-	"google_kms_secret_ciphertext", "google_kms_key_ring_import_job", "google_service_account_key",
+	"google_kms_secret_ciphertext", "google_kms_key_ring_import_job",
 }, awsKeys...)
 
 // guarding are types whose changes can take access away, and which are named neither for KMS nor for IAM.
@@ -411,7 +411,7 @@ var guarding = []string{"google_project", "google_project_service", "google_org_
 // matters reports whether resources of the type can be about keys or access by their name.
 func matters(typ string) bool {
 	words := strings.Split(typ, "_")
-	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || slices.Contains(guarding, typ) || typ == "google_service_account"
+	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || slices.Contains(guarding, typ) || strings.HasPrefix(typ, "google_service_account")
 }
 
 // harmless reports whether a type is about the allow policy of something else than keys and what is above them.
@@ -435,6 +435,9 @@ func (j *judging) rest() {
 	}
 	for _, c := range j.b.plan.changes {
 		_, _, judged := holderOf(c.Type)
+		if c.Deposed != "" && c.acts() && (c.Type == "aws_iam_role" || c.Type == "google_service_account") {
+			j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Why: "one that was replaced by an earlier plan is deleted, and whether a cluster acts as it is not known"})
+		}
 		if c.Mode == "managed" && c.acts() && matters(c.Type) && !judged && !harmless(c.Type) && !slices.Contains(understood, c.Type) {
 			if c.Type == "google_project" && !c.does("delete") || c.Type == "google_project_service" && !c.does("delete") {
 				continue

@@ -293,6 +293,62 @@ func (c change) sensitive(names ...string) bool {
 	return false
 }
 
+// secrets hides the texts that the plan marks as sensitive, and those within a document that is one.
+func (p *Plan) secrets() *strings.Replacer {
+	var pairs []string
+	const shortest = 8 // what is shorter is a word like any other
+	hide := func(text string) {
+		if len(text) >= shortest && !strings.HasPrefix(text, "kms:") && !strings.HasPrefix(text, "sts:") && !strings.HasPrefix(text, "roles/") {
+			pairs = append(pairs, text, "(sensitive)")
+		}
+	}
+	var walk func(value, marks any)
+	walk = func(value, marks any) {
+		switch v := value.(type) {
+		case string:
+			var within any
+			if json.Unmarshal([]byte(v), &within) == nil {
+				walk(within, true)
+			}
+			hide(v)
+			for _, part := range strings.Split(v, ":") {
+				hide(part)
+			}
+		case []any:
+			for i, one := range v {
+				mark := marks
+				if list, ok := marks.([]any); ok && i < len(list) {
+					mark = list[i]
+				}
+				if anyUnknown(mark) {
+					walk(one, mark)
+				}
+			}
+		case map[string]any:
+			for name, one := range v {
+				mark := marks
+				if m, ok := marks.(map[string]any); ok {
+					mark = m[name]
+				}
+				if anyUnknown(mark) {
+					walk(one, mark)
+				}
+			}
+		}
+	}
+	for _, c := range p.changes {
+		var before, after any
+		_, _ = json.Unmarshal(c.Change.BeforeSensitive, &before), json.Unmarshal(c.Change.AfterSensitive, &after)
+		if anyUnknown(before) {
+			walk(c.Change.Before, before)
+		}
+		if anyUnknown(after) {
+			walk(c.Change.After, after)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // constant is the text of an expression of the configuration that is one; "" for any other.
 func constant(expression json.RawMessage) string {
 	var e struct {

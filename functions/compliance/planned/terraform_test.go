@@ -80,6 +80,7 @@ func TestSensitive_isNotShown(t *testing.T) {
 		{onKey(object{"policy": document(statement("Allow", object{"AWS": "arn:aws:iam::999999999999:role/secret"}, "kms:*", "*"))}), sameRole},
 		{onRole(object{"assume_role_policy": trusting("999999999999", "secret")}), sameKey},
 		{sameKey, sameRole, {address: "aws_kms_grant.x", after: object{"key_id": keyARN, "grantee_principal": "arn:aws:iam::999999999999:role/secret", "operations": []string{"Decrypt"}}}},
+		{{address: "aws_kms_key.orders", before: with(key, object{"policy": document(byRoot, statement("Allow", object{"AWS": "arn:aws:iam::111122223333:role/secret"}, needed, "*"))})}},
 	} {
 		data := strings.ReplaceAll(string(planOf(changes...)), `"after_sensitive":{}`, `"after_sensitive":{"policy":true,"assume_role_policy":true,"grantee_principal":true}`)
 		r := judge(t, []byte(data), planned.Known{})
