@@ -352,14 +352,17 @@ const everything = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Acti
 // aroundAWS puts what a use needs and the plan does not show: the key's policy and the role's.
 func (j *judging) aroundAWS(u alerting.Use, beyond outside, text func(string) (string, bool), put func(name, text string)) {
 	key, role := string(u.Spec.URI), u.Spec.AuthPrincipal
-	if _, ok := text(key); !ok {
-		put(key, ownAccount(role.Account()))
-		if beyond.key {
-			put(key, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+string(role)+`"},"Action":"kms:*","Resource":"*"}]}`)
-		}
+	t, ok := text(key)
+	switch {
+	case ok:
+	case beyond.key:
+		t = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + string(role) + `"},"Action":"kms:*","Resource":"*"}]}`
+	default:
+		t = ownAccount(role.Account())
 	}
+	put(key, t)
 	name := ledger.RolePolicies(role)
-	t, ok := text(name)
+	t, ok = text(name)
 	d := j.b.docs[name]
 	if !ok {
 		t = `{}`
