@@ -135,12 +135,11 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 				before = alerting.Effect{} // it may have been all right
 			}
 			after := j.ask(d, batch, beyond, func(string) bool { return true })
-			existed := !j.b.fresh[d.name] && len(batch) > 0
 			if after.Exposes && j.exposing(d, before, after, len(batch) > 0) {
 				exposed = append(exposed, after.Words...)
 			}
 			locked = locked || after.LocksOut && !before.LocksOut
-			if !existed && !(len(batch) == 0 && j.assumes() && !j.b.fresh[d.name]) {
+			if j.b.fresh[d.name] || len(batch) == 0 && !j.assumes() {
 				continue // nobody uses it
 			}
 			switch {
@@ -196,7 +195,7 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 // exposing reports whether what the judge calls an exposure is one of keys, and is new. Who may act as a role or an account matters if a
 // cluster does, or if it reaches a key by this plan.
 func (j *judging) exposing(d *document, before, after alerting.Effect, used bool) bool {
-	e, _ := j.event(d, "")
+	e := j.event(d, "")
 	if e.Change != cmek.ChangePrincipalTrust {
 		return true
 	}
@@ -220,11 +219,10 @@ func (j *judging) exposing(d *document, before, after alerting.Effect, used bool
 }
 
 func (j *judging) checkOf(d *document) string {
-	switch e, _ := j.event(d, ""); e.Change {
-	case cmek.ChangePrincipalTrust:
-		if strings.HasPrefix(d.name, "arn:") {
-			return "CMEK-16"
-		}
+	switch trust := j.event(d, "").Change == cmek.ChangePrincipalTrust; {
+	case trust && strings.HasPrefix(d.name, "arn:"):
+		return "CMEK-16"
+	case trust:
 		return "CMEK-17"
 	}
 	return "CMEK-12"
@@ -257,19 +255,19 @@ func (j *judging) concerned(d *document) (uses []alerting.Use) {
 }
 
 // event is what would be reported of the change of a document.
-func (j *judging) event(d *document, text string) (e cmek.Event, ok bool) {
+func (j *judging) event(d *document, text string) (e cmek.Event) {
 	e = cmek.Event{ID: "planned", Source: "kms.amazonaws.com/planned", Time: j.b.known.Now, Policy: text, Parameters: map[string]string{}}
 	resource, permissions := strings.CutSuffix(d.name, ledger.RolePolicies(""))
 	switch role := cmek.Principal(resource); {
 	case permissions:
 		e.Change, e.Identity, e.Account, e.Policy = cmek.ChangePrincipalPolicy, role, role.Account(), ""
-		return e, true
+		return e
 	case role.IsRole():
 		e.Change, e.Identity, e.Account = cmek.ChangePrincipalTrust, role, role.Account()
-		return e, true
+		return e
 	case strings.HasPrefix(d.name, "arn:"):
 		e.Change, e.Key, e.Account = cmek.ChangeKeyPolicy, cmek.KeyURI(d.name), cmek.KeyURI(d.name).Account()
-		return e, true
+		return e
 	}
 	e.Source = "cloudkms.googleapis.com/planned"
 	switch m := google.MissingIn(d.name); {
@@ -285,7 +283,7 @@ func (j *judging) event(d *document, text string) (e cmek.Event, ok bool) {
 	default:
 		e.Change, e.Parameters["resource"] = cmek.ChangeInheritedPolicy, d.name
 	}
-	return e, true
+	return e
 }
 
 // ask has the change of a document judged. changed says of which documents the text after the change counts; of the others that before.
@@ -305,7 +303,7 @@ func (j *judging) ask(d *document, uses []alerting.Use, beyond outside, changed 
 	if !ok {
 		now = nothing(d.name)
 	}
-	e, _ := j.event(d, now)
+	e := j.event(d, now)
 	docs := alerting.Documents{Now: map[string]alerting.Document{}, Noted: map[string]alerting.Noted{}, At: j.b.known.Now, OrganizationID: j.organization(d)}
 	put := func(name, text string) { docs.Now[name] = alerting.Document{Text: text, Read: true} }
 	for name := range j.b.docs {

@@ -1,5 +1,5 @@
-// Package audit has the commands that judge without acting: check compares a fleet with the compliance catalog, and retire says whether a
-// key may go.
+// Package audit has the commands that judge without acting: check compares a fleet with the compliance catalog, or judges a change before it is
+// made, and retire says whether a key may go.
 package audit
 
 import (

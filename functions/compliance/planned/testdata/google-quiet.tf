@@ -17,7 +17,7 @@ moved {
   to   = google_kms_crypto_key.billing
 }
 resource "google_kms_crypto_key" "billing" {
-  labels = { team = "billing" }
+  labels                     = { team = "billing" }
   name                       = "payments"
   key_ring                   = google_kms_key_ring.ring.id
   rotation_period            = "7776000s"
