@@ -54,6 +54,7 @@ func (b *builder) nameAWS() {
 			if fresh && arn == "" {
 				arn = "arn:aws:iam::" + b.account + ":role/" + c.after().text("name")
 			}
+			arn = b.spelled(cmek.Principal(arn))
 			b.name(c, arn, fresh)
 			if other := "role/" + cmek.Principal(arn).Name(); b.aliases[other] == "" {
 				b.aliases[other] = arn
@@ -313,7 +314,7 @@ func (b *builder) rolesOf(c change, attribute string) []placed {
 func (b *builder) unknownParts(r *plannedRole, c change, after side) {
 	for attribute, what := range map[string]string{"policy": "the policy", "policy_arn": "which policy is attached", "permissions_boundary": "the permissions boundary",
 		"inline_policy": "the inline policies", "managed_policy_arns": "which policies are attached"} {
-		if attribute == "policy_arn" && len(b.refers(c, attribute)) > 0 || after.known(attribute) {
+		if attribute == "policy_arn" && len(b.refers(c, attribute)) == 1 || after.known(attribute) {
 			continue
 		}
 		if (attribute == "inline_policy" || attribute == "managed_policy_arns") && !b.configured(c, attribute) {
@@ -328,12 +329,13 @@ func (b *builder) attachedIn(c change, after side) side {
 	if after.known("policy_arn") || c.Type != "aws_iam_role_policy_attachment" {
 		return after
 	}
-	for _, arn := range b.refers(c, "policy_arn") {
-		values := maps.Clone(after.values)
-		values["policy_arn"] = arn
-		return side{values: values}
+	refs := b.refers(c, "policy_arn")
+	if len(refs) != 1 {
+		return after
 	}
-	return after
+	values := maps.Clone(after.values)
+	values["policy_arn"] = refs[0]
+	return side{values: values}
 }
 
 func takeRole(_ *plannedRole, p *parts, s side, add bool) {

@@ -34,6 +34,10 @@ var (
 	byIAM   = document(statement("Allow", nil, needed, keyARN))
 )
 
+func conditioned(vpc string) object {
+	return with(byRole, object{"Condition": object{"StringEquals": object{"aws:SourceVpc": vpc}}})
+}
+
 func trusting(account, external string) string {
 	s := object{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": object{"AWS": "arn:aws:iam::" + account + ":root"}}
 	if external != "" {
@@ -164,6 +168,11 @@ func awsRows() []row {
 		{"a policy for a key that the plan does not show", []resource{{address: "aws_kms_key_policy.orders", after: object{"key_id": keyARN, "policy": document(byRoot)}}}, complete, []string{"FAIL cuts off aws_kms_key_policy.orders"}},
 		{"the same, and nobody knows who uses it", []resource{{address: "aws_kms_key_policy.orders", after: object{"key_id": keyARN, "policy": document(byRoot)}}}, planned.Known{}, []string{"ERROR cuts off aws_kms_key_policy.orders"}},
 		{"a key without a name", []resource{{address: "aws_kms_key.orders", before: object{"policy": forRole}, after: object{"policy": document(byRoot)}}}, planned.Known{}, []string{unread}},
+		{"a condition that cannot be told changes", []resource{{address: "aws_kms_key.orders", before: with(key, object{"policy": document(byRoot, conditioned("vpc-1"))}), after: with(key, object{"policy": document(byRoot, conditioned("vpc-2"))})}, sameRole}, complete, []string{"ERROR cuts off aws_kms_key.orders"}},
+		{"a condition that cannot be told stays", []resource{{address: "aws_kms_key.orders", before: with(key, object{"policy": document(byRoot, conditioned("vpc-1"))}), after: with(key, object{"policy": document(byRoot, conditioned("vpc-1"), statement("Allow", object{"AWS": root}, "kms:ListGrants", "*"))})}, sameRole}, complete, nil},
+		{"a role with a path, which clusters leave out", []resource{sameKey, {address: "aws_iam_role.cmek", before: with(role, object{"arn": "arn:aws:iam::111122223333:role/team/cmek"}), after: with(role, object{"arn": "arn:aws:iam::111122223333:role/team/cmek"})},
+			inline(nil, document(statement("Deny", nil, "kms:*", "*")))}, complete, []string{cutByInline}},
+		{"a key vault", []resource{{address: "azurerm_key_vault_key.x", before: object{"id": "a"}}}, planned.Known{}, []string{"ERROR not judged azurerm_key_vault_key.x"}},
 		{"a role denies", []resource{sameKey, sameRole, inline(nil, document(statement("Deny", nil, "kms:*", "*")))}, planned.Known{}, []string{cutByInline}},
 		{"a role denies another key", []resource{sameKey, sameRole, inline(nil, document(statement("Deny", nil, "kms:*", "arn:aws:kms:us-east-1:111122223333:key/x")))}, planned.Known{}, nil},
 		{"a role loses what IAM granted", []resource{{address: "aws_kms_key.orders", before: rootKey, after: rootKey}, sameRole, inline(byIAM, nil)}, planned.Known{}, []string{cutByInline}},

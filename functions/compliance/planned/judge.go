@@ -66,10 +66,14 @@ func (j *judging) moved(address string) string {
 
 // outside is what stands outside the plan: whether something there grants the use of the key, and acting as the account that uses it (on
 // AWS, whether it is the key's policy that grants, and the role's).
-type outside struct{ key, account bool }
+type outside struct {
+	key, account bool
+	// apart: the folders and organizations of the plan are not above the project.
+	apart bool
+}
 
 // worlds are all that can stand outside.
-var worlds = []outside{{}, {key: true}, {account: true}, {true, true}}
+var worlds = []outside{{}, {key: true}, {account: true}, {key: true, account: true}, {apart: true}, {key: true, apart: true}, {account: true, apart: true}}
 
 // documents judges each document that the plan changes.
 func (j *judging) documents() {
@@ -126,10 +130,13 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 	if len(batches) == 0 {
 		batches = [][]alerting.Use{nil}
 	}
-	exposed, unclear := []string{}, []string{}
+	exposed, unclear, above := []string{}, []string{}, j.b.above()
 	lost, kept, locked := []string{}, false, false
 	for _, batch := range batches {
 		for _, beyond := range worlds {
+			if beyond.apart && (strings.HasPrefix(d.name, "arn:") || above == `[]`) {
+				continue // the same as another
+			}
 			before := j.ask(d, batch, beyond, func(string) bool { return false })
 			if d.blind {
 				before = alerting.Effect{} // it may have been all right
@@ -393,7 +400,9 @@ func (j *judging) aroundGoogle(u alerting.Use, beyond outside, text func(string)
 			case !ok && m.Kind == google.MissingDenies:
 				t = `[]`
 			case !ok && m.Kind == google.MissingParents:
-				t = j.b.above()
+				if t = `[]`; !beyond.apart {
+					t = j.b.above()
+				}
 			case !ok && m.Kind == google.MissingIdentity:
 				t = fmt.Sprintf(`{"email":%q,"uniqueId":"1"}`, u.Spec.AuthPrincipal)
 			case m.Kind == google.MissingPolicy:

@@ -411,7 +411,7 @@ var guarding = []string{"google_project", "google_project_service", "google_org_
 // matters reports whether resources of the type can be about keys or access by their name.
 func matters(typ string) bool {
 	words := strings.Split(typ, "_")
-	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || slices.Contains(guarding, typ) || strings.HasPrefix(typ, "google_service_account")
+	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || slices.Contains(guarding, typ) || strings.HasPrefix(typ, "google_service_account") || strings.HasPrefix(typ, "azurerm_key_vault")
 }
 
 // harmless reports whether a type is about the allow policy of something else than keys and what is above them.

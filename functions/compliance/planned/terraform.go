@@ -173,6 +173,8 @@ func (c change) check() error {
 		}
 	}
 	switch {
+	case c.Mode != "managed" && c.Mode != "data" || c.Type == "":
+		return refused("it is not known what %s is", clip(c.Address))
 	case c.does("update", "delete", "forget") && c.Change.Before == nil:
 		return refused("%s is to be changed, and what it is before is not there", clip(c.Address))
 	case c.does("update", "create") && c.Change.After == nil:

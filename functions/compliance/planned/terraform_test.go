@@ -34,6 +34,8 @@ func TestParse_saysWhatIsWrongAndWhatToRun(t *testing.T) {
 		replaced(`"1.2"`, `1.2`):                      "its format_version is 1.2",
 		replaced(`"1.2"`, `null`):                     "its format_version is null",
 		replaced(`["update"]`, `["obliterate"]`):      `"obliterate" of aws_kms_key.orders is not known`,
+		replaced(`"mode":"managed"`, `"mode":"x"`):    "it is not known what aws_kms_key.orders is",
+		replaced(`"mode":"managed",`, ``):             "it is not known what aws_kms_key.orders is",
 		replaced(`["update"]`, `[]`):                  "no actions",
 		replaced(`"aws_kms_key.orders"`, `""`):        "no address",
 		replaced(`"before":{`, `"before":null,"x":{`): "what it is before is not there",
