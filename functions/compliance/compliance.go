@@ -78,7 +78,7 @@ func DefaultSettings() Settings {
 	return Settings{At: 5 * time.Hour, Part: 50, Parallel: 8, PageBytes: 300e6}
 }
 
-// Check gathers the facts and runs all checks. Clusters names the clusters that it is about, by id or name; none: all. The error means
+// Check gathers the facts and runs all checks, and says since when each finding stands if the ledger knows of scheduled runs. Clusters names the clusters that it is about, by id or name; none: all. The error means
 // that the run could not be made at all, because the fleet cannot be listed or a named cluster does not exist ([cmek.ErrNotFound]).
 func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, error) {
 	run := report.Run{Began: time.Now()}
@@ -102,6 +102,7 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, e
 	}
 	g.count(&run.Population)
 	run.Findings = checks.Run(g.facts, f.Declared, time.Now())
+	f.since(ctx, run.Findings, run.Began)
 	for _, k := range g.facts.Keys {
 		run.Timelines = append(run.Timelines, timeline(k, f.Declared))
 	}

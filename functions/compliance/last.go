@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -32,19 +33,43 @@ func groupOf(s checks.Subject) string {
 
 // before reads the last results about the subjects of the findings.
 func (r *run) before(ctx context.Context, findings []checks.Finding) (lastResults, error) {
-	last := lastResults{map[string]*ledger.Results{}, r.state.Last.Number}
+	return readLast(ctx, r.Ledger, r.Settings.Parallel, r.state.Last.Number, findings)
+}
+
+func readLast(ctx context.Context, l *ledger.Ledger, parallel, completed int, findings []checks.Finding) (lastResults, error) {
+	last := lastResults{map[string]*ledger.Results{}, completed}
 	for _, f := range findings {
 		last.groups[groupOf(f.Subject)] = nil
 	}
 	var mu sync.Mutex
-	err := each(r.Settings.Parallel, slices.Sorted(maps.Keys(last.groups)), func(group string) error {
-		results, err := r.Ledger.Results(ctx, group)
+	err := each(parallel, slices.Sorted(maps.Keys(last.groups)), func(group string) error {
+		results, err := l.Results(ctx, group)
 		mu.Lock()
 		defer mu.Unlock()
 		last.groups[group] = results
 		return err
 	})
 	return last, err
+}
+
+// since fills in since when the findings of a run on demand stand, by the last scheduled run that was completed. Where none was, or the ledger
+// cannot be read, it is not known: the findings do not rest on it.
+func (f *Function) since(ctx context.Context, findings []checks.Finding, now time.Time) {
+	if f.Ledger == nil {
+		return
+	}
+	runs, err := f.Ledger.Runs(ctx)
+	if err != nil || runs.Last.Number == 0 {
+		return
+	}
+	last, err := readLast(ctx, f.Ledger, max(f.Settings.Parallel, DefaultSettings().Parallel), runs.Last.Number, findings)
+	if err != nil {
+		return
+	}
+	for i, one := range findings {
+		is, _ := follow(last.last(one), &one, now)
+		findings[i].Since = is.Since
+	}
 }
 
 // last is the result about the same in the last run that was completed; nil if that run was not about it.

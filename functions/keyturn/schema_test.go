@@ -26,6 +26,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/compliance/evidence"
+	"github.com/keyturn/keyturn/functions/compliance/planned"
 	"github.com/keyturn/keyturn/functions/keyturn/explain"
 	"github.com/keyturn/keyturn/functions/keyturn/life"
 	"github.com/keyturn/keyturn/functions/keyturn/live"
@@ -49,6 +50,7 @@ var outputs = map[string]any{
 	"restore": alternatives{lifecycle.Diagnosis{}, lifecycle.Result{}}, "revoke": alternatives{lifecycle.Plan{}, lifecycle.Result{}},
 	"provision-aws": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}}, "provision-gcp": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
 	"provision-vault": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
+	"check-planned":   planned.Report{},
 	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 
@@ -58,7 +60,7 @@ type alternatives []any
 // commented are the packages whose comments describe the outputs.
 var commented = []string{
 	"functions/keyturn", "functions/keyturn/explain", "functions/keyturn/life", "functions/keyturn/live", "functions/keyturn/progress", "functions/keyturn/setup", "functions/lifecycle", "functions/rotation",
-	"functions/compliance/checks", "functions/compliance/evidence", "internal/report", "infra/aws/deployment", "internal/alert", "internal/cmek",
+	"functions/compliance/checks", "functions/compliance/evidence", "functions/compliance/planned", "internal/report", "infra/aws/deployment", "internal/alert", "internal/cmek",
 	"internal/ledger", "internal/simulator", "internal/version",
 }
 
@@ -178,6 +180,9 @@ func printsJSON(c *cobra.Command) (names []string) {
 	if c.Flags().Lookup("output") != nil || c.Flags().Lookup("format") != nil {
 		names = append(names, strings.Join(strings.Fields(c.CommandPath())[1:], "-"))
 	}
+	if c.Flags().Lookup("terraform-plan") != nil { // of a change it prints another document
+		names = append(names, c.Name()+"-planned")
+	}
 	return names
 }
 
@@ -238,6 +243,9 @@ func checkJSON(t *testing.T, args []string, printed string) {
 		return // cobra's own, which completes
 	}
 	name := strings.Join(strings.Fields(named.CommandPath())[1:], "-")
+	if name == "check" && (slices.Contains(args, "--terraform-plan") || slices.Contains(args, "--policy")) {
+		name += "-planned"
+	}
 	for d := json.NewDecoder(strings.NewReader(printed)); d.More(); {
 		var document json.RawMessage
 		if err := d.Decode(&document); err != nil {

@@ -1,5 +1,5 @@
-// Package audit has the commands that judge without acting: check compares a fleet with the compliance catalog, and retire says whether a
-// key may go.
+// Package audit has the commands that judge without acting: check compares a fleet with the compliance catalog, or judges a change before it is
+// made, and retire says whether a key may go.
 package audit
 
 import (
@@ -41,6 +41,7 @@ type checkOptions struct {
 	out string
 	// config is the keyturn.yaml with the declarations; "" for the one in reach.
 	config string
+	change plannedChange
 }
 
 // The formats of "keyturn check".
@@ -64,16 +65,34 @@ never a PASS. Thresholds, expected principals and exceptions are declared under 
 one in this directory or above it, or the one that --config names.
 
 Exit code 3: a failure of the severity --fail-on or worse that no exception accepts, or something that could not
-be read (unless --allow-unread). Exit code 1: the checks could not be run.`,
+be read (unless --allow-unread). Exit code 1: the checks could not be run.
+
+With --terraform-plan, or --policy and --key or --role, a change is judged before it is made: would it cut a
+cluster off, expose a key, shorten a deletion window, switch rotation off, or destroy a key that is still needed?
+What Terraform knows after apply is ERROR and never fine. Who uses which key is read from the ledger and the Cloud
+API if COCKROACH_API_KEY is set. Otherwise whoever a document admits before the change is assumed to need it, and
+the output says so. "keyturn schema check planned" describes the JSON.`,
 		Example: `  keyturn check
   keyturn check orders --check CMEK-04 --check CMEK-12
   keyturn check --format junit --fail-on high > keyturn.xml
-  keyturn check --format html --out report.html`,
+  keyturn check --format html --out report.html
+  terraform plan -out tfplan && terraform show -json tfplan > plan.json
+  keyturn check --terraform-plan plan.json --fail-on high
+  keyturn check --policy policy.json --key arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+  keyturn check --policy trust.json --role arn:aws:iam::111122223333:role/cmek -o json`,
 		ValidArgsFunction: p.CompleteClusters,
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.JSON {
+				o.format = "json"
+			}
+			if o.change.asked() {
+				return p.checkChange(c.Context(), o, args)
+			}
 			return p.check(c.Context(), o, args)
 		},
 	}
+	o.change.flags(c)
+	p.OutputFlag(c)
 	c.Flags().StringSliceVar(&o.checks, "check", nil, "only the check with this `ID`; repeat for more")
 	c.Flags().StringVar(&o.format, "format", o.format, "the `form` of the output: "+strings.Join(checkFormats, ", ")+"; \"keyturn schema check\" describes json")
 	c.Flags().StringVar(&o.failOn, "fail-on", o.failOn, "the least `severity` of a failure for exit code 3: low, medium, high, critical, or none")
