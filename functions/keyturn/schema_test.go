@@ -49,6 +49,8 @@ var outputs = map[string]any{
 	"restore": alternatives{lifecycle.Diagnosis{}, lifecycle.Result{}}, "revoke": alternatives{lifecycle.Plan{}, lifecycle.Result{}},
 	"provision-aws": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}}, "provision-gcp": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
 	"provision-vault": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
+	"pin":             alternatives{[]live.PinReport{}, []live.PinStatus{}},
+	"unpin":           []live.UnpinReport{},
 	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 

@@ -99,6 +99,7 @@ func absorbPins(item *ledger.Cluster, f Facts, now time.Time) (orders []ledger.O
 		if !known || p.Alias != fact.Alias || !p.Since.Equal(fact.Since) {
 			p = ledger.Pinned{Region: fact.Region, Alias: fact.Alias, Since: fact.Since}
 		}
+		p.Follow = fact.Follow
 		p = seen(p, fact, now)
 		p = derive(p, fact, f, item, now)
 		if p.Order != nil && fact.Follow {

@@ -235,8 +235,9 @@ type Pin struct {
 type Pinned struct {
 	Region string      `json:"region"`
 	Alias  cmek.KeyURI `json:"alias"`
-	// Since is when the pin was given, which tells it from one before.
-	Since time.Time `json:"since"`
+	// Since is when the pin was given, which tells it from one before; Follow is as in [Pin].
+	Since  time.Time `json:"since"`
+	Follow bool      `json:"follow,omitempty"`
 	// Target is the key that the alias names, and has named in all reads since Seen; "" if there is no such alias.
 	Target cmek.KeyURI `json:"target,omitempty"`
 	Seen   time.Time   `json:"seen,omitzero"`
