@@ -45,7 +45,7 @@ Whoever may move the alias then chooses the region's key.
 A region has one pin. The same command again changes nothing. Without an argument the pins are listed.
 Clusters on Google Cloud need none: a CryptoKey keeps its name, and its new version is followed by itself.`,
 		Example: `  keyturn pin payments --region us-east-1 --alias arn:aws:kms:us-east-1:111122223333:alias/payments-cmek --dry-run
-  keyturn pin payments --region us-east-1 --alias arn:aws:kms:us-east-1:111122223333:alias/payments-cmek --follow --no-terraform --reason "CHG-1234"
+  keyturn pin payments --region us-east-1 --alias arn:aws:kms:us-east-1:111122223333:alias/payments-cmek --follow --no-terraform
   keyturn pin`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 && !c.Flags().Changed("alias") && !c.Flags().Changed("region") {
