@@ -162,7 +162,7 @@ func TestPin_waitsUntilTheKeyAdmitsTheRole(t *testing.T) {
 	}
 	b.putKeyPolicy(t, strangeKey, policyFor("payments-cmek"))
 	b.ledger(t, func(l *ledger.Ledger) {
-		_, err := l.AliasMoved(t.Context(), paymentsAlias, time.Now())
+		_, err := l.AliasChanged(t.Context(), paymentsAlias, time.Time{}, time.Now())
 		must(t, err)
 	})
 	b.succeed(t, "follow", "--mode", "follow")

@@ -71,7 +71,7 @@ func (f *Function) aliasChanged(ctx context.Context, e cmek.Event) error {
 	if e.Error != "" || alias == "" {
 		return nil
 	}
-	pinned, err := f.Ledger.AliasMoved(ctx, alias, time.Now())
+	pinned, err := f.Ledger.AliasChanged(ctx, alias, e.Time, time.Now())
 	f.Log.Info("alias changed", "event", e.ID, "change", e.Change, "key", e.Key, "alias", alias, "clusters", len(pinned))
 	return err
 }
@@ -251,7 +251,7 @@ func (d decision) pinned(v Verdict, o ledger.Order) Verdict {
 		v.detained = true
 		return v.because(Wait, "observe mode: the region would be moved to the key that the alias names").until(d.now.Add(overdueAfter))
 	case d.now.Before(settled):
-		return v.because(Wait, "the alias settles").until(settled)
+		return v.because(Wait, "the alias settles").until(earlier(settled, soon)) // read often: it may be moved back and on
 	}
 	return Verdict{}
 }

@@ -238,7 +238,8 @@ type Pinned struct {
 	// Since is when the pin was given, which tells it from one before; Follow is as in [Pin].
 	Since  time.Time `json:"since"`
 	Follow bool      `json:"follow,omitempty"`
-	// Target is the key that the alias names, and has named in all reads since Seen; "" if there is no such alias.
+	// Target is the key that the alias names, and has named in all reads since Seen, during which no event said that it was changed; "" if
+	// there is no such alias.
 	Target cmek.KeyURI `json:"target,omitempty"`
 	Seen   time.Time   `json:"seen,omitzero"`
 	// Agreed is the key that region and alias both named last, or that the region was on when the pin was first read. A region that is on
@@ -322,12 +323,29 @@ func (l *Ledger) Unpin(ctx context.Context, clusterID, region string, now time.T
 	return was, err
 }
 
-// AliasMoved makes the clusters due that have a pin to the alias, and returns their ids.
-func (l *Ledger) AliasMoved(ctx context.Context, alias cmek.KeyURI, now time.Time) (clusterIDs []string, err error) {
+// AliasChanged notes that the alias was changed at that time: the clusters with a pin to it are due, and what it names settles once more. It returns
+// their ids.
+func (l *Ledger) AliasChanged(ctx context.Context, alias cmek.KeyURI, at, now time.Time) (clusterIDs []string, err error) {
+	if at.After(now) {
+		at = now
+	}
 	clusterIDs, err = l.PinnedTo(ctx, alias)
 	problems := []error{err}
 	for _, id := range clusterIDs {
-		problems = append(problems, l.wake(ctx, id, now))
+		_, err := l.UpdateCluster(ctx, id, func(c *Cluster) error {
+			if c.SeenAt.IsZero() {
+				return ErrUnchanged // a sweep finds it, with its pins
+			}
+			c.Pins = slices.Clone(c.Pins)
+			for i, p := range c.Pins {
+				if p.Alias == alias && !p.Seen.IsZero() && at.After(p.Seen) {
+					c.Pins[i].Seen = at
+				}
+			}
+			c.WaitUntil(now)
+			return nil
+		})
+		problems = append(problems, err)
 	}
 	return clusterIDs, errors.Join(problems...)
 }
