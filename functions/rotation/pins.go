@@ -21,8 +21,9 @@ import (
 // fromPin is the trigger of work whose order follows from a pin.
 const fromPin = "pin"
 
-// aliasUnreadAfter is how long an alias may not be read before it is reported; at once if keyturn may not read it.
-const aliasUnreadAfter = 30 * time.Minute
+// aliasUnreadAfter is how long an alias may not be read before it is reported. That an alias was moved may take five minutes to reach who may read
+// the key by it (docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html).
+const aliasUnreadAfter = 15 * time.Minute
 
 // PinFact is a pin with what its alias names.
 type PinFact struct {
@@ -122,12 +123,14 @@ func seen(p ledger.Pinned, fact PinFact, now time.Time) ledger.Pinned {
 	case errors.Is(fact.Err, cmek.ErrNotFound):
 		target = ""
 	case fact.Err != nil:
-		denied := errors.Is(fact.Err, cmek.ErrDenied)
-		if p.Unread.IsZero() || denied != (p.Unread.Why == whyDenied) { // each answer may have an id of its own
-			p.Unread = ledger.Unread{Since: now, Why: whyDenied}
-			if !denied {
-				p.Unread.Why = fact.Err.Error()
-			}
+		if p.Unread.IsZero() {
+			p.Unread.Since = now
+		}
+		switch denied := errors.Is(fact.Err, cmek.ErrDenied); {
+		case denied:
+			p.Unread.Why = whyDenied
+		case p.Unread.Why == "" || p.Unread.Why == whyDenied: // each answer may have an id of its own
+			p.Unread.Why = fact.Err.Error()
 		}
 		return p
 	}
@@ -328,7 +331,7 @@ func (c *conditions) pins(s Settings) {
 				"Or end the pin:", onCluster("unpin", c.item.ID)+" --region "+alert.ShellWord(p.Region))
 		case standAgreed, standUnclear:
 		}
-		if u := p.Unread; !u.IsZero() && (u.Why == whyDenied || c.now.Sub(u.Since) >= aliasUnreadAfter) {
+		if u := p.Unread; !u.IsZero() && c.now.Sub(u.Since) >= aliasUnreadAfter {
 			add(aliasUnread, changeAliasUnread, alert.High, fmt.Sprintf("keyturn cannot read alias %s, which cluster %s is pinned to in %s: %s", p.Alias, named(c.item), p.Region, u.Why),
 				"That the alias was moved is not noticed meanwhile. This says nothing about the alias or its key.",
 				"If access was denied: allow keyturn's role kms:DescribeKey in the policy of the key that the alias names.")

@@ -149,7 +149,7 @@ func TestPins_anAliasThatMayNotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newFollowing(t, 1)
 		must(t, fleet.world.DenyKMS(string(movedFrom), true))
-		fleet.ticks(20)
+		fleet.ticks(50)
 		if begun, _ := reported(fleet.f, "alias unread"); len(begun) != 1 {
 			t.Errorf("%d alerts say that the alias may not be read, want 1", len(begun))
 		}

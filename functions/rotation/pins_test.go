@@ -99,6 +99,12 @@ func TestDecide_pins(t *testing.T) {
 		}
 	}
 	firstRead := func(w *world) { w.item.Pins = nil }
+	neverRead := func(w *world) {
+		w.item.Pins[0].Target, w.item.Pins[0].Seen, w.item.Pins[0].Agreed = "", time.Time{}, ""
+	}
+	unreadFor := func(d time.Duration) given {
+		return func(w *world) { w.item.Pins[0].Unread = ledger.Unread{Since: ago(d), Why: "throttled"} }
+	}
 	for _, r := range []struct {
 		sentence string
 		given    []given
@@ -130,11 +136,13 @@ func TestDecide_pins(t *testing.T) {
 		{sentence: "nor is it dropped if the pin is removed then", given: []given{pinSent, unpinned}, want: Wait, because: "status"},
 		{sentence: "nor if the pin is changed then", given: []given{pinSent, anotherAlias}, want: Wait, because: "status"},
 
-		{sentence: "an alias that keyturn may not read is waited for", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied)}, want: Wait, because: whyDenied, incident: aliasUnread, severity: alert.High},
+		{sentence: "an alias that keyturn may not read is waited for", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied)}, want: Wait, because: whyDenied, incident: aliasMoved, severity: alert.Low},
+		{sentence: "after a quarter of an hour it is reported", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied), unreadFor(aliasUnreadAfter)}, want: Wait, because: whyDenied, incident: aliasUnread, severity: alert.High},
+		{sentence: "not before", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied), unreadFor(aliasUnreadAfter - 1)}, want: Wait, because: whyDenied, incident: aliasMoved, severity: alert.Low},
 		{sentence: "a throttled read is waited for", given: []given{aliasMovedTo(newKey), aliasErr(errThrottled)}, want: Wait, because: "Throttling", incident: aliasMoved, severity: alert.Low},
 		{sentence: "an alias that was never read asks for nothing", given: []given{pinnedToAlias, firstRead, aliasErr(errThrottled)}},
-		{sentence: "one that may never be read is reported", given: []given{pinnedToAlias, firstRead, aliasErr(cmek.ErrDenied)}, incident: aliasUnread, severity: alert.High},
-		{sentence: "a denied read without an order asks for nothing", given: []given{pinnedToAlias, aliasErr(cmek.ErrDenied)}, incident: aliasUnread, severity: alert.High},
+		{sentence: "one that was never readable is reported", given: []given{pinnedToAlias, neverRead, aliasErr(cmek.ErrDenied), unreadFor(time.Hour)}, incident: aliasUnread, severity: alert.High},
+		{sentence: "a denied read without an order asks for nothing", given: []given{pinnedToAlias, aliasErr(cmek.ErrDenied), unreadFor(time.Hour)}, incident: aliasUnread, severity: alert.High},
 		{sentence: "an alias that does not exist blocks", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrNotFound)}, want: Block, because: "does not exist", incident: aliasMissing, severity: alert.High},
 		{sentence: "an alias that does not exist is reported", given: []given{pinnedToAlias, aliasErr(cmek.ErrNotFound)}, incident: aliasMissing, severity: alert.High},
 
@@ -229,10 +237,10 @@ func verdictOfPin(w *world) (Verdict, Plan) {
 // Functions may write the cluster's item. What stands there of an order chooses no key, principal or region.
 func TestAPinsPUT_isDerivedFromTheAliasNotFromTheItem(t *testing.T) {
 	for name, change := range map[string]given{
-		"the order":     func(w *world) { w.item.Pins[0].Order.To.URI = otherKey },
-		"its principal": func(w *world) { w.item.Pins[0].Order.To.AuthPrincipal = "arn:aws:iam::444455556666:role/evil" },
-		"the target":    func(w *world) { w.item.Pins[0].Target = otherKey },
-		"the work":      work(func(w *ledger.Work) { w.Key = otherKey }),
+		"the order":       func(w *world) { w.item.Pins[0].Order.To.URI = otherKey },
+		"its principal":   func(w *world) { w.item.Pins[0].Order.To.AuthPrincipal = "arn:aws:iam::444455556666:role/evil" },
+		"the target":      func(w *world) { w.item.Pins[0].Target = otherKey },
+		"the work":        work(func(w *ledger.Work) { w.Key = otherKey }),
 		"the key of both": func(w *world) { w.item.Pins[0].Agreed = otherKey },
 		"its answer about Terraform": func(w *world) {
 			w.item.Pins[0].Order.Terraform = "none"

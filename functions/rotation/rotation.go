@@ -40,7 +40,7 @@ type Function struct {
 	// Projects is nil where keys are in no projects.
 	Projects cmek.Projects
 	// Aliases is nil where keys have no aliases.
-	Aliases cmek.Aliases
+	Aliases  cmek.Aliases
 	Notifier alert.Notifier
 	// Subscribers is nil if it is not to be checked whom the messages reach.
 	Subscribers Subscribers

@@ -206,7 +206,9 @@ func (p Commands) listPins(ctx context.Context, l *ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int { return strings.Compare(terminal.ClusterName(a), terminal.ClusterName(b)) })
+	slices.SortFunc(clusters, func(a, b *ledger.Cluster) int {
+		return strings.Compare(terminal.ClusterName(a), terminal.ClusterName(b))
+	})
 	found := []PinStatus{}
 	for _, c := range clusters {
 		pins, err := l.Pins(ctx, c.ID)
