@@ -209,7 +209,7 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 	}
 	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
 	keys, policies := amazon.NewKMS(w.AWS, roles), amazon.NewPolicies(w.AWS, roles)
-	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies}}
+	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies}}
 	// The credentials for a simulator are nobody's at the real clouds.
 	reaches := func(service string) bool {
 		return !s.Rotation.Loopback || p.Lookup("AWS_ENDPOINT_URL_"+service) != "" || p.Lookup("AWS_ENDPOINT_URL") != ""

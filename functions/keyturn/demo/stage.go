@@ -196,7 +196,7 @@ func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Fu
 	settings := compliance.DefaultSettings()
 	settings.At = 0 // now
 	return &compliance.Function{
-		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies},
 		Google:  compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(f.google)},
 		Archive: archived, Notifier: &alertLog{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: f.rotation.Holder,
 		Page: report.ArchivedPage,
