@@ -75,6 +75,7 @@ var severityTable = []struct {
 	{"RK-12", "a key rotates", cmek.ChangeRotated, info, nil, nil},
 	{"RK-12", "a rotation is asked for", cmek.ChangeRotationRequested, medium, nil, nil},
 	{"RK-13", "an alias moves; the Cloud API pins ARNs, never aliases", cmek.ChangeAlias, low, nil, nil},
+	{"RK-13", "an alias moves that regions are pinned to", cmek.ChangeAlias, high, nil, func(_ *cmek.Event, f *Facts) { f.Pinned = true }},
 	{"RK-13", "a key's tags change", cmek.ChangeKeyTags, low, nil, nil},
 	{"RK-15", "a deletion is canceled, which leaves the key disabled", cmek.ChangeDeletionCanceled, high, nil, showing(cmek.KeyDisabled)},
 	{"RK-15", "a deletion is canceled, and the key is scheduled for deletion again by now", cmek.ChangeDeletionCanceled, critical, nil, showing(cmek.KeyDeletionScheduled)},

@@ -145,7 +145,9 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 		others, unread := callers(ctx, l, e, clusters)
 		clusters, err = append(clusters, others...), errors.Join(err, unread)
 	}
-	facts.Usage.Clusters, facts.ByCluster = affected(clusters, e), byCluster(clusters, e)
+	pinned, unread := pinnedTo(ctx, l, e.Alias())
+	clusters, err = together(clusters, pinned), errors.Join(err, unread)
+	facts.Usage.Clusters, facts.ByCluster, facts.Pinned = affected(clusters, e), byCluster(clusters, e), len(pinned) > 0
 	if err != nil {
 		facts.WrapsKnown = false
 		return facts, clusters, err
@@ -161,6 +163,33 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	}
 	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour && knownBy(e, w.Sweep.Named)
 	return facts, clusters, nil
+}
+
+// pinnedTo lists the clusters with a region that is pinned to the alias; none if there is no alias.
+func pinnedTo(ctx context.Context, l *ledger.Ledger, alias cmek.KeyURI) (clusters []*ledger.Cluster, err error) {
+	if alias == "" {
+		return nil, nil
+	}
+	ids, err := l.PinnedTo(ctx, alias)
+	problems := []error{err}
+	for _, id := range ids {
+		c, err := l.Cluster(ctx, id)
+		if err == nil {
+			clusters = append(clusters, c)
+		}
+		problems = append(problems, err)
+	}
+	return clusters, errors.Join(problems...)
+}
+
+// together are the clusters of both lists, each once.
+func together(list, more []*ledger.Cluster) []*ledger.Cluster {
+	for _, c := range more {
+		if !slices.ContainsFunc(list, func(other *ledger.Cluster) bool { return other.ID == c.ID }) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // Named is the event with its project under its id, if it names it by its number and the ledger knows that: one project is one subject.
@@ -254,14 +283,16 @@ func isReplica(clusters []*ledger.Cluster, e cmek.Event) bool {
 	return e.Key.IsMultiRegion() && len(all) > 0 && !slices.ContainsFunc(all, func(u Use) bool { return u.Spec.URI == e.Key })
 }
 
-// affected lists the clusters with the regions that use the key or principal now, first those whose nodes may restart at this
+// affected lists the clusters with the regions that use the key or principal now, or follow the alias, first those whose nodes may restart at this
 // moment. A cluster that only used it in the past comes last and without regions; its backups need it still.
 func affected(clusters []*ledger.Cluster, e cmek.Event) (list []alert.AffectedCluster) {
 	restarting := map[string]bool{}
 	for _, c := range clusters {
 		a := alert.AffectedCluster{ID: c.ID, Name: c.Cluster.Name}
 		for _, info := range c.CMEK.RegionInfos {
-			if slices.ContainsFunc(info.KeyInfos, func(k cmek.KeyInfo) bool { return inUse(k.Status) && isAbout(e, k.Spec) }) {
+			pinned, _ := c.PinnedIn(info.Region)
+			follows := pinned.Alias != "" && pinned.Alias == e.Alias()
+			if follows || slices.ContainsFunc(info.KeyInfos, func(k cmek.KeyInfo) bool { return inUse(k.Status) && isAbout(e, k.Spec) }) {
 				a.Regions = append(a.Regions, info.Region)
 			}
 		}

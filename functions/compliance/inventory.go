@@ -299,8 +299,28 @@ func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
 	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
 	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
 	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")
-	c.Pins = checks.Known([]checks.Pin(nil), time.Now(), fromLedger) // no region follows an alias: there is no such order
+	c.Pins = g.pins(ctx, item)
 	return c
+}
+
+// pins reads what the aliases name that the cluster's regions are pinned to, as rotation knows them.
+func (g *gatherer) pins(ctx context.Context, item *ledger.Cluster) checks.Fact[[]checks.Pin] {
+	var pins []checks.Pin
+	if item == nil || len(item.Pins) == 0 {
+		return checks.Known(pins, time.Now(), fromLedger)
+	}
+	const source = "AWS KMS DescribeKey of the alias"
+	if g.AWS.Aliases == nil {
+		return notRead[[]checks.Pin](source, "aliases are not read here")
+	}
+	for _, p := range item.Pins {
+		target, err := g.AWS.Aliases.AliasTarget(ctx, p.Alias)
+		if err != nil && !errors.Is(err, cmek.ErrNotFound) {
+			return read(g, pins, err, source, "kms:DescribeKey")
+		}
+		pins = append(pins, checks.Pin{Region: p.Region, Alias: string(p.Alias), Target: target})
+	}
+	return checks.Known(pins, time.Now(), source)
 }
 
 // cmek is the CMEK of a cluster: the ledger's if it is not older than the age, else the API's.

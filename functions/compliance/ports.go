@@ -49,8 +49,10 @@ type Trails interface {
 
 // AWS is how AWS is read. What is nil is not read, and every check that needs it says so.
 type AWS struct {
-	Keys     Keys
-	Use      KeyUse
+	Keys Keys
+	Use  KeyUse
+	// Aliases is nil where aliases are not read.
+	Aliases  cmek.Aliases
 	Policies KeyPolicies
 	Roles    Roles
 	Trails   Trails

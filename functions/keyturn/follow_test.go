@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/functions/keyturn/demo"
 	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -20,22 +19,7 @@ import (
 // kms calls the simulated KMS without a signature, which it does not check.
 func (b *bench) kms(t *testing.T, operation, key string) {
 	t.Helper()
-	body, _ := json.Marshal(map[string]string{"KeyId": key})
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("X-Amz-Target", "TrentService."+operation)
-	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+demo.SampleAccessKeyID+"/20261120/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=00")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s answered %s", operation, response.Status)
-	}
+	b.callKMS(t, operation, map[string]string{"KeyId": key})
 }
 
 func TestFollowSendsOnePUTForEachClusterAndKeepsTheEvidence(t *testing.T) {

@@ -161,7 +161,7 @@ func (p *program) command() *cobra.Command {
 	changing := life.Commands{Program: &p.Program}
 	add("look", running.StatusCommand(), changing.CMEKCommand(), running.AlertsCommand(), reading.ExplainCommand(), running.PlanCommand(), auditing.CheckCommand(), auditing.RetireCommand(),
 		auditing.ReportCommand(), auditing.EvidenceCommand())
-	add("act", running.FollowCommand(), running.RotateCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
+	add("act", running.FollowCommand(), running.RotateCommand(), running.PinCommand(), running.UnpinCommand(), reading.ReplayCommand(), running.PauseCommand(), running.ResumeCommand(), running.HoldCommand(), running.ReleaseCommand(),
 		running.RetryCommand(), running.ForgetCommand())
 	add("life", changing.ProvisionCommand(), changing.EnableCommand(), changing.AddRegionCommand(), changing.RevokeCommand(), changing.ApplyCommand(), changing.RestoreCommand())
 	root.AddCommand(preparing.DoctorCommand(), preparing.ConfigCommand(), p.versionCommand(), p.schemaCommand(), p.manualCommand())

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyturn/keyturn/functions/keyturn/demo"
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
@@ -32,7 +29,7 @@ const (
 // policyFor lets keyturn read the key, and these roles use it.
 func policyFor(roles ...string) string {
 	principals := []string{`"111122223333"`}
-	text := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":[%s]},"Action":["kms:DescribeKey","kms:Get*","kms:List*","kms:Put*","kms:Enable*","kms:Disable*"],"Resource":"*"}`, strings.Join(principals, ","))
+	text := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":[%s]},"Action":["kms:DescribeKey","kms:Get*","kms:List*","kms:Put*","kms:Enable*","kms:Disable*","kms:UpdateAlias"],"Resource":"*"}`, strings.Join(principals, ","))
 	for _, role := range roles {
 		text += fmt.Sprintf(`,{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/%s"},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}`, role)
 	}
@@ -141,18 +138,7 @@ func must(t *testing.T, err error) {
 
 func (b *bench) putKeyPolicy(t *testing.T, key, policy string) {
 	t.Helper()
-	body, _ := json.Marshal(map[string]string{"KeyId": key, "PolicyName": "default", "Policy": policy})
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/", bytes.NewReader(body))
-	must(t, err)
-	request.Header.Set("X-Amz-Target", "TrentService.PutKeyPolicy")
-	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+demo.SampleAccessKeyID+"/20261120/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=00")
-	response, err := http.DefaultClient.Do(request)
-	must(t, err)
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("PutKeyPolicy answered %s", response.Status)
-	}
+	b.callKMS(t, "PutKeyPolicy", map[string]string{"KeyId": key, "PolicyName": "default", "Policy": policy})
 }
 
 // keyOf is the key of the cluster's store key in the region.

@@ -51,6 +51,8 @@ var outputs = map[string]any{
 	"provision-aws": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}}, "provision-gcp": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
 	"provision-vault": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
 	"check-planned":   planned.Report{},
+	"pin":             alternatives{[]live.PinReport{}, []live.PinStatus{}},
+	"unpin":           []live.UnpinReport{},
 	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 

@@ -30,6 +30,10 @@ const (
 	changeOptOut            cmek.Change = "opt-out changed"
 	changeMoved             cmek.Change = "moved to another key"
 	changeOrderDropped      cmek.Change = "order dropped"
+	changeAliasMoved        cmek.Change = "alias moved"
+	changeAliasMissing      cmek.Change = "alias missing"
+	changeAliasUnread       cmek.Change = "alias unread"
+	changePinDrifted        cmek.Change = "pin drifted"
 	changeHold              cmek.Change = "on hold"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
@@ -70,6 +74,8 @@ func unjudged(key string, item *ledger.Cluster, f Facts) bool {
 	switch code {
 	case "cluster-unreadable":
 		return !readable(item, f)
+	case aliasMoved, aliasMissing, pinDrifted:
+		return pinUnjudged(key, item, f)
 	case "refused", "refused-key":
 		return slices.ContainsFunc(item.Work, func(w ledger.Work) bool {
 			return w.Attempts >= refusalsToReport && w.State == ledger.Requested // its answer is not known yet
@@ -137,6 +143,7 @@ func workConditions(item *ledger.Cluster, f Facts, now time.Time, s Settings) []
 	c.refusals()
 	c.blocked()
 	c.visibility(s)
+	c.pins(s)
 	if !item.FailingSince.IsZero() && now.Sub(item.FailingSince) >= undeliveredToReport {
 		c.add("undelivered", changeUndelivered, alert.High, nil,
 			fmt.Sprintf("keyturn has not been able to deliver messages about cluster %s for over an hour", named(item)),

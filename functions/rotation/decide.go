@@ -40,6 +40,8 @@ type Facts struct {
 	// holds, by an order's ID, what was read about its keys; it is needed for orders that a request may be sent for.
 	Orders []ledger.Order
 	Moves  map[string]Move
+	// Pins are the cluster's pins, with what their aliases name.
+	Pins []PinFact
 	// Fleet holds, by a key's canonical URI, the ledger items of all clusters that name the key, this one included. It is needed
 	// for the keys of work that may be sent.
 	Fleet Fleet
@@ -144,7 +146,7 @@ func Decide(f Facts, item *ledger.Cluster, now time.Time, s Settings) Plan {
 		unsent[w.Region+w.Order] = unsent[w.Region+w.Order] || open || v.Act == Resend || v.Act == Fail
 		p.add(v)
 	}
-	unopened := d.unopened()
+	unopened := d.unopened(p)
 	d.ordersFirst(&p, unopened)
 	p.separate(item)
 	for _, info := range f.CMEK.RegionInfos {

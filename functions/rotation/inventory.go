@@ -30,6 +30,7 @@ type Reads struct {
 	Paused         ledger.Pause
 	Holds          cmek.Holds
 	Orders         []ledger.Order
+	Pins           []PinFact
 	Moves          map[string]Move
 	Fleet          Fleet
 	UpdatedAtMoves bool
@@ -67,6 +68,8 @@ func absorb(item *ledger.Cluster, r Reads, now time.Time) Facts {
 	}
 	item.LearnProjects(r.Projects)
 	f.Cluster, f.CMEK, f.Gone, f.Unread = item.Cluster, item.CMEK, item.Gone, item.Unread.Why
+	f.Pins = r.Pins
+	f.Orders = append(slices.Clip(f.Orders), absorbPins(item, f, now)...)
 	// A read that shows nothing new is noted twice a day only, so that an idle fleet costs no writes.
 	if f.CMEKRead && (fingerprint(item) != before || now.Sub(item.SeenAt) > forgottenAfter/2) {
 		item.SeenAt = now

@@ -19,8 +19,11 @@ func (w *worker) readMoves(ctx context.Context, c *ledger.Cluster, r *Reads, wan
 	if r.Orders, err = w.Ledger.Orders(ctx, c.ID); err != nil {
 		return err
 	}
+	if err := w.readPins(ctx, c, r); err != nil {
+		return err
+	}
 	r.Moves = map[string]Move{}
-	for _, o := range r.Orders {
+	for _, o := range slices.Concat(r.Orders, pinnedOrders(c)) {
 		if _, ended := c.OrderEnded(o.ID); ended || !o.Canceled.IsZero() || !wanted(c, o) {
 			continue
 		}
@@ -32,9 +35,11 @@ func (w *worker) readMoves(ctx context.Context, c *ledger.Cluster, r *Reads, wan
 	return nil
 }
 
-// unsentOrder reports whether the cluster has work of the order that a request may be sent for.
+// unsentOrder reports whether the cluster has work of the order that a request may be sent for. An order that follows from a pin is reported
+// with what keeps it from being carried out, be it acted on or not.
 func unsentOrder(c *ledger.Cluster, o ledger.Order) bool {
-	return slices.ContainsFunc(c.Work, func(w ledger.Work) bool { return w.Order == o.ID && w.State != ledger.Requested })
+	i := slices.IndexFunc(c.Work, func(w ledger.Work) bool { return w.Order == o.ID })
+	return i < 0 && o.Alias != "" || i >= 0 && c.Work[i].State != ledger.Requested
 }
 
 // ReadMove reads what decides about an order's keys, as it is now. It writes nothing. The new key is no cluster's yet, so what is wrong

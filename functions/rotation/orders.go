@@ -13,14 +13,17 @@ import (
 // An order moves a region to another key. It is due work like a rotation's, whose PUT carries the spec of the order: the one PUT that does
 // not carry the cluster's own. That spec is taken from the order each time, which functions may not write, and never from the work.
 
-// unopened are the orders that may begin and that no work is open for, one for each region.
-func (d decision) unopened() (list []ledger.Order) {
+// unopened are the orders that may begin and that no work is open for, one for each region. p has the verdicts about all work.
+func (d decision) unopened(p Plan) (list []ledger.Order) {
 	for _, o := range d.Orders {
 		_, ended := d.item.OrderEnded(o.ID)
-		if d.Gone || ended || !o.Open(d.now) {
+		if d.Gone || ended || !o.Open(d.now) || o.Alias != "" && (!d.actsOnPins() || d.optedOut()) {
 			continue
 		}
-		begun := slices.ContainsFunc(d.item.Work, func(w ledger.Work) bool { return w.Region == o.Region && w.Order != "" })
+		begun := slices.ContainsFunc(p.Verdicts, func(v Verdict) bool {
+			of := d.item.Work[v.work].Order
+			return v.Region == o.Region && of != "" && (v.Act != Drop || of == o.ID)
+		})
 		if !begun && !slices.ContainsFunc(list, func(other ledger.Order) bool { return other.Region == o.Region }) {
 			list = append(list, o)
 		}
@@ -56,7 +59,7 @@ func (d decision) move(w ledger.Work) Verdict {
 	i := slices.IndexFunc(d.Orders, func(o ledger.Order) bool { return o.ID == w.Order })
 	var v Verdict
 	if i < 0 {
-		return v.because(Drop, "the order is not in the ledger any more")
+		return v.because(Drop, "%s", d.whyWithdrawn(w))
 	}
 	o := d.Orders[i]
 	v.Spec, v.order = o.To, o
@@ -95,6 +98,11 @@ func (d decision) move(w ledger.Work) Verdict {
 		v.detained = true
 		return v.because(Wait, "the cluster has the label keyturn=off").until(later)
 	}
+	if o.Alias != "" {
+		if waits := d.pinned(v, o); waits.Act != "" {
+			return waits
+		}
+	}
 	fact, read := d.Moves[o.ID]
 	if !read {
 		return unread("the order's keys were not read yet").until(d.now)
@@ -118,7 +126,7 @@ func (d decision) move(w ledger.Work) Verdict {
 	if waits := d.gate(w, v, key, d.settledFor(w, key)); waits.Act != "" {
 		return waits
 	}
-	// A person asked for it, so it is carried out in observe mode, too.
+	// A person asked for it, so it is carried out in observe mode, too; one that follows from a pin is not, as the pin says.
 	return d.send(w, v, key, orderedBy(o))
 }
 
@@ -149,14 +157,21 @@ func orderedBy(o ledger.Order) string {
 
 // ordered is the work that an order opens.
 func ordered(o ledger.Order, why string, now time.Time) ledger.Work {
-	return ledger.Work{Region: o.Region, Key: o.To.URI, Order: o.ID, From: o.From, State: ledger.Due, Reason: why,
+	w := ledger.Work{Region: o.Region, Key: o.To.URI, Order: o.ID, From: o.From, State: ledger.Due, Reason: why,
 		Trigger: ledger.Trigger{Kind: "order", Source: o.By, Time: o.At}, Since: now}
+	if o.Alias != "" {
+		w.Trigger.Kind, w.Trigger.Source = fromPin, string(o.Alias)
+	}
+	return w
 }
 
 // endOrder notes what became of the order of the work.
 func endOrder(item *ledger.Cluster, w ledger.Work, v Verdict, now time.Time) {
 	item.EndOrder(ledger.OrderEnd{ID: w.Order, Region: w.Region, To: w.Key, Done: v.reached, Why: v.Why, At: now})
-	if !v.reached {
+	if v.reached {
+		agreePinned(item, w)
+	}
+	if !v.reached && (w.Trigger.Kind != fromPin || w.Request != nil) { // that the alias was moved is an incident, which ends with it
 		item.Tell(orderDroppedAlert(item, w, v.Why, now))
 	}
 }

@@ -625,10 +625,13 @@ func (s *stage) end(i int, now time.Time) {
 // moved makes the reads show that the work's order was carried out.
 func (r *Reads) moved(w ledger.Work) {
 	n := slices.IndexFunc(r.Orders, func(o ledger.Order) bool { return o.ID == w.Order })
-	if n < 0 || r.CMEK == nil {
+	if n < 0 && w.Trigger.Kind != fromPin || r.CMEK == nil {
 		return
 	}
-	spec := r.Orders[n].To
+	spec := cmek.KeySpec{Type: w.Key.Type(), URI: w.Key, AuthPrincipal: w.From.AuthPrincipal}
+	if n >= 0 {
+		spec = r.Orders[n].To
+	}
 	info := cmek.ClusterInfo{Status: r.CMEK.Status, RegionInfos: slices.Clone(r.CMEK.RegionInfos)}
 	for i, region := range info.RegionInfos {
 		if region.Region != w.Region {

@@ -103,13 +103,15 @@ func (m Move) Problems(o ledger.Order, cluster cmek.Cluster) (problems []Problem
 		add("watched", "nobody reports changes of the new key %s: %s", o.To.URI, m.To.Unwatched)
 	}
 	if o.Terraform == "" {
-		add("terraform", "it is not known whether Terraform manages the cluster's CMEK; an apply would put the old key back. Name its folder with --terraform DIR, or say --no-terraform")
+		add("terraform", whyTerraform)
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return rankOf(a) - rankOf(b)
 	})
 	return problems
 }
+
+const whyTerraform = "it is not known whether Terraform manages the cluster's CMEK; an apply would put the old key back. Name its folder with --terraform DIR, or say --no-terraform"
 
 func rankOf(p Problem) int {
 	if p.Unread {

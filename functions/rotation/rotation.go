@@ -20,7 +20,7 @@ import (
 )
 
 // Subscribes lists the changes that concern rotation. Infrastructure builds event rules from it.
-var Subscribes = []cmek.Change{cmek.ChangeRotated}
+var Subscribes = []cmek.Change{cmek.ChangeRotated, cmek.ChangeAlias}
 
 // RequestRate is how many requests per second the worker sends to the Cloud API, of the 10 that an API user has. Alerting has the rest.
 const RequestRate = 8.0
@@ -39,6 +39,8 @@ type Function struct {
 	Policies cmek.Policies
 	// Projects is nil where keys are in no projects.
 	Projects cmek.Projects
+	// Aliases is nil where keys have no aliases.
+	Aliases  cmek.Aliases
 	Notifier alert.Notifier
 	// Subscribers is nil if it is not to be checked whom the messages reach.
 	Subscribers Subscribers
@@ -51,10 +53,13 @@ type Function struct {
 	projects projectNames
 }
 
-// Event opens work for each cluster region that the rotated key wraps. It uses the ledger only, so it works when the Cloud
+// Event opens work for each cluster region that the rotated key wraps, and has the clusters polled that are pinned to an alias that was moved. It uses the ledger only, so it works when the Cloud
 // API or the KMS does not answer. An error means that the event must be delivered again; repeating one is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	log := f.Log.With("event", e.ID, "change", e.Change, "key", e.Key)
+	if e.Change == cmek.ChangeAlias {
+		return f.aliasChanged(ctx, e)
+	}
 	if e.Change != cmek.ChangeRotated {
 		return nil
 	}

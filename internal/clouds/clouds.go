@@ -36,6 +36,15 @@ func (k KMS) Describe(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	return of.Describe(ctx, uri)
 }
 
+// AliasTarget implements [cmek.Aliases].
+func (k KMS) AliasTarget(ctx context.Context, alias cmek.KeyURI) (cmek.KeyURI, error) {
+	of, has := k[alias.Type()].(cmek.Aliases)
+	if !has {
+		return "", fmt.Errorf("read alias %q: nothing here reads aliases of its type", alias)
+	}
+	return of.AliasTarget(ctx, alias)
+}
+
 func (k KMS) of(uri cmek.KeyURI) (cmek.KMS, error) {
 	if of := k[uri.Type()]; of != nil {
 		return of, nil

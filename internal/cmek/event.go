@@ -1,6 +1,9 @@
 package cmek
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Change is what happened to a key or to the access to it, as a past participle.
 type Change string
@@ -186,3 +189,23 @@ func (e Event) Succeeded() bool { return e.Error == "" }
 
 // Shortened ends a fact of an event that was cut because it was too long to be carried.
 const Shortened = "…"
+
+// Alias is the ARN of the alias that the event is about, in the account and Region of the key that it names; "" if the event is about none.
+func (e Event) Alias() KeyURI {
+	if e.Change != ChangeAlias {
+		return ""
+	}
+	if e.Key.IsAlias() {
+		return e.Key
+	}
+	key, err := parseARN(string(e.Key))
+	name := e.Parameters["alias"]
+	if err != nil || !strings.HasPrefix(name, "alias/") {
+		return ""
+	}
+	alias, err := AWSKeyARN(key.partition, key.region, key.account, name)
+	if err != nil {
+		return ""
+	}
+	return alias
+}

@@ -51,6 +51,13 @@ type Projects interface {
 	Project(ctx context.Context, name string) (id, number string, err error)
 }
 
+// Aliases knows which keys the aliases of AWS KMS name. Cloud KMS has none.
+type Aliases interface {
+	// AliasTarget reads which key the alias, given by its ARN, names now: the key's own ARN. ErrNotFound: there is no such alias, or it names no
+	// key. Any other error says nothing about the alias; ErrDenied: because we may not read it.
+	AliasTarget(ctx context.Context, alias KeyURI) (KeyURI, error)
+}
+
 // Archive keeps immutable evidence.
 type Archive interface {
 	// PutIfAbsent stores data under the name. If the name is taken it changes nothing and returns nil when the stored

@@ -51,6 +51,8 @@ type Cluster struct {
 	Skipped []string `json:"released,omitempty"`
 	// Orders says what became of the newest orders that have ended, the last one last.
 	Orders []OrderEnd `json:"orders,omitempty"`
+	// Pins says what became of the cluster's pins.
+	Pins []Pinned `json:"pins,omitempty"`
 	// Failures counts polls that failed in a row, for their backoff.
 	Failures int       `json:"failures,omitempty"`
 	NextLook time.Time `json:"next_look,omitzero"`
@@ -178,7 +180,7 @@ func (c *Cluster) EndOrder(e OrderEnd) {
 
 // Trigger is what opened a piece of work.
 type Trigger struct {
-	// Kind is "event", "sweep", "operator" or "order".
+	// Kind is "event", "sweep", "operator", "order" or "pin", whose Source is the alias.
 	Kind    string    `json:"kind"`
 	EventID string    `json:"event_id,omitempty"`
 	Source  string    `json:"source,omitempty"`

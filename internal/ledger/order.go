@@ -50,8 +50,10 @@ type Order struct {
 	CanceledBy string    `json:"canceled_by,omitempty"`
 }
 
-// Expired reports whether the order may no longer begin.
-func (o Order) Expired(now time.Time) bool { return !now.Before(o.At.Add(OrderExpires)) }
+// Expired reports whether the order may no longer begin. One that follows from a pin stands as long as the alias names its key.
+func (o Order) Expired(now time.Time) bool {
+	return o.Alias == "" && !now.Before(o.At.Add(OrderExpires))
+}
 
 // Open reports whether the order may still begin: it is neither canceled nor expired.
 func (o Order) Open(now time.Time) bool { return o.Canceled.IsZero() && !o.Expired(now) }
@@ -61,8 +63,8 @@ func (o Order) Same(other Order) bool {
 	return o.Region == other.Region && o.From == other.From && o.To == other.To
 }
 
-// identify gives the order its ID. One given at another time, or by another pin, has another.
-func (o *Order) identify() {
+// Identify gives the order its ID. One given at another time, or by another pin, has another.
+func (o *Order) Identify() {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q%q%q%d%q", o.Region, o.From, o.To, o.At.UnixNano(), o.Alias))
 	o.ID = hex.EncodeToString(sum[:8])
 }
@@ -99,7 +101,7 @@ func (l *Ledger) PlaceOrders(ctx context.Context, clusterID string, given []Orde
 			switch {
 			case i < 0:
 				o.At = now
-				o.identify()
+				o.Identify()
 				all = append(all, o)
 			case !all[i].Same(o):
 				return nil, fmt.Errorf("order %s to %s: %w: %s to %s, by %s", o.Region, o.To.URI, ErrOrdered, all[i].Region, all[i].To.URI, all[i].By)
@@ -228,6 +230,35 @@ type Pin struct {
 	Terraform string `json:"terraform,omitempty"`
 }
 
+// Pinned is what became of a pin: how its region and its alias stand. It is in the cluster's item, and its order is derived anew from the
+// pin and from what the alias names before each request: who may write it chooses no key.
+type Pinned struct {
+	Region string      `json:"region"`
+	Alias  cmek.KeyURI `json:"alias"`
+	// Since is when the pin was given, which tells it from one before; Follow is as in [Pin].
+	Since  time.Time `json:"since"`
+	Follow bool      `json:"follow,omitempty"`
+	// Target is the key that the alias names, and has named in all reads since Seen, during which no event said that it was changed; "" if
+	// there is no such alias.
+	Target cmek.KeyURI `json:"target,omitempty"`
+	Seen   time.Time   `json:"seen,omitzero"`
+	// Agreed is the key that region and alias both named last, or that the region was on when the pin was first read. A region that is on
+	// another one was moved by somebody else.
+	Agreed cmek.KeyURI `json:"agreed,omitempty"`
+	// Order moves the region to Target; nil if nothing is to be moved.
+	Order *Order `json:"order,omitempty"`
+	// Unread says since when, and why, it is not known what the alias names; zero if it is.
+	Unread Unread `json:"unread,omitzero"`
+}
+
+// PinnedIn returns what became of the region's pin, and whether that is known.
+func (c *Cluster) PinnedIn(region string) (Pinned, bool) {
+	if i := slices.IndexFunc(c.Pins, func(p Pinned) bool { return p.Region == region }); i >= 0 {
+		return c.Pins[i], true
+	}
+	return Pinned{}, false
+}
+
 type pins struct {
 	Pins []Pin `json:"pins,omitempty"`
 }
@@ -251,24 +282,33 @@ func (l *Ledger) Pins(ctx context.Context, clusterID string) ([]Pin, error) {
 	return p.Pins, err
 }
 
-// SetPin pins a region, in place of its pin before. A region that is pinned so already stays as it is.
+// SetPin pins a region, in place of its pin before; the cluster is due at once. A region that is pinned so already stays as it is.
 func (l *Ledger) SetPin(ctx context.Context, clusterID string, pin Pin) error {
-	return updateItem(ctx, l, pinPrefix+clusterID, func(p *pins) ([]string, error) {
+	err := updateItem(ctx, l, pinPrefix+clusterID, func(p *pins) ([]string, error) {
 		i := slices.IndexFunc(p.Pins, func(old Pin) bool { return old.Region == pin.Region })
 		switch {
 		case i < 0:
 			p.Pins = append(p.Pins, pin)
-		case p.Pins[i].Alias == pin.Alias && p.Pins[i].Follow == pin.Follow && p.Pins[i].Terraform == pin.Terraform:
+		case p.Pins[i].Same(pin):
 			return nil, ErrUnchanged
 		default:
 			p.Pins[i] = pin
 		}
 		return p.aliases(), nil
 	})
+	if err != nil {
+		return err
+	}
+	return l.wake(ctx, clusterID, pin.Since) // if this is lost, the next sweep finds the pin
 }
 
-// Unpin ends the pin of a region, and reports whether there was one.
-func (l *Ledger) Unpin(ctx context.Context, clusterID, region string) (was bool, err error) {
+// Same reports whether both pins order the same.
+func (p Pin) Same(other Pin) bool {
+	return p.Region == other.Region && p.Alias == other.Alias && p.Follow == other.Follow && p.Terraform == other.Terraform
+}
+
+// Unpin ends the pin of a region, and reports whether there was one; the cluster is due at once.
+func (l *Ledger) Unpin(ctx context.Context, clusterID, region string, now time.Time) (was bool, err error) {
 	err = updateItem(ctx, l, pinPrefix+clusterID, func(p *pins) ([]string, error) {
 		kept := slices.DeleteFunc(slices.Clone(p.Pins), func(old Pin) bool { return old.Region == region })
 		if was = len(kept) < len(p.Pins); !was {
@@ -277,7 +317,37 @@ func (l *Ledger) Unpin(ctx context.Context, clusterID, region string) (was bool,
 		p.Pins = kept
 		return p.aliases(), nil
 	})
+	if err == nil && was {
+		err = l.wake(ctx, clusterID, now)
+	}
 	return was, err
+}
+
+// AliasChanged notes that the alias was changed at that time: the clusters with a pin to it are due, and what it names settles once more. It returns
+// their ids.
+func (l *Ledger) AliasChanged(ctx context.Context, alias cmek.KeyURI, at, now time.Time) (clusterIDs []string, err error) {
+	if at.After(now) {
+		at = now
+	}
+	clusterIDs, err = l.PinnedTo(ctx, alias)
+	problems := []error{err}
+	for _, id := range clusterIDs {
+		_, err := l.UpdateCluster(ctx, id, func(c *Cluster) error {
+			if c.SeenAt.IsZero() {
+				return ErrUnchanged // a sweep finds it, with its pins
+			}
+			c.Pins = slices.Clone(c.Pins)
+			for i, p := range c.Pins {
+				if p.Alias == alias && !p.Seen.IsZero() && at.After(p.Seen) {
+					c.Pins[i].Seen = at
+				}
+			}
+			c.WaitUntil(now)
+			return nil
+		})
+		problems = append(problems, err)
+	}
+	return clusterIDs, errors.Join(problems...)
 }
 
 // PinnedTo returns the ids of the clusters with a pin to the alias.

@@ -151,7 +151,7 @@ func TestPins_areFoundByTheirAlias(t *testing.T) {
 	found(alias, "c-2")
 	found(other, "c-1")
 	for _, want := range []bool{true, false} {
-		if was, err := l.Unpin(t.Context(), "c-2", "us-east-1"); err != nil || was != want {
+		if was, err := l.Unpin(t.Context(), "c-2", "us-east-1", orderedAt); err != nil || was != want {
 			t.Errorf("unpinned: %t, error %v; want %t", was, err, want)
 		}
 	}

@@ -261,7 +261,7 @@ var aws = map[cmek.Change]words{
 			return the("Alias", inQuotes(name))
 		},
 		happened: awsAlias, attempt: "create, move or delete %s",
-		impact: always("Clusters use keys by ARN, so they are not affected. Procedures that use the alias are."),
+		impact: awsAliasImpact,
 		steps:  awsUndoAlias,
 	},
 	cmek.ChangeKeyTags: {

@@ -209,6 +209,16 @@ func awsAlias(c Case) string {
 	return "was created, moved or deleted"
 }
 
+func awsAliasImpact(c Case) string {
+	switch {
+	case !c.Pinned:
+		return "Clusters use keys by ARN, so they are not affected. Procedures that use the alias are."
+	case call(c.Event) == "DeleteAlias":
+		return "Clusters are pinned to the alias. They go on with the keys that they use by ARN, and keyturn follows nothing there until the alias exists again."
+	}
+	return "Clusters are pinned to the alias, and use their keys by ARN. Once the alias has settled and every check passes, keyturn moves those to its key that follow it; the others it reports."
+}
+
 // closing is the bracket behind a text; "" if there is no text.
 func closing(text string) string {
 	if text == "" {
@@ -231,6 +241,10 @@ func awsUndoAlias(c Case, p *plan) {
 	key := string(e.Key)
 	if e.Key.IsAlias() {
 		key, name = "", cmp.Or(name, e.Key.ID())
+	}
+	if c.Pinned {
+		p.say("See which clusters are pinned to the alias, and how they stand:")
+		p.run("keyturn pin")
 	}
 	switch call(e) {
 	case "CreateAlias":

@@ -57,7 +57,7 @@ var catalog = []Row{
 	{Change: cmek.ChangeRotationSchedule, Entry: "RK-11", Severity: alert.Info, Kind: Other, Scope: ScopeKey, rate: ratePeriod},
 	{Change: cmek.ChangeRotated, Entry: "RK-12", Severity: alert.Info, Kind: Other, Scope: ScopeKey},
 	{Change: cmek.ChangeRotationRequested, Entry: "RK-12", Severity: alert.Medium, Kind: Other, Scope: ScopeKey},
-	{Change: cmek.ChangeAlias, Entry: "RK-13", Severity: alert.Low, Kind: Other, Scope: ScopeKey},
+	{Change: cmek.ChangeAlias, Entry: "RK-13", Severity: alert.Low, Kind: Other, Scope: ScopeKey, rate: rateAlias},
 	{Change: cmek.ChangeKeyTags, Entry: "RK-13", Severity: alert.Low, Kind: Tags, Scope: ScopeKey},
 	{Change: cmek.ChangeDeletionCanceled, Entry: "RK-15", Severity: alert.High, Kind: Canceled, Scope: ScopeKey, Incident: alert.KeyUnusable, rate: rateCanceled},
 	{Change: cmek.ChangeKeyEnabled, Entry: "RK-15", Severity: alert.Info, Kind: Restored, Scope: ScopeKey, Incident: alert.KeyUnusable, Recovery: true},
@@ -103,6 +103,14 @@ func rateRefusal(c Case, s alert.Severity) alert.Severity {
 		return alert.High
 	}
 	return s // denied, unfit, missing
+}
+
+// rateAlias: an alias that regions follow chooses their key.
+func rateAlias(c Case, s alert.Severity) alert.Severity {
+	if c.Pinned {
+		return alert.High
+	}
+	return s
 }
 
 // rateImport: material that expires makes the whole key unusable on that day.

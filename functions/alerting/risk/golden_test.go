@@ -76,6 +76,7 @@ var variants = []struct {
 		}
 		c.Event.Key, c.Event.Parameters = "arn:aws:kms:us-east-1:111122223333:alias/orders", nil
 	}},
+	{"pinned", func(c *Case) { c.Pinned = true }},
 	{"an alias named twice", func(c *Case) {
 		if !OnGoogle(c.Event) {
 			c.Event.Key = "arn:aws:kms:us-east-1:111122223333:alias/other"

@@ -133,6 +133,8 @@ type Case struct {
 	// known of every region that uses the key.
 	Wraps      []cmek.KeyVersion
 	WrapsKnown bool
+	// Pinned: regions of clusters follow the event's alias.
+	Pinned bool
 }
 
 // Effect is what a change of a policy does to the clusters' principals and to others.

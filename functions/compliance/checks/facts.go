@@ -65,7 +65,7 @@ type Cluster struct {
 	// Audit are the CMEK entries about the cluster in the organization's audit log (Cloud API, auditlogevents; ORG_ADMIN, or AUDITOR with
 	// version 2026-09-15: a second credential).
 	Audit Fact[[]AuditEntry] `json:"audit"`
-	// Pins are the regions' standing orders to follow an alias (ledger), each with what the alias points to (AWS KMS ListAliases).
+	// Pins are the regions' standing orders to follow an alias (ledger), each with what the alias points to (AWS KMS DescribeKey).
 	Pins Fact[[]Pin] `json:"pins"`
 }
 

@@ -91,7 +91,7 @@ var (
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Backups.Reading })}
 	needAudit = Need{Name: "audit log of the organization", From: "Cloud API GET /auditlogevents (Org Admin, or AUDITOR)", MaxAge: runAge,
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Audit.Reading })}
-	needPins = Need{Name: "pinned aliases of the cluster", From: "ledger; kms:ListAliases on *", MaxAge: runAge,
+	needPins = Need{Name: "pinned aliases of the cluster", From: "ledger; kms:DescribeKey on the keys that they name", MaxAge: runAge,
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Pins.Reading })}
 
 	needDescription = Need{Name: "key", From: "kms:DescribeKey, kms:ListKeyRotations; cloudkms.cryptoKeys.get, cloudkms.cryptoKeyVersions.list", MaxAge: runAge,

@@ -168,7 +168,7 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 	random := installation.NewRandom()
 	keys, book := clouds.KMS{cmek.AWSKMS: amazon.NewKMS(aws, nil), cmek.GCPCloudKMS: googleKeys}, ledger.New(store, random)
 	return &functions{aws: aws, google: onGoogle, store: store, rotation: &rotation.Function{
-		Cloud: cloud, KMS: keys, KeyTypes: keys.Types(), Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
+		Cloud: cloud, KMS: keys, KeyTypes: keys.Types(), Aliases: keys, Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
 		Settings: rotation.DefaultSettings(), Log: log.With("function", "rotation"), Holder: installation.Holder(random),
 	}, alerting: &alerting.Function{
 		Ledger: book, Notifier: notifier, KMS: keys, Policies: clouds.Policies{AWS: amazon.NewPolicies(aws, nil), Google: google.NewPolicies(onGoogle)}, Cloud: cloud,
@@ -196,7 +196,7 @@ func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Fu
 	settings := compliance.DefaultSettings()
 	settings.At = 0 // now
 	return &compliance.Function{
-		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies},
 		Google:  compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(f.google)},
 		Archive: archived, Notifier: &alertLog{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: f.rotation.Holder,
 		Page: report.ArchivedPage,

@@ -75,7 +75,7 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		if err != nil {
 			return nil, errors.Join(err, done())
 		}
-		f.KMS, f.KeyTypes = keys, keys.Types()
+		f.KMS, f.KeyTypes, f.Aliases = keys, keys.Types(), keys
 	}
 	if n.Reads || n.Puts {
 		f.Cloud, err = cockroachcloud.New(cockroachcloud.Options{

@@ -140,6 +140,8 @@ type regionStatus struct {
 	// keeps keyturn away.
 	Incident string     `json:"incident,omitempty"`
 	Hold     *cmek.Hold `json:"hold,omitempty"`
+	// Pin is the alias that the region follows, and how both stand; nil if it follows none.
+	Pin *ledger.Pinned `json:"pin,omitempty"`
 
 	risk *OpenIncident
 }
@@ -255,6 +257,9 @@ func regionsOf(c *ledger.Cluster, info cmek.RegionInfo) []regionStatus {
 	if done, ok := c.DoneIn(info.Region); ok {
 		r.Done = &done
 		r.Key = cmp.Or(r.Key, done.Key)
+	}
+	if pinned, ok := c.PinnedIn(info.Region); ok {
+		r.Pin = &pinned
 	}
 	var regions []regionStatus
 	for _, w := range c.Work {

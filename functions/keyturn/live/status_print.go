@@ -226,6 +226,9 @@ func (p Commands) printRegion(r regionStatus, now time.Time) {
 		}
 		fact("done", "%s, %s %s: %s", r.Done.Version.Short(), how, terminal.When(r.Done.At, now), r.Done.Evidence)
 	}
+	if r.Pin != nil {
+		fact("pin", "%s", describePinned(*r.Pin, now))
+	}
 	w := r.Work
 	if w == nil {
 		return

@@ -80,10 +80,13 @@ func (s terraformState) add(m terraformModule) {
 	}
 }
 
+// managed begins the answer about a cluster that Terraform manages.
+const managed = "managed as "
+
 // answer says how the cluster's configuration is dealt with, for its orders.
 func (s terraformState) answer(clusterID string) string {
 	if addresses := s.cmek[clusterID]; len(addresses) > 0 {
-		return "managed as " + strings.Join(addresses, ", ")
+		return managed + strings.Join(addresses, ", ")
 	}
 	return "not managed in " + s.dir
 }

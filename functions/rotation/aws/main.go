@@ -44,8 +44,9 @@ func wire(environ []string) (lambda.Handler, error) {
 	}
 	s.Rotation.Loopback = cockroachcloud.IsLoopback(s.Cloud.Server)
 	log, random := lambda.NewLog("rotation", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	keys := amazon.NewKMS(aws, s.AWS.Readers())
 	f := &rotation.Function{
-		Cloud: cloud, KMS: amazon.NewKMS(aws, s.AWS.Readers()), Policies: amazon.NewPolicies(aws, s.AWS.Readers()),
+		Cloud: cloud, KMS: keys, Aliases: keys, Policies: amazon.NewPolicies(aws, s.AWS.Readers()),
 		Ledger: ledger.New(s.AWS.Store(aws), random), Archive: s.Evidence.Store(aws), Notifier: notifier,
 		Subscribers: s.AWS.Subscribers(aws),
 		Settings:    s.Rotation, Log: log,

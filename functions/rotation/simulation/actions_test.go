@@ -129,6 +129,7 @@ func (s *schedule) plan(start time.Time) {
 	s.planVersions(start)
 	if s.keyType == cmek.AWSKMS {
 		s.planOrders(start)
+		s.planPins(start)
 	}
 	add(start.Add(troubled+4*time.Hour), "the person on call", s.operate)
 	slices.SortStableFunc(s.actions, func(a, b action) int { return a.at.Compare(b.at) })
@@ -309,7 +310,8 @@ func (s *schedule) able(key string, enabled bool) error {
 	if err == nil {
 		s.memory.disabled[key] = time.Now()
 		s.memory.unusable.begin(key)
-		if len(s.memory.ordered) > 0 {
+		if len(s.memory.ordered)+len(s.memory.pinned) > 0 {
+			s.memory.failures[checkout] += len(s.memory.pinned)
 			s.memory.failures[payments]++ // a move to another key fails if the former one cannot be used until its end
 		}
 	}

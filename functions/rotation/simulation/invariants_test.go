@@ -48,6 +48,12 @@ type memory struct {
 	// moved: a person moved payments to another key. ordered are the keys that it was ordered to.
 	moved   bool
 	ordered map[cmek.KeyURI]bool
+	// pinned holds the clusters that are pinned to the alias, and how; alias is what it named, the last one still.
+	pinned map[string]pinned
+	alias  []aliasSpan
+	// keys are the keys of the regions, by cluster and region, a minute ago at most; followedMoves are PUTs that followed the alias.
+	keys          map[string]cmek.KeyURI
+	followedMoves int
 	// puts counts our accepted PUTs for a region under one material, but for those that were meant for the material before.
 	puts map[string]int
 }
@@ -56,7 +62,7 @@ func (m *memory) begin(_ *schedule, start time.Time) {
 	*m = memory{start: start, rotated: map[string][]time.Time{}, failures: map[string]int{}, disabled: map[string]time.Time{},
 		deleted: map[string]bool{}, puts: map[string]int{}, off: map[string]time.Time{}, forgotten: map[string][]time.Time{},
 		unusable: spans{}, hidden: spans{}, setBack: map[string]int{}, byHand: map[string][]time.Time{}, versions: map[string]bool{},
-		ordered: map[cmek.KeyURI]bool{}}
+		ordered: map[cmek.KeyURI]bool{}, pinned: map[string]pinned{}, alias: []aliasSpan{{key: paymentsKey, from: start.Add(-24 * time.Hour)}}, keys: map[string]cmek.KeyURI{}}
 }
 
 // spans are times during which something was so, by what it was so with. The last one may have no end yet.
@@ -192,6 +198,7 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		wrong("the cluster is deleted")
 	}
 	for _, region := range put.Regions {
+		s.checkMove(put, region.Region, region.URI, wrong)
 		if disabled := s.memory.disabled[s.exact(string(region.URI))]; since(disabled) {
 			wrong("key %s is disabled since %s", region.URI, clock(disabled))
 		}
@@ -214,6 +221,9 @@ func (s *schedule) checkPUT(put simulator.PUT) {
 		most := 1 + s.memory.failures[put.ClusterID]
 		if put.ClusterID == payments && s.memory.ordered[region.URI] && (region.URI == paymentsKey || s.memory.moved) {
 			most++ // it came back to a key that it had been re-encrypted under before, by an order or by a person
+		}
+		if _, is := s.memory.pinned[put.ClusterID]; is {
+			most += s.memory.movesTo(region.URI)
 		}
 		if n := s.memory.puts[id]; n > most {
 			if lost := s.undecidable(put.ClusterID); n <= most+lost {
@@ -323,6 +333,7 @@ func (s *schedule) checkEnd() {
 		}
 		s.checkItem(c)
 	}
+	s.checkPins()
 	s.checkAlerts()
 }
 
@@ -349,7 +360,8 @@ func (s *schedule) checkItem(c *ledger.Cluster) {
 	failing := c.Cluster.OperationStatus == cmek.CMEKOperationFailed ||
 		slices.ContainsFunc(c.CMEK.RegionInfos, func(r cmek.RegionInfo) bool { return r.Status.Failed() })
 	for _, a := range c.Alarms {
-		if theirs := failing && strings.HasPrefix(a.Key, "rotate-failed/"); !revoked && !theirs {
+		theirs := failing && strings.HasPrefix(a.Key, "rotate-failed/")
+		if !revoked && !theirs && !s.staysOpen(a.Key) {
 			s.t.Errorf("seed %d: an incident of %s is still open: %s", s.seed, c.Cluster.Name, a.Alert.Summary)
 		}
 	}

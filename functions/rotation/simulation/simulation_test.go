@@ -87,8 +87,8 @@ type tally struct {
 	mu                                        sync.Mutex
 	schedules, faults, undecidable, redundant int
 	puts                                      map[string]int
-	// orders were carried out, of those that were given.
-	given, orders int
+	// orders were carried out, of those that were given; pinned are the moves that followed an alias.
+	given, orders, pinned int
 	// flaps is how often one incident began at most, flapped which one in which schedule.
 	flaps   int
 	flapped string
@@ -116,9 +116,10 @@ func (t *tally) add(s *schedule) {
 	t.puts[s.name] += s.puts
 	t.redundant += s.redundant
 	t.given += len(s.memory.ordered)
+	t.pinned += s.memory.followedMoves
 	for _, c := range s.items() {
 		for _, end := range c.Orders {
-			if end.Done {
+			if end.Done && s.memory.ordered[end.To] {
 				t.orders++
 			}
 		}
@@ -134,8 +135,8 @@ func (t *tally) add(s *schedule) {
 
 func (t *tally) String() string {
 	slices.Sort(t.failed)
-	return fmt.Sprintf("%d schedules: PUTs %v, %d faults of the network; second PUTs in the one undecidable case: %d; %d of %d orders carried out; most beginnings of one incident: %d (%s); failed: %d %d",
-		t.schedules, t.puts, t.faults, t.redundant, t.orders, t.given, t.flaps, t.flapped, len(t.failed), t.failed)
+	return fmt.Sprintf("%d schedules: PUTs %v, %d faults of the network; second PUTs in the one undecidable case: %d; %d of %d orders carried out; %d PUTs followed an alias; most beginnings of one incident: %d (%s); failed: %d %d",
+		t.schedules, t.puts, t.faults, t.redundant, t.orders, t.given, t.pinned, t.flaps, t.flapped, len(t.failed), t.failed)
 }
 
 // schedule is what happens to the clusters of one cloud, and to the installation that follows their keys.
@@ -305,6 +306,7 @@ func (s *schedule) process(n int) *rotation.Function {
 		s.t.Fatal(err)
 	}
 	keys, documents, projects := s.reader(luck, seed)
+	aliases, _ := keys.(cmek.Aliases)
 	settings := rotation.DefaultSettings()
 	settings.Mode, settings.Concurrency, settings.SweepEvery = s.mode, 1, time.Hour
 	holder := "shared"
@@ -312,7 +314,7 @@ func (s *schedule) process(n int) *rotation.Function {
 		holder = fmt.Sprint(n, seed)
 	}
 	return &rotation.Function{
-		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{s.keyType}, Projects: projects, Policies: documents,
+		Cloud: cloud, KMS: keys, KeyTypes: []cmek.KeyType{s.keyType}, Projects: projects, Policies: documents, Aliases: aliases,
 		Ledger:   ledger.New(store{luck, s.store}, rand.New(rand.NewPCG(seed, 5))),
 		Archive:  archive{luck, &s.archive},
 		Notifier: notifier{luck, &s.notifier},
@@ -416,6 +418,7 @@ func (s *schedule) act(now time.Time) {
 		s.did = append(s.did, fmt.Sprintf("%s %s: %v", now.Format("15:04"), a.name, err))
 		s.log.Info("ACTION", "name", a.name, "error", err)
 	}
+	s.noteKeys()
 }
 
 // calm ends the trouble: the network is well, people leave the fleet alone.

@@ -83,6 +83,9 @@ type Account struct {
 	ID string `yaml:"id"`
 	// Keys are the ARNs of keys that clusters use; of a multi-Region key the primary and each replica.
 	Keys []cmek.KeyURI `yaml:"keys"`
+	// Aliases are the ARNs of the aliases that regions are pinned to ("keyturn pin"). keyturn may read whichever keys of the account have one: who
+	// may move such an alias makes a key known to keyturn.
+	Aliases []cmek.KeyURI `yaml:"aliases"`
 	// Roles are the ARNs of the roles that clusters assume.
 	Roles []string `yaml:"roles"`
 	// Management says that the account manages the organization, whose guard rails are changed there.
@@ -234,11 +237,11 @@ func ptr[T any](value T) *T { return &value }
 // GlobalRegion is where IAM and Organizations record their calls (docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html).
 const GlobalRegion = "us-east-1"
 
-// WatchedRegions are the Regions of the account in which events are picked up: where its keys are, where the hub's rules are, and
+// WatchedRegions are the Regions of the account in which events are picked up: where its keys and pinned aliases are, where the hub's rules are, and
 // the one of IAM, Organizations and the account itself.
 func (d Deployment) WatchedRegions(a Account) []string {
 	regions := map[string]bool{}
-	for _, key := range a.Keys {
+	for _, key := range slices.Concat(a.Keys, a.Aliases) {
 		regions[key.Location()] = true
 	}
 	for _, region := range a.Regions {

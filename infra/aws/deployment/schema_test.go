@@ -66,6 +66,7 @@ mode: follow
 accounts:
   - id: "111122223333"
     keys: [arn:aws:kms:us-east-1:111122223333:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a11]
+    aliases: ["arn:aws:kms:us-east-1:111122223333:alias/hashicorp/orders_cmek-1"]
     roles: [arn:aws:iam::111122223333:role/payments-cmek]
     regions: [eu-west-1]
     trail: asserted
@@ -110,6 +111,7 @@ compliance:
 // onlyChecked are near misses that a schema cannot express, because they compare fields, or values with one another by a part.
 var onlyChecked = []struct{ from, to string }{
 	{"us-east-1:111122223333:key/0c6f", "us-east-1:444455556666:key/0c6f"},
+	{"us-east-1:111122223333:alias", "us-east-1:444455556666:alias"}, {"us-east-1:111122223333:alias", "us-esat-1:111122223333:alias"},
 	{"heartbeat: us-east-1", "heartbeat: us-west-1"},
 	{"iam::111122223333:role/payments", "iam::444455556666:role/payments"},
 	{"iam::111122223333:role/oncall", "iam::444455556666:role/oncall"},
@@ -141,6 +143,7 @@ func TestTheSchemaAndTheValidatorRefuseTheSameNearMisses(t *testing.T) {
 		{"5f3c1f0e", "5F3C1F0E"}, {"5f3c1f0e-", ""}, {`"https://cockroachlabs.cloud"`, `"http://cockroachlabs.cloud"`}, {`"https://cockroachlabs.cloud"`, `"https://me@cockroachlabs.cloud"`},
 		{"mode: follow", "mode: folow"}, {"mode: follow", "mode: true"},
 		{"key/0c6f", "alias/0c6f"}, {"aws:kms:us-east-1", "aws:kms:us-east"}, {"arn:aws:kms:us-east-1:111122223333:key/0c6f", "0c6f"}, {"arn:aws:kms:us-east-1", "arn:aws-cn:kms:us-east-1"},
+		{"alias/hashicorp", "key/hashicorp"}, {"alias/hashicorp/", "alias/aws/"}, {"arn:aws:kms:us-east-1:111122223333:alias/", "alias/"}, {`"arn:aws:kms:us-east-1:111122223333:alias`, `"arn:aws-cn:kms:us-east-1:111122223333:alias`},
 		{"role/payments-cmek", "user/payments"}, {"arn:aws:iam::111122223333:role/payments-cmek", "payments-cmek"},
 		{"regions: [eu-west-1]", "regions: eu-west-1"}, {"regions: [eu-west-1]", "regions: [Frankfurt]"}, {"trail: asserted", "trail: yes"},
 		{"management: true", "management: yes"}, {"email: [a@example.com]", "email: [a]"}, {"email: [a@example.com]", "email: []"}, {"email: [a@example.com]", `email: ["A <a@example.com>"]`},

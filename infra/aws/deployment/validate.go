@@ -116,6 +116,8 @@ const mostSubscriptions = 1300
 const (
 	mostKeys  = 600
 	mostRoles = 300
+	// mostAliases have little room beside them.
+	mostAliases = 20
 )
 
 // logDays are the retention periods of CloudWatch Logs (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html).
@@ -188,6 +190,11 @@ func (v *validation) accountEntry(place string, a Account, d Deployment, before 
 		v.key(fmt.Sprintf("%s.keys[%d]", place, i), key, a.ID)
 		v.check(!slices.Contains(a.Keys[:i], key), fmt.Sprintf("%s.keys[%d]", place, i), string(key), "list each key once")
 	}
+	for i, alias := range a.Aliases {
+		v.alias(fmt.Sprintf("%s.aliases[%d]", place, i), alias, a.ID)
+		v.check(!slices.Contains(a.Aliases[:i], alias), fmt.Sprintf("%s.aliases[%d]", place, i), string(alias), "list each alias once")
+	}
+	v.check(len(a.Aliases) <= mostAliases, place+".aliases", fmt.Sprintf("%d aliases", len(a.Aliases)), fmt.Sprintf("a role can name %d of them; divide the account", mostAliases))
 	// Their number is what fits into the policies of one role.
 	v.check(len(a.Keys) <= mostKeys, place+".keys", fmt.Sprintf("%d keys", len(a.Keys)), fmt.Sprintf("a role can name %d of them; divide the account", mostKeys))
 	v.check(len(a.Roles) <= mostRoles, place+".roles", fmt.Sprintf("%d roles", len(a.Roles)), fmt.Sprintf("a role can name %d of them; divide the account", mostRoles))
@@ -204,7 +211,7 @@ func (v *validation) accountEntry(place string, a Account, d Deployment, before 
 	v.oneOf(place+".trail", a.Trail, TrailChecked, TrailAsserted)
 	watched := d.WatchedRegions(a)
 	v.check(a.Heartbeat == "" || slices.Contains(watched, a.Heartbeat), place+".heartbeat", a.Heartbeat, "write one of the Regions that are watched: "+strings.Join(watched, ", "))
-	idle := len(a.Keys)+len(a.Roles)+len(a.Regions) == 0 && !a.Management && a.ID != d.Hub.Account &&
+	idle := len(a.Keys)+len(a.Aliases)+len(a.Roles)+len(a.Regions) == 0 && !a.Management && a.ID != d.Hub.Account &&
 		!slices.ContainsFunc(d.CMEKKeys, func(k CMEKKey) bool { return k.Account == a.ID })
 	v.check(!idle, place, a.ID, "list its keys or roles, or leave the account out: there is nothing to watch")
 }
@@ -219,6 +226,19 @@ func (v *validation) key(field string, key cmek.KeyURI, account string) {
 	}
 	if err == nil {
 		v.regionOf(field, string(key), key.Location())
+	}
+}
+
+func (v *validation) alias(field string, alias cmek.KeyURI, account string) {
+	_, err := cmek.ParseKeyURI(string(alias))
+	switch {
+	case err != nil || !alias.IsAlias() || alias.AWSManaged() || !strings.HasPrefix(string(alias), "arn:aws:"):
+		v.check(false, field, string(alias), "write the ARN of an alias of your own: arn:aws:kms:REGION:ACCOUNT:alias/NAME")
+	case alias.Account() != account:
+		v.check(false, field, string(alias), "list the alias under its own account")
+	}
+	if err == nil {
+		v.regionOf(field, string(alias), alias.Location())
 	}
 }
 

@@ -47,7 +47,7 @@ func (n names) repairAccounts() (accounts []string) {
 // readerAccounts are the accounts in which something is read.
 func (n names) readerAccounts() (accounts []string) {
 	for _, a := range n.d.Accounts {
-		if len(a.Keys) > 0 || len(n.d.AccountRoles(a)) > 0 {
+		if len(a.Keys)+len(a.Aliases) > 0 || len(n.d.AccountRoles(a)) > 0 {
 			accounts = append(accounts, a.ID)
 		}
 	}

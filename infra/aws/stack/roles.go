@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -31,6 +32,7 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	if len(keys) > 0 {
 		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), keys...))
 	}
+	reads = append(reads, readsByAlias(a)...)
 	if len(roles) > 0 {
 		reads = append(reads,
 			allow("iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies", roles...),
@@ -56,4 +58,19 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 		}
 	}
 	return stack
+}
+
+// readsByAlias lets the keys be read that have an alias to which regions are pinned: which they will be is what is to be found out. IAM judges a call
+// that names an alias by the key (docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html).
+func readsByAlias(a deployment.Account) (reads []permission) {
+	names := map[string][]string{}
+	for _, alias := range a.Aliases {
+		names[alias.Location()] = append(names[alias.Location()], alias.ID())
+	}
+	for _, region := range slices.Sorted(maps.Keys(names)) {
+		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), "arn:aws:kms:"+region+":"+a.ID+":key/*").
+			when(map[string]any{"ForAnyValue:StringEquals": map[string]any{"kms:ResourceAliases": names[region]}}).
+			because("Which key a pinned alias names is what is to be found out."))
+	}
+	return reads
 }
