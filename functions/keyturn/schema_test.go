@@ -49,7 +49,7 @@ var outputs = map[string]any{
 	"restore": alternatives{lifecycle.Diagnosis{}, lifecycle.Result{}}, "revoke": alternatives{lifecycle.Plan{}, lifecycle.Result{}},
 	"provision-aws": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}}, "provision-gcp": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
 	"provision-vault": alternatives{lifecycle.Provisioning{}, lifecycle.Result{}},
-	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
+	"rotate":          alternatives{live.RotateReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 
 // alternatives are outputs of one command, of which it prints one, by its flags and by what comes of it.
