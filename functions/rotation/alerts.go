@@ -30,6 +30,7 @@ const (
 	changeOptOut            cmek.Change = "opt-out changed"
 	changeMoved             cmek.Change = "moved to another key"
 	changeOrderDropped      cmek.Change = "order dropped"
+	changeOrderUndone       cmek.Change = "order undone"
 	changeHold              cmek.Change = "on hold"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"
