@@ -263,11 +263,19 @@ func (p Commands) readFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// findRefused turns a cluster that is not there into a refusal.
-func (p Commands) findRefused(ctx context.Context, f *operations, wanted string) (cmek.Cluster, error) {
-	c, err := f.Find(ctx, wanted)
-	if errors.Is(err, cmek.ErrNotFound) {
-		return c, p.refuse(c, []lifecycle.Refusal{{Row: "cluster-not-found", What: err.Error(), Fix: "check the name, and that keyturn's service account has Cluster Operator on it"}})
+// onCluster opens the operations, with dry for reading only, and hands over the cluster that somebody named. One that is not there is refused.
+func (p Commands) onCluster(ctx context.Context, o operationOptions, wanted string, do func(*operations, cmek.Cluster) error) (err error) {
+	f, err := p.operations(ctx, o.dry)
+	if err != nil {
+		return err
 	}
-	return c, err
+	defer f.close(&err)
+	cluster, err := f.Find(ctx, wanted)
+	switch {
+	case errors.Is(err, cmek.ErrNotFound):
+		return p.refuse(cluster, []lifecycle.Refusal{{Row: "cluster-not-found", What: err.Error(), Fix: "check the name, and that keyturn's service account has Cluster Operator on it"}})
+	case err != nil:
+		return err
+	}
+	return do(f, cluster)
 }
