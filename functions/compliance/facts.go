@@ -34,6 +34,25 @@ func (g *gatherer) done(item *ledger.Cluster, err error) checks.Fact[[]checks.Do
 	return checks.Known(done, time.Now(), fromLedger)
 }
 
+// moves are the last orders that moved the regions.
+func (g *gatherer) moves(item *ledger.Cluster, err error) checks.Fact[[]checks.Move] {
+	switch {
+	case g.Ledger == nil:
+		return notRead[[]checks.Move](fromLedger, noLedger)
+	case err != nil:
+		return notRead[[]checks.Move](fromLedger, err.Error())
+	}
+	var moves []checks.Move
+	if item != nil {
+		for _, region := range item.CMEK.RegionInfos {
+			if last, moved := item.LastMove(region.Region); moved {
+				moves = append(moves, checks.Move{Region: last.Region, To: last.To, At: last.At})
+			}
+		}
+	}
+	return checks.Known(moves, time.Now(), fromLedger)
+}
+
 func (g *gatherer) backupsOf(ctx context.Context, id string) checks.Fact[cmek.Backups] {
 	if b, ok := g.backups[id]; ok {
 		return b

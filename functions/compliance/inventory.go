@@ -295,7 +295,7 @@ func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
 	}
 	item, err := g.item(ctx, id)
 	c := checks.Cluster{ID: id, Info: info, CMEK: g.cmek(ctx, id, item, fresh)}
-	c.Done = g.done(item, err)
+	c.Done, c.Moves = g.done(item, err), g.moves(item, err)
 	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
 	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
 	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")

@@ -20,6 +20,11 @@ const (
 // newMixedBench is a world with one cluster on AWS and one on Google Cloud.
 func newMixedBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchOf(t, mixedSeed(t))
+}
+
+func mixedSeed(t *testing.T) simulator.Seed {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "mixed-fleet-seed.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +33,7 @@ func newMixedBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newBenchOf(t, seed)
+	return seed
 }
 
 func TestClustersOfAnotherInstallationAreCountedAndLeftAlone(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyturn/keyturn/functions/keyturn/demo"
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -41,7 +45,7 @@ func movable(t *testing.T, switches ...string) *bench {
 	t.Helper()
 	seed := simulator.DefaultSeed()
 	for _, k := range []struct{ uri, policy string }{
-		{spareKey, policyFor("payments-cmek")}, {strangeKey, policyFor("another-cmek")}, {farKey, policyFor("payments-cmek")},
+		{spareKey, policyFor("payments-cmek", "orders-cmek")}, {strangeKey, policyFor("another-cmek")}, {farKey, policyFor("payments-cmek")},
 	} {
 		seed.Keys = append(seed.Keys, simulator.KeySeed{URI: cmek.KeyURI(k.uri), AgeDays: 100, Policy: k.policy})
 	}
@@ -55,7 +59,7 @@ func movable(t *testing.T, switches ...string) *bench {
 func (b *bench) written(t *testing.T, since int) (list []string) {
 	t.Helper()
 	for _, r := range b.Requests()[since:] {
-		if r.API == "cloud" && r.Method != http.MethodGet || r.API == "kms" && !strings.HasPrefix(r.Path, "Describe") && !strings.HasPrefix(r.Path, "Get") && !strings.HasPrefix(r.Path, "List") {
+		if r.API == "cloud" && r.Method != http.MethodGet || r.API == "google" && r.Method != http.MethodGet && !strings.HasSuffix(r.Path, ":getIamPolicy") && !strings.HasSuffix(r.Path, ":getAncestry") || r.API == "kms" && !strings.HasPrefix(r.Path, "Describe") && !strings.HasPrefix(r.Path, "Get") && !strings.HasPrefix(r.Path, "List") {
 			list = append(list, r.Method+" "+r.Path)
 		}
 	}
@@ -83,12 +87,7 @@ func TestRotate_refusesBeforeTheFirstRequest(t *testing.T) {
 	kms := func(operation, key string) func(*testing.T, *bench) {
 		return func(t *testing.T, b *bench) { b.kms(t, operation, key) }
 	}
-	var text strings.Builder
-	for _, r := range []struct {
-		name  string
-		given func(*testing.T, *bench)
-		args  []string
-	}{
+	rows := refusedBeforeTheFirstRequest(t, "rotate-preflight.txt", func(t *testing.T) *bench { return movable(t) }, []refusedRotation{
 		{"the cluster is busy", func(t *testing.T, b *bench) {
 			must(t, b.Lock("7c1d9e20-3a4b-4c5d-8e6f-000000000001", "CRDB_SCALE_RUNNING", time.Hour))
 		}, to(spareKey)},
@@ -98,6 +97,7 @@ func TestRotate_refusesBeforeTheFirstRequest(t *testing.T) {
 		{"the new key is named by an alias", nil, to("arn:aws:kms:us-east-1:111122223333:alias/payments")},
 		{"the new key is named by its id alone", nil, to("0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a")},
 		{"the new key is of another cloud", nil, to("projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/payments")},
+		{"the new key is Azure's", nil, to("https://vault.vault.azure.net/keys/cmek/0123456789abcdef0123456789abcdef")},
 		{"the new key does not exist", nil, to(absentKey)},
 		{"the new key is disabled", kms("DisableKey", spareKey), to(spareKey)},
 		{"the new key does not admit the role", nil, to(strangeKey)},
@@ -105,12 +105,103 @@ func TestRotate_refusesBeforeTheFirstRequest(t *testing.T) {
 		{"keyturn may not read the new key", func(t *testing.T, b *bench) { must(t, b.DenyKMS(spareKey, true)) }, to(spareKey)},
 		{"the old key is disabled", kms("DisableKey", paymentsKey), to(spareKey)},
 		{"the old key no longer admits the role", func(t *testing.T, b *bench) { b.putKeyPolicy(t, paymentsKey, policyFor("another-cmek")) }, to(spareKey)},
+		{"keyturn may not read the old key", func(t *testing.T, b *bench) { must(t, b.DenyKMS(paymentsKey, true)) }, to(spareKey)},
+		{"nobody reads the role's policies", func(t *testing.T, b *bench) {
+			t.Setenv("AWS_ENDPOINT_URL_IAM", "")
+			b.environ = append(b.environ, "AWS_ENDPOINT_URL_IAM=")
+		}, to(spareKey)},
+		{"an incident is open on the old key", func(t *testing.T, b *bench) {
+			b.open(t, ledger.Incident{DedupKey: "key-policy/" + paymentsKey, Opened: time.Now(), NextLook: time.Now().Add(time.Hour), Alert: alert.Alert{Key: paymentsKey, Summary: "Key policy changed by mallory"}})
+		}, to(spareKey)},
 		{"an incident is open on the new key", func(t *testing.T, b *bench) {
 			b.open(t, ledger.Incident{DedupKey: "key-policy/" + spareKey, Opened: time.Now(), NextLook: time.Now().Add(time.Hour), Alert: alert.Alert{Key: spareKey, Summary: "Key policy changed by mallory"}})
 		}, to(spareKey)},
 		{"the old key is on hold", func(t *testing.T, b *bench) { b.succeed(t, "hold", paymentsKey, "--reason", "CHG-7") }, to(spareKey)},
+		{"the new key's account is not watched", func(t *testing.T, b *bench) {
+			b.deployed(t, func(p *deployment.Published) {
+				p.Watched = []deployment.WatchedPlaces{{Accounts: []string{"444455556666"}, Regions: []string{"us-east-1"}}}
+			})
+		}, to(spareKey)},
+		{"the new key's Region is not watched", func(t *testing.T, b *bench) {
+			b.deployed(t, func(p *deployment.Published) {
+				p.Watched = []deployment.WatchedPlaces{{Accounts: []string{"111122223333"}, Regions: []string{"us-west-2"}}}
+			})
+		}, to(spareKey)},
+		{"the cluster is labeled keyturn=off", func(t *testing.T, b *bench) { b.patch(t, paymentsID, `{"labels":{"keyturn":"off"}}`) }, to(spareKey)},
+		{"the CMEK rotates", func(t *testing.T, b *bench) {
+			must(t, b.Set("rotation-duration", "1h"))
+			b.put(t, "payments", "arn:aws:iam::111122223333:role/payments-cmek")
+		}, to(spareKey)},
+		{"two regions, and one is refused", func(t *testing.T, b *bench) { b.kms(t, "DisableKey", ordersKey) }, []string{"rotate", "orders", "--to", spareKey, "--no-terraform", "--cross-region-key"}},
 		{"Terraform was not answered", nil, []string{"rotate", "payments", "--to", spareKey}},
+	})
+	for _, row := range []string{"cluster", "current", "hold", "uri", "location", "new key", "new access", "new incident", "old key", "old access", "old incident", "watched", "terraform"} {
+		if !rows[row] {
+			t.Errorf("no case is refused by the row %q", row)
+		}
+	}
+}
+
+// deployed lets commands find a deployment that publishes that, and keeps the bench's own ledger.
+func (b *bench) deployed(t *testing.T, change func(*deployment.Published)) {
+	t.Helper()
+	p := published()
+	p.Server, p.Mode = b.url, deployment.Observe
+	change(&p)
+	newStore(t).values["us-east-1 /keyturn/prod"] = p.JSON()
+	t.Setenv("AWS_REGION", "us-east-1")
+	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // as whatever role, the caller stays who they are
+		w.Header().Set("Content-Type", "text/xml")
+		fmt.Fprintf(w, `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey>`+
+			`<SessionToken>sample</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`, demo.SampleAccessKeyID, demo.SampleSecretAccessKey)
+	}))
+	t.Cleanup(sts.Close)
+	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
+	b.environ = append(b.environ, "KEYTURN_DEPLOYMENT=prod", "KEYTURN_ARCHIVE=file:"+filepath.Join(b.folder, "archive"))
+}
+
+// Only a deployment that publishes the new key's account and Region lets the row pass; one that publishes nothing is not taken for it.
+func TestRotate_asksTheDeploymentWhetherTheNewKeyIsWatched(t *testing.T) {
+	watching := func(account string, regions ...string) func(*deployment.Published) {
+		return func(p *deployment.Published) {
+			p.Watched = []deployment.WatchedPlaces{{Accounts: []string{account}, Regions: regions}}
+		}
+	}
+	for _, r := range []struct {
+		name    string
+		publish func(*deployment.Published)
+		code    int
+		out     string
+		err     string
+	}{
+		{"its account and Region", watching("111122223333", "us-east-1", "us-west-2"), exitFine, "ready", ""},
+		{"nothing is published", func(p *deployment.Published) { p.Watched = nil }, exitFine, "ready", "the deployment does not publish what it watches"},
 	} {
+		t.Run(r.name, func(t *testing.T) {
+			b := movable(t)
+			b.deployed(t, r.publish)
+			o := b.keyturn(t, "rotate", "payments", "--to", spareKey, "--no-terraform", "--dry-run")
+			o.wantCode(t, r.code)
+			wantText(t, "the orders", o.out, r.out)
+			if !strings.Contains(o.err, r.err) || strings.Contains(o.err, "Not verified") != (r.err != "") {
+				t.Errorf("it says %q, want %q", o.err, r.err)
+			}
+		})
+	}
+}
+
+// refusedRotation is what is given, and a command that must not be carried out then.
+type refusedRotation struct {
+	name  string
+	given func(*testing.T, *bench)
+	args  []string
+}
+
+func refusedBeforeTheFirstRequest(t *testing.T, file string, movable func(*testing.T) *bench, rotations []refusedRotation) (rows map[string]bool) {
+	t.Helper()
+	rows = map[string]bool{}
+	var text strings.Builder
+	for _, r := range rotations {
 		t.Run(r.name, func(t *testing.T) {
 			b := movable(t)
 			if r.given != nil {
@@ -122,17 +213,42 @@ func TestRotate_refusesBeforeTheFirstRequest(t *testing.T) {
 			if list := b.written(t, since); len(list) > 0 {
 				t.Errorf("refused, and yet written: %q", list)
 			}
-			_, messages, _ := strings.Cut(o.out, "refused\n")
-			fmt.Fprintf(&text, "-- %s --\n%s", r.name, messages)
+			report := decodeJSON[live.RotateReport](t, b.keyturn(t, append(r.args, "-o", "json")...).out)
+			for _, order := range report.Orders {
+				for _, p := range order.Problems {
+					rows[p.Row] = true
+				}
+			}
+			fmt.Fprintf(&text, "-- %s --\n", r.name)
+			for line := range strings.Lines(o.out) {
+				if strings.Contains(line, ": ") { // the table before has none
+					text.WriteString(line)
+				}
+			}
 		})
 	}
-	golden(t, "rotate-preflight.txt", text.String())
+	golden(t, file, text.String())
+	return rows
 }
 
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// patch changes a cluster at the Cloud API, as its owner does.
+func (b *bench) patch(t *testing.T, clusterID, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, b.url+"/api/v1/clusters/"+clusterID, strings.NewReader(body))
+	must(t, err)
+	request.Header.Set("Authorization", "Bearer "+simulator.SampleAPIKey)
+	response, err := http.DefaultClient.Do(request)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("PATCH of cluster %s answered %s", clusterID, response.Status)
 	}
 }
 
@@ -157,7 +273,7 @@ func TestRotate_movesAClusterOnceAndSaysWhatIsLeft(t *testing.T) {
 	since := len(b.Requests())
 	dry := b.keyturn(t, append(args, "--dry-run")...)
 	dry.wantCode(t, exitFine, "rotate", "--dry-run")
-	wantText(t, "what no check tells", dry.err, "Not verified: that account 111122223333 in us-east-1 is watched")
+	wantText(t, "what no check tells", dry.err, "Not verified: whether changes of keys of 111122223333 in us-east-1 are reported", "no deployment is named")
 	out := dry.out
 	wantText(t, "the dry run", out, "payments", "us-east-1", "ready", "Nothing was written")
 	if list := b.written(t, since); len(list) > 0 {
@@ -219,7 +335,7 @@ func TestRotate_readsTheVendorsFile(t *testing.T) {
 			must(t, os.WriteFile(file, []byte(r.content), 0o600))
 			o := b.keyturn(t, "rotate", "payments", "-f", file, "--no-terraform", "-o", "json", "--dry-run")
 			o.wantCode(t, r.code)
-			if r.code == exitFine && !strings.Contains(o.out, `"state": "ready"`) {
+			if r.code == exitFine && !strings.Contains(o.out, `"state":"ready"`) {
 				t.Errorf("it printed\n%s", o.out)
 			}
 		})
@@ -238,6 +354,46 @@ func TestRotate_cancelTakesBackWhatWasNotSent(t *testing.T) {
 	b.succeed(t, "follow", "--mode", "follow")
 	if len(b.PUTs()) > 0 {
 		t.Errorf("%d PUTs were sent for a canceled order", len(b.PUTs()))
+	}
+}
+
+// The last line of the JSON says of each region what became of it, also when the command is repeated, and when an order waits.
+func TestRotate_endsItsJSONWithWhatBecameOfEachRegion(t *testing.T) {
+	b := movable(t)
+	end := func(code int, args ...string) live.RotateReport {
+		t.Helper()
+		o := b.keyturn(t, append([]string{"rotate", "--no-terraform", "-o", "json"}, args...)...)
+		o.wantCode(t, code, args...)
+		lines := strings.Split(strings.TrimSpace(o.out), "\n")
+		return decodeJSON[live.RotateReport](t, lines[len(lines)-1])
+	}
+	states := func(r live.RotateReport) (list []string) {
+		for _, o := range r.Orders {
+			list = append(list, o.Cluster+" "+o.Region+" "+o.State)
+		}
+		slices.Sort(list)
+		return list
+	}
+	fleet := []string{"--from", paymentsKey, "--to", spareKey}
+	if got := states(end(exitFine, append(fleet, "--dry-run")...)); !slices.Equal(got, []string{"checkout us-east-1 ready", "payments us-east-1 ready"}) {
+		t.Errorf("the dry run ends with %q", got)
+	}
+	b.succeed(t, "pause", "--reason", "freeze")
+	r := end(exitNeedsPerson, "payments", "--to", spareKey)
+	if got := states(r); !slices.Equal(got, []string{"payments us-east-1 ordered"}) || !strings.Contains(r.Orders[0].Why, "paused since") || len(r.OldKeys) > 0 {
+		t.Errorf("the paused order ends with %q: %+v", got, r)
+	}
+	b.succeed(t, "resume")
+	done := []string{"checkout us-east-1 done", "payments us-east-1 done"}
+	r = end(exitFine, fleet...)
+	if got := states(r); !slices.Equal(got, done) || len(r.OldKeys) != 1 || r.OldKeys[0].Key != paymentsKey || !r.OldKeys[0].NeededUntil.After(time.Now()) || len(r.NotVerified) != 1 {
+		t.Errorf("the rotation ends with %q: %+v", got, r)
+	}
+	if got := states(end(exitFine, "payments", "--to", spareKey)); !slices.Equal(got, done[1:]) || len(b.PUTs()) != 2 {
+		t.Errorf("repeated, it ends with %q after %d PUTs", got, len(b.PUTs()))
+	}
+	if got := states(end(exitRefused, "payments", "--to", strangeKey)); !slices.Equal(got, []string{"payments us-east-1 refused"}) {
+		t.Errorf("the refused one ends with %q", got)
 	}
 }
 

@@ -53,7 +53,7 @@ var outputs = map[string]any{
 	"check-planned":   planned.Report{},
 	"pin":             alternatives{[]live.PinReport{}, []live.PinStatus{}},
 	"unpin":           []live.UnpinReport{},
-	"rotate":          alternatives{[]live.OrderReport{}, progress.Track{}, live.CanceledOrders{}},
+	"rotate":          alternatives{live.RotateReport{}, progress.Track{}, live.CanceledOrders{}},
 }
 
 // alternatives are outputs of one command, of which it prints one, by its flags and by what comes of it.

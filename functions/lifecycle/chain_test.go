@@ -24,7 +24,7 @@ import (
 // life is one cluster's, on one cloud.
 type life struct {
 	cluster, name, region string
-	spec, added           cmek.RegionSpec
+	spec, moved, added    cmek.RegionSpec
 	// regionNodes is the whole map that the page asks for to add the region.
 	regionNodes string
 	disable     func(w *world)
@@ -35,13 +35,21 @@ type life struct {
 var lives = map[string]life{
 	"AWS": {
 		cluster: analytics, name: "analytics", region: "us-east-1",
-		spec: awsSpec("us-east-1", eastKey, paymentsRole), added: awsSpec("us-west-2", westKey, ordersRole), regionNodes: `{"us-east-1":3,"us-west-2":3}`,
-		disable: func(w *world) { w.kms("DisableKey", eastKey, ""); w.kms("DisableKey", westKey, "") },
-		enable:  func(w *world) { w.kms("EnableKey", eastKey, ""); w.kms("EnableKey", westKey, "") },
-		waived:  map[lifecycle.Hazard]string{lifecycle.SharedKey: "they move first"},
+		spec: awsSpec("us-east-1", eastKey, paymentsRole), moved: awsSpec("us-east-1", nextKey, paymentsRole), added: awsSpec("us-west-2", westKey, ordersRole), regionNodes: `{"us-east-1":3,"us-west-2":3}`,
+		disable: func(w *world) {
+			for _, key := range []cmek.KeyURI{eastKey, nextKey, westKey} {
+				w.kms("DisableKey", key, "")
+			}
+		},
+		enable: func(w *world) {
+			for _, key := range []cmek.KeyURI{eastKey, nextKey, westKey} {
+				w.kms("EnableKey", key, "")
+			}
+		},
+		waived: map[lifecycle.Hazard]string{lifecycle.SharedKey: "they move first"},
 	},
 	"Google Cloud": {
-		cluster: onGoogle, name: "on-google", region: "us-east1", spec: googleSpec("us-east1", googleKey), added: googleSpec("us-west1", googleWest),
+		cluster: onGoogle, name: "on-google", region: "us-east1", spec: googleSpec("us-east1", googleKey), moved: googleSpec("us-east1", googleNext), added: googleSpec("us-west1", googleWest),
 		regionNodes: `{"us-east1":3,"us-west1":3}`, disable: func(*world) {}, enable: func(*world) {},
 		waived: map[lifecycle.Hazard]string{lifecycle.SharedKey: "they move first", lifecycle.AccessStillGranted: "a drill"},
 	},
@@ -69,6 +77,7 @@ func TestLifecycle(t *testing.T) {
 						ended(t, f, lifecycle.Request{Kind: ledger.OperationEnable, ClusterID: l.cluster, By: "ana", Specs: []cmek.RegionSpec{l.spec}})
 					}, []page{{"POST", "/cmek", specsBody(l.spec)}}},
 					{"key version rotation", func() { ours.follow(l) }, []page{{"PUT", "/cmek", specsBody(l.spec)}}},
+					{"new key", func() { ours.move(l) }, []page{{"PUT", "/cmek", specsBody(l.moved)}}},
 					{"add region", func() {
 						ended(t, f, lifecycle.Request{Kind: ledger.OperationAddRegion, ClusterID: l.cluster, By: "ana",
 							Additions: []cmek.AddedRegion{{Region: l.added.Region, Nodes: 3, KeySpec: l.added.KeySpec}}})
@@ -122,7 +131,7 @@ func TestLifecycle(t *testing.T) {
 						t.Errorf("after %s the store keys differ:\n%s\nby the page:\n%s", step.name, a, b)
 					}
 				}
-				if names := ours.records(); len(names) != 5 {
+				if names := ours.records(); len(names) != 6 {
 					t.Errorf("the records are %q, want one for each step", names)
 				}
 				sent := 0
@@ -131,7 +140,7 @@ func TestLifecycle(t *testing.T) {
 						sent++
 					}
 				}
-				if sent != 4 {
+				if sent != 5 {
 					t.Errorf("accepted %q, want one request to the cluster for each step but the restore", ours.accepted)
 				}
 			})
@@ -179,6 +188,27 @@ func (w *world) follow(l life) {
 	}
 	if d, ok := w.item(l.cluster).DoneIn(l.region); !ok || !d.Followed {
 		w.t.Fatalf("the rotation was not followed: %+v, work %+v", d, w.item(l.cluster).Work)
+	}
+}
+
+// move gives the order that an operator gives, and lets rotation carry it out.
+func (w *world) move(l life) {
+	w.t.Helper()
+	r := w.rotation(l.spec.KeySpec.Type, l.cluster)
+	r.Policies = w.function().Keys[l.spec.KeySpec.Type].Policies
+	c, err := r.CheckOrders(w.t.Context(), l.cluster, []rotation.Wanted{{Region: l.region, To: cmek.KeySpec{URI: l.moved.KeySpec.URI}}}, rotation.Asking{By: "ana", Terraform: "none"})
+	must(w.t, err)
+	if len(c.Orders) != 1 || len(c.Orders[0].Problems) > 0 {
+		w.t.Fatalf("the order: %+v", c.Orders)
+	}
+	placed, err := r.Ledger.PlaceOrders(w.t.Context(), l.cluster, []ledger.Order{c.Orders[0].Order}, time.Now())
+	must(w.t, err)
+	for range 180 {
+		must(w.t, r.Tick(w.t.Context()))
+		later(time.Minute)
+	}
+	if end, ended := w.item(l.cluster).OrderEnded(placed[0].ID); !ended || !end.Done {
+		w.t.Fatalf("the order was not carried out: %+v, work %+v", end, w.item(l.cluster).Work)
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	analytics = "7c1d9e20-3a4b-4c5d-8e6f-000000000006" // without CMEK
 
 	eastKey      = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001")
+	nextKey      = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a") // no cluster's yet
 	ordersKey    = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f002")
 	westKey      = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f003")
 	paymentsRole = cmek.Principal("arn:aws:iam::111122223333:role/payments-cmek")
@@ -40,6 +41,7 @@ const (
 	onGoogle      = "7c1d9e20-3a4b-4c5d-8e6f-000000000902"
 	onGoogleToo   = "7c1d9e20-3a4b-4c5d-8e60-000000000902"
 	googleKey     = cmek.KeyURI("projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/pay")
+	googleNext    = cmek.KeyURI("projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/next") // no cluster's yet
 	googleWest    = cmek.KeyURI("projects/acme/locations/us-west1/keyRings/crdb/cryptoKeys/pay")
 	googleAccount = cmek.Principal("cmek@acme.iam.gserviceaccount.com")
 )
@@ -47,7 +49,9 @@ const (
 // seed is the sample company with a cluster on Google Cloud that has CMEK in two regions, and one that has none.
 func seed() simulator.Seed {
 	s := simulator.DefaultSeed()
-	s.Keys = append(s.Keys, simulator.KeySeed{URI: googleKey, AgeDays: 300}, simulator.KeySeed{URI: googleWest, AgeDays: 300})
+	s.Keys = append(s.Keys, simulator.KeySeed{URI: googleKey, AgeDays: 300}, simulator.KeySeed{URI: googleWest, AgeDays: 300},
+		simulator.KeySeed{URI: nextKey, AgeDays: 100, Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["111122223333","` + string(paymentsRole) + `"]},"Action":"kms:*","Resource":"*"}]}`},
+		simulator.KeySeed{URI: googleNext, AgeDays: 100, Policy: `{"bindings":[{"role":"roles/cloudkms.cryptoKeyEncrypterDecrypter","members":["serviceAccount:` + string(googleAccount) + `"]}]}`})
 	s.Google.Projects = []simulator.GoogleProjectSeed{{ID: "acme", Number: "123456789012"}}
 	with := func(c simulator.ClusterSeed, keys bool) simulator.ClusterSeed {
 		c.CloudProvider, c.AccountID, c.AgeDays = "GCP", "crl-prod-abc", 300

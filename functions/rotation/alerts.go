@@ -34,6 +34,7 @@ const (
 	changeAliasMissing      cmek.Change = "alias missing"
 	changeAliasUnread       cmek.Change = "alias unread"
 	changePinDrifted        cmek.Change = "pin drifted"
+	changeOrderUndone       cmek.Change = "order undone"
 	changeHold              cmek.Change = "on hold"
 	changeReadsRewound      cmek.Change = "reads rewound"
 	changeAPIKeyRefused     cmek.Change = "API key refused"

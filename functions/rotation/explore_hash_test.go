@@ -112,6 +112,7 @@ func (p *printer) cloud(c *modelCloud) {
 		p.num(r.wrapped)
 		p.num(r.running)
 		p.num(r.sentFor)
+		p.flag(r.uri == newKey, r.to != "", r.was != "")
 	}
 	p.flag(c.failed)
 	for _, v := range c.fresh(p.now) {
@@ -127,6 +128,7 @@ func (p *printer) info(info cmek.ClusterInfo) {
 		for _, k := range r.KeyInfos {
 			p.str(string(k.Status))
 			p.at(k.UpdatedAt, updatedMemory)
+			p.flag(k.Spec.URI == newKey)
 		}
 	}
 }
@@ -139,7 +141,10 @@ func (p *printer) item(c *ledger.Cluster, v variant) {
 	for _, d := range c.Done {
 		p.str(d.Region)
 		p.num(versionNumber(d.Version))
-		p.flag(d.Followed)
+		p.flag(d.Followed, d.Key == newKey)
+	}
+	for _, e := range c.Orders {
+		p.flag(e.Done, !e.Undone.IsZero())
 	}
 	for _, a := range c.Alarms {
 		p.str(a.Key)
@@ -170,7 +175,7 @@ func (p *printer) works(works []ledger.Work, v variant) {
 		p.num(min(w.Attempts, 8))
 		p.num(w.Failed)
 		p.num(w.Lost)
-		p.flag(w.Detained, w.Retried, w.Announced, w.Claim != nil)
+		p.flag(w.Detained, w.Retried, w.Announced, w.Claim != nil, w.Order != "")
 		if w.Claim != nil {
 			p.at(w.Claim.Intent, claimMemory)
 		}
@@ -209,6 +214,7 @@ func (p *printer) request(r modelPUT) {
 	p.num(r.cluster)
 	for i, spec := range r.specs {
 		p.str(spec.Region)
+		p.flag(spec.KeySpec.URI == newKey)
 		p.num(r.sentFor[i])
 	}
 	p.at(r.intent, longestMemory)
@@ -224,6 +230,7 @@ func (p *printer) worker(m *model, w *modelWorker, v variant) {
 	p.at(w.intent, longestMemory)
 	for _, spec := range w.put {
 		p.str(spec.Region)
+		p.flag(spec.KeySpec.URI == newKey)
 	}
 	p.flag(w.unread)
 	switch w.phase {
@@ -251,6 +258,10 @@ func (p *printer) reads(m *model, r Reads, v variant) {
 	}
 	if r.CMEK != nil {
 		p.info(*r.CMEK)
+	}
+	p.num(len(r.Moves))
+	for _, move := range r.Moves {
+		p.str(string(move.From.Key.Key.State))
 	}
 	for _, c := range m.clouds[0].regions {
 		if f, ok := r.Keys[c.uri]; ok {

@@ -24,6 +24,8 @@ type variant struct {
 	name string
 	// twoClusters of one region each, of one key; else one cluster of two regions, of two replicas of a multi-Region key.
 	twoClusters bool
+	// ordered: one cluster of one region, whose key has just rotated, and an order to move the region to another key.
+	ordered bool
 	// stays: updated_at does not move. endOnly: it moves at the end of an operation only.
 	stays, endOnly bool
 	// rotates: the server takes a second PUT while an operation runs for another rotation; else it answers that it is busy.
@@ -68,6 +70,7 @@ type model struct {
 	records []string // hash of the last evidence record of each cluster
 	filed   []int
 	audits  []audit
+	orders  []ledger.Order // to move us-east-1 of c-1
 	// blind counts second PUTs in the one undecidable case.
 	blind   int
 	problem string
@@ -97,6 +100,8 @@ type modelRegion struct {
 	updated           time.Time
 	wrapped           int
 	running, sentFor  int
+	// to is the key that the region is being moved to, or was not moved to because the operation failed; was is that of before.
+	to, was cmek.KeyURI
 }
 
 // modelView is what reads show of a cluster, up to the time until.
@@ -169,6 +174,9 @@ var modelSettings = func() Settings {
 // modelVersion is the key's nth version.
 func modelVersion(n int) cmek.KeyVersion { return [...]cmek.KeyVersion{{}, v1, v2, v3}[n] }
 
+// orderVersion stands for the key of the order among the versions that PUTs are counted for.
+const orderVersion = 9
+
 func versionNumber(v cmek.KeyVersion) int { return slices.Index([]cmek.KeyVersion{{}, v1, v2, v3}, v) }
 
 // modelSettle is how long the KMS may still encrypt under the version before.
@@ -193,6 +201,11 @@ func newModel(v variant) *model {
 	if v.twoClusters {
 		names, regions = []string{"c-1", "c-2"}, []modelRegion{{name: east, uri: eastKey}}
 	}
+	if v.ordered {
+		regions = []modelRegion{{name: east, uri: eastKey}}
+		m.orders = []ledger.Order{anOrder()}
+		m.orders[0].At = noon
+	}
 	for _, name := range names {
 		c := modelCloud{regions: slices.Clone(regions)}
 		item := &ledger.Cluster{ID: name, SeenAt: noon}
@@ -204,6 +217,9 @@ func newModel(v variant) *model {
 		c.shown = c.look(name)
 		item.Cluster, item.CMEK = c.shown.cluster, c.shown.info
 		item.NextLook = noon.Add(forgottenAfter)
+		if v.ordered {
+			item.NextLook = noon
+		}
 		m.clouds = append(m.clouds, c)
 		m.items = append(m.items, item)
 		m.version = append(m.version, 1)
@@ -252,6 +268,9 @@ func (m *model) rotate(v variant) {
 
 // fact is the key as a read shows it at the region's URI.
 func (k modelKey) fact(uri cmek.KeyURI) KeyFact {
+	if uri == newKey {
+		return KeyFact{Key: cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: v1, NeverRotated: true}}
+	}
 	key := cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: modelVersion(k.version), RotatedAt: k.rotated, Settle: modelSettle()}
 	if uri.Type() == cmek.GCPCloudKMS {
 		key.RotatedAt = time.Time{} // which Cloud KMS does not say
@@ -282,7 +301,16 @@ func (c *modelCloud) look(id string) *modelView {
 		v.cluster.Regions = append(v.cluster.Regions, cmek.Region{Name: r.name})
 		info := keyInfo(r.uri, r.keyStatus, r.updated)
 		info.CreatedAt = longAgo
-		v.info.RegionInfos = append(v.info.RegionInfos, cmek.RegionInfo{Region: r.name, Status: r.status, KeyInfos: []cmek.KeyInfo{info}})
+		infos := []cmek.KeyInfo{info}
+		switch {
+		case r.to != "" && r.running > 0:
+			infos = []cmek.KeyInfo{keyInfo(r.uri, cmek.Disabling, r.updated), keyInfo(r.to, cmek.Enabling, r.updated)}
+		case r.to != "": // the operation failed
+			infos = []cmek.KeyInfo{keyInfo(r.uri, cmek.Enabled, r.updated), keyInfo(r.to, cmek.EnableFailed, r.updated)}
+		case r.was != "":
+			infos = append(infos, keyInfo(r.was, cmek.Disabled, r.updated))
+		}
+		v.info.RegionInfos = append(v.info.RegionInfos, cmek.RegionInfo{Region: r.name, Status: r.status, KeyInfos: infos})
 		if r.status != cmek.Enabled {
 			v.info.Status = r.status
 		}
@@ -337,7 +365,13 @@ func (m *model) accept(v variant, p modelPUT) {
 		for j := range c.regions {
 			if r := &c.regions[j]; r.name == spec.Region {
 				m.auditPUT(v, p.cluster, *r, p.sentFor[i])
-				r.running, r.sentFor = wraps, p.sentFor[i]
+				r.running, r.sentFor, r.to = wraps, p.sentFor[i], ""
+				if spec.KeySpec.URI != r.uri {
+					r.to, r.running = spec.KeySpec.URI, 1
+				}
+				if r.uri == newKey && r.to != "" {
+					m.violated("a PUT puts %s/%s back to the key before its order", m.items[p.cluster].ID, r.name)
+				}
 				m.touch(v, r, cmek.Rotating, cmek.Enabling)
 			}
 		}
@@ -375,6 +409,9 @@ func (m *model) end(v variant, cluster, region int, well bool) {
 	r := &c.regions[region]
 	if well {
 		r.wrapped = r.running
+		if r.to != "" {
+			r.uri, r.was, r.to = r.to, r.uri, ""
+		}
 		m.touch(v, r, cmek.Enabled, cmek.Enabled)
 	} else {
 		c.failed = true
@@ -473,8 +510,17 @@ func (m *model) checkItem(cluster int) {
 func (m *model) check() {
 	for i, item := range m.items {
 		for _, r := range m.clouds[i].regions {
-			if d, ok := item.DoneIn(r.name); ok && d.Followed && versionNumber(d.Version) > r.wrapped {
+			d, ok := item.DoneIn(r.name)
+			if ok && d.Followed && d.Key == newKey && r.uri != newKey {
+				m.violated("%s/%s is done for the key of its order (%s), and its store key is encrypted under the one before", item.ID, r.name, d.Evidence)
+			}
+			if ok && d.Followed && d.Key == r.uri && versionNumber(d.Version) > r.wrapped {
 				m.violated("%s/%s is done for v%d (%s), and its store key is encrypted under v%d", item.ID, r.name, versionNumber(d.Version), d.Evidence, r.wrapped)
+			}
+		}
+		for _, o := range m.orders {
+			if end, ended := item.OrderEnded(o.ID); ended && end.Done && m.clouds[i].regions[0].uri != o.To.URI {
+				m.violated("the order of %s is done, and the region is on %s", item.ID, m.clouds[i].regions[0].uri)
 			}
 		}
 		under := 0
@@ -505,6 +551,7 @@ func (m *model) underWay() []modelPUT {
 func (m *model) read(cluster int, works []ledger.Work, info, state modelView, key modelKey, sweep bool) Reads {
 	item := m.items[cluster]
 	r := Reads{At: m.now, UpdatedAtMoves: m.moves, Keys: map[cmek.KeyURI]KeyFact{}, Fleet: m.fleet(item)}
+	m.readOrders(item, &r, key)
 	needCluster, needCMEK := needed(item, m.moves, m.now, modelSettings)
 	if needCMEK || sweep {
 		r.CMEK = &info.info
@@ -518,14 +565,31 @@ func (m *model) read(cluster int, works []ledger.Work, info, state modelView, ke
 	return r
 }
 
+// readOrders is worker.readMoves.
+func (m *model) readOrders(item *ledger.Cluster, r *Reads, key modelKey) {
+	r.Orders, r.Moves = m.orders, map[string]Move{}
+	for _, o := range m.orders {
+		if _, ended := item.OrderEnded(o.ID); ended || !unsentOrder(item, o) {
+			continue
+		}
+		from, to := admitted(o.From.URI), admitted(o.To.URI)
+		from.Key, to.Key = key.fact(o.From.URI), key.fact(o.To.URI)
+		r.Moves[o.ID] = Move{From: from, To: to}
+	}
+}
+
 // reread is worker.readAgain.
 func (m *model) reread(w *modelWorker, info, state modelView) Reads {
 	r := Reads{At: m.now, UpdatedAtMoves: m.moves, Cluster: &state.cluster, Keys: map[cmek.KeyURI]KeyFact{}}
 	if r.free() {
 		r.CMEK = &info.info
 	}
+	m.readOrders(m.items[w.cluster], &r, m.key)
+	works := m.items[w.cluster].Work
 	for _, spec := range w.put {
-		r.Keys[spec.KeySpec.URI] = m.key.fact(spec.KeySpec.URI)
+		if !slices.ContainsFunc(works, func(w ledger.Work) bool { return w.Order != "" && carries(spec, works, w) }) {
+			r.Keys[spec.KeySpec.URI] = m.key.fact(spec.KeySpec.URI)
+		}
 	}
 	// The fleet is as read in the tick before, with our own swaps.
 	r.Fleet = Fleet{}
@@ -636,8 +700,16 @@ func (m *model) leave(n int) {
 			m.violated("a PUT to %s/%s leaves without its intent and baseline in the ledger", item.ID, spec.Region)
 			continue
 		}
-		p.sentFor = append(p.sentFor, versionNumber(item.Work[i].Version))
-		if w.reads.Keys[spec.KeySpec.URI].Key.State != cmek.KeyEnabled {
+		number := versionNumber(item.Work[i].Version)
+		if spec.KeySpec.URI == newKey && item.Work[i].Order != "" {
+			number = orderVersion
+		}
+		p.sentFor = append(p.sentFor, number)
+		read := w.reads.Keys[spec.KeySpec.URI]
+		if number == orderVersion {
+			read = w.reads.Moves[item.Work[i].Order].From.Key // the old one is needed, too, and the new one is never disabled here
+		}
+		if read.Key.State != cmek.KeyEnabled {
 			m.violated("a PUT to %s/%s leaves although its key was read as disabled", item.ID, spec.Region)
 		}
 	}

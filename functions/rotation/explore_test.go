@@ -80,6 +80,10 @@ var variants = []variant{
 	{name: "unknown, second PUT rotates", after: afterUnknown, rotates: true, endOnly: true, depth: 5},
 	{name: "lost", after: afterLoss, moves: true, depth: 7},
 
+	{name: "an order", ordered: true, depth: 6},
+	{name: "an order, settled", ordered: true, after: []string{"event 2 to c-1", "+10m0s"}, keys: true, depth: 5},
+	{name: "an order, deviations", ordered: true, weather: true, lies: true, deviations: 1, depth: unbounded},
+	{name: "an order, updated_at stays, deviations", ordered: true, stays: true, keys: true, deviations: 1, depth: unbounded},
 	{name: "deviations", after: afterSettling, keys: true, weather: true, lies: true, deviations: 1, depth: unbounded},
 	{name: "deviations, updated_at stays", after: afterSettling, stays: true, weather: true, deviations: 2, depth: unbounded},
 	{name: "deviations, second PUT rotates", after: afterSettling, rotates: true, endOnly: true, offset: -clockOffset, deviations: 1, depth: unbounded},
@@ -612,14 +616,22 @@ func (m *model) complete() bool {
 		if len(item.Work) > 0 {
 			return false
 		}
+		for _, o := range m.orders {
+			if _, ended := item.OrderEnded(o.ID); !ended {
+				return false
+			}
+		}
 		for _, r := range m.clouds[i].regions {
-			if r.running > 0 || r.wrapped < m.key.version {
+			if r.running > 0 || m.behind(r) {
 				return false
 			}
 		}
 	}
 	return true
 }
+
+// behind reports whether the region's store key is encrypted under an older version. The key of the order has one version.
+func (m *model) behind(r modelRegion) bool { return r.uri != newKey && r.wrapped < m.key.version }
 
 // mayEnd are the reasons for which work may need a person (design, Follow-through).
 var mayEnd = []string{"failed twice", "two requests left no trace", "not by keyturn's request", "stopped:",
@@ -631,7 +643,7 @@ func (m *model) unended() string {
 		for _, r := range m.clouds[i].regions {
 			w := slices.IndexFunc(item.Work, func(w ledger.Work) bool { return w.Region == r.name })
 			switch {
-			case w < 0 && r.wrapped < m.key.version:
+			case w < 0 && m.behind(r):
 				return fmt.Sprintf("%s/%s is behind without open work", item.ID, r.name)
 			case w >= 0 && !slices.ContainsFunc(mayEnd, func(reason string) bool { return strings.Contains(item.Work[w].Reason, reason) }):
 				return fmt.Sprintf("work of %s/%s has not ended: %s %s", item.ID, r.name, item.Work[w].State, item.Work[w].Reason)

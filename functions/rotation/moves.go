@@ -62,7 +62,7 @@ func (f *Function) ReadMove(ctx context.Context, cluster cmek.Cluster, o ledger.
 
 // access reads the documents that decide whether the principal may use the key, and decides.
 func (f *Function) access(ctx context.Context, use cmek.Use) (policy.Decision, string) {
-	if f.Policies == nil {
+	if f.Policies == nil || len(f.Policies.Deciding(use, nil)) == 0 {
 		return policy.CannotTell, "policies are not read here"
 	}
 	texts, unread := map[string]string{}, map[string]error{}

@@ -302,6 +302,31 @@ func TestOrders_aProcessMayEndAfterAnyWrite(t *testing.T) {
 }
 
 // An order whose PUT gets no answer is not sent twice.
+// Somebody puts the old key back, as Terraform does when the resource is edited: it is reported, and never put back.
+func TestOrders_aKeyThatWasPutBack_isReportedAndStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMoving(t, 6)
+		m.move(m.process(&writes{}))
+		m.check(6)
+		key := m.world.StoreKeys()[0]
+		back := cmek.RegionSpec{Region: key.Region, KeySpec: cmek.KeySpec{Type: cmek.AWSKMS, URI: movedFrom, AuthPrincipal: "arn:aws:iam::111122223333:role/payments-cmek"}}
+		if err := m.world.PUTCMEK("org-admin", key.Cluster, back); err != nil {
+			t.Fatal(err)
+		}
+		sent, f := len(m.world.PUTs()), m.process(&writes{})
+		minutes(f, 90)
+		undone := 0
+		for _, a := range m.notifier.Alerts() {
+			if a.Change == "order undone" && a.Clusters[0].ID == key.ClusterID {
+				undone++
+			}
+		}
+		if now := m.world.StoreKeys()[0].URI; undone != 1 || now != movedFrom || len(m.world.PUTs()) != sent {
+			t.Errorf("%d alerts, the region is on %s, and %d PUTs were sent; want 1, the key that was put back, and none", undone, now, len(m.world.PUTs())-sent)
+		}
+	})
+}
+
 func TestOrders_anAnswerThatIsLost_isReadNotRepeated(t *testing.T) {
 	for _, flip := range []string{"before", "after"} {
 		for _, moves := range []string{"moves", "stays"} {

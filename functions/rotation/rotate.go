@@ -86,6 +86,10 @@ func (f *Function) CheckOrders(ctx context.Context, clusterID string, wanted []W
 				m.To.Unwatched = by.Unwatched(ctx, o.To.URI)
 			}
 			checked.Problems = Preflight(o, c.Cluster, info, m, holds, time.Now())
+			if o.From.Type != "" && !f.follows(o.From.Type) {
+				checked.Problems = []Problem{{Row: "installation", Message: fmt.Sprintf(
+					"the cluster's key is of type %s, which this installation does not follow; name the deployment on that cloud with --deployment", o.From.Type)}}
+			}
 		}
 		c.Orders = append(c.Orders, checked)
 	}

@@ -23,23 +23,25 @@ locals {
 
   # What the deployment says of itself, for commands that are given its name alone. It holds no secrets.
   published = {
-    format             = 1
-    version            = var.release
-    name               = var.name
-    project            = var.project
-    region             = var.region
-    mode               = var.mode
-    organization_id    = var.cockroach_organization_id
-    server             = var.cockroach_server
-    ledger             = local.ledger_url
-    archive            = "gs://${local.archive_bucket}/${local.archive_prefix}"
-    alerts_topic       = "projects/${var.project}/topics/${var.name}-alerts"
-    operations_topic   = "projects/${var.project}/topics/${var.name}-operations"
-    api_key_secret     = "${local.secrets}/${local.api_key_secret}"
-    watched_projects   = sort(var.watched_projects)
-    push_subscriptions = [for s in sort(keys(module.pubsub.pushes)) : "projects/${var.project}/subscriptions/${var.name}-${s}"]
-    dead_subscriptions = [for f in sort(keys(local.pushed)) : "projects/${var.project}/subscriptions/${var.name}-${f}-dead"]
-    settings           = var.settings
+    format               = 1
+    version              = var.release
+    name                 = var.name
+    project              = var.project
+    region               = var.region
+    mode                 = var.mode
+    organization_id      = var.cockroach_organization_id
+    server               = var.cockroach_server
+    ledger               = local.ledger_url
+    archive              = "gs://${local.archive_bucket}/${local.archive_prefix}"
+    alerts_topic         = "projects/${var.project}/topics/${var.name}-alerts"
+    operations_topic     = "projects/${var.project}/topics/${var.name}-operations"
+    api_key_secret       = "${local.secrets}/${local.api_key_secret}"
+    watched_projects     = sort(var.watched_projects)
+    watched_folders      = sort(var.watched_folders)
+    watched_organization = var.watch_organization ? var.organization : ""
+    push_subscriptions   = [for s in sort(keys(module.pubsub.pushes)) : "projects/${var.project}/subscriptions/${var.name}-${s}"]
+    dead_subscriptions   = [for f in sort(keys(local.pushed)) : "projects/${var.project}/subscriptions/${var.name}-${f}-dead"]
+    settings             = var.settings
   }
 }
 

@@ -52,18 +52,27 @@ func (k KMS) of(uri cmek.KeyURI) (cmek.KMS, error) {
 	return nil, fmt.Errorf("read key %q: nothing here reads keys of its type", uri)
 }
 
-// Policies reads each document with the adapter of the cloud that it is of.
+// Policies reads each document with the adapter of the cloud that it is of. Where that is nil no document is named.
 type Policies struct{ AWS, Google cmek.Policies }
 
 // Deciding implements [cmek.Policies].
-func (p Policies) Deciding(use cmek.Use, known map[string]string) []string {
-	return append(p.AWS.Deciding(use, known), p.Google.Deciding(use, known)...)
+func (p Policies) Deciding(use cmek.Use, known map[string]string) (names []string) {
+	for _, of := range []cmek.Policies{p.AWS, p.Google} {
+		if of != nil {
+			names = append(names, of.Deciding(use, known)...)
+		}
+	}
+	return names
 }
 
 // Document implements [cmek.Policies]. The name of what is of AWS is an ARN, or begins with one; no other name does.
 func (p Policies) Document(ctx context.Context, name string) (string, error) {
+	of := p.Google
 	if strings.HasPrefix(name, "arn:") {
-		return p.AWS.Document(ctx, name)
+		of = p.AWS
 	}
-	return p.Google.Document(ctx, name)
+	if of == nil {
+		return "", fmt.Errorf("read document %q: nothing here reads those of its cloud", name)
+	}
+	return of.Document(ctx, name)
 }

@@ -154,6 +154,18 @@ type OrderEnd struct {
 	Done bool      `json:"done,omitempty"`
 	Why  string    `json:"why,omitempty"`
 	At   time.Time `json:"at"`
+	// Undone is when the region was first seen on another key, of the last order that moved it; zero if it is on the order's.
+	Undone time.Time `json:"undone,omitzero"`
+}
+
+// LastMove returns the last order that moved the region to another key; false if none did.
+func (c *Cluster) LastMove(region string) (last OrderEnd, moved bool) {
+	for _, e := range c.Orders {
+		if e.Done && e.Region == region && !e.At.Before(last.At) {
+			last, moved = e, true
+		}
+	}
+	return last, moved
 }
 
 // OrderEnded returns what became of the order, and whether it has ended.
@@ -174,8 +186,14 @@ func (c *Cluster) EndOrder(e OrderEnd) {
 		return
 	}
 	c.Orders = append(slices.Clone(c.Orders), e)
-	c.Orders = slices.DeleteFunc(c.Orders, func(old OrderEnd) bool { return e.At.Sub(old.At) > ordersKept })
-	c.Orders = c.Orders[max(0, len(c.Orders)-mostOrderEnds):]
+	over := len(c.Orders) - mostOrderEnds
+	c.Orders = slices.DeleteFunc(slices.Clone(c.Orders), func(old OrderEnd) bool {
+		if last, _ := c.LastMove(old.Region); old.ID == last.ID {
+			return false // says which key the region was moved to
+		}
+		over--
+		return e.At.Sub(old.At) > ordersKept || over >= 0
+	})
 }
 
 // Trigger is what opened a piece of work.

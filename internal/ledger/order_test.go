@@ -2,7 +2,9 @@ package ledger_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,5 +193,30 @@ func TestEndOrder_isNotedOnceAndBounded(t *testing.T) {
 	c.EndOrder(ledger.OrderEnd{ID: "later", At: orderedAt.Add(31 * 24 * time.Hour)})
 	if len(c.Orders) != 1 {
 		t.Errorf("%d ends are kept after a month, want 1", len(c.Orders))
+	}
+}
+
+// Of the orders' ends the last that moved a region is kept however old it is: it says which key the region was moved to.
+func TestEndOrder_keepsTheLastMoveOfEachRegion(t *testing.T) {
+	at := func(days int) time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).AddDate(0, 0, days) }
+	var c ledger.Cluster
+	for i, e := range []ledger.OrderEnd{
+		{Region: "east", Done: true}, {Region: "west", Done: true}, {Region: "east", Done: true}, {Region: "east"},
+	} {
+		e.ID, e.To, e.At = fmt.Sprint(i), cmek.KeyURI(fmt.Sprint("key-", i)), at(i)
+		c.EndOrder(e)
+	}
+	c.EndOrder(ledger.OrderEnd{ID: "4", Region: "north", Done: true, At: at(200)})
+	var kept []string
+	for _, e := range c.Orders {
+		kept = append(kept, e.ID)
+	}
+	if got := strings.Join(kept, " "); got != "1 2 4" {
+		t.Errorf("kept are the orders %s, want 1 2 4", got)
+	}
+	for region, want := range map[string]string{"east": "2", "west": "1", "north": "4", "south": ""} {
+		if last, moved := c.LastMove(region); last.ID != want || moved != (want != "") {
+			t.Errorf("%s was last moved by %q (%t), want %q", region, last.ID, moved, want)
+		}
 	}
 }

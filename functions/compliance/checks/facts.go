@@ -67,6 +67,15 @@ type Cluster struct {
 	Audit Fact[[]AuditEntry] `json:"audit"`
 	// Pins are the regions' standing orders to follow an alias (ledger), each with what the alias points to (AWS KMS DescribeKey).
 	Pins Fact[[]Pin] `json:"pins"`
+	// Moves are the last orders that moved each region to another key (ledger).
+	Moves Fact[[]Move] `json:"moves"`
+}
+
+// Move is the key that a region was last moved to by an order, and when.
+type Move struct {
+	Region string      `json:"region"`
+	To     cmek.KeyURI `json:"to"`
+	At     time.Time   `json:"at"`
 }
 
 // Done is the key version that a region's store key was last re-encrypted under, and when that was confirmed.

@@ -127,7 +127,7 @@ func cluster(id, name, provider, accountID string, regions ...cmek.RegionInfo) C
 	return Cluster{
 		ID: id, Info: known(info), CMEK: known(cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: regions}), Done: known(done),
 		Requests: known([]Request{{ago(9*oneDay + time.Hour)}}), Backups: known(Backups{Newest: ago(20 * time.Hour), Frequency: oneDay, Retention: 30 * oneDay}),
-		Audit: known([]AuditEntry{{ID: "e1", Action: AuditUpdate, At: ago(9*oneDay + time.Hour - time.Minute), By: "keyturn"}}), Pins: known([]Pin(nil)),
+		Audit: known([]AuditEntry{{ID: "e1", Action: AuditUpdate, At: ago(9*oneDay + time.Hour - time.Minute), By: "keyturn"}}), Pins: known([]Pin(nil)), Moves: known([]Move(nil)),
 	}
 }
 
@@ -220,6 +220,8 @@ func goodFleet() (Facts, Declarations) {
 	going := &f.Keys[3].Description.Value
 	going.State, going.DeletionDate, going.DeletionWindow = cmek.KeyDeletionScheduled, now.Add(10*oneDay), 30*oneDay
 	f.Clusters[0].Pins = known([]Pin{{"us-east-1", alias, east}})
+	f.Clusters[0].Moves = known([]Move{{"us-east-1", east, ago(20 * oneDay)}})
+	f.Clusters[2].Moves = known([]Move{{"us-east1", gkey, ago(20 * oneDay)}})
 	return f, Declarations{
 		AuditCredential: true,
 		Accounts:        []string{"111122223333", "acme-keys"},

@@ -91,6 +91,8 @@ var (
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Backups.Reading })}
 	needAudit = Need{Name: "audit log of the organization", From: "Cloud API GET /auditlogevents (Org Admin, or AUDITOR)", MaxAge: runAge,
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Audit.Reading })}
+	needMoves = Need{Name: "orders that moved the cluster's regions", From: "ledger", MaxAge: sweepAge,
+		of: ofCluster(func(c *Cluster) *Reading { return &c.Moves.Reading })}
 	needPins = Need{Name: "pinned aliases of the cluster", From: "ledger; kms:DescribeKey on the keys that they name", MaxAge: runAge,
 		of: ofCluster(func(c *Cluster) *Reading { return &c.Pins.Reading })}
 

@@ -52,12 +52,12 @@ var use = []Check{
 		Mirrors:   []string{},
 	},
 	{
-		ID: "CMEK-32", Title: "Alias points to the key in use",
-		Clause:     "The alias that a region follows points to the key that the region uses.",
+		ID: "CMEK-32", Title: "Key in use is the chosen one",
+		Clause:     "A region uses the key that an order of keyturn last moved it to, and the one that its alias points to.",
 		Severities: []alert.Severity{alert.High}, Subject: RegionSubject,
-		Needs:     []Need{needInfo, needCMEK},
-		AWS:       Rule{Needs: []Need{needPins}, judge: awsAlias, fix: awsFixAlias},
-		GCP:       Rule{NotApplicable: "Cloud KMS has no aliases"},
+		Needs:     []Need{needInfo, needCMEK, needMoves},
+		AWS:       Rule{Needs: []Need{needPins}, judge: awsChosen, fix: awsFixChosen},
+		GCP:       Rule{judge: judgeMove, fix: fixMove},
 		Citations: slices.Concat(cite(nist, nistRev, byStave, "CM-2"), cite(pci, pciVersion, byStave, "3.6.1"), cite(soc2, socVersion, byStave, "CC6.1")),
 		Mirrors:   []string{},
 	},
@@ -202,25 +202,77 @@ func gcpFixRetired(s *scope, p *plan) {
 	p.run("gcloud logging read", []string{`protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.resourceName:"` + googleName(s.key.URI) + `"`}, "project", s.key.URI.Account())
 }
 
-func awsAlias(s *scope) verdict {
+// chosen is the verdict on the region's one key, if something chose it.
+func (s *scope) chosen(by string, chosen bool, judge func(uri cmek.KeyURI) verdict) verdict {
 	_, current := s.region()
-	i := slices.IndexFunc(s.cluster.Pins.Value, func(p Pin) bool { return p.Region == s.subject.Region })
 	switch {
-	case i < 0:
-		return notApplicable("the region follows no alias")
+	case !chosen:
+		return notApplicable("%s", by)
 	case len(current) == 0:
 		return notApplicable("no key of the region is in force (CMEK-02)")
 	case len(current) > 1:
 		return unknown("%d keys of the region are in force", len(current))
 	}
-	pin, uri := s.cluster.Pins.Value[i], current[0].Spec.URI
-	switch {
-	case pin.Target == "":
-		return fail("alias %s points to no key", clip(pin.Alias))
-	case !sameKey(pin.Target, uri):
-		return fail("alias %s points to %s, and the region uses %s", clip(pin.Alias), pin.Target, uri)
+	return judge(current[0].Spec.URI)
+}
+
+func (s *scope) move() (m Move, moved bool) {
+	i := slices.IndexFunc(s.cluster.Moves.Value, func(m Move) bool { return m.Region == s.subject.Region })
+	if i < 0 {
+		return m, false
 	}
-	return pass("alias %s points to the key that the region uses", clip(pin.Alias))
+	return s.cluster.Moves.Value[i], true
+}
+
+// judgeMove finds that a region left the key that it was moved to. Terraform does so without showing it, by an edit of the resource while its
+// configuration names the key of before.
+func judgeMove(s *scope) verdict {
+	m, moved := s.move()
+	return s.chosen("no order of keyturn moved the region", moved, func(uri cmek.KeyURI) verdict {
+		if !sameKey(uri, m.To) {
+			return fail("the region was moved to %s on %s, and it uses %s", m.To, at(m.At), uri)
+		}
+		return pass("the region uses the key that it was moved to on %s", at(m.At))
+	})
+}
+
+func fixMove(s *scope, p *plan) {
+	m, _ := s.move()
+	p.say("Find out who sent the PUT. If Terraform manages the CMEK, apply nothing there until its configuration names " + clip(string(m.To)) +
+		": its plan does not show that an edit puts the other key back. The command prints the steps in their order, with the folder in place of TERRAFORM.")
+	p.run("keyturn rotate", []string{s.cluster.ID}, "region", s.subject.Region, "to", string(m.To), "terraform", "TERRAFORM")
+	p.say("If the region is to stay on its key, declare an exception in keyturn.yaml, until an order moves it again.")
+}
+
+// awsChosen is about the order, and about the alias that the region follows.
+func awsChosen(s *scope) verdict {
+	move, alias := judgeMove(s), awsAlias(s)
+	if move.result == Fail || alias.result == NotApplicable {
+		return move
+	}
+	return alias
+}
+
+func awsFixChosen(s *scope, p *plan) {
+	if judgeMove(s).result == Fail {
+		fixMove(s, p)
+		return
+	}
+	awsFixAlias(s, p)
+}
+
+func awsAlias(s *scope) verdict {
+	i := slices.IndexFunc(s.cluster.Pins.Value, func(p Pin) bool { return p.Region == s.subject.Region })
+	return s.chosen("the region follows no alias", i >= 0, func(uri cmek.KeyURI) verdict {
+		switch pin := s.cluster.Pins.Value[i]; {
+		case pin.Target == "":
+			return fail("alias %s points to no key", clip(pin.Alias))
+		case !sameKey(pin.Target, uri):
+			return fail("alias %s points to %s, and the region uses %s", clip(pin.Alias), pin.Target, uri)
+		default:
+			return pass("alias %s points to the key that the region uses", clip(pin.Alias))
+		}
+	})
 }
 
 func awsFixAlias(s *scope, p *plan) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
@@ -35,8 +36,17 @@ type Installation struct {
 	AWS amazon.Config
 	// Google is who calls Google Cloud, found out at the first call.
 	Google google.Config
+	// Clouds read keys and policies, by the type of key: all that can be read from here, also those that the installation does not follow. It is
+	// nil where nothing is read.
+	Clouds map[cmek.KeyType]KeyCloud
 	// Close releases the ledger.
 	Close func() error
+}
+
+// KeyCloud reads the keys of one cloud, and what decides about their use.
+type KeyCloud struct {
+	KMS      cmek.KMS
+	Policies cmek.Policies
 }
 
 // Open builds what a command needs from the environment. messages receives the log, and alerts if the command puts.
@@ -70,20 +80,17 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 		Log:      slog.New(slog.NewTextHandler(messages, &slog.HandlerOptions{Level: s.LogLevel})).With("function", "rotation"),
 		Holder:   Holder(random),
 	}
+	var keyClouds map[cmek.KeyType]KeyCloud
 	if n.Reads || n.Puts {
-		keys, err := s.keys(aws, googleCloud) //nolint:contextcheck // a client outlives the call that makes it
-		if err != nil {
-			return nil, errors.Join(err, done())
+		if keyClouds, err = p.keyClouds(s, aws, googleCloud); err != nil { //nolint:contextcheck // a client outlives the call that makes it
+			return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, done())
 		}
-		f.KMS, f.KeyTypes, f.Aliases = keys, keys.Types(), keys
+		s.follow(f, keyClouds, googleCloud)
 	}
 	if n.Reads || n.Puts {
 		f.Cloud, err = cockroachcloud.New(cockroachcloud.Options{
 			Server: s.Server, APIKey: cockroachcloud.StaticAPIKey(s.APIKey), Version: s.CloudAPIVersion, Rate: s.RequestRate,
 		})
-	}
-	if n.Puts && p.reaches("IAM", s) {
-		f.Policies = amazon.NewPolicies(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
 	}
 	if n.Puts && err == nil {
 		f.Archive, err = s.archive(aws, googleCloud)
@@ -94,7 +101,7 @@ func (p *Program) Open(ctx context.Context, n Needs, messages io.Writer) (*Insta
 	if err != nil {
 		return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, done())
 	}
-	return &Installation{f, s, aws, googleCloud, done}, nil
+	return &Installation{f, s, aws, googleCloud, keyClouds, done}, nil
 }
 
 // LoadGoogle is the configuration for calls of Google Cloud, with the application default credentials of who runs the command.
@@ -106,21 +113,56 @@ func (p *Program) LoadGoogle() (google.Config, error) {
 	return c, nil
 }
 
-// keys reads the keys that the ledger's installation follows: those of its own cloud. With a ledger on this machine that is AWS, and Google
-// Cloud too where its endpoint is named, as that of a simulator is.
-func (s *Settings) keys(aws amazon.Config, googleCloud google.Config) (clouds.KMS, error) {
-	keys := clouds.KMS{}
+// keyClouds are the clouds whose keys can be read with what is set: not AWS where the ledger is on Google Cloud, since nothing says in whose name; and
+// not Google Cloud where the Cloud API is on this machine, and no endpoint of a simulator is named.
+func (p *Program) keyClouds(s Settings, aws amazon.Config, googleCloud google.Config) (map[cmek.KeyType]KeyCloud, error) {
+	all := map[cmek.KeyType]KeyCloud{}
 	if s.Ledger.Scheme != "firestore" {
-		keys[cmek.AWSKMS] = amazon.NewKMS(aws, amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}})
+		roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
+		of := KeyCloud{KMS: amazon.NewKMS(aws, roles), Policies: amazon.NewPolicies(aws, roles)}
+		if !p.reaches("IAM", s) {
+			of.Policies = withoutRoles{of.Policies}
+		}
+		all[cmek.AWSKMS] = of
 	}
-	if s.Ledger.Scheme == "firestore" || s.Ledger.Scheme != "dynamodb" && googleCloud.Endpoint != "" {
-		of, err := google.NewKMS(googleCloud)
+	if s.Ledger.Scheme == "firestore" || !s.Rotation.Loopback || googleCloud.Endpoint != "" {
+		keys, err := google.NewKMS(googleCloud)
 		if err != nil {
 			return nil, err
 		}
-		keys[cmek.GCPCloudKMS] = of
+		all[cmek.GCPCloudKMS] = KeyCloud{KMS: keys, Policies: google.NewPolicies(googleCloud)}
 	}
-	return keys, nil
+	return all, nil
+}
+
+// follow lets the function follow the keys of the ledger's own cloud. With a ledger on this machine those are AWS's, and Google Cloud's too where
+// its endpoint is named, as that of a simulator is. A function that puts also reads policies, where roles can be read.
+func (s *Settings) follow(f *rotation.Function, all map[cmek.KeyType]KeyCloud, googleCloud google.Config) {
+	keys, documents := clouds.KMS{}, clouds.Policies{}
+	if of, can := all[cmek.AWSKMS]; can {
+		keys[cmek.AWSKMS] = of.KMS
+		if _, without := of.Policies.(withoutRoles); !without {
+			documents.AWS = of.Policies
+		}
+	}
+	local := s.Ledger.Scheme == "file" && googleCloud.Endpoint != ""
+	if of, can := all[cmek.GCPCloudKMS]; can && (local || s.Ledger.Scheme == "firestore") {
+		keys[cmek.GCPCloudKMS], documents.Google = of.KMS, of.Policies
+	}
+	f.KMS, f.KeyTypes, f.Aliases = keys, keys.Types(), keys
+	if s.needs.Puts && documents != (clouds.Policies{}) {
+		f.Policies = documents
+	}
+}
+
+// withoutRoles reads no policies of roles: a simulator of AWS has none.
+type withoutRoles struct{ cmek.Policies }
+
+func (p withoutRoles) Document(ctx context.Context, name string) (string, error) {
+	if strings.HasPrefix(name, "arn:aws:iam:") {
+		return "", errors.New("AWS_ENDPOINT_URL_IAM is not set, and the Cloud API is on this machine")
+	}
+	return p.Policies.Document(ctx, name)
 }
 
 // reaches reports whether calls of a service of AWS are wanted: the credentials for a simulator are nobody's at the real AWS.

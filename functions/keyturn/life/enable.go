@@ -51,7 +51,7 @@ CMEK cannot be switched off again.`,
 	return c
 }
 
-func (p Commands) enable(ctx context.Context, o operationOptions, wanted, file string) (err error) {
+func (p Commands) enable(ctx context.Context, o operationOptions, wanted, file string) error {
 	data, err := p.readFile(file)
 	if err != nil {
 		return err
@@ -60,18 +60,11 @@ func (p Commands) enable(ctx context.Context, o operationOptions, wanted, file s
 	if err != nil {
 		return &terminal.ConfigurationError{Problems: fmt.Errorf("%s: %w", file, err)}
 	}
-	f, err := p.operations(ctx, o.dry)
-	if err != nil {
-		return err
-	}
-	defer f.close(&err)
-	cluster, err := p.findRefused(ctx, f, wanted)
-	if err != nil {
-		return err
-	}
-	r := o.request(ledger.OperationEnable, cluster.ID)
-	r.Specs = specs
-	return p.runOperation(ctx, f, cluster, r, o.dry)
+	return p.onCluster(ctx, o, wanted, func(f *operations, cluster cmek.Cluster) error {
+		r := o.request(ledger.OperationEnable, cluster.ID)
+		r.Specs = specs
+		return p.runOperation(ctx, f, cluster, r, o.dry)
+	})
 }
 
 // additionFlags are the regions that flags name.
@@ -90,6 +83,9 @@ func (p Commands) AddRegionCommand() *cobra.Command {
 		Long: `Add regions with their keys to a cluster with CMEK. The API takes the map of all regions, and removes those
 that it leaves out: this command takes additions only, reads the cluster, and sends every region that it has with the new
 ones. With --file the body of the vendor's page is taken as additions; what it says about hardware is not sent.
+
+Where Terraform manages the CMEK, its provider (1.22) crashes on a region that the configuration lacks. Add the region there, then
+terraform state rm and terraform import the resource; the plan then shows no changes, and nothing is sent.
 
 --key and --principal are given once for all regions, or once for each --region, in the same order.`,
 		Example: `  keyturn add-region payments --region us-west-2=3 --key KEY_ARN --principal ROLE_ARN --dry-run
@@ -155,24 +151,17 @@ func (p Commands) addRegion(ctx context.Context, o operationOptions, wanted stri
 			return err
 		}
 	}
-	f, err := p.operations(ctx, o.dry)
-	if err != nil {
-		return err
-	}
-	defer f.close(&err)
-	cluster, err := p.findRefused(ctx, f, wanted)
-	if err != nil {
-		return err
-	}
-	r := o.request(ledger.OperationAddRegion, cluster.ID)
-	if a.file == "" {
-		r.Additions, err = a.additions()
-	} else {
-		r.Additions, err = lifecycle.ParseAdditions(data, cluster.Regions)
-	}
-	if err != nil {
-		return &terminal.ConfigurationError{Problems: err}
-	}
-	slices.SortFunc(r.Additions, func(a, b cmek.AddedRegion) int { return strings.Compare(a.Region, b.Region) })
-	return p.runOperation(ctx, f, cluster, r, o.dry)
+	return p.onCluster(ctx, o, wanted, func(f *operations, cluster cmek.Cluster) (err error) {
+		r := o.request(ledger.OperationAddRegion, cluster.ID)
+		if a.file == "" {
+			r.Additions, err = a.additions()
+		} else {
+			r.Additions, err = lifecycle.ParseAdditions(data, cluster.Regions)
+		}
+		if err != nil {
+			return &terminal.ConfigurationError{Problems: err}
+		}
+		slices.SortFunc(r.Additions, func(a, b cmek.AddedRegion) int { return strings.Compare(a.Region, b.Region) })
+		return p.runOperation(ctx, f, cluster, r, o.dry)
+	})
 }

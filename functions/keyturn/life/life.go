@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -18,10 +17,8 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/lifecycle"
 	"github.com/keyturn/keyturn/functions/rotation"
-	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
-	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -97,24 +94,8 @@ func (p Commands) operations(ctx context.Context, dry bool) (*operations, error)
 	f := &lifecycle.Function{
 		Cloud: client, Details: details, Keys: map[cmek.KeyType]lifecycle.KeyCloud{}, Ledger: w.Ledger, Archive: w.Archive, Settings: operationTimes(s.Rotation),
 	}
-	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
-	keys := lifecycle.KeyCloud{KMS: amazon.NewKMS(w.AWS, roles), Policies: amazon.NewPolicies(w.AWS, roles)}
-	// The credentials for a simulator are nobody's at the real clouds.
-	if s.Rotation.Loopback && p.Lookup("AWS_ENDPOINT_URL_IAM") == "" && p.Lookup("AWS_ENDPOINT_URL") == "" {
-		keys.Policies = withoutRoles{keys.Policies}
-	}
-	f.Keys[cmek.AWSKMS] = keys
-	if !s.Rotation.Loopback || p.Lookup(google.EndpointVariable) != "" {
-		config, err := google.ConfigFromEnv(p.Lookup, &http.Client{Timeout: 20 * time.Second})
-		if err == nil {
-			var kms *google.KMS
-			if kms, err = google.NewKMS(config); err == nil { //nolint:contextcheck // the client keeps no context
-				f.Keys[cmek.GCPCloudKMS] = lifecycle.KeyCloud{KMS: kms, Policies: google.NewPolicies(config)}
-			}
-		}
-		if err != nil {
-			return nil, errors.Join(&terminal.ConfigurationError{Problems: err}, w.Close())
-		}
+	for t, of := range w.Clouds {
+		f.Keys[t] = lifecycle.KeyCloud(of)
 	}
 	if !p.Quiet {
 		out := p.Out
@@ -134,16 +115,6 @@ func operationTimes(s rotation.Settings) lifecycle.Settings {
 		times.Poll = min(times.Poll, s.Poll)
 	}
 	return times
-}
-
-// withoutRoles reads no policies of roles: a simulator of AWS has none.
-type withoutRoles struct{ cmek.Policies }
-
-func (p withoutRoles) Document(ctx context.Context, name string) (string, error) {
-	if strings.HasPrefix(name, "arn:aws:iam:") {
-		return "", errors.New("AWS_ENDPOINT_URL_IAM is not set, and the Cloud API is on this machine")
-	}
-	return p.Policies.Document(ctx, name)
 }
 
 // report writes a step.
@@ -292,11 +263,19 @@ func (p Commands) readFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// findRefused turns a cluster that is not there into a refusal.
-func (p Commands) findRefused(ctx context.Context, f *operations, wanted string) (cmek.Cluster, error) {
-	c, err := f.Find(ctx, wanted)
-	if errors.Is(err, cmek.ErrNotFound) {
-		return c, p.refuse(c, []lifecycle.Refusal{{Row: "cluster-not-found", What: err.Error(), Fix: "check the name, and that keyturn's service account has Cluster Operator on it"}})
+// onCluster opens the operations, with dry for reading only, and hands over the cluster that somebody named. One that is not there is refused.
+func (p Commands) onCluster(ctx context.Context, o operationOptions, wanted string, do func(*operations, cmek.Cluster) error) (err error) {
+	f, err := p.operations(ctx, o.dry)
+	if err != nil {
+		return err
 	}
-	return c, err
+	defer f.close(&err)
+	cluster, err := f.Find(ctx, wanted)
+	switch {
+	case errors.Is(err, cmek.ErrNotFound):
+		return p.refuse(cluster, []lifecycle.Refusal{{Row: "cluster-not-found", What: err.Error(), Fix: "check the name, and that keyturn's service account has Cluster Operator on it"}})
+	case err != nil:
+		return err
+	}
+	return do(f, cluster)
 }

@@ -145,7 +145,7 @@ func (o provisionOptions) request() (lifecycle.ProvisionRequest, error) {
 	return r, nil
 }
 
-func (p Commands) provision(ctx context.Context, o provisionOptions, wanted string) (err error) {
+func (p Commands) provision(ctx context.Context, o provisionOptions, wanted string) error {
 	r, err := o.request()
 	if err != nil {
 		return &terminal.ConfigurationError{Problems: err}
@@ -160,29 +160,26 @@ func (p Commands) provision(ctx context.Context, o provisionOptions, wanted stri
 			return &terminal.ConfigurationError{Problems: fmt.Errorf("%s: %w", o.file, err)}
 		}
 	}
-	f, err := p.operations(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer f.close(&err)
-	cluster, err := p.findRefused(ctx, f, wanted)
-	if err != nil {
-		return err
-	}
-	r.ClusterID = cluster.ID
-	r.Hub, r.Deployment = p.DeploymentName()
-	var made lifecycle.Provisioning
-	if o.verify {
-		made, err = f.Verify(ctx, r, specs)
-	} else {
-		made, err = f.Provision(ctx, r)
-	}
-	if err != nil {
-		return err
-	}
-	if len(made.Refusals) > 0 {
-		return p.refuse(cluster, made.Refusals)
-	}
+	return p.onCluster(ctx, operationOptions{dry: true}, wanted, func(f *operations, cluster cmek.Cluster) (err error) {
+		r.ClusterID = cluster.ID
+		r.Hub, r.Deployment = p.DeploymentName()
+		var made lifecycle.Provisioning
+		if o.verify {
+			made, err = f.Verify(ctx, r, specs)
+		} else {
+			made, err = f.Provision(ctx, r)
+		}
+		switch {
+		case err != nil:
+			return err
+		case len(made.Refusals) > 0:
+			return p.refuse(cluster, made.Refusals)
+		}
+		return p.concludeProvision(made, o.verify)
+	})
+}
+
+func (p Commands) concludeProvision(made lifecycle.Provisioning, verified bool) error {
 	if p.JSON {
 		if err := p.PrintJSON(made); err != nil {
 			return err
@@ -190,7 +187,7 @@ func (p Commands) provision(ctx context.Context, o provisionOptions, wanted stri
 	} else {
 		p.printProvisioning(made)
 	}
-	if o.verify && !made.Complete() {
+	if verified && !made.Complete() {
 		return terminal.ErrNeedsPerson
 	}
 	return nil

@@ -53,16 +53,11 @@ Nothing is sent to the Cloud API but reads. Exit code 3: something is still miss
 	return c
 }
 
-func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticket string) (err error) {
-	f, err := p.operations(ctx, o.dry)
-	if err != nil {
-		return err
-	}
-	defer f.close(&err)
-	cluster, err := p.findRefused(ctx, f, wanted)
-	if err != nil {
-		return err
-	}
+func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticket string) error {
+	return p.onCluster(ctx, o, wanted, func(f *operations, cluster cmek.Cluster) error { return p.restoreCluster(ctx, f, cluster, o, ticket) })
+}
+
+func (p Commands) restoreCluster(ctx context.Context, f *operations, cluster cmek.Cluster, o operationOptions, ticket string) error {
 	d, err := f.Diagnose(ctx, cluster.ID)
 	if err != nil {
 		return err

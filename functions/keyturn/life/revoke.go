@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/lifecycle"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
@@ -60,16 +61,11 @@ A revoked cluster cannot work any more after its nodes restart, and only Cockroa
 	return c
 }
 
-func (p Commands) revoke(ctx context.Context, o operationOptions, wanted, out string) (err error) {
-	f, err := p.operations(ctx, o.dry)
-	if err != nil {
-		return err
-	}
-	defer f.close(&err)
-	cluster, err := p.findRefused(ctx, f, wanted)
-	if err != nil {
-		return err
-	}
+func (p Commands) revoke(ctx context.Context, o operationOptions, wanted, out string) error {
+	return p.onCluster(ctx, o, wanted, func(f *operations, cluster cmek.Cluster) error { return p.planRevocation(ctx, f, cluster, o, out) })
+}
+
+func (p Commands) planRevocation(ctx context.Context, f *operations, cluster cmek.Cluster, o operationOptions, out string) error {
 	plan, refused, err := f.PlanRevocation(ctx, o.request(ledger.OperationRevoke, cluster.ID), f.settings.CloudAPI(), o.dry)
 	switch {
 	case err != nil:

@@ -168,17 +168,44 @@ func (r *rotating) wanted() []rotation.Wanted {
 	return wanted
 }
 
-// OrderReport is one order as it was checked.
+// RotateReport is what became of the orders, or with --dry-run or after a refusal what would. It is the last line of what rotate prints as JSON.
+type RotateReport struct {
+	Orders []OrderReport `json:"orders"`
+	// NotVerified is what no check could tell about the new keys.
+	NotVerified []string `json:"not_verified"`
+	// OldKeys are those that regions were moved from.
+	OldKeys []OldKey `json:"old_keys"`
+}
+
+// OrderReport is one order, about one region of a cluster.
 type OrderReport struct {
 	Cluster   string      `json:"cluster"`
 	ClusterID string      `json:"cluster_id"`
 	Region    string      `json:"region"`
 	From      cmek.KeyURI `json:"from"`
 	To        cmek.KeyURI `json:"to"`
-	// State is ready, ordered (before), done or refused.
+	// State is "ready" to be given, "refused" for Problems, "ordered" and open, "done", or "dropped".
 	State string `json:"state"`
+	// Why is the reason of an order that is open, or was dropped.
+	Why string `json:"why,omitempty"`
 	// Problems are why it was refused.
 	Problems []rotation.Problem `json:"problems,omitempty"`
+}
+
+// The states of an order in a report.
+const (
+	orderReady   = "ready"
+	orderRefused = "refused"
+	orderOpen    = "ordered"
+	orderDone    = "done"
+	orderDropped = "dropped"
+)
+
+// OldKey is a key that a region was moved from.
+type OldKey struct {
+	Key cmek.KeyURI `json:"key"`
+	// NeededUntil is until when backups may need it, with the longest retention that there is. It is no leave to delete it.
+	NeededUntil time.Time `json:"needed_until"`
 }
 
 func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err error) {
@@ -201,15 +228,19 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 			return err
 		}
 	}
+	unknown := &unverified{}
+	r.asking.Unwatched = func(ctx context.Context, key cmek.KeyURI) string { return unknown.ask(ctx, p, w, key) }
 	checked, err := p.checkOrders(ctx, w, wanted, r)
 	if err != nil {
 		return err
 	}
 	reports, refused := reportOrders(checked)
-	p.sayUnverified(reports)
+	for _, text := range unknown.texts {
+		terminal.Tell(p.Err, "Not verified: %s.\n", terminal.Printable(text))
+	}
 	if r.dryRun || refused {
 		if p.JSON {
-			err = p.PrintJSON(reports)
+			err = p.printRotateReport(reports, unknown.texts)
 		} else {
 			p.printOrders(reports)
 		}
@@ -226,7 +257,34 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 		}
 		return nil
 	}
-	return p.carryOut(ctx, w, display, checked, r)
+	return p.carryOut(ctx, w, display, checked, r, unknown.texts)
+}
+
+// unverified collects what could not be told about the new keys, each once.
+type unverified struct{ texts []string }
+
+// ask says why changes of the key would not be reported; "" if they are, or it cannot be told.
+func (u *unverified) ask(ctx context.Context, p Commands, w *installation.Installation, key cmek.KeyURI) string {
+	why, err := p.Unwatched(ctx, w, key)
+	if err != nil {
+		text := fmt.Sprintf("whether changes of keys of %s in %s are reported: %v", key.Account(), key.Location(), err)
+		if !slices.Contains(u.texts, text) {
+			u.texts = append(u.texts, text)
+		}
+	}
+	return why
+}
+
+func (p Commands) printRotateReport(orders []OrderReport, unverified []string) error {
+	report := RotateReport{Orders: append([]OrderReport{}, orders...), NotVerified: append([]string{}, unverified...), OldKeys: []OldKey{}}
+	for _, o := range orders {
+		old := OldKey{o.From, rotation.StillNeeded(time.Now())}
+		known := slices.ContainsFunc(report.OldKeys, func(k OldKey) bool { return k.Key == o.From })
+		if o.State == orderDone && !known && o.From != o.To {
+			report.OldKeys = append(report.OldKeys, old)
+		}
+	}
+	return terminal.WriteJSON(p.Out, report, "") // one line, after those of the progress
 }
 
 // checkOrders checks each cluster that is concerned.
@@ -269,31 +327,23 @@ func (p Commands) checkOrders(ctx context.Context, w *installation.Installation,
 func reportOrders(checked []rotation.CheckedCluster) (reports []OrderReport, refused bool) {
 	for _, c := range checked {
 		for _, o := range c.Orders {
-			state := "ready"
+			report := orderReport(c.Cluster, o.Order, orderReady)
 			switch {
 			case o.Reached:
-				state = "done"
+				report.State = orderDone
 			case o.Given:
-				state = "ordered"
+				report.State = orderOpen
 			case len(o.Problems) > 0:
-				state, refused = "refused", true
+				report.State, report.Problems, refused = orderRefused, o.Problems, true
 			}
-			reports = append(reports, OrderReport{c.Cluster.Name, c.Cluster.ID, o.Region, o.From.URI, o.To.URI, state, o.Problems})
+			reports = append(reports, report)
 		}
 	}
 	return reports, refused
 }
 
-// sayUnverified names what no check can tell: whether an installation watches where the new keys are.
-func (p Commands) sayUnverified(reports []OrderReport) {
-	said := map[string]bool{}
-	for _, r := range reports {
-		place := r.To.Account() + " in " + r.To.Location()
-		if r.State == "ready" && !said[place] {
-			said[place] = true
-			terminal.Tell(p.Err, "Not verified: that account %s is watched, so that changes of the new key are reported. Check the accounts and Regions of the deployment.\n", terminal.Printable(place))
-		}
-	}
+func orderReport(c cmek.Cluster, o ledger.Order, state string) OrderReport {
+	return OrderReport{Cluster: c.Name, ClusterID: c.ID, Region: o.Region, From: o.From.URI, To: o.To.URI, State: state}
 }
 
 func (p Commands) printOrders(reports []OrderReport) {
@@ -310,7 +360,7 @@ func (p Commands) printOrders(reports []OrderReport) {
 }
 
 // carryOut gives the orders and follows them through.
-func (p Commands) carryOut(ctx context.Context, w *installation.Installation, display progress.Display, checked []rotation.CheckedCluster, r rotating) error {
+func (p Commands) carryOut(ctx context.Context, w *installation.Installation, display progress.Display, checked []rotation.CheckedCluster, r rotating, unverified []string) (err error) {
 	following := &orders{}
 	for _, c := range checked {
 		var give []ledger.Order
@@ -318,8 +368,9 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 			switch {
 			case o.Reached:
 				terminal.Tell(display, "%s is on this key already in %s.\n", terminal.Printable(c.Cluster.Name), o.Region)
+				following.reached = append(following.reached, orderReport(c.Cluster, o.Order, orderDone))
 			case o.Given:
-				following.all = append(following.all, clusterOrder{c.Cluster.ID, o.Order})
+				following.all = append(following.all, clusterOrder{c.Cluster, o.Order})
 			default:
 				give = append(give, o.Order)
 			}
@@ -332,8 +383,15 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 			return err
 		}
 		for _, o := range placed {
-			following.all = append(following.all, clusterOrder{c.Cluster.ID, o})
+			following.all = append(following.all, clusterOrder{c.Cluster, o})
 		}
+	}
+	if p.JSON {
+		defer func() {
+			if written := p.printRotateReport(following.reports(), unverified); err == nil {
+				err = written
+			}
+		}()
 	}
 	if len(following.all) > 0 {
 		terminal.Tell(display, "%s given; following them through at %s …\n", terminal.Count(len(following.all), "order"), w.Settings.CloudAPI())
@@ -341,8 +399,8 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 		if w.Settings.Ledger.Scheme != "file" {
 			runner.PollEvery = 3 * time.Second
 		}
-		v, err := runner.Until(ctx, following.ended)
-		switch {
+		following.view, err = runner.Until(ctx, following.ended)
+		switch v := following.view; {
 		case ctx.Err() != nil:
 			return fmt.Errorf("interrupted; the orders stand in the ledger: the same command, or the function's next tick, goes on, and \"keyturn rotate CLUSTER --cancel\" takes back what was not sent")
 		case err != nil:
@@ -350,7 +408,6 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 		case v.Failures >= mostFailures:
 			return fmt.Errorf("%d ticks failed in a row: %w", v.Failures, v.Problem)
 		}
-		following.view = v
 	}
 	r.printWriteBack(display, checked)
 	return p.concludeRotate(display, following)
@@ -360,11 +417,33 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 type orders struct {
 	all  []clusterOrder
 	view progress.View
+	// reached are those whose regions were on their keys before.
+	reached []OrderReport
 }
 
 type clusterOrder struct {
-	clusterID string
+	cluster cmek.Cluster
 	ledger.Order
+}
+
+// reports say what became of the orders.
+func (o *orders) reports() []OrderReport {
+	reports := slices.Clone(o.reached)
+	for _, order := range o.all {
+		report := orderReport(order.cluster, order.Order, orderOpen)
+		switch end, ended, work, open := stateOf(o.view, order.cluster.ID, order.Order); {
+		case ended && end.Done:
+			report.State = orderDone
+		case ended:
+			report.State, report.Why = orderDropped, end.Why
+		case open:
+			report.Why = fmt.Sprintf("%s, %s", work.State, work.Reason)
+		default:
+			report.Why = "not begun"
+		}
+		reports = append(reports, report)
+	}
+	return reports
 }
 
 // stateOf is what became of an order: its end, or else its open work.
@@ -388,8 +467,8 @@ func (o *orders) ended(v progress.View) bool {
 		return true
 	}
 	for _, order := range o.all {
-		_, ended, work, open := stateOf(v, order.clusterID, order.Order)
-		i := slices.IndexFunc(v.Clusters, func(c *ledger.Cluster) bool { return c.ID == order.clusterID })
+		_, ended, work, open := stateOf(v, order.cluster.ID, order.Order)
+		i := slices.IndexFunc(v.Clusters, func(c *ledger.Cluster) bool { return c.ID == order.cluster.ID })
 		if ended {
 			continue
 		}
@@ -404,7 +483,7 @@ func (o *orders) ended(v progress.View) bool {
 		}
 	}
 	return !slices.ContainsFunc(v.Clusters, func(c *ledger.Cluster) bool {
-		return len(c.Messages) > 0 && slices.ContainsFunc(o.all, func(order clusterOrder) bool { return order.clusterID == c.ID })
+		return len(c.Messages) > 0 && slices.ContainsFunc(o.all, func(order clusterOrder) bool { return order.cluster.ID == c.ID })
 	})
 }
 
@@ -412,18 +491,18 @@ func (o *orders) ended(v progress.View) bool {
 func (p Commands) concludeRotate(out io.Writer, o *orders) error {
 	done, open := 0, false
 	var old []cmek.KeyURI
-	for _, order := range o.all {
-		end, ended, work, _ := stateOf(o.view, order.clusterID, order.Order)
-		switch {
-		case ended && end.Done:
+	for _, r := range o.reports()[len(o.reached):] {
+		cluster, why := terminal.Printable(r.Cluster), terminal.Printable(r.Why)
+		switch r.State {
+		case orderDone:
 			done++
-			old = append(old, order.From.URI)
-		case ended:
+			old = append(old, r.From)
+		case orderDropped:
 			open = true
-			terminal.Tell(out, "%s was not moved in %s: %s\n", order.clusterID, order.Region, terminal.Printable(end.Why))
+			terminal.Tell(out, "%s was not moved in %s: %s\n", cluster, r.Region, why)
 		default:
 			open = true
-			terminal.Tell(out, "%s waits in %s: %s, %s\n", order.clusterID, order.Region, work.State, terminal.Printable(work.Reason))
+			terminal.Tell(out, "%s waits in %s: %s\n", cluster, r.Region, why)
 		}
 	}
 	if len(o.all) > 0 {

@@ -2,9 +2,12 @@ package deployment
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Published is what a hub says of itself, for commands that find their deployment by name: the JSON of one parameter in
@@ -40,6 +43,46 @@ type Published struct {
 	Functions []string `json:"functions"`
 	// Settings are the variables that keyturn.yaml sets for rotation, which decides what "keyturn plan" shows.
 	Settings map[string]string `json:"settings,omitempty"`
+
+	// Watched are the accounts and Regions whose changes of keys are forwarded to the hub, each once. nil if they are not published: by a
+	// version that did not, or because they are too many for the parameter.
+	Watched []WatchedPlaces `json:"watched,omitempty"`
+}
+
+// WatchedPlaces are accounts that are watched in the same Regions.
+type WatchedPlaces struct {
+	Accounts []string `json:"accounts"`
+	Regions  []string `json:"regions"`
+}
+
+// ErrWatchedUnknown is that a deployment does not publish what it watches.
+var ErrWatchedUnknown = errors.New("the deployment does not publish what it watches: it was made by a version that did not, or with too many accounts " +
+	"for its parameter; look for the key's account and Region in keyturn.yaml")
+
+// Unwatched says why changes of the key are not forwarded to the hub, and what to do; "" if they are. The error, which is [ErrWatchedUnknown],
+// says that it cannot be told.
+func (p Published) Unwatched(key cmek.KeyURI) (why string, err error) {
+	account, region := key.Account(), key.Location()
+	if key.Type() != cmek.AWSKMS {
+		return fmt.Sprintf("deployment %s is on AWS and watches keys of AWS KMS only; use the deployment on the key's cloud", p.Name), nil
+	}
+	if len(p.Watched) == 0 {
+		return "", ErrWatchedUnknown
+	}
+	var regions []string
+	for _, w := range p.Watched {
+		if slices.Contains(w.Accounts, account) {
+			regions = append(regions, w.Regions...)
+		}
+	}
+	switch {
+	case slices.Contains(regions, region):
+		return "", nil
+	case len(regions) == 0:
+		return fmt.Sprintf("deployment %s does not watch account %s; add the account with the key to accounts in keyturn.yaml, and deploy", p.Name, account), nil
+	}
+	return fmt.Sprintf("deployment %s watches account %s in %s, not in %s; add the key to the account's keys in keyturn.yaml, and deploy",
+		p.Name, account, strings.Join(regions, ", "), region), nil
 }
 
 // PublishedFormat is the format that this program writes, and the only one that it reads.
@@ -97,8 +140,32 @@ type Resources struct{ Table, Bucket, AlertsTopic, OperationsTopic, APIKeySecret
 // ArchivePrefix is where in the bucket evidence and policies are.
 const ArchivePrefix = "archive"
 
-// Publish is what the hub says of itself.
+// Publish is what the hub says of itself. What is watched is left out if it does not fit.
 func (d Deployment) Publish(r Resources) Published {
+	longest := d.publish(d.longestResources())
+	longest.Watched = d.watched()
+	p := d.publish(r)
+	if len(longest.JSON()) <= PublishedRoom {
+		p.Watched = longest.Watched
+	}
+	return p
+}
+
+// watched are the accounts with their Regions, those with the same Regions together.
+func (d Deployment) watched() (places []WatchedPlaces) {
+	for _, a := range d.Accounts {
+		regions := d.WatchedRegions(a)
+		i := slices.IndexFunc(places, func(p WatchedPlaces) bool { return slices.Equal(p.Regions, regions) })
+		if i < 0 {
+			places = append(places, WatchedPlaces{Regions: regions})
+			i = len(places) - 1
+		}
+		places[i].Accounts = append(places[i].Accounts, a.ID)
+	}
+	return places
+}
+
+func (d Deployment) publish(r Resources) Published {
 	functions := []string{RotationEvent, RotationTick, AlertingEvent, AlertingTick, ComplianceTick}
 	for _, c := range d.Channels {
 		functions = append(functions, NotifyFunction(c))

@@ -1,12 +1,14 @@
 package deployment_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 var resources = deployment.Resources{Table: "keyturn-hub-Ledger-1ABC", Bucket: "keyturn-hub-archive-1abc",
@@ -69,5 +71,78 @@ func TestWhatWouldNotFitIntoTheParameterIsRefused(t *testing.T) {
 	long := lean + "settings: {KEYTURN_CLOUD_API_VERSION: \"" + strings.Repeat("x", 4000) + "\"}\n"
 	if got := problemsOf(t, long); !slices.ContainsFunc(got, func(p string) bool { return strings.Contains(p, "a parameter that holds 4096") }) {
 		t.Errorf("a setting of 4,000 characters has the problems %v, want that the parameter cannot hold it", got)
+	}
+}
+
+// withAccounts is the lean file with further accounts.
+func withAccounts(accounts string) string {
+	return strings.Replace(lean, "alerts:", accounts+"alerts:", 1)
+}
+
+// A key is watched where its account and Region are, and what a deployment does not publish is not known.
+func TestPublished_saysWhichKeysAreWatched(t *testing.T) {
+	d, err := deployment.Parse([]byte(withAccounts(`
+  - id: "444455556666"
+    keys: ["arn:aws:kms:eu-west-3:444455556666:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a12"]
+    regions: [eu-north-1]
+`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := deployment.ParsePublished("keyturn", d.Publish(resources).JSON())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(account, region string) cmek.KeyURI {
+		return cmek.KeyURI("arn:aws:kms:" + region + ":" + account + ":key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906")
+	}
+	for _, r := range []struct {
+		key  cmek.KeyURI
+		says string // "" for watched
+	}{
+		{key("444455556666", "eu-west-3"), ""},
+		{key("444455556666", "eu-north-1"), ""},
+		{key("444455556666", deployment.GlobalRegion), ""},
+		{key(d.Hub.Account, d.Hub.Region), ""},
+		{key("444455556666", "eu-west-2"), "watches account 444455556666 in eu-north-1, eu-west-3, us-east-1, not in eu-west-2; add the key"},
+		{key(d.Hub.Account, "eu-west-3"), "not in eu-west-3"},
+		{key("444455556667", "eu-west-3"), "does not watch account 444455556667; add the account"},
+		{key("44445555666", "eu-west-3"), "does not watch account 44445555666"},
+		{"projects/acme/locations/eu-west-3/keyRings/r/cryptoKeys/k", "is on AWS"},
+		{"", "is on AWS"},
+	} {
+		why, err := p.Unwatched(r.key)
+		if err != nil || (why == "") != (r.says == "") || !strings.Contains(why, r.says) {
+			t.Errorf("%s: %q, error %v; want %q", r.key, why, err, r.says)
+		}
+	}
+	older := strings.Replace(p.JSON(), `"watched":`, `"hue":`, 1)
+	p, err = deployment.ParsePublished("keyturn", older)
+	if err != nil {
+		t.Fatalf("a deployment of before is refused: %v", err)
+	}
+	if why, err := p.Unwatched(key("444455556666", "eu-west-3")); why != "" || !errors.Is(err, deployment.ErrWatchedUnknown) {
+		t.Errorf("a deployment of before says %q, error %v", why, err)
+	}
+}
+
+// Accounts that do not fit into the parameter keep nobody from deploying.
+func TestPublish_leavesOutWhatDoesNotFit(t *testing.T) {
+	accounts := func(n int) deployment.Published {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "  - {id: \"%012d\", keys: [\"arn:aws:kms:us-east-1:%012[1]d:key/0c6f2e3a-77d1-4c1e-9a53-2b8f4d0e6a12\"]}\n", 444400000000+i)
+		}
+		d, err := deployment.Parse([]byte(withAccounts(b.String())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Publish(resources)
+	}
+	if p := accounts(100); len(p.Watched) == 0 || len(p.JSON()) > deployment.PublishedRoom {
+		t.Errorf("with 100 accounts %d places take %d bytes", len(p.Watched), len(p.JSON()))
+	}
+	if p := accounts(280); p.Watched != nil {
+		t.Errorf("with 280 accounts %d places are published", len(p.Watched))
 	}
 }

@@ -137,6 +137,10 @@ run "organization_and_folders" {
     error_message = "The organization's sinks leave out its projects."
   }
   assert {
+    condition     = jsonencode([for part in ["projects", "folders", "organization"] : jsondecode(google_storage_bucket_object.deployment.content)["watched_${part}"]]) == jsonencode([[], ["55"], "77"])
+    error_message = "What is published of what is watched differs."
+  }
+  assert {
     condition     = alltrue([for s in google_logging_folder_sink.events : s.include_children && s.folder == "55"]) && length(google_logging_folder_sink.events) == 2
     error_message = "The folder's sinks leave out its projects."
   }
@@ -236,6 +240,10 @@ run "people_may_use_the_command_line" {
   assert {
     condition     = jsondecode(google_storage_bucket_object.deployment.content).ledger == "firestore://acme-keyturn/keyturn" && length(jsondecode(google_storage_bucket_object.deployment.content).push_subscriptions) == 6
     error_message = "What is published differs."
+  }
+  assert {
+    condition     = jsonencode([for part in ["projects", "folders", "organization"] : jsondecode(google_storage_bucket_object.deployment.content)["watched_${part}"]]) == jsonencode([["acme-keys"], [], ""])
+    error_message = "What is published of what is watched differs."
   }
 }
 

@@ -44,6 +44,10 @@ type Published struct {
 
 	// WatchedProjects are the projects whose keys are watched one by one; folders and an organization are not among them.
 	WatchedProjects []string `json:"watched_projects"`
+	// WatchedFolders are the numbers of the folders, and WatchedOrganization is the number of the organization, in which all projects are watched;
+	// "" for none. The version before published neither: then WatchedFolders is nil.
+	WatchedFolders      []string `json:"watched_folders"`
+	WatchedOrganization string   `json:"watched_organization"`
 	// PushSubscriptions and DeadSubscriptions are projects/PROJECT/subscriptions/SUBSCRIPTION.
 	PushSubscriptions []string `json:"push_subscriptions"`
 	DeadSubscriptions []string `json:"dead_subscriptions"`

@@ -24,6 +24,9 @@ const (
 // iam.googleapis.com/v2 returns a single one.
 func Denies(resource string) string { return resource + deniesEnding }
 
+// Parents is the name of what is above a project, as [ParseParents] reads it.
+func Parents(project string) string { return project + parentsEnding }
+
 // State is the name of a service account itself, as iam.googleapis.com returns it.
 func State(account cmek.Principal) string {
 	return ServiceAccount{Email: string(account)}.named() + stateEnding

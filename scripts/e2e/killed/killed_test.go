@@ -61,11 +61,7 @@ func TestFollow_killed50Times_eachRotationGetsOnePUT(t *testing.T) {
 	if os.Getenv("KEYTURN_E2E") != "1" {
 		t.Skip("end-to-end tests run with KEYTURN_E2E=1: make e2e")
 	}
-	program := filepath.Join(t.TempDir(), "keyturn")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../functions/keyturn")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build keyturn: %v\n%s", err, out)
-	}
+	program := buildKeyturn(t)
 	t.Run("worlds", func(t *testing.T) {
 		for i := range *worlds {
 			seed := *firstSeed + uint64(i)
@@ -83,6 +79,16 @@ func TestFollow_killed50Times_eachRotationGetsOnePUT(t *testing.T) {
 			})
 		}
 	})
+}
+
+func buildKeyturn(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "keyturn")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../functions/keyturn")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build keyturn: %v\n%s", err, out)
+	}
+	return program
 }
 
 // killOnce starts keyturn follow, and kills it at a random time after its first request. Another key may rotate meanwhile. A

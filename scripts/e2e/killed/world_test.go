@@ -70,7 +70,7 @@ func newWorld(t *testing.T, program string, seed uint64) *world {
 	t.Helper()
 	w := &world{t: t, seed: seed, program: program, random: rand.New(rand.NewPCG(seed, 1)), before: map[string]string{}}
 	folder := t.TempDir()
-	w.simulate(folder)
+	w.simulate(folder, w.company(), []string{"rotate", "busy"}[seed%2])
 	target, err := url.Parse(w.server)
 	w.must(err, "parse the simulator's address")
 	transport := &http.Transport{}
@@ -85,21 +85,24 @@ func newWorld(t *testing.T, program string, seed uint64) *world {
 		proxy.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(front.Close)
-	w.environ = append([]string{
-		"HOME=" + folder, "COCKROACH_SERVER=" + front.URL, "COCKROACH_API_KEY=" + simulator.SampleAPIKey,
-		"AWS_ENDPOINT_URL_KMS=" + w.server, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=sample",
-		"KEYTURN_LEDGER=file:" + filepath.Join(folder, "ledger.db"),
-	}, shortened...)
+	w.environ = w.environment(folder, front.URL)
 	for _, key := range w.storeKeys() {
 		w.before[key.Cluster+"/"+key.Region] = key.Material
 	}
 	return w
 }
 
-// simulate starts the simulator with the default world but for the cluster that is revoked, which would need a person all the
-// time. Half of the worlds accept a PUT that repeats one under way.
-func (w *world) simulate(folder string) {
-	w.t.Helper()
+// environment is that of keyturn, which keeps its ledger in the folder.
+func (w *world) environment(folder, cloudAPI string) []string {
+	return append([]string{
+		"HOME=" + folder, "COCKROACH_SERVER=" + cloudAPI, "COCKROACH_API_KEY=" + simulator.SampleAPIKey,
+		"AWS_ENDPOINT_URL_KMS=" + w.server, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=sample",
+		"KEYTURN_LEDGER=file:" + filepath.Join(folder, "ledger.db"),
+	}, shortened...)
+}
+
+// company is the default world but for the cluster that is revoked, which would need a person all the time.
+func (w *world) company() simulator.Seed {
 	seed := simulator.DefaultSeed()
 	seed.Clusters = slices.DeleteFunc(seed.Clusters, func(c simulator.ClusterSeed) bool { return c.Revoked })
 	used := map[string]bool{}
@@ -113,11 +116,16 @@ func (w *world) simulate(folder string) {
 			w.keys = append(w.keys, string(k.URI))
 		}
 	}
+	return seed
+}
+
+// simulate starts the simulator. duplicates is what it does with a PUT that repeats one under way.
+func (w *world) simulate(folder string, seed simulator.Seed, duplicates string) {
+	w.t.Helper()
 	data, err := yaml.Marshal(seed)
 	w.must(err, "write seed")
 	file := filepath.Join(folder, "seed.yaml")
 	w.must(os.WriteFile(file, data, 0o600), "write seed")
-	duplicates := []string{"rotate", "busy"}[w.seed%2]
 	cmd := exec.Command(w.program, "simulate", "--seed", file, "--rotation-time", "2s", "--switch", "kms-propagation=500ms",
 		"--switch", "kms-rotation-time=500ms", "--switch", "duplicate-put="+duplicates)
 	out, err := cmd.StdoutPipe()
