@@ -103,6 +103,9 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, e
 		run.Timelines = append(run.Timelines, timeline(k, f.Declared))
 	}
 	slices.SortFunc(run.Timelines, func(a, b report.Timeline) int { return cmp.Compare(a.Key, b.Key) })
+	if run.Proofs, err = g.proofs(ctx); err != nil {
+		return run, err
+	}
 	run.Ended = time.Now()
 	return run, ctx.Err()
 }

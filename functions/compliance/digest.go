@@ -16,6 +16,7 @@ const (
 	ChangeFailed     cmek.Change = "compliance check failed"
 	ChangeRun        cmek.Change = "compliance run"
 	ChangeIncomplete cmek.Change = "compliance run incomplete"
+	ChangeOldVersion cmek.Change = "old key version used"
 )
 
 const runbook = "functions/compliance/README.md#alerts"

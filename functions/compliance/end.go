@@ -2,11 +2,12 @@ package compliance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -135,8 +136,24 @@ func (r *run) heads(ctx context.Context) (heads []report.Head, err error) {
 			heads = append(heads, report.Head{Cluster: item.ID, Start: c.Start, Count: c.Count, SHA256: c.Last})
 		}
 	}
-	slices.SortFunc(heads, func(a, b report.Head) int { return strings.Compare(a.Cluster, b.Cluster) })
-	return heads, nil
+	var mu sync.Mutex
+	err = each(r.Settings.Parallel, items, func(item *ledger.Cluster) error {
+		if !slices.ContainsFunc(item.Done, provable) {
+			return nil
+		}
+		proofs, err := r.Ledger.Proofs(ctx, item.ID)
+		if err == nil {
+			err = r.deliverProofs(ctx, proofs)
+		}
+		if c := proofs.Chain; err == nil && c.Count > 0 {
+			mu.Lock()
+			defer mu.Unlock()
+			heads = append(heads, report.Head{Cluster: item.ID, Of: report.OfProofs, Start: c.Start, Count: c.Count, SHA256: c.Last})
+		}
+		return err
+	})
+	slices.SortFunc(heads, func(a, b report.Head) int { return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Of, b.Of)) })
+	return heads, err
 }
 
 // caller is whom the cloud takes the function for, or why that is not known.

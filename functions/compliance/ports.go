@@ -2,6 +2,7 @@ package compliance
 
 import (
 	"context"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -31,6 +32,11 @@ type KeyUse interface {
 	LastUse(ctx context.Context, uri cmek.KeyURI) (cmek.KeyUsage, error)
 }
 
+// UseLog reads the records of successful cryptographic operations with a key from a time on. Refusals are a [*cmek.PermissionError].
+type UseLog interface {
+	RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.Time) (cmek.RecordedUses, error)
+}
+
 // KeyPolicies reads key policies of AWS KMS, as [cmek.Policies] does.
 type KeyPolicies interface {
 	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
@@ -54,6 +60,7 @@ type AWS struct {
 	Policies KeyPolicies
 	Roles    Roles
 	Trails   Trails
+	Log      UseLog
 }
 
 // Documents reads policies, roles and service accounts of Google Cloud, as [cmek.Policies] does and under its names.
@@ -65,4 +72,5 @@ type Documents interface {
 type Google struct {
 	Keys     Keys
 	Policies Documents
+	Log      UseLog
 }
