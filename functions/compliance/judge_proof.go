@@ -78,9 +78,9 @@ func (r reEncryption) rested(before ledger.Proof, now time.Time) (because string
 	return "", false
 }
 
-// since is from when on the log is to be read.
+// since is from when on the log is to be read: from the request on while there is no proof, however late its record may come.
 func (r reEncryption) since(before ledger.Proof) time.Time {
-	if since := before.ReadTo.Add(-lateRecords); since.After(r.sent()) {
+	if since := before.ReadTo.Add(-lateRecords); before.Record != "" && since.After(r.sent()) {
 		return since
 	}
 	return r.sent()
@@ -117,15 +117,14 @@ func judgeProof(before ledger.Proof, r reEncryption, l look, now time.Time) (is 
 		case use.Decrypted == r.done.Version && proof == nil: // what it decrypted was encrypted under the version
 			proof = &use
 		}
-		if after := use.At.After(r.done.At.Add(clockDifference)); after && old == nil && (r.older(use.Decrypted) || r.older(use.Encrypted)) {
+		if old == nil && (r.older(use.Decrypted) || r.older(use.Encrypted)) && r.own(use) {
 			old = &use
 		}
 	}
-	others := r.notYet()
 	if is.Record != "" {
 		proof = nil
 	}
-	if is.OldUse.Event != "" || len(others) > 0 {
+	if is.OldUse.Event != "" {
 		old = nil
 	}
 	last := r.key.LastUse.Value
@@ -160,15 +159,12 @@ func (r reEncryption) older(v cmek.KeyVersion) bool {
 	return r.key.Description.Unread == "" && is >= 0 && done >= 0 && is < done
 }
 
-// notYet are the clusters that act as the same principal with the key and are not known to be re-encrypted under the version: a use of an
-// older one may be theirs.
-func (r reEncryption) notYet() (names []string) {
-	for _, u := range r.others {
-		if checks.InForce(u.Status) && u.Done != r.done.Version {
-			names = append(names, u.ClusterName+" in "+u.Region)
-		}
-	}
-	return names
+// own reports whether a use of an older version was after the re-encryption, and of no other cluster that acts as the same principal with
+// the key: until those are re-encrypted, too, they use it as well.
+func (r reEncryption) own(use cmek.RecordedUse) bool {
+	return use.At.After(r.done.At.Add(clockDifference)) && !slices.ContainsFunc(r.others, func(u checks.Use) bool {
+		return checks.InForce(u.Status) && (u.Done != r.done.Version || !use.At.After(u.DoneAt.Add(clockDifference)))
+	})
 }
 
 // otherCauses are what else the use may come from.

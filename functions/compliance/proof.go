@@ -62,7 +62,11 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 	if !before.Of(done) {
 		before = ledger.Proof{}
 	}
-	if because, ok := e.rested(before, now); ok {
+	because, rests := e.rested(before, now)
+	if rests && before.Record != "" {
+		return nil
+	}
+	if rests {
 		is, _, _ := judgeProof(before, e, look{unread: because}, now)
 		proofs.Set(is)
 		return nil
