@@ -147,7 +147,7 @@ func (g *gatherer) reEncryption(c checks.Cluster, item *ledger.Cluster, done led
 // stays "".
 func (r *run) recordOf(ctx context.Context, e *reEncryption) error {
 	var names []string
-	for s, err := range r.Archive.List(ctx, "evidence/"+e.cluster.ID+"/") {
+	for s, err := range r.Archive.List(ctx, ledger.EvidenceFolder+e.cluster.ID+"/") {
 		if err != nil {
 			return fmt.Errorf("list evidence of cluster %s: %w", e.cluster.ID, err)
 		}

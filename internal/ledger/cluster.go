@@ -325,7 +325,7 @@ type Chain struct {
 // Link files a record of evidence as the next of the cluster's chain: write gets its number and the hash of the record before, and returns
 // its bytes. The subject ends its name.
 func (c *Cluster) Link(at time.Time, subject string, write func(number int, previous string) []byte) {
-	c.File(c.Chain.link("evidence/"+c.ID, at, subject, write))
+	c.File(c.Chain.link(EvidenceFolder+c.ID, at, subject, write))
 }
 
 // link moves the chain on by the record that write returns, and gives the record's name in the folder, with its bytes.

@@ -12,8 +12,11 @@ import (
 
 const proofPrefix = "proof#"
 
-// ProofsFolder is where the records of proofs are in the archive, in a folder for each cluster.
-const ProofsFolder = "proofs/"
+// Where the records of re-encryptions and those of their proofs are in the archive, in a folder for each cluster.
+const (
+	EvidenceFolder = "evidence/"
+	ProofsFolder   = "proofs/"
+)
 
 // Proofs are what compliance has found in the clouds' logs about a cluster's re-encryptions, with the chain of its own records. It is an
 // item of its own beside [Cluster], which rotation alone writes.

@@ -51,7 +51,7 @@ func wire(environ []string) (lambda.Handler, error) {
 	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
-		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
+		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws), Log: amazon.NewUseLog(aws, s.AWS.Readers())},
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
 		Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),

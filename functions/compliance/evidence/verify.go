@@ -66,10 +66,7 @@ func (c chainID) String() string {
 	return "cluster " + c.cluster + " since " + c.start
 }
 
-const (
-	folder    = "evidence/"
-	chainTime = "20060102T150405Z"
-)
+const chainTime = "20060102T150405Z"
 
 // HeadsOf reads the heads from the ledger.
 func HeadsOf(ctx context.Context, l *ledger.Ledger) (Heads, error) {
@@ -199,7 +196,7 @@ func (w *verifier) stored(ctx context.Context, s cmek.Stored) error {
 		w.run(s.Name, chainID{"", "", start.UTC().Format(chainTime)}, run, data, unread)
 		return nil
 	}
-	if strings.HasPrefix(s.Name, folder) || strings.HasPrefix(s.Name, ledger.ProofsFolder) || strings.HasPrefix(s.Name, report.RunsFolder) {
+	if strings.HasPrefix(s.Name, ledger.EvidenceFolder) || strings.HasPrefix(s.Name, ledger.ProofsFolder) || strings.HasPrefix(s.Name, report.RunsFolder) {
 		w.found(Foreign, s.Name, "keyturn gives no such names here")
 		return nil
 	}
@@ -348,7 +345,7 @@ func (w *verifier) anchorRuns(order []chainID) {
 // parseRecord reads the chain and the number from the name of a record of a re-encryption, or of a proof.
 func parseRecord(name string) (id chainID, number int, ok bool) {
 	of := ""
-	rest, found := strings.CutPrefix(name, folder)
+	rest, found := strings.CutPrefix(name, ledger.EvidenceFolder)
 	if !found {
 		of = report.OfProofs
 		rest, found = strings.CutPrefix(name, ledger.ProofsFolder)
@@ -412,7 +409,7 @@ type Record struct {
 // List lists the records of re-encryptions, and after them those of their proofs, of one cluster or with "" of all, by cluster, chain and
 // number.
 func List(ctx context.Context, archive cmek.ArchiveReader, cluster string) (all []Record, err error) {
-	for _, prefix := range []string{folder, ledger.ProofsFolder} {
+	for _, prefix := range []string{ledger.EvidenceFolder, ledger.ProofsFolder} {
 		if cluster != "" {
 			prefix += cluster + "/"
 		}

@@ -191,7 +191,7 @@ func (h *hub) compliance() {
 		"KEYTURN_ARCHIVE":        join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
 		"KEYTURN_DECLARATIONS":   declarations.S3ObjectUrl(),
 	})
-	runs := deployment.ArchivePrefix + "/" + report.RunsFolder + "*"
+	in := func(folder string) string { return deployment.ArchivePrefix + "/" + folder + "*" }
 	h.tickFunction(functionProps{
 		name: compliance, description: "keyturn: runs the compliance checks once a day, and archives what they find",
 		code: h.code(h.stack, deployment.Compliance), seconds: 840, memoryMB: 128, environment: environment, everyMinutes: 15,
@@ -199,7 +199,11 @@ func (h *hub) compliance() {
 			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
 			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
-			allowOn(h.archive.ArnForObjects(text(runs)), "s3:PutObject s3:GetObject").because("Runs are named when they begin."),
+			{actions: []string{"s3:PutObject", "s3:GetObject"}, resources: []*string{h.archive.ArnForObjects(text(in(report.RunsFolder))), h.archive.ArnForObjects(text(in(ledger.ProofsFolder)))},
+				why: "Runs and proofs are named when they begin."},
+			// Rotation writes these. A proof names the record that it corroborates, with its hash.
+			allowOn(h.archive.ArnForObjects(text(in(ledger.EvidenceFolder))), "s3:GetObject").because("Evidence is named when it is written."),
+			allowOn(h.archive.BucketArn(), "s3:ListBucketVersions").when(map[string]any{"StringLike": map[string]any{"s3:prefix": in(ledger.EvidenceFolder)}}),
 			// Without it S3 answers 403 for a file that does not exist, as for one that may not be read; a condition on the prefix, of which
 			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
