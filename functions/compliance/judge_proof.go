@@ -238,7 +238,7 @@ func oldUseAlert(r reEncryption, use cmek.RecordedUse) alert.Alert {
 		steps = append(steps, "gcloud logging read "+alert.ShellWord(fmt.Sprintf("insertId=%q", use.Event))+" --project "+alert.ShellWord(r.done.Key.Account()))
 	}
 	return alert.Alert{
-		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.High, Change: ChangeOldVersion, Time: use.At, Runbook: runbook,
+		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.High, Change: ChangeOldVersion, Time: use.At, Runbook: "functions/compliance/README.md#old-key-version-used",
 		Summary: fmt.Sprintf("Cluster %s used an old version of its key in %s after it was re-encrypted: %s under %s on %s UTC",
 			c.Name, r.done.Region, use.Operation, version.Short(), use.At.UTC().Format(time.DateTime)),
 		Impact: fmt.Sprintf("The Cloud API reported the store key as re-encrypted under %s on %s UTC. Something of the cluster is encrypted under the old version still. "+
