@@ -21,6 +21,11 @@ import (
 // the last complete one in its place.
 func (r *run) end(ctx context.Context, incomplete string) error {
 	name := report.ManifestName(r.state.Start, r.number)
+	if incomplete == "" {
+		if err := r.reportGone(ctx); err != nil {
+			return err
+		}
+	}
 	data, err := r.once(ctx, name, func() ([]byte, error) {
 		m, err := r.manifest(ctx, incomplete)
 		if err != nil {
@@ -113,7 +118,7 @@ func (r *run) manifest(ctx context.Context, incomplete string) (m report.Manifes
 		Period:       report.Period{From: r.state.Last.Ended, Began: current.Began, Ended: current.Walked},
 		Organization: r.tally.Organization, Accounts: r.tally.Accounts, Caller: r.caller(ctx), Version: by.Version, Commit: by.Commit,
 		Catalog: digest([]byte(checks.Table())), Configuration: r.configuration, Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
-		Files: r.tally.Files,
+		Files: r.tally.Files, HubRefused: r.tally.HubRefused, HubRefusals: r.tally.HubRefusals, Unreported: r.tally.Unreported,
 	}
 	if !m.Complete {
 		m.Period.Ended = time.Now().UTC()

@@ -37,6 +37,11 @@ type UseLog interface {
 	RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.Time) (cmek.RecordedUses, error)
 }
 
+// Hub is where findings are reported beside the archive: Security Hub. It returns those that it did not take.
+type Hub interface {
+	Import(ctx context.Context, findings []cmek.SecurityFinding) ([]cmek.RejectedFinding, error)
+}
+
 // KeyPolicies reads key policies of AWS KMS, as [cmek.Policies] does.
 type KeyPolicies interface {
 	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)

@@ -360,6 +360,9 @@ func (r *run) take(ctx context.Context, all []report.Line) error {
 		}
 		r.tally.add(*f, change, alone)
 	}
+	if err := r.report(ctx, findings); err != nil {
+		return err
+	}
 	return before.save(ctx, r, now)
 }
 

@@ -48,6 +48,11 @@ type Manifest struct {
 	// Chains are the heads of the evidence of all clusters that have some, by cluster.
 	Chains []Head `json:"chains,omitempty"`
 	Files  []File `json:"files"`
+	// HubRefused are the first of HubRefusals reports that Security Hub did not take, and Unreported counts the failures beyond those that
+	// are reported to it at a time.
+	HubRefused  []string `json:"hub_refused,omitempty"`
+	HubRefusals int      `json:"hub_refusals,omitempty"`
+	Unreported  int      `json:"unreported,omitempty"`
 	// NoPage is why the archive has no page of a complete run; "" if it has one, or if the installation makes none.
 	NoPage string `json:"no_page,omitempty"`
 }

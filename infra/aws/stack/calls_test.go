@@ -121,6 +121,9 @@ func TestNothingIsGrantedThatIsNeverUsed(t *testing.T) {
 		}
 		for _, s := range r.statements {
 			for _, action := range s.actions {
+				if strings.HasPrefix(action, "securityhub:") {
+					t.Errorf("%s may %s, which nobody asked for", r.name, action)
+				}
 				if usedByOthers(name, action) {
 					continue
 				}

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -191,11 +192,17 @@ func (h *hub) compliance() {
 		"KEYTURN_ARCHIVE":        join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
 		"KEYTURN_DECLARATIONS":   declarations.S3ObjectUrl(),
 	})
+	var reports []permission
+	if h.d.SecurityHub {
+		environment["KEYTURN_SECURITY_HUB"] = text("true")
+		product := fmt.Sprintf(":securityhub:%s:%s:product/%s/default", h.d.Hub.Region, h.d.Hub.Account, h.d.Hub.Account)
+		reports = []permission{allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions)}
+	}
 	in := func(folder string) string { return deployment.ArchivePrefix + "/" + folder + "*" }
 	h.tickFunction(functionProps{
 		name: compliance, description: "keyturn: runs the compliance checks once a day, and archives what they find",
 		code: h.code(h.stack, deployment.Compliance), seconds: 840, memoryMB: 128, environment: environment, everyMinutes: 15,
-		permissions: []permission{
+		permissions: append([]permission{
 			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
 			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
@@ -211,7 +218,7 @@ func (h *hub) compliance() {
 			// The trails of the hub's account, seen from every Region with keys. Those of other accounts stay unread: the reader role cannot read them.
 			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),
 			allow("cloudtrail:GetEventSelectors cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*").because("Trails are found by what is seen in the Region, and may be the organization's."),
-		},
+		}, reports...),
 	})
 }
 
