@@ -37,6 +37,12 @@ type UseLog interface {
 	RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.Time) (cmek.RecordedUses, error)
 }
 
+// Secret is where a credential of keyturn at Cockroach Labs is kept. It tells when the current one was stored, and not what it is.
+type Secret interface {
+	Name() string
+	Created(ctx context.Context) (time.Time, error)
+}
+
 // Hub is where findings are reported beside the archive: Security Hub. It returns those that it did not take.
 type Hub interface {
 	Import(ctx context.Context, findings []cmek.SecurityFinding) ([]cmek.RejectedFinding, error)
@@ -66,6 +72,8 @@ type AWS struct {
 	Roles    Roles
 	Trails   Trails
 	Log      UseLog
+	// Secrets hold the credentials of keyturn's functions.
+	Secrets []Secret
 }
 
 // Documents reads policies, roles and service accounts of Google Cloud, as [cmek.Policies] does and under its names.

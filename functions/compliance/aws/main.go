@@ -24,6 +24,8 @@ type settings struct {
 	Evidence   amazon.ArchiveSettings
 	Declared   amazon.DeclarationSettings
 	Cloud      cockroachcloud.Settings
+	// RotationSecret is that with the API key of rotation, whose age is checked, too; "" for none.
+	RotationSecret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
 	// SecurityHub: failures are reported there, too.
 	SecurityHub bool       `env:"KEYTURN_SECURITY_HUB"`
 	LogLevel    slog.Level `env:"KEYTURN_LOG_LEVEL"`
@@ -45,7 +47,8 @@ func wire(environ []string) (lambda.Handler, error) {
 	if err != nil {
 		return lambda.Handler{}, err
 	}
-	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(amazon.NewSecret(aws, s.AWS.APIKeySecret).Value))
+	secret := amazon.NewSecret(aws, s.AWS.APIKeySecret)
+	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(secret.Value))
 	if err != nil {
 		return lambda.Handler{}, err
 	}
@@ -55,9 +58,13 @@ func wire(environ []string) (lambda.Handler, error) {
 	if s.SecurityHub {
 		hub = amazon.NewSecurityHub(aws)
 	}
+	secrets := []compliance.Secret{secret}
+	if s.RotationSecret != "" {
+		secrets = append(secrets, amazon.NewSecret(aws, s.RotationSecret))
+	}
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random),
-		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws), Log: amazon.NewUseLog(aws, s.AWS.Readers())},
+		AWS:     compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws), Log: amazon.NewUseLog(aws, s.AWS.Readers()), Secrets: secrets},
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
 		Hub: hub, Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),

@@ -188,9 +188,10 @@ func (h *hub) alerting() {
 func (h *hub) compliance() {
 	declarations := h.declarations()
 	environment := h.environment(deployment.Compliance, map[string]*string{
-		"KEYTURN_API_KEY_SECRET": h.checkKey.Ref(),
-		"KEYTURN_ARCHIVE":        join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
-		"KEYTURN_DECLARATIONS":   declarations.S3ObjectUrl(),
+		"KEYTURN_API_KEY_SECRET":          h.checkKey.Ref(),
+		"KEYTURN_ROTATION_API_KEY_SECRET": h.apiKey.Ref(),
+		"KEYTURN_ARCHIVE":                 join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
+		"KEYTURN_DECLARATIONS":            declarations.S3ObjectUrl(),
 	})
 	var reports []permission
 	if h.d.SecurityHub {
@@ -205,6 +206,8 @@ func (h *hub) compliance() {
 		permissions: append([]permission{
 			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
 			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
+			// Their age, and not what they are.
+			{actions: []string{"secretsmanager:ListSecretVersionIds"}, resources: []*string{h.apiKey.Ref(), h.checkKey.Ref()}},
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
 			{actions: []string{"s3:PutObject", "s3:GetObject"}, resources: []*string{h.archive.ArnForObjects(text(in(report.RunsFolder))), h.archive.ArnForObjects(text(in(ledger.ProofsFolder)))},
 				why: "Runs and proofs are named when they begin."},
