@@ -39,7 +39,9 @@ type Function struct {
 	// Page writes the page of a run that was walked through, whose manifest is complete but for the page itself; nil: runs have no page.
 	Page func(context.Context, io.Writer, *report.Archived) error
 	// Caller names whom the cloud takes the function for; nil: nobody can tell.
-	Caller   func(context.Context) (string, error)
+	Caller func(context.Context) (string, error)
+	// Hub takes the failures and their ends; nil: they are reported nowhere else. The function without the option has no permission for it.
+	Hub      Hub
 	Settings Settings
 	Log      *slog.Logger
 	// Holder tells the invocations of the function apart.
@@ -107,6 +109,9 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, e
 		run.Timelines = append(run.Timelines, timeline(k, f.Declared))
 	}
 	slices.SortFunc(run.Timelines, func(a, b report.Timeline) int { return cmp.Compare(a.Key, b.Key) })
+	if run.Proofs, err = g.proofs(ctx); err != nil {
+		return run, err
+	}
 	run.Ended = time.Now()
 	return run, ctx.Err()
 }

@@ -16,6 +16,7 @@ const (
 	ChangeFailed     cmek.Change = "compliance check failed"
 	ChangeRun        cmek.Change = "compliance run"
 	ChangeIncomplete cmek.Change = "compliance run incomplete"
+	ChangeOldVersion cmek.Change = "old key version used"
 )
 
 const runbook = "functions/compliance/README.md#alerts"
@@ -53,6 +54,12 @@ func digestOf(m report.Manifest, sha256 string) alert.Alert {
 	}
 	if more := changed(m.Changes) - mostLines; more > 0 {
 		text = append(text, fmt.Sprintf("And %d more.", more))
+	}
+	if m.HubRefusals > 0 {
+		text = append(text, fmt.Sprintf("Security Hub refused %d reports, which the next run sends again: %s", m.HubRefusals, strings.Join(m.HubRefused, "; ")))
+	}
+	if m.Unreported > 0 {
+		text = append(text, fmt.Sprintf("%d failures are not in Security Hub: no more than %d are reported at a time.", m.Unreported, mostReported))
 	}
 	if m.NoPage != "" {
 		text = append(text, fmt.Sprintf("There is no page in the archive: %s. To make it: keyturn report --format html --run %d --out report.html", m.NoPage, m.Run))

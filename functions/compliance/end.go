@@ -2,11 +2,12 @@ package compliance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -20,6 +21,11 @@ import (
 // the last complete one in its place.
 func (r *run) end(ctx context.Context, incomplete string) error {
 	name := report.ManifestName(r.state.Start, r.number)
+	if incomplete == "" {
+		if err := r.reportGone(ctx); err != nil {
+			return err
+		}
+	}
 	data, err := r.once(ctx, name, func() ([]byte, error) {
 		m, err := r.manifest(ctx, incomplete)
 		if err != nil {
@@ -112,7 +118,7 @@ func (r *run) manifest(ctx context.Context, incomplete string) (m report.Manifes
 		Period:       report.Period{From: r.state.Last.Ended, Began: current.Began, Ended: current.Walked},
 		Organization: r.tally.Organization, Accounts: r.tally.Accounts, Caller: r.caller(ctx), Version: by.Version, Commit: by.Commit,
 		Catalog: digest([]byte(checks.Table())), Configuration: r.configuration, Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
-		Files: r.tally.Files,
+		Files: r.tally.Files, HubRefused: r.tally.HubRefused, HubRefusals: r.tally.HubRefusals, Unreported: r.tally.Unreported,
 	}
 	if !m.Complete {
 		m.Period.Ended = time.Now().UTC()
@@ -135,8 +141,24 @@ func (r *run) heads(ctx context.Context) (heads []report.Head, err error) {
 			heads = append(heads, report.Head{Cluster: item.ID, Start: c.Start, Count: c.Count, SHA256: c.Last})
 		}
 	}
-	slices.SortFunc(heads, func(a, b report.Head) int { return strings.Compare(a.Cluster, b.Cluster) })
-	return heads, nil
+	var mu sync.Mutex
+	err = each(r.Settings.Parallel, items, func(item *ledger.Cluster) error {
+		if !slices.ContainsFunc(item.Done, provable) {
+			return nil
+		}
+		proofs, err := r.Ledger.Proofs(ctx, item.ID)
+		if err == nil {
+			err = r.deliverProofs(ctx, proofs)
+		}
+		if c := proofs.Chain; err == nil && c.Count > 0 {
+			mu.Lock()
+			defer mu.Unlock()
+			heads = append(heads, report.Head{Cluster: item.ID, Of: report.OfProofs, Start: c.Start, Count: c.Count, SHA256: c.Last})
+		}
+		return err
+	})
+	slices.SortFunc(heads, func(a, b report.Head) int { return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Of, b.Of)) })
+	return heads, err
 }
 
 // caller is whom the cloud takes the function for, or why that is not known.

@@ -329,6 +329,26 @@ func (g *gatherer) role(ctx context.Context, p *checks.Principal) {
 		func() (string, error) { return g.AWS.Roles.RolePolicies(ctx, id) })
 }
 
+// credentials reads how old the credentials of keyturn are.
+func (g *gatherer) credentials(ctx context.Context) (all []checks.Credential) {
+	const source = "AWS Secrets Manager ListSecretVersionIds"
+	roles := notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has")
+	for _, secret := range g.AWS.Secrets {
+		created, err := secret.Created(ctx)
+		all = append(all, checks.Credential{Cloud: checks.AWS, Name: secret.Name(), Created: read(g, created, err, source, ""), Roles: roles})
+	}
+	if len(all) > 0 {
+		return all
+	}
+	cloud := checks.AWS
+	if g.elsewhere(cmek.AWSKMS) {
+		cloud = checks.GCP
+	}
+	// Unread, it is an ERROR; left out, nobody would miss it.
+	return []checks.Credential{{Cloud: cloud, Name: "the API key in use", Roles: roles,
+		Created: notRead[time.Time]("the store of the secret", "the API key is in no secret that this run knows")}}
+}
+
 // place is where keys are: an AWS account in a Region, or a Google project.
 type place struct {
 	cloud             checks.Cloud

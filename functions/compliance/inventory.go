@@ -136,15 +136,7 @@ func (g *gatherer) part(ctx context.Context, ids []string) error {
 
 // rest reads the facts about what no cluster needs to name: the keys that are declared, and keyturn's own credentials.
 func (g *gatherer) rest(ctx context.Context) error {
-	cloud, store := checks.AWS, "AWS Secrets Manager"
-	if g.elsewhere(cmek.AWSKMS) {
-		cloud, store = checks.GCP, "Secret Manager"
-	}
-	g.facts.Credentials = []checks.Credential{{ // unread, it is an ERROR; left out, nobody would miss it
-		Cloud: cloud, Name: "the API key in use",
-		Created: notRead[time.Time](store, "keyturn does not read yet how old the secret is"),
-		Roles:   notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has"),
-	}}
+	g.facts.Credentials = g.credentials(ctx)
 	uris := map[cmek.KeyURI]bool{}
 	for _, k := range g.Declared.Keys { // one that is to go may be named by no cluster
 		if g.owners.of(ofKey(k.Key)) == "" && !g.elsewhere(k.Key.Type()) {

@@ -2,6 +2,7 @@ package compliance
 
 import (
 	"context"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -31,6 +32,22 @@ type KeyUse interface {
 	LastUse(ctx context.Context, uri cmek.KeyURI) (cmek.KeyUsage, error)
 }
 
+// UseLog reads the records of successful cryptographic operations with a key from a time on. Refusals are a [*cmek.PermissionError].
+type UseLog interface {
+	RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.Time) (cmek.RecordedUses, error)
+}
+
+// Secret is where a credential of keyturn at Cockroach Labs is kept. It tells when the current one was stored, and not what it is.
+type Secret interface {
+	Name() string
+	Created(ctx context.Context) (time.Time, error)
+}
+
+// Hub is where findings are reported beside the archive: Security Hub. It returns those that it did not take.
+type Hub interface {
+	Import(ctx context.Context, findings []cmek.SecurityFinding) ([]cmek.RejectedFinding, error)
+}
+
 // KeyPolicies reads key policies of AWS KMS, as [cmek.Policies] does.
 type KeyPolicies interface {
 	KeyPolicy(ctx context.Context, uri cmek.KeyURI) (string, error)
@@ -56,6 +73,9 @@ type AWS struct {
 	Policies KeyPolicies
 	Roles    Roles
 	Trails   Trails
+	Log      UseLog
+	// Secrets hold the credentials of keyturn's functions.
+	Secrets []Secret
 }
 
 // Documents reads policies, roles and service accounts of Google Cloud, as [cmek.Policies] does and under its names.
@@ -67,4 +87,5 @@ type Documents interface {
 type Google struct {
 	Keys     Keys
 	Policies Documents
+	Log      UseLog
 }

@@ -302,6 +302,13 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 		follow(before.last(*f), f, now)
 		all = append(all, report.Line{Finding: f})
 	}
+	proofs, err := r.prove(ctx, g)
+	if err = errors.Join(err, g.outOfTime(ctx)); err != nil {
+		return nil, err
+	}
+	for i := range proofs {
+		all = append(all, report.Line{Proof: &proofs[i]})
+	}
 	for _, k := range g.facts.Keys {
 		if _, ours := slices.BinarySearch(ids, g.owners.of(ofKey(k.URI))); ours || len(ids) == 0 {
 			t := timeline(k, r.Declared)
@@ -352,6 +359,9 @@ func (r *run) take(ctx context.Context, all []report.Line) error {
 			return err
 		}
 		r.tally.add(*f, change, alone)
+	}
+	if err := r.report(ctx, findings); err != nil {
+		return err
 	}
 	return before.save(ctx, r, now)
 }

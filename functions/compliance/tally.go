@@ -23,6 +23,11 @@ type tally struct {
 	Accepts map[string]int `json:"accepts,omitempty"`
 	Changes report.Changes `json:"changes"`
 	Files   []report.File  `json:"files,omitempty"`
+	// HubRefused are the first reports that the hub did not take, HubRefusals counts all of them, and Unreported counts failures beyond what is
+	// reported at a time.
+	HubRefused  []string `json:"hub_refused,omitempty"`
+	HubRefusals int      `json:"hub_refusals,omitempty"`
+	Unreported  int      `json:"unreported,omitempty"`
 	// Seen are the alarms whose subjects the run has reached.
 	Seen []string `json:"seen,omitempty"`
 

@@ -42,8 +42,8 @@ type world struct {
 // RoundTrip counts and refuses.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	name := r.Method + " " + r.URL.Path
-	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
-		name = operation
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		name = target[strings.LastIndex(target, ".")+1:]
 	}
 	time.Sleep(w.latency)
 	w.mu.Lock()
@@ -173,7 +173,7 @@ func withinSeed(t *testing.T, seed simulator.Seed, test func(t *testing.T, w *wo
 		if err != nil {
 			t.Fatal(err)
 		}
-		environment := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL_KMS": "http://localhost"}
+		environment := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL_KMS": "http://localhost", "AWS_ENDPOINT_URL_CLOUDTRAIL": "http://localhost"}
 		config, err := amazon.ConfigFromEnv(func(name string) string { return environment[name] }, client)
 		if err != nil {
 			t.Fatal(err)
@@ -185,7 +185,7 @@ func withinSeed(t *testing.T, seed simulator.Seed, test func(t *testing.T, w *wo
 		}
 		w.Function = &compliance.Function{
 			Cloud: cloud, Ledger: ledger.New(cmektest.NewStore(), rand.New(rand.NewPCG(3, 4))),
-			AWS:      compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: amazon.NewPolicies(config, nil), Roles: &w.roles},
+			AWS:      compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: amazon.NewPolicies(config, nil), Roles: &w.roles, Log: amazon.NewUseLog(config, nil)},
 			Google:   compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(onGoogle)},
 			Declared: checks.Declarations{},
 		}

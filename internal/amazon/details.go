@@ -90,10 +90,15 @@ func missing(err error, action string, uri cmek.KeyURI) error {
 	if errorCode(err) != "" {
 		err = refusal{err, action + ": " + reason(err)}
 	}
+	return permissionError(err, action+" in the key policy of "+string(uri))
+}
+
+// permissionError is the error with the permission that it is for want of, if it is.
+func permissionError(err error, permission string) error {
 	if !errors.Is(err, cmek.ErrDenied) {
 		return err
 	}
-	return &cmek.PermissionError{Permission: action + " in the key policy of " + string(uri), Err: err}
+	return &cmek.PermissionError{Permission: permission, Err: err}
 }
 
 // mostGrantPages bounds the listing of a key's grants, with 100 on a page
@@ -139,7 +144,7 @@ func (k *KMS) LastUse(ctx context.Context, uri cmek.KeyURI) (cmek.KeyUsage, erro
 	}
 	usage := cmek.KeyUsage{Tracked: *out.TrackingStartDate}
 	if last := out.KeyLastUsage; last != nil {
-		usage.At, usage.Operation = aws.ToTime(last.Timestamp), string(last.Operation)
+		usage.At, usage.Operation, usage.Event = aws.ToTime(last.Timestamp), string(last.Operation), aws.ToString(last.CloudTrailEventId)
 	}
 	return usage, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -38,6 +39,37 @@ func TestSecretIsReadFromSecretsManagerEachTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantValue("second")
+	if at, err := secret.Created(t.Context()); err != nil || time.Since(at).Abs() > time.Minute || secret.Name() != *created.ARN {
+		t.Errorf("%s, created at %s, %v", secret.Name(), at, err)
+	}
+}
+
+func TestSecretTellsWhenItsCurrentValueWasStored(t *testing.T) {
+	version := func(at float64, stages ...string) map[string]any {
+		return map[string]any{"CreatedDate": at, "VersionStages": stages}
+	}
+	for _, tt := range []struct {
+		name   string
+		status int
+		fields map[string]any
+		want   int64
+		denied bool
+	}{
+		{"the current among others", 200, map[string]any{"Versions": []any{version(100, "AWSPREVIOUS"), version(200, "AWSCURRENT"), version(300, "AWSPENDING")}}, 200, false},
+		{"none is current", 200, map[string]any{"Versions": []any{version(100, "AWSPREVIOUS")}}, 0, false},
+		{"without a date", 200, map[string]any{"Versions": []any{map[string]any{"VersionStages": []string{"AWSCURRENT"}}}}, 0, false},
+		{"empty", 200, map[string]any{}, 0, false},
+		{"refused", 400, map[string]any{"__type": "AccessDeniedException", "message": "no"}, 0, true},
+	} {
+		at, err := secretHolding(t, tt.status, tt.fields).Created(t.Context())
+		var missing *cmek.PermissionError
+		if tt.want > 0 && (err != nil || at.Unix() != tt.want) || tt.want == 0 && err == nil || errors.As(err, &missing) != tt.denied {
+			t.Errorf("%s: %s, %v", tt.name, at, err)
+		}
+		if tt.denied && missing.Permission != "secretsmanager:ListSecretVersionIds on keyturn/api-key" {
+			t.Error(missing.Permission)
+		}
+	}
 }
 
 // secretHolding is a secret whose service answers with the fields.

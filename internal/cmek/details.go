@@ -63,6 +63,29 @@ type KeyUsage struct {
 	At        time.Time `json:"at,omitzero"`
 	Operation string    `json:"operation,omitempty"`
 	Tracked   time.Time `json:"tracked"`
+	// Event is the id of its record in the log, "" if the KMS does not name one.
+	Event string `json:"event,omitempty"`
+}
+
+// RecordedUse is a successful cryptographic operation with a key, as the cloud's log has it.
+type RecordedUse struct {
+	// Event is the record's id in the log.
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+	// Operation is the cloud's word, as "Encrypt". By is the role (never a session of it) or the service account that called.
+	Operation string    `json:"operation"`
+	By        Principal `json:"by"`
+	// Encrypted and Decrypted are the versions of the key that it encrypted and decrypted under; zero if it did not, or if the record
+	// does not name the version.
+	Encrypted KeyVersion `json:"encrypted,omitzero"`
+	Decrypted KeyVersion `json:"decrypted,omitzero"`
+}
+
+// RecordedUses are what a log has of a key since a time, the newest first.
+type RecordedUses struct {
+	Uses []RecordedUse
+	// Cut: there are more, older ones, that were not read.
+	Cut bool
 }
 
 // Backups are a cluster's managed backups.

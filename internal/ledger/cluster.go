@@ -345,13 +345,18 @@ type Chain struct {
 // Link files a record of evidence as the next of the cluster's chain: write gets its number and the hash of the record before, and returns
 // its bytes. The subject ends its name.
 func (c *Cluster) Link(at time.Time, subject string, write func(number int, previous string) []byte) {
-	data := write(c.Chain.Count+1, c.Chain.Last)
+	c.File(c.Chain.link(EvidenceFolder+c.ID, at, subject, write))
+}
+
+// link moves the chain on by the record that write returns, and gives the record's name in the folder, with its bytes.
+func (c *Chain) link(folder string, at time.Time, subject string, write func(number int, previous string) []byte) (name string, data []byte) {
+	data = write(c.Count+1, c.Last)
 	sum := sha256.Sum256(data)
-	if c.Chain.Start.IsZero() {
-		c.Chain.Start = at.UTC()
+	if c.Start.IsZero() {
+		c.Start = at.UTC()
 	}
-	c.Chain.Count, c.Chain.Last = c.Chain.Count+1, hex.EncodeToString(sum[:])
-	c.File(fmt.Sprintf("evidence/%s/%s-%06d-%s.json", c.ID, c.Chain.Start.Format("20060102T150405Z"), c.Chain.Count, subject), data)
+	c.Count, c.Last = c.Count+1, hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%s/%s-%06d-%s.json", folder, c.Start.Format("20060102T150405Z"), c.Count, subject), data
 }
 
 // DoneIn returns the region's last done version, and whether there is one.

@@ -31,11 +31,24 @@ type Runs struct {
 	Current *CurrentRun `json:"current,omitempty"`
 	// Alarms are the failures that people were notified of one by one, and that have not ended.
 	Alarms []Alarm `json:"alarms,omitempty"`
+	// Reported are the failures that were reported to a hub, and whose ends were not.
+	Reported []Reported `json:"reported,omitempty"`
 	// Holder works at the run until Until.
 	Holder string    `json:"holder,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 
 	record Record
+}
+
+// Reported is a failure that a hub has.
+type Reported struct {
+	// Key is the check and the subject.
+	Key      string    `json:"k"`
+	Severity string    `json:"s"`
+	Since    time.Time `json:"since"`
+	// Updated is the time in the last report, Run the last run that was about it.
+	Updated time.Time `json:"u"`
+	Run     int       `json:"r"`
 }
 
 // LastRun is a run that was completed.
@@ -99,7 +112,7 @@ func (l *Ledger) SaveRuns(ctx context.Context, runs *Runs) (err error) {
 	r := runs.record
 	r.Kind, r.ID = kindCompliance, runsID
 	err = fit(&r, runs, []summary{func() { runs.Alarms = shortenAlarms(runs.Alarms) }}, func() []part {
-		return []part{partOf("alarms", runs.Alarms), partOf("run under way", runs.Current)}
+		return []part{partOf("alarms", runs.Alarms), partOf("run under way", runs.Current), partOf("reported failures", runs.Reported)}
 	})
 	if err != nil {
 		return err

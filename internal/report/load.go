@@ -154,6 +154,9 @@ func (a *Archived) Report(ctx context.Context) (Report, error) {
 		if l.Timeline != nil {
 			run.Timelines = append(run.Timelines, *l.Timeline)
 		}
+		if l.Proof != nil {
+			run.Proofs = append(run.Proofs, *l.Proof)
+		}
 	}
 	slices.SortStableFunc(run.Timelines, func(x, y Timeline) int { return cmp.Compare(x.Key, y.Key) })
 	slices.SortStableFunc(run.Findings, func(x, y checks.Finding) int {

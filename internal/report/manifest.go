@@ -48,6 +48,11 @@ type Manifest struct {
 	// Chains are the heads of the evidence of all clusters that have some, by cluster.
 	Chains []Head `json:"chains,omitempty"`
 	Files  []File `json:"files"`
+	// HubRefused are the first of HubRefusals reports that Security Hub did not take, and Unreported counts the failures beyond those that
+	// are reported to it at a time.
+	HubRefused  []string `json:"hub_refused,omitempty"`
+	HubRefusals int      `json:"hub_refusals,omitempty"`
+	Unreported  int      `json:"unreported,omitempty"`
 	// NoPage is why the archive has no page of a complete run; "" if it has one, or if the installation makes none.
 	NoPage string `json:"no_page,omitempty"`
 }
@@ -123,10 +128,12 @@ type Change struct {
 
 // Head is the end of a cluster's chain of evidence, as the ledger has it.
 type Head struct {
-	Cluster string    `json:"cluster"`
-	Start   time.Time `json:"start"`
-	Count   int       `json:"count"`
-	SHA256  string    `json:"sha256"`
+	Cluster string `json:"cluster"`
+	// Of is "" for the records of re-encryptions, OfProofs for those of their proofs.
+	Of     string    `json:"of,omitempty"`
+	Start  time.Time `json:"start"`
+	Count  int       `json:"count"`
+	SHA256 string    `json:"sha256"`
 }
 
 // File is a file of the run.
@@ -142,6 +149,37 @@ type Line struct {
 	Cluster      *Member         `json:"cluster,omitempty"`
 	Finding      *checks.Finding `json:"finding,omitempty"`
 	Timeline     *Timeline       `json:"timeline,omitempty"`
+	Proof        *Proof          `json:"proof,omitempty"`
+}
+
+// OfProofs names the chain of a cluster's proofs.
+const OfProofs = "proofs"
+
+// ProofState is what the cloud's log says of a re-encryption.
+type ProofState string
+
+// The states. What is not found is neither a failure nor a success.
+const (
+	Corroborated       ProofState = "CORROBORATED"
+	NotYetCorroborated ProofState = "NOT YET CORROBORATED"
+)
+
+// Proof is what the cloud's log says of the last re-encryption of a region: whether the cluster's principal used the key under the new
+// version since.
+type Proof struct {
+	Cluster string          `json:"cluster"`
+	Name    string          `json:"name,omitempty"`
+	Region  string          `json:"region"`
+	Key     cmek.KeyURI     `json:"key"`
+	Version cmek.KeyVersion `json:"version"`
+	DoneAt  time.Time       `json:"done_at"`
+	State   ProofState      `json:"state"`
+	// Record is the name of the record that corroborates it, in the archive since At; Because says why there is none.
+	Record  string    `json:"record,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+	Because string    `json:"because,omitempty"`
+	// OldUse is a use of an older version after the re-encryption; nil if none was seen.
+	OldUse *cmek.RecordedUse `json:"old_use,omitempty"`
 }
 
 // Member is a cluster of the run's population. OutOfScope says why it is not checked, Unread why it could not be.

@@ -36,6 +36,8 @@ type Report struct {
 	Findings []checks.Finding `json:"findings"`
 	// Timelines are of the keys that the run was about; absent if it records none.
 	Timelines []Timeline `json:"timelines,omitempty"`
+	// Proofs are of the last re-encryptions that keyturn requested; absent if there are none.
+	Proofs []Proof `json:"proofs,omitempty"`
 }
 
 // Check is what a check demands, and who asks for it.
@@ -61,7 +63,7 @@ type Summary struct {
 func New(run Run, by version.Version) Report {
 	r := Report{
 		Format: Format, Version: by.Version, Commit: by.Commit, Began: run.Began.UTC(), Ended: run.Ended.UTC(),
-		Population: run.Population, Findings: run.Findings, Timelines: run.Timelines, Summary: Summary{Severities: map[alert.Severity]int{}},
+		Population: run.Population, Findings: run.Findings, Timelines: run.Timelines, Proofs: run.Proofs, Summary: Summary{Severities: map[alert.Severity]int{}},
 	}
 	r.Checks = []Check{}
 	if r.Findings == nil {

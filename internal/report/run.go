@@ -14,6 +14,7 @@ type Run struct {
 	Population Population       `json:"population"`
 	Findings   []checks.Finding `json:"findings"`
 	Timelines  []Timeline       `json:"timelines,omitempty"`
+	Proofs     []Proof          `json:"proofs,omitempty"`
 }
 
 // Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread) + UnreadMore.

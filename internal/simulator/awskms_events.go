@@ -136,9 +136,13 @@ func (w *World) emitServiceEvent(k *awsKey, name string, at time.Time, details m
 
 // trailRecord is a record with what all records share.
 func (w *World) trailRecord(account, region, name string, at time.Time) trailRecord {
+	return trailRecordOf(w.uuid(), account, region, name, at)
+}
+
+func trailRecordOf(id, account, region, name string, at time.Time) trailRecord {
 	return trailRecord{
 		EventVersion: "1.11", EventTime: at.Format(time.RFC3339), EventSource: "kms.amazonaws.com", EventName: name,
-		AWSRegion: region, EventID: w.uuid(), ManagementEvent: true, RecipientAccountID: account, EventCategory: "Management",
+		AWSRegion: region, EventID: id, ManagementEvent: true, RecipientAccountID: account, EventCategory: "Management",
 	}
 }
 
@@ -146,8 +150,9 @@ func (k *awsKey) trailResources() []trailResource {
 	return []trailResource{{k.account, "AWS::KMS::Key", k.arn}}
 }
 
-// emitRecord puts a CloudTrail record on the bus, if there is a trail. Its envelope names no resources.
+// emitRecord puts a CloudTrail record into the history, and on the bus if there is a trail. Its envelope names no resources.
 func (w *World) emitRecord(detailType string, record trailRecord, at time.Time) {
+	w.note(record, at)
 	if w.is(CloudTrail, "on") {
 		w.emit(record.RecipientAccountID, record.AWSRegion, detailType, []string{}, at, record)
 	}

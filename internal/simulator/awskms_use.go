@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
-	"time"
 )
 
 // What a key encrypts is really encrypted, so that a wrong key, a wrong encryption context and a changed byte are noticed. The
@@ -222,9 +221,4 @@ func (w *World) getKeyLastUsage(_ *kmsCall, k *awsKey) (any, *kmsError) {
 		TrackingStartDate epoch
 		KeyCreationDate   epoch
 	}{k.arn, k.lastUse, epoch{tracked}, epoch{k.created}}, nil
-}
-
-// noteUse notes that a cluster used its key. Which operation it calls is not documented.
-func (k *awsKey) noteUse(now time.Time) {
-	k.lastUse = &keyUse{"Encrypt", epoch{now}, derivedUUID("event", k.arn, now.String()), derivedUUID("request", k.arn, now.String())}
 }

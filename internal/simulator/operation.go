@@ -99,7 +99,9 @@ func (w *World) startWrap(c *cluster, r *region, spec cmek.KeySpec, material str
 	}
 	w.setStatus(&r.keys[r.next], cmek.Enabling, "", now)
 	if k := w.aws.byARN[string(spec.URI)]; k != nil {
-		k.noteUse(now)
+		if operation := w.switches[CMEKUse]; operation != "none" {
+			w.useAWSKey(k, spec.AuthPrincipal, operation, material, r.storeKey.material, now)
+		}
 	}
 	wrappedAt := w.observed(now)
 	if failure != nil {

@@ -53,6 +53,8 @@ const (
 	KMSRotationsOrder = "kms-rotations-order"
 	KMSReplicaHistory = "kms-replica-history"
 	CloudTrail        = "cloudtrail"
+	CloudTrailLookup  = "cloudtrail-lookup"
+	CMEKUse           = "cmek-use"
 	ClockOffset       = "clock-offset"
 
 	GooglePropagation   = "google-propagation"
@@ -165,6 +167,10 @@ var switchTable = []Switch{
 		Doc: "Whether ListKeyRotations at a replica shows the rotations of the multi-Region key, or none."},
 	{Name: CloudTrail, Settings: []string{"on", "off"},
 		Doc: "Whether a trail delivers the KMS's records to EventBridge. Off leaves only the KMS's own events."},
+	{Name: CloudTrailLookup, Settings: []string{"5m", "0s", "never", anyDuration},
+		Doc: "How long after a call LookupEvents of CloudTrail shows it. Never: records are lost."},
+	{Name: CMEKUse, Settings: []string{"Encrypt", "GenerateDataKey", "ReEncrypt", "none"},
+		Doc: "The operation of AWS KMS by which a store key is encrypted; none: CloudTrail has no record of it."},
 	{Name: GooglePropagation, Settings: []string{"1m", "0s", "3h", anyDuration},
 		Doc: "Cloud KMS: how long Encrypt still uses the former primary version, and a disabled version can still be used. Reads show both at once."},
 	{Name: GoogleRotationEvent, Settings: []string{"automatic", "every", "none"},

@@ -35,6 +35,7 @@ type World struct {
 	audit      []auditEntry
 
 	aws    awsKMS
+	trail  trailRecords
 	google googleCloud
 
 	requests journal[Request]
@@ -92,10 +93,14 @@ func (w *World) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", w.Page())
 	mux.Handle("/api/", w.CloudAPI())
-	kms, iam := w.AWSKMS(), w.AWSIAM()
+	kms, iam, trail := w.AWSKMS(), w.AWSIAM(), w.AWSCloudTrail()
 	mux.HandleFunc("POST /{$}", func(rw http.ResponseWriter, r *http.Request) {
 		if isIAM(r) {
 			iam.ServeHTTP(rw, r)
+			return
+		}
+		if isCloudTrail(r) {
+			trail.ServeHTTP(rw, r)
 			return
 		}
 		kms.ServeHTTP(rw, r)

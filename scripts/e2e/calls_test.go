@@ -16,6 +16,7 @@ import (
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
 
@@ -127,8 +128,16 @@ func (i *identities) add(role, action, item string, resources []target) {
 	}
 }
 
-// itemOf is the partition key of the item that a call writes, without the name of the thing that it is about; "" for other calls.
+// itemOf is the partition key of the item that a call writes, or the prefix of the objects that it lists, without the name of the thing that
+// it is about; "" for other calls.
 func itemOf(c call) string {
+	if _, prefix, lists := strings.Cut(c.operation, "?"); lists && c.service == "s3" {
+		i := slices.IndexFunc(ownFolders, func(folder string) bool { return strings.HasPrefix(prefix, folder) })
+		if i < 0 {
+			return prefix
+		}
+		return ownFolders[i] + "*"
+	}
 	var put struct {
 		Item map[string]struct{ S string }
 	}
@@ -142,8 +151,10 @@ func itemOf(c call) string {
 	return kind + "#" + id
 }
 
-// runsFolder is where the archive has the compliance runs.
-const runsFolder = deployment.ArchivePrefix + "/" + report.RunsFolder
+// ownFolders are where the archive has the compliance runs, the proofs and what these rest on.
+var ownFolders = []string{
+	deployment.ArchivePrefix + "/" + report.RunsFolder, deployment.ArchivePrefix + "/" + ledger.ProofsFolder, deployment.ArchivePrefix + "/" + ledger.EvidenceFolder,
+}
 
 // part of a resource that a call is about.
 type target struct{ name, part string }
@@ -173,14 +184,19 @@ func permissionFor(c call) (action string, resources []target) {
 		}
 	case "s3":
 		method, path, _ := strings.Cut(c.operation, " ")
+		path, _, _ = strings.Cut(path, "?")
 		bucket, object, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		part := "/" + object
-		if folder, _, inFolder := strings.Cut(object, "/"); strings.HasPrefix(object, runsFolder) {
-			part = "/" + runsFolder + "*" // compliance may use no more of the archive
+		own := slices.IndexFunc(ownFolders, func(folder string) bool { return strings.HasPrefix(object, folder) })
+		if folder, _, inFolder := strings.Cut(object, "/"); own >= 0 {
+			part = "/" + ownFolders[own] + "*" // compliance may use no more of the archive
 		} else if inFolder {
 			part = "/" + folder + "/*"
 		}
-		action = map[string]string{"PUT": "s3:PutObject", "GET": "s3:GetObject", "HEAD": "s3:GetObject"}[method]
+		action = map[string]string{"PUT": "s3:PutObject", "GET": "s3:GetObject", "HEAD": "s3:GetObject", "ListObjectVersions": "s3:ListBucketVersions"}[method]
+		if object == "" {
+			part = ""
+		}
 		one(bucket, part)
 	case "kms":
 		one(named.KeyID, "")

@@ -18,7 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/keyturn/keyturn/functions/notify"
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 	"github.com/keyturn/keyturn/internal/simulator"
@@ -31,6 +33,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	a.storeDeclarations()
 	a.store("compliance-api-key", `{"api_key":"`+simulator.SampleAPIKey+`"}`)
 	w.leaveRun()
+	w.followed("payments")
 	day := a.clock(a.function("compliance", w.world, w.wire, "KEYTURN_COMPLIANCE_AT=0h"))
 	must(t, day.tick(), "tick")
 	must(t, day.tick(), "tick again") // nothing is due any more
@@ -43,6 +46,11 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	m := run.Manifest
 	if !m.Complete || m.Run != 2 || m.NoPage != "" || m.Population.Missing() > 0 || len(m.Denied) > 0 || !strings.HasPrefix(m.Caller, "arn:aws:sts::"+accountID) {
 		t.Errorf("the manifest says %+v", m)
+	}
+	made, err := run.Report(t.Context())
+	must(t, err, "read the run")
+	if len(made.Proofs) != 1 || made.Proofs[0].State != report.Corroborated {
+		t.Errorf("the proofs are %+v", made.Proofs)
 	}
 	page, err := archive.Read(t.Context(), report.PageName(m.ChainStart, m.Run), "")
 	must(t, err, "read the page")
@@ -59,7 +67,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	})
 
 	p := w.person()
-	if out := p.run(0, "evidence", "verify", "--manifest", run.SHA256); !strings.Contains(out, "2 runs") {
+	if out := p.run(0, "evidence", "verify", "--manifest", run.SHA256); !strings.Contains(out, "1 record, 1 proof, 2 runs") {
 		t.Errorf("keyturn evidence verify says\n%s", out)
 	}
 	if out := p.run(0, "report", "--format", "html"); out != string(page) {
@@ -77,6 +85,32 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	}
 }
 
+// followed leaves a re-encryption that was followed through, in the ledger and in the archive.
+func (s *scene) followed(cluster string) {
+	s.t.Helper()
+	must(s.t, s.world.Set(simulator.CloudTrailLookup, "0s"), "show records at once")
+	key := s.world.StoreKeys()
+	i := slices.IndexFunc(key, func(k simulator.StoreKey) bool { return k.Cluster == cluster })
+	id, region, uri := key[i].ClusterID, key[i].Region, key[i].URI
+	sent := time.Now().UTC()
+	must(s.t, s.world.PUTCMEK("keyturn", cluster), "PUT")
+	done := ledger.Done{Region: region, Key: uri, Version: cmek.MaterialVersion(key[i].Material), At: time.Now().UTC(), Followed: true, Sent: sent}
+	var record ledger.Message
+	_, err := s.ledger.UpdateCluster(s.t.Context(), id, func(c *ledger.Cluster) (err error) {
+		c.Cluster.ID, c.Cluster.Name, c.NextLook = id, cluster, time.Now().Add(24*time.Hour)
+		c.SetDone(done)
+		c.Link(done.At, region, func(number int, previous string) (data []byte) {
+			data, err = json.Marshal(rotation.Evidence{Schema: rotation.EvidenceSchema, Number: number, PreviousSHA256: previous, ClusterID: id, Region: region,
+				Key: uri, Version: done.Version, DoneAt: done.At})
+			return data
+		})
+		record, c.Outbox = c.Messages[0], ledger.Outbox{}
+		return err
+	})
+	must(s.t, err, "note the re-encryption")
+	must(s.t, amazon.NewArchive(s.account.config, s.account.bucket, "archive/").PutIfAbsent(s.t.Context(), record.ID, record.Evidence), "archive the record")
+}
+
 // leaveRun leaves a run that has begun long ago, and so is given up when the next one begins: operations get a message about that.
 func (s *scene) leaveRun() {
 	s.t.Helper()
@@ -91,6 +125,9 @@ func (s *scene) leaveRun() {
 // resultsOf are the results of the checks by subject.
 func resultsOf(r report.Report) (all []string) {
 	for _, f := range r.Findings {
+		if f.Check == "CMEK-30" {
+			continue // a person's API key is in no secret of the deployment
+		}
 		all = append(all, f.Key()+" "+string(f.Result))
 	}
 	slices.Sort(all)

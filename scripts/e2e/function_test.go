@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -102,11 +103,23 @@ func endpoints(world *simulator.World, w *wire, by *lambda) []string {
 		"AWS_ENDPOINT_URL_S3=" + w.to("s3", moto, by),
 		"AWS_ENDPOINT_URL_SNS=" + w.to("sns", moto, by),
 		"AWS_ENDPOINT_URL_IAM=" + w.to("iam", moto, by),
-		"AWS_ENDPOINT_URL_CLOUDTRAIL=" + w.to("cloudtrail", moto, by),
+		"AWS_ENDPOINT_URL_CLOUDTRAIL=" + w.to("cloudtrail", cloudTrail(world, moto), by),
 		"AWS_ENDPOINT_URL_STS=" + w.to("sts", moto, by),
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.to("secretsmanager", moto, by),
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", // Nothing else may be called.
 	}
+}
+
+// cloudTrail is moto_server's, with the event history of the simulated KMS, which moto_server does not have.
+func cloudTrail(world *simulator.World, moto http.Handler) http.Handler {
+	history := world.AWSCloudTrail()
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".LookupEvents") {
+			history.ServeHTTP(rw, r)
+			return
+		}
+		moto.ServeHTTP(rw, r)
+	})
 }
 
 // feed makes the event source mapping that the hub has for a function.

@@ -192,6 +192,9 @@ func operation(r *http.Request, body []byte) string {
 			return form.Get("Action")
 		}
 	}
+	if r.URL.Query().Has("versions") {
+		return "ListObjectVersions " + r.URL.Path + "?" + r.URL.Query().Get("prefix")
+	}
 	return r.Method + " " + r.URL.Path
 }
 

@@ -25,7 +25,11 @@ type settings struct {
 	Evidence   amazon.ArchiveSettings
 	Declared   amazon.DeclarationSettings
 	Cloud      cockroachcloud.Settings
-	LogLevel   slog.Level `env:"KEYTURN_LOG_LEVEL"`
+	// RotationSecret is that with the API key of rotation, whose age is checked, too; "" for none.
+	RotationSecret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
+	// SecurityHub: failures are reported there, too.
+	SecurityHub bool       `env:"KEYTURN_SECURITY_HUB"`
+	LogLevel    slog.Level `env:"KEYTURN_LOG_LEVEL"`
 }
 
 // rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
@@ -44,17 +48,26 @@ func wire(environ []string) (lambda.Handler, error) {
 	if err != nil {
 		return lambda.Handler{}, err
 	}
-	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(amazon.NewSecret(aws, s.AWS.APIKeySecret).Value))
+	secret := amazon.NewSecret(aws, s.AWS.APIKeySecret)
+	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(secret.Value))
 	if err != nil {
 		return lambda.Handler{}, err
 	}
 	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
+	var hub compliance.Hub
+	if s.SecurityHub {
+		hub = amazon.NewSecurityHub(aws)
+	}
+	secrets := []compliance.Secret{secret}
+	if s.RotationSecret != "" {
+		secrets = append(secrets, amazon.NewSecret(aws, s.RotationSecret))
+	}
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random), KeyTypes: []cmek.KeyType{cmek.AWSKMS},
-		AWS:     compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws)},
+		AWS:     compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws), Log: amazon.NewUseLog(aws, s.AWS.Readers()), Secrets: secrets},
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
-		Settings: s.Compliance, Log: log,
+		Hub: hub, Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}
 	return lambda.Handler{Tick: f.Tick, Log: log}, nil

@@ -274,7 +274,7 @@ type Credential struct {
 	Cloud Cloud `json:"cloud"`
 	// Name is the secret's ARN or resource name.
 	Name string `json:"name"`
-	// Created is when its current value was made (AWS: secretsmanager:DescribeSecret; Google: secretmanager.versions.get).
+	// Created is when its current value was made (AWS: secretsmanager:ListSecretVersionIds; Google: secretmanager.versions.get).
 	Created Fact[time.Time] `json:"created"`
 	// Roles are those of the service account at Cockroach Labs, by their API names. Only an Org Admin or an auditor may read them.
 	Roles Fact[[]string] `json:"roles"`

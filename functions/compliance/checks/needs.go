@@ -27,6 +27,11 @@ type reading struct {
 const (
 	sweepAge = 20 * time.Minute
 	runAge   = 2 * time.Hour
+	// fleetAge is for what follows from all clusters at once, which is as old as the oldest of them: who uses a key, and who acts as a
+	// principal. A sweep of 10,000 clusters takes 21 minutes at 8 requests a second, and a run goes on for longer: at 20 minutes all keys of such
+	// a fleet were an ERROR at all times. What is checked of a cluster itself is as young as the sweep makes it, and a use that a cluster shows
+	// and the inventory lacks is an ERROR whatever the age.
+	fleetAge = runAge
 	// clocks is how far two clocks may differ.
 	clocks = 10 * time.Minute
 )
@@ -100,9 +105,9 @@ var (
 		of: ofKey(func(k *Key) *Reading { return &k.Description.Reading })}
 	needRotation = Need{Name: "automatic rotation of the key", From: "kms:GetKeyRotationStatus; cloudkms.cryptoKeys.get", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Rotation.Reading })}
-	needFirstSeen = Need{Name: "key version as first seen", From: "ledger", MaxAge: runAge,
+	needFirstSeen = Need{Name: "key version as first seen", From: "ledger", MaxAge: sweepAge,
 		of: ofKey(func(k *Key) *Reading { return &k.FirstSeen.Reading })}
-	needUses = Need{Name: "uses of the key", From: "ledger (inventory by key)", MaxAge: runAge,
+	needUses = Need{Name: "uses of the key", From: "ledger (inventory by key)", MaxAge: fleetAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Uses.Reading }), lacks: (*scope).unlisted}
 	needRetention = Need{Name: "backup retention of the key's clusters", From: "Cloud API GET /clusters/{id}/backups-config (Cluster Operator)", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Retention.Reading })}
@@ -117,7 +122,7 @@ var (
 	needLastUse = Need{Name: "last use of the key", From: "kms:GetKeyLastUsage; logging.logEntries.list on Data Access logs", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.LastUse.Reading })}
 
-	needAssumers = Need{Name: "clusters of the principal", From: "ledger (inventory by principal)", MaxAge: runAge,
+	needAssumers = Need{Name: "clusters of the principal", From: "ledger (inventory by principal)", MaxAge: fleetAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.Clusters.Reading }), lacks: (*scope).unassumed}
 	needTrust = Need{Name: "trust policy", From: "ledger (noted policies), else iam:GetRole", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.Trust.Reading })}
@@ -137,7 +142,7 @@ var (
 	needAuditConfigs = Need{Name: "audit configuration", From: "resourcemanager.projects.getIamPolicy", MaxAge: runAge,
 		of: ofAccount(func(a *Account) *Reading { return &a.AuditConfigs.Reading })}
 
-	needCreated = Need{Name: "age of the credential", From: "secretsmanager:DescribeSecret; secretmanager.versions.get", MaxAge: runAge,
+	needCreated = Need{Name: "age of the credential", From: "secretsmanager:ListSecretVersionIds; secretmanager.versions.get", MaxAge: runAge,
 		of: func(s *scope) []reading { return one(&s.credential.Created.Reading) }}
 	needRoles = Need{Name: "roles of the credential", From: "Cloud API GET /service-accounts/{id} (Org Admin, or AUDITOR)", MaxAge: runAge, OptIn: true,
 		of: func(s *scope) []reading { return one(&s.credential.Roles.Reading) }}

@@ -39,6 +39,7 @@ func newWorld(t *testing.T) *world {
 	for _, cluster := range []string{"a", "b"} {
 		w.follow(cluster, start, 4)
 	}
+	w.prove("a", 4)
 	for range 3 {
 		w.run()
 	}
@@ -74,6 +75,34 @@ func (w *world) follow(cluster string, start time.Time, count int) {
 	}
 }
 
+func proofName(n int) string {
+	return fmt.Sprintf("proofs/a/%s-%06d-us-east-1.json", start.Format("20060102T150405Z"), n)
+}
+
+// prove archives the proofs of the cluster's first records, as compliance does.
+func (w *world) prove(cluster string, count int) {
+	w.t.Helper()
+	proofs, err := w.ledger.Proofs(w.t.Context(), cluster)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for n := 1; n <= count; n++ {
+		of := name(cluster, start, n)
+		proofs.Link(start, "us-east-1", func(number int, previous string) []byte {
+			return fmt.Appendf(nil, `{"schema":"keyturn.corroboration/v1","number":%d,"previous_sha256":%q,"corroborates":{"name":%q,"sha256":%q}}`, number, previous, of, sum(w.data(of)))
+		})
+	}
+	for _, m := range proofs.Messages {
+		if err := w.archive.PutIfAbsent(w.t.Context(), m.ID, m.Evidence); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	proofs.Outbox = ledger.Outbox{}
+	if err := w.ledger.SaveProofs(w.t.Context(), proofs); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // run archives a run with two files, and notes its end.
 func (w *world) run() {
 	w.t.Helper()
@@ -101,6 +130,13 @@ func (w *world) run() {
 	}
 	for _, c := range items {
 		m.Chains = append(m.Chains, report.Head{Cluster: c.ID, Start: c.Chain.Start, Count: c.Chain.Count, SHA256: c.Chain.Last})
+		proofs, err := w.ledger.Proofs(ctx, c.ID)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if proofs.Chain.Count > 0 {
+			m.Chains = append(m.Chains, report.Head{Cluster: c.ID, Of: report.OfProofs, Start: proofs.Chain.Start, Count: proofs.Chain.Count, SHA256: proofs.Chain.Last})
+		}
 	}
 	data, err := m.Encode()
 	if err != nil {
@@ -144,7 +180,7 @@ func TestVerify_of_an_untouched_archive(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := w.verify(true)
-	if len(v.Problems) > 0 || len(v.Notes) > 0 || v.Records != 8 || v.Runs != 3 || v.Files != 6 || v.Others != 1 {
+	if len(v.Problems) > 0 || len(v.Notes) > 0 || v.Records != 8 || v.Proofs != 4 || v.Runs != 3 || v.Files != 6 || v.Others != 1 {
 		t.Errorf("%+v", v)
 	}
 	// Without the ledger the last manifest is vouched for by nothing but a hash that somebody has.
@@ -170,7 +206,7 @@ func TestVerify_finds_what_was_tampered_with(t *testing.T) {
 		name string
 		of   func(int) string
 		last int
-	}{{"records", record, 4}, {"manifests", manifest, 3}}
+	}{{"records", record, 4}, {"proofs", proofName, 4}, {"manifests", manifest, 3}}
 	attacks := []struct {
 		name string
 		kind evidence.Kind
@@ -239,6 +275,7 @@ func TestVerify_of_the_files_of_a_run(t *testing.T) {
 		{"more than the manifest names", func(w *world) { w.archive.Overwrite(report.PartName(start, 2, 2, ".csv"), []byte("x")) }, evidence.Foreign, report.PartName(start, 2, 2, ".csv")},
 		{"a name of no run", func(w *world) { w.archive.Overwrite("runs/x/manifest.json", []byte("x")) }, evidence.Foreign, "runs/x/manifest.json"},
 		{"a name of no record", func(w *world) { w.archive.Overwrite("evidence/a/x.json", []byte("x")) }, evidence.Foreign, "evidence/a/x.json"},
+		{"a name of no proof", func(w *world) { w.archive.Overwrite("proofs/a/x.json", []byte("x")) }, evidence.Foreign, "proofs/a/x.json"},
 		{"two records of one number", func(w *world) {
 			w.archive.Overwrite(strings.Replace(name("a", start, 2), "us-east-1", "us-west-2", 1), w.data(name("a", start, 2)))
 		}, evidence.Foreign, strings.Replace(name("a", start, 2), "us-east-1", "us-west-2", 1)},
@@ -269,14 +306,65 @@ func TestVerify_of_the_run_under_way(t *testing.T) {
 	}
 }
 
+// Whoever rewrites a chain of records, and what the ledger and the manifests say of it, has the proofs against him.
+func TestVerify_compares_records_with_their_proofs(t *testing.T) {
+	rewrite := func(w *world, n int, data []byte) {
+		for m := range 3 {
+			w.archive.Tamper(report.ManifestName(start, m+1), nil)
+		}
+		w.archive.Tamper(name("a", start, n), data)
+		_, err := w.ledger.UpdateCluster(t.Context(), "a", func(c *ledger.Cluster) error {
+			c.Chain.Count, c.Chain.Last = n, sum(data)
+			if data == nil {
+				c.Chain.Count, c.Chain.Last = n-1, sum(w.data(name("a", start, n-1)))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		data func(w *world) []byte
+		kind evidence.Kind
+	}{
+		{"altered", func(w *world) []byte {
+			return bytes.Replace(w.data(name("a", start, 4)), []byte(`"schema"`), []byte(`"x": 1, "schema"`), 1)
+		}, evidence.Altered},
+		{"cut", func(*world) []byte { return nil }, evidence.Missing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			rewrite(w, 4, tt.data(w))
+			if v := w.verify(true); !slices.ContainsFunc(v.Problems, func(p evidence.Problem) bool {
+				return p.Kind == tt.kind && p.Name == name("a", start, 4) && strings.Contains(p.What, proofName(4))
+			}) {
+				t.Errorf("%+v", v.Problems)
+			}
+		})
+	}
+}
+
+// A proof that says of no record that it corroborates it vouches for nothing.
+func TestVerify_of_a_proof_of_nothing(t *testing.T) {
+	w := newWorld(t)
+	w.archive.Tamper(proofName(4), fmt.Appendf(nil, `{"schema":"keyturn.corroboration/v1","number":4,"previous_sha256":%q}`, sum(w.data(proofName(3)))))
+	if v := w.verify(true); !slices.ContainsFunc(v.Problems, func(p evidence.Problem) bool {
+		return p.Kind == evidence.Altered && p.Name == proofName(4) && strings.Contains(p.What, "corroborates")
+	}) {
+		t.Errorf("%+v", v.Problems)
+	}
+}
+
 func TestVerify_says_that_a_chain_began_anew(t *testing.T) {
 	w := newWorld(t)
-	w.follow("a", start.Add(time.Hour), 2)
+	w.follow("b", start.Add(time.Hour), 2)
 	v := w.verify(true)
-	if len(v.Problems) > 0 || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "cluster a") {
+	if len(v.Problems) > 0 || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "cluster b") {
 		t.Errorf("%+v", v)
 	}
-	w.archive.Tamper(name("a", start, 4), nil) // the end of the chain before
+	w.archive.Tamper(name("b", start, 4), nil) // the end of the chain before
 	if v := w.verify(true); len(v.Problems) != 1 || v.Problems[0].Kind != evidence.Cut {
 		t.Errorf("%+v", v.Problems)
 	}
@@ -310,7 +398,7 @@ func TestVerify_of_an_archive_that_lost_a_whole_chain(t *testing.T) {
 func TestList_of_records(t *testing.T) {
 	w := newWorld(t)
 	w.archive.Delete(name("b", start, 2))
-	for cluster, want := range map[string]int{"": 8, "a": 4, "b": 4, "c": 0} {
+	for cluster, want := range map[string]int{"": 12, "a": 8, "b": 4, "c": 0} {
 		all, err := evidence.List(t.Context(), w.archive, cluster)
 		if err != nil || len(all) != want {
 			t.Errorf("%q: %d records, %v", cluster, len(all), err)

@@ -23,9 +23,11 @@ import (
 type Verification struct {
 	// Records counts the records of re-encryptions, Runs the manifests, Files the files of runs, Others what else is in the archive.
 	Records int `json:"records"`
-	Runs    int `json:"runs"`
-	Files   int `json:"files"`
-	Others  int `json:"others"`
+	// Proofs counts the records that corroborate records of re-encryptions.
+	Proofs int `json:"proofs"`
+	Runs   int `json:"runs"`
+	Files  int `json:"files"`
+	Others int `json:"others"`
 	// Pending counts records that the ledger still has to archive.
 	Pending int `json:"pending"`
 	// Problems are empty if all is as it was written.
@@ -44,23 +46,27 @@ type Heads struct {
 	Manifest string
 }
 
-// chainID names a chain: of a cluster, or with "" that of the runs.
+// chainID names a chain: of a cluster's re-encryptions or, if of is report.OfProofs, of their proofs; with "" that of the runs.
 type chainID struct {
 	cluster string
+	of      string
 	start   string
 }
+
+// same reports whether both are chains of the same, begun at different times.
+func (c chainID) same(other chainID) bool { return c.cluster == other.cluster && c.of == other.of }
 
 func (c chainID) String() string {
 	if c.cluster == "" {
 		return "runs since " + c.start
 	}
+	if c.of != "" {
+		return c.of + " of cluster " + c.cluster + " since " + c.start
+	}
 	return "cluster " + c.cluster + " since " + c.start
 }
 
-const (
-	folder    = "evidence/"
-	chainTime = "20060102T150405Z"
-)
+const chainTime = "20060102T150405Z"
 
 // HeadsOf reads the heads from the ledger.
 func HeadsOf(ctx context.Context, l *ledger.Ledger) (Heads, error) {
@@ -71,9 +77,16 @@ func HeadsOf(ctx context.Context, l *ledger.Ledger) (Heads, error) {
 	}
 	for _, item := range items {
 		if c := item.Chain; c.Count > 0 {
-			h.clusters[chainID{item.ID, c.Start.UTC().Format(chainTime)}] = anchor{"the ledger", c.Count, c.Last, true}
+			h.clusters[chainID{item.ID, "", c.Start.UTC().Format(chainTime)}] = anchor{"the ledger", c.Count, c.Last, true}
 		}
-		for _, m := range item.Messages {
+		proofs, err := l.Proofs(ctx, item.ID)
+		if err != nil {
+			return h, err
+		}
+		if c := proofs.Chain; c.Count > 0 {
+			h.clusters[chainID{item.ID, report.OfProofs, c.Start.UTC().Format(chainTime)}] = anchor{"the ledger", c.Count, c.Last, true}
+		}
+		for _, m := range slices.Concat(item.Messages, proofs.Messages) {
 			if m.Evidence != nil {
 				h.pending[m.ID] = m.Evidence
 			}
@@ -89,7 +102,7 @@ func HeadsOf(ctx context.Context, l *ledger.Ledger) (Heads, error) {
 	}
 	if ended > 0 {
 		// The manifest of a run is archived before the ledger says that the run has ended.
-		h.runs[chainID{"", runs.Start.UTC().Format(chainTime)}] = anchor{"the ledger", ended, runs.Manifest, runs.Current == nil}
+		h.runs[chainID{"", "", runs.Start.UTC().Format(chainTime)}] = anchor{"the ledger", ended, runs.Manifest, runs.Current == nil}
 	}
 	return h, nil
 }
@@ -104,7 +117,12 @@ type verifier struct {
 	// manifests are those that were read, files the hashes of all files of runs by name.
 	manifests map[string]report.Manifest
 	files     map[string]string
+	// vouched are the hashes of records of re-encryptions that records of proofs have.
+	vouched []vouch
 }
+
+// vouch is what a record of a proof says of another record.
+type vouch struct{ by, name, sha256 string }
 
 // Verify verifies everything in the archive. The error means that it could not be gone through.
 func Verify(ctx context.Context, archive cmek.ArchiveReader, heads Heads) (Verification, error) {
@@ -125,11 +143,12 @@ func Verify(ctx context.Context, archive cmek.ArchiveReader, heads Heads) (Verif
 		}
 		w.v.Pending++
 		if id, at, ok := parseRecord(name); ok {
-			w.chains[id] = append(w.chains[id], parse(name, at, data))
+			w.take(id, at, name, data)
 		}
 	}
 	w.runFiles()
 	w.judgeChains()
+	w.judgeProofs()
 	slices.SortStableFunc(w.v.Problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
 	return w.v, nil
 }
@@ -161,24 +180,68 @@ func (w *verifier) stored(ctx context.Context, s cmek.Stored) error {
 		unread = err.Error()
 	}
 	if id, at, ok := parseRecord(s.Name); ok {
-		w.v.Records++
-		r := record{name: s.Name, at: at, unread: unread}
-		if err == nil {
-			r = parse(s.Name, at, data)
+		if id.of == "" {
+			w.v.Records++
+		} else {
+			w.v.Proofs++
 		}
-		w.chains[id] = append(w.chains[id], r)
+		if err == nil {
+			w.take(id, at, s.Name, data)
+		} else {
+			w.chains[id] = append(w.chains[id], record{name: s.Name, at: at, unread: unread})
+		}
 		return nil
 	}
 	if start, run, ok := report.ParseFolder(s.Name); ok {
-		w.run(s.Name, chainID{"", start.UTC().Format(chainTime)}, run, data, unread)
+		w.run(s.Name, chainID{"", "", start.UTC().Format(chainTime)}, run, data, unread)
 		return nil
 	}
-	if strings.HasPrefix(s.Name, folder) || strings.HasPrefix(s.Name, report.RunsFolder) {
+	if strings.HasPrefix(s.Name, ledger.EvidenceFolder) || strings.HasPrefix(s.Name, ledger.ProofsFolder) || strings.HasPrefix(s.Name, report.RunsFolder) {
 		w.found(Foreign, s.Name, "keyturn gives no such names here")
 		return nil
 	}
 	w.v.Others++
 	return nil
+}
+
+// take takes in a record of a chain of a cluster.
+func (w *verifier) take(id chainID, at int, name string, data []byte) {
+	w.chains[id] = append(w.chains[id], parse(name, at, data))
+	if id.of == "" {
+		return
+	}
+	var proof struct {
+		Corroborates struct {
+			Name   string `json:"name"`
+			SHA256 string `json:"sha256"`
+		} `json:"corroborates"`
+	}
+	if err := json.Unmarshal(data, &proof); err != nil || proof.Corroborates.Name == "" {
+		w.found(Altered, name, "it does not say which record it corroborates")
+		return
+	}
+	w.vouched = append(w.vouched, vouch{name, proof.Corroborates.Name, proof.Corroborates.SHA256})
+}
+
+// judgeProofs compares the records of re-encryptions with what the records of their proofs say of them.
+func (w *verifier) judgeProofs() {
+	hashes := map[string]string{}
+	for id, records := range w.chains {
+		if id.cluster == "" || id.of != "" {
+			continue
+		}
+		for _, r := range records {
+			hashes[r.name] = r.hash
+		}
+	}
+	for _, v := range w.vouched {
+		switch got, ok := hashes[v.name]; {
+		case !ok:
+			w.found(Missing, v.name, "%s corroborates it", v.by)
+		case got != "" && got != v.sha256:
+			w.found(Altered, v.name, "its SHA-256 is %s, and %s has %s", short(got), v.by, short(v.sha256))
+		}
+	}
 }
 
 // run takes in a file of a run.
@@ -202,7 +265,7 @@ func (w *verifier) run(name string, id chainID, run int, data []byte, unread str
 		r.number, r.previous = m.Run, m.PreviousSHA256
 		w.manifests[name] = m
 		for _, h := range m.Chains {
-			of := chainID{h.Cluster, h.Start.UTC().Format(chainTime)}
+			of := chainID{h.Cluster, h.Of, h.Start.UTC().Format(chainTime)}
 			w.anchors[of] = append(w.anchors[of], anchor{fmt.Sprintf("the manifest of run %d", m.Run), h.Count, h.SHA256, false})
 		}
 	}
@@ -246,16 +309,16 @@ func (w *verifier) judgeChains() {
 		}
 	}
 	order := slices.SortedFunc(maps.Keys(ids), func(a, b chainID) int {
-		return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.start, b.start))
+		return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.of, b.of), cmp.Compare(a.start, b.start))
 	})
 	if w.heads.Manifest != "" {
 		w.anchorRuns(order)
 	}
 	for i, id := range order {
-		if i > 0 && order[i-1].cluster == id.cluster {
+		if i > 0 && order[i-1].same(id) {
 			w.v.Notes = append(w.v.Notes, fmt.Sprintf("A new chain began: %s, after %s.", id, order[i-1]))
 		}
-		newest := i+1 == len(order) || order[i+1].cluster != id.cluster
+		newest := i+1 == len(order) || !order[i+1].same(id)
 		if _, known := w.heads.clusters[id]; id.cluster != "" && newest && w.heads.clusters != nil && !known {
 			w.v.Notes = append(w.v.Notes, fmt.Sprintf("The ledger does not know the chain of %s.", id))
 		}
@@ -279,9 +342,14 @@ func (w *verifier) anchorRuns(order []chainID) {
 	w.found(Missing, report.RunsFolder, "no manifest has the SHA-256 %s", w.heads.Manifest)
 }
 
-// parseRecord reads the chain and the number from the name of a record of a re-encryption.
+// parseRecord reads the chain and the number from the name of a record of a re-encryption, or of a proof.
 func parseRecord(name string) (id chainID, number int, ok bool) {
-	rest, found := strings.CutPrefix(name, folder)
+	of := ""
+	rest, found := strings.CutPrefix(name, ledger.EvidenceFolder)
+	if !found {
+		of = report.OfProofs
+		rest, found = strings.CutPrefix(name, ledger.ProofsFolder)
+	}
 	cluster, file, slash := strings.Cut(rest, "/")
 	start, after, dash := strings.Cut(file, "-")
 	if _, err := time.Parse(chainTime, start); !found || !slash || !dash || err != nil || !strings.HasSuffix(file, ".json") {
@@ -291,7 +359,7 @@ func parseRecord(name string) (id chainID, number int, ok bool) {
 	if _, err := fmt.Sscanf(digits, "%d", &number); err != nil || !dash || number < 1 || fmt.Sprintf("%06d", number) != digits {
 		return id, 0, false
 	}
-	return chainID{cluster, start}, number, true
+	return chainID{cluster, of, start}, number, true
 }
 
 // parse reads what a record says of its place.
@@ -326,29 +394,33 @@ func mustTime(start string) time.Time {
 
 // Record is a record in the archive, for a list of them.
 type Record struct {
-	Name    string    `json:"name"`
-	Cluster string    `json:"cluster"`
-	Number  int       `json:"number"`
-	At      time.Time `json:"at"`
-	Bytes   int64     `json:"bytes"`
+	Name    string `json:"name"`
+	Cluster string `json:"cluster"`
+	// Of is "" for a record of a re-encryption, and "proofs" for one that corroborates such a record.
+	Of     string    `json:"of,omitempty"`
+	Number int       `json:"number"`
+	At     time.Time `json:"at"`
+	Bytes  int64     `json:"bytes"`
 	// Versions are more than one, or Deleted is set, if somebody else wrote to the name.
 	Versions int  `json:"versions"`
 	Deleted  bool `json:"deleted,omitempty"`
 }
 
-// List lists the records of re-encryptions, those of one cluster or with "" all, by cluster, chain and number.
+// List lists the records of re-encryptions, and after them those of their proofs, of one cluster or with "" of all, by cluster, chain and
+// number.
 func List(ctx context.Context, archive cmek.ArchiveReader, cluster string) (all []Record, err error) {
-	prefix := folder
-	if cluster != "" {
-		prefix += cluster + "/"
-	}
-	for s, err := range archive.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
+	for _, prefix := range []string{ledger.EvidenceFolder, ledger.ProofsFolder} {
+		if cluster != "" {
+			prefix += cluster + "/"
 		}
-		if id, number, ok := parseRecord(s.Name); ok {
-			first, last := s.Versions[0], s.Versions[len(s.Versions)-1]
-			all = append(all, Record{s.Name, id.cluster, number, first.At, first.Size, len(s.Versions), last.Deleted})
+		for s, err := range archive.List(ctx, prefix) {
+			if err != nil {
+				return nil, err
+			}
+			if id, number, ok := parseRecord(s.Name); ok {
+				first, last := s.Versions[0], s.Versions[len(s.Versions)-1]
+				all = append(all, Record{s.Name, id.cluster, id.of, number, first.At, first.Size, len(s.Versions), last.Deleted})
+			}
 		}
 	}
 	return all, nil

@@ -16,14 +16,15 @@ func (p Commands) EvidenceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evidence",
 		Short: "List, show and verify what keyturn has archived",
-		Long: `List, show and verify what keyturn has archived: a record of each re-encryption, chained for each cluster, and the
-compliance runs, chained by their manifests. Nothing is changed.`,
+		Long: `List, show and verify what keyturn has archived: a record of each re-encryption, chained for each cluster; a record
+of each use of a key, by the cloud's log, that corroborates one of them, chained likewise; and the compliance runs,
+chained by their manifests. Nothing is changed.`,
 		Example: `  keyturn evidence list
   keyturn evidence verify`,
 	}
 	list := &cobra.Command{
 		Use:   "list [CLUSTER]",
-		Short: "List the records of re-encryptions, of all clusters or of one by its id",
+		Short: "List the records of re-encryptions and of their proofs, of all clusters or of one by its id",
 		Example: `  keyturn evidence list
   keyturn evidence list 7c1d9e20-3a4b-4c5d-8e6f-000000000003`,
 		Args: cobra.MaximumNArgs(1),
@@ -54,8 +55,8 @@ compliance runs, chained by their manifests. Nothing is changed.`,
 		Use:   "verify",
 		Short: "Verify all of the archive",
 		Long: `Verify all of the archive: the bytes of each record against the one after it, numbers and order, the ends of the
-chains against the ledger and the manifests, the files of each run against its manifest, and that nobody wrote a
-second version or a deletion over any of it.
+chains against the ledger and the manifests, the files of each run against its manifest, that nobody wrote a
+second version or a deletion over any of it, and that each record is still the one that its proof corroborates.
 
 Without a ledger the end of the chain of runs is vouched for by nothing in the archive: give --manifest the SHA-256
 that the last message about a run has.
@@ -159,6 +160,6 @@ func (p Commands) printVerification(v evidence.Verification, withLedger bool) {
 	if n := len(v.Problems); n > 0 {
 		verdict = c.Red(terminal.Count(n, "problem"))
 	}
-	terminal.Tell(p.Out, "%s, %s with %s, %s (%d waiting to be archived): %s, %s\n", terminal.Count(v.Records, "record"), terminal.Count(v.Runs, "run"),
+	terminal.Tell(p.Out, "%s, %s, %s with %s, %s (%d waiting to be archived): %s, %s\n", terminal.Count(v.Records, "record"), terminal.Count(v.Proofs, "proof"), terminal.Count(v.Runs, "run"),
 		terminal.Count(v.Files, "file"), terminal.Count(v.Others, "other"), v.Pending, verdict, against)
 }

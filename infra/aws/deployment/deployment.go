@@ -33,6 +33,8 @@ type Deployment struct {
 	Channels []Channel `yaml:"channels"`
 	// Repair lets alerting cancel scheduled deletions of keys in use. It creates a role for that in each account with keys.
 	Repair bool `yaml:"repair"`
+	// SecurityHub lets compliance report failures, and their ends, to Security Hub of the hub's account and Region, which must be enabled there.
+	SecurityHub bool `yaml:"security_hub"`
 	// Archive says how long evidence is kept from deletion.
 	Archive Archive `yaml:"archive"`
 	// LogDays is how long logs are kept; 90 if 0.

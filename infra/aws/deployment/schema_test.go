@@ -80,6 +80,7 @@ channels:
   - {kind: pagerduty, min_severity: high, url: "https://events.eu.pagerduty.com"}
   - {name: siem, kind: webhook, url: "https://siem.example.com/hooks/keyturn", allow_private: true}
 repair: true
+security_hub: true
 archive: {retention_days: 30, lock: compliance}
 log_days: 90
 settings: {KEYTURN_SETTLE: 5m, KEYTURN_IN_FLIGHT: 3, KEYTURN_LOG_LEVEL: DEBUG}

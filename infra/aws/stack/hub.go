@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -187,19 +188,32 @@ func (h *hub) alerting() {
 func (h *hub) compliance() {
 	declarations := h.declarations()
 	environment := h.environment(deployment.Compliance, map[string]*string{
-		"KEYTURN_API_KEY_SECRET": h.checkKey.Ref(),
-		"KEYTURN_ARCHIVE":        join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
-		"KEYTURN_DECLARATIONS":   declarations.S3ObjectUrl(),
+		"KEYTURN_API_KEY_SECRET":          h.checkKey.Ref(),
+		"KEYTURN_ROTATION_API_KEY_SECRET": h.apiKey.Ref(),
+		"KEYTURN_ARCHIVE":                 join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
+		"KEYTURN_DECLARATIONS":            declarations.S3ObjectUrl(),
 	})
-	runs := deployment.ArchivePrefix + "/" + report.RunsFolder + "*"
+	var reports []permission
+	if h.d.SecurityHub {
+		environment["KEYTURN_SECURITY_HUB"] = text("true")
+		product := fmt.Sprintf(":securityhub:%s:%s:product/%s/default", h.d.Hub.Region, h.d.Hub.Account, h.d.Hub.Account)
+		reports = []permission{allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions)}
+	}
+	in := func(folder string) string { return deployment.ArchivePrefix + "/" + folder + "*" }
 	h.tickFunction(functionProps{
 		name: compliance, description: "keyturn: runs the compliance checks once a day, and archives what they find",
 		code: h.code(h.stack, deployment.Compliance), seconds: 840, memoryMB: 128, environment: environment, everyMinutes: 15,
-		permissions: []permission{
+		permissions: append([]permission{
 			allowOn(h.table.TableArn(), "dynamodb:BatchGetItem dynamodb:GetItem"), h.writeLedger(ledger.ComplianceItems), h.due(), h.readKeys(),
 			allowOn(h.checkKey.Ref(), "secretsmanager:GetSecretValue"),
+			// Their age, and not what they are.
+			{actions: []string{"secretsmanager:ListSecretVersionIds"}, resources: []*string{h.apiKey.Ref(), h.checkKey.Ref()}},
 			{actions: []string{"sns:Publish"}, resources: []*string{h.alerts.TopicArn(), h.operations.TopicArn()}},
-			allowOn(h.archive.ArnForObjects(text(runs)), "s3:PutObject s3:GetObject").because("Runs are named when they begin."),
+			{actions: []string{"s3:PutObject", "s3:GetObject"}, resources: []*string{h.archive.ArnForObjects(text(in(report.RunsFolder))), h.archive.ArnForObjects(text(in(ledger.ProofsFolder)))},
+				why: "Runs and proofs are named when they begin."},
+			// Rotation writes these. A proof names the record that it corroborates, with its hash.
+			allowOn(h.archive.ArnForObjects(text(in(ledger.EvidenceFolder))), "s3:GetObject").because("Evidence is named when it is written."),
+			allowOn(h.archive.BucketArn(), "s3:ListBucketVersions").when(map[string]any{"StringLike": map[string]any{"s3:prefix": in(ledger.EvidenceFolder)}}),
 			// Without it S3 answers 403 for a file that does not exist, as for one that may not be read; a condition on the prefix, of which
 			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
@@ -207,7 +221,7 @@ func (h *hub) compliance() {
 			// The trails of the hub's account, seen from every Region with keys. Those of other accounts stay unread: the reader role cannot read them.
 			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),
 			allow("cloudtrail:GetEventSelectors cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*").because("Trails are found by what is seen in the Region, and may be the organization's."),
-		},
+		}, reports...),
 	})
 }
 

@@ -23,21 +23,21 @@ func (r role) writes(t *testing.T, partitionKey string) bool {
 	})
 }
 
-// holds evaluates the statement's condition for a call about the partition key
+// holds evaluates the statement's condition for a call about the partition key, or about the names that begin with the prefix
 // (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html).
 func (s statement) holds(t *testing.T, partitionKey string) bool {
 	t.Helper()
 	condition, _ := s.condition.(map[string]any)
 	for operator, operands := range condition {
 		for key, values := range operands.(map[string]any) {
-			if key != "dynamodb:LeadingKeys" {
+			if key != "dynamodb:LeadingKeys" && key != "s3:prefix" {
 				t.Fatalf("a condition compares %s", key)
 			}
 			like := func(pattern any) bool { return glob(pattern.(string)).MatchString(partitionKey) }
 			equal := func(value any) bool { return value == partitionKey }
 			var ok bool
 			switch operator {
-			case "ForAllValues:StringLike":
+			case "ForAllValues:StringLike", "StringLike":
 				ok = slices.ContainsFunc(list(values), like)
 			case "ForAllValues:StringNotEquals":
 				ok = !slices.ContainsFunc(list(values), equal)

@@ -30,7 +30,8 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 	roles := d.AccountRoles(a)
 	var reads []permission
 	if len(keys) > 0 {
-		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), keys...))
+		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), keys...),
+			allow(amazon.UseLogActions, "*").because("cloudtrail:LookupEvents has no resource to name."))
 	}
 	reads = append(reads, readsByAlias(a)...)
 	if len(roles) > 0 {

@@ -70,7 +70,7 @@ func full(t *testing.T) deployment.Deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Repair, d.Mode = true, deployment.Follow
+	d.Repair, d.SecurityHub, d.Mode = true, true, deployment.Follow
 	d.Accounts[1].Trail = deployment.TrailAsserted
 	d.CMEKKeys[0].PrimaryKey = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 	return d

@@ -38,6 +38,28 @@ type shape struct {
 	Enum     []string
 }
 
+// UnmarshalJSON reads bounds of numbers of other services, too, which have a fraction.
+func (s *shape) UnmarshalJSON(data []byte) error {
+	type fields shape
+	read := struct {
+		*fields
+		Min, Max *float64
+	}{fields: (*fields)(s)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	for _, bound := range []struct {
+		from *float64
+		to   **int
+	}{{read.Min, &s.Min}, {read.Max, &s.Max}} {
+		if bound.from != nil {
+			n := int(*bound.from)
+			*bound.to = &n
+		}
+	}
+	return nil
+}
+
 // readModel reads the file below botocore's data, packed or not. It skips the test, and says why, where there is no botocore.
 func readModel[T any](t *testing.T, name string) (read T) {
 	t.Helper()
