@@ -24,7 +24,7 @@ func TestAPinnedRegion_isCheckedAgainstWhatItsAliasNames(t *testing.T) {
 		{"the alias names the region's key", alias + "payments-cmek", false, checks.Pass, ""},
 		{"the alias does not exist", alias + "payments", false, checks.Fail, "points to no key"},
 		{"the alias may not be read", alias + "payments-cmek", true, checks.Error, ""},
-		{"the region follows no alias", "", false, checks.NotApplicable, "follows no alias"},
+		{"the region follows no alias", "", false, checks.NotApplicable, "it follows no alias"},
 	} {
 		t.Run(r.sentence, func(t *testing.T) {
 			within(t, func(t *testing.T, w *world) {

@@ -216,12 +216,19 @@ func (s *scope) chosen(by string, chosen bool, judge func(uri cmek.KeyURI) verdi
 	return judge(current[0].Spec.URI)
 }
 
-func (s *scope) move() (m Move, moved bool) {
-	i := slices.IndexFunc(s.cluster.Moves.Value, func(m Move) bool { return m.Region == s.subject.Region })
-	if i < 0 {
-		return m, false
+func (s *scope) move() (Move, bool) {
+	return first(s.cluster.Moves.Value, func(m Move) bool { return m.Region == s.subject.Region })
+}
+
+func (s *scope) pin() (Pin, bool) {
+	return first(s.cluster.Pins.Value, func(p Pin) bool { return p.Region == s.subject.Region })
+}
+
+func first[T any](all []T, is func(T) bool) (found T, ok bool) {
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], true
 	}
-	return s.cluster.Moves.Value[i], true
+	return found, false
 }
 
 // judgeMove finds that a region left the key that it was moved to. Terraform does so without showing it, by an edit of the resource while its
@@ -247,7 +254,12 @@ func fixMove(s *scope, p *plan) {
 // awsChosen is about the order, and about the alias that the region follows.
 func awsChosen(s *scope) verdict {
 	move, alias := judgeMove(s), awsAlias(s)
-	if move.result == Fail || alias.result == NotApplicable {
+	_, moved := s.move()
+	_, pinned := s.pin()
+	switch {
+	case !moved && !pinned:
+		return notApplicable("no order of keyturn moved the region, and it follows no alias")
+	case move.result == Fail || alias.result == NotApplicable:
 		return move
 	}
 	return alias
@@ -262,9 +274,9 @@ func awsFixChosen(s *scope, p *plan) {
 }
 
 func awsAlias(s *scope) verdict {
-	i := slices.IndexFunc(s.cluster.Pins.Value, func(p Pin) bool { return p.Region == s.subject.Region })
-	return s.chosen("the region follows no alias", i >= 0, func(uri cmek.KeyURI) verdict {
-		switch pin := s.cluster.Pins.Value[i]; {
+	pin, pinned := s.pin()
+	return s.chosen("the region follows no alias", pinned, func(uri cmek.KeyURI) verdict {
+		switch {
 		case pin.Target == "":
 			return fail("alias %s points to no key", clip(pin.Alias))
 		case !sameKey(pin.Target, uri):
