@@ -1,6 +1,8 @@
 package compliance_test
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,29 +17,25 @@ func TestTicks_at_once_make_one_run(t *testing.T) {
 	scheduled(t, func(t *testing.T, s schedule) {
 		s.latency = 20 * time.Millisecond
 		var group sync.WaitGroup
-		errs := make([]error, 4)
+		var errs [4]error
 		for i := range errs {
 			instance := *s.Function
-			instance.Holder = "instance " + string(rune('a'+i/2)) + "/" + string(rune('0'+i))
+			instance.Holder = fmt.Sprintf("instance %d", i)
 			group.Go(func() {
-				time.Sleep(time.Duration(i/2) * 50 * time.Millisecond)
+				time.Sleep(time.Duration(i/2) * 50 * time.Millisecond) // the first two at once, the others while one is at work
 				errs[i] = instance.Tick(t.Context())
 			})
 		}
 		group.Wait()
-		for i, err := range errs {
-			if err != nil {
-				t.Errorf("tick %d: %v", i, err)
-			}
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Error(err)
 		}
 		m, _ := s.manifest(1)
 		if runs := s.runs(); runs.Number != 1 || runs.Last.Number != 1 || runs.Current != nil || runs.Holder != "" || !m.Complete {
 			t.Errorf("the ledger has %+v", runs)
 		}
-		manifests := slices.DeleteFunc(s.archive.Names(), func(name string) bool {
-			return name != report.ManifestName(m.ChainStart, 1) && !strings.HasSuffix(name, "manifest.json")
-		})
-		if len(manifests) != 1 {
+		manifests := slices.DeleteFunc(s.archive.Names(), func(name string) bool { return !strings.HasSuffix(name, "manifest.json") })
+		if !slices.Equal(manifests, []string{report.ManifestName(m.ChainStart, 1)}) {
 			t.Errorf("the archive has the manifests %v", manifests)
 		}
 		if n := s.sent("GET /api/v1/organization", ""); n != 1 {

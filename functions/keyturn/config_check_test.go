@@ -52,9 +52,9 @@ func TestConfigCheckTakesDeclarationsAlone(t *testing.T) {
 	for text, want := range map[string][]string{
 		"compliance:\n  thresholds: {cryptoperiod_dais: 90}\n": {":2: compliance.thresholds.cryptoperiod_dais is no field", "has 1 problem"},
 		"compliance:\n  out_of_scope:\n  - {cluster: a}\n":     {"compliance.out_of_scope[0]", "has 1 problem"},
-		"complaince: {}\n":                                      {":1: complaince is no field: did you mean compliance?", "hub"},
-		"compliance: {}\nmode: follow\n":                        {"hub"}, // a deployment, which lacks the rest
-		"": {"the file is empty"},
+		"compliances: {}\n":              {":1: compliances is no field: did you mean compliance?", "hub"},
+		"compliance: {}\nmode: follow\n": {"hub"}, // a deployment, which lacks the rest
+		"":                               {"the file is empty"},
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
@@ -25,8 +26,11 @@ var pageTemplate string
 //go:embed page.css
 var pageStyle string
 
-// layout is the page's template. Its style sheet is the only thing that the page's policy lets a browser use: no script, no request.
-var layout = template.Must(template.New("page").Funcs(template.FuncMap{"num": number, "dict": dict}).Parse(unindented(pageTemplate)))
+// layout is the page's template. Its style sheet is the only thing that the page's policy lets a browser use: no script, no request. It is
+// read when a page is made: most starts of a function make none.
+var layout = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{"num": number, "dict": dict}).Parse(unindented(pageTemplate)))
+})
 
 // dict is the argument of a part of the template: names and values in turn.
 func dict(pairs ...any) map[string]any {
@@ -131,7 +135,7 @@ func (p *page) rotated(t Timeline) {
 
 func (p *page) write(out io.Writer) error {
 	b := bufio.NewWriterSize(out, 1<<16)
-	err := layout.Execute(b, p.view())
+	err := layout().Execute(b, p.view())
 	if err == nil {
 		err = b.Flush()
 	}

@@ -2,6 +2,8 @@
 // which pushes to the functions as "keyturn serve" runs them with the module's own environment; Google's Firestore emulator as the ledger;
 // the simulator as the CockroachDB Cloud API and as the REST APIs of Google Cloud; and a server that stands for Slack.
 //
+// Compliance runs in two processes of its own, because its secret is another one, as two instances that get each tick.
+//
 // Terraform applies the module where the google provider is on this machine (KEYTURN_TERRAFORM_CONFIG). Elsewhere the same is made of the
 // module's text, which tests say, and a test that is skipped there shows that it is the same.
 //

@@ -48,8 +48,8 @@ type stand struct {
 	compliance, machine map[string]string
 	declaredIn          string
 	declared            []byte
-	log       buffer
-	handled   int
+	log                 buffer
+	handled             int
 
 	mu    sync.Mutex
 	slack []string
