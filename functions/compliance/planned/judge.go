@@ -22,13 +22,14 @@ type judging struct {
 	b        *builder
 	uses     []Use
 	findings []Finding
-	judged   int
+	// judged are the addresses of the changes that can matter.
+	judged map[string]bool
 	// secrets hides what the plan marks as sensitive.
 	secrets *strings.Replacer
 }
 
 func newJudging(b *builder) *judging {
-	j := &judging{b: b, uses: b.known.uses(), secrets: b.plan.secrets()}
+	j := &judging{b: b, uses: b.known.uses(), judged: map[string]bool{}, secrets: b.plan.secrets()}
 	if i := b.known.Inventory; i == nil || i.Incomplete != "" {
 		for _, u := range b.assumed() {
 			if !slices.ContainsFunc(j.uses, func(k Use) bool {
@@ -126,12 +127,15 @@ const mostUses = 15
 func (j *judging) document(d *document) (caused bool, shared []Finding) {
 	finding := Finding{Address: first(d.by), Others: d.by[min(1, len(d.by)):], Subject: d.subject()}
 	uses := j.concerned(d)
+	if len(uses) == 0 && (j.assumes() || j.b.fresh[d.name]) {
+		uses = someKey(d)
+	}
 	batches := slices.Collect(slices.Chunk(uses, mostUses))
 	if len(batches) == 0 {
 		batches = [][]alerting.Use{nil}
 	}
 	exposed, unclear, above := []string{}, []string{}, j.b.above()
-	lost, kept, locked := []string{}, false, false
+	lost, kept, locked, exposes := []string{}, false, false, false
 	for _, batch := range batches {
 		for _, beyond := range worlds {
 			if beyond.apart && (strings.HasPrefix(d.name, "arn:") || above == `[]`) {
@@ -143,7 +147,8 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 			}
 			after := j.ask(d, batch, beyond, func(string) bool { return true })
 			if after.Exposes && j.exposing(d, before, after, len(batch) > 0) {
-				exposed = append(exposed, after.Words...)
+				exposes = true
+				exposed = append(exposed, slices.DeleteFunc(slices.Clone(after.Words), func(word string) bool { return strings.Contains(word, " lost the right to ") })...)
 			}
 			locked = locked || after.LocksOut && !before.LocksOut
 			if j.b.fresh[d.name] || len(batch) == 0 && !j.assumes() {
@@ -182,7 +187,7 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 		f.Question, f.Result, f.Why = CutsOff, checks.Error, d.said(unique(unclear), "it is not known whether the clusters keep their access")
 		j.add(f)
 	}
-	if len(exposed) > 0 {
+	if exposes {
 		f := finding
 		f.Question, f.Result, f.Severity, f.Check, f.Why = Exposes, checks.Fail, alert.Critical, "CMEK-14", d.said(unique(exposed), "somebody new gets access")
 		if len(uses) == 0 && !j.assumes() && !j.b.fresh[d.name] {
@@ -195,8 +200,28 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 		f.Question, f.Result, f.Severity, f.Why = LocksOut, checks.Fail, alert.High, "Nobody could manage the key any more."
 		j.add(f)
 	}
-	j.judged += len(d.by)
+	for _, address := range d.by {
+		j.judged[address] = true
+	}
 	return caused, shared
+}
+
+// someKey is a use of any key below a ring, a project, a folder or an organization of Google, where none is known.
+func someKey(d *document) []alerting.Use {
+	m := google.MissingIn(d.name)
+	key := m.Name
+	switch {
+	case strings.HasPrefix(d.name, "arn:") || strings.HasPrefix(d.name, "unnamed ") || m.Kind == google.MissingRole ||
+		strings.Contains(key, "/cryptoKeys/") || strings.Contains(key, "/serviceAccounts/"):
+		return nil
+	case strings.HasPrefix(key, "folders/"), strings.HasPrefix(key, "organizations/"):
+		key = "projects/any-project"
+	}
+	if !strings.Contains(key, "/keyRings/") {
+		key += "/locations/any/keyRings/any"
+	}
+	key += "/cryptoKeys/any"
+	return []alerting.Use{{Spec: spec(key, "any-cluster@"+google.Domain(cmek.KeyURI(key).Account()))}}
 }
 
 // exposing reports whether what the judge calls an exposure is one of keys, and is new. Who may act as a role or an account matters if a
