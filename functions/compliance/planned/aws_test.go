@@ -86,6 +86,9 @@ func TestAWS_whatAChangeDoes(t *testing.T) { tryRows(t, awsRows()) }
 func awsRows() []row {
 	complete := inventory(keyARN, roleARN, cluster)
 	complete.OrganizationID = "org-1"
+	both := inventory(keyARN, roleARN, cluster)
+	both.Inventory.Uses = append(both.Inventory.Uses, inventory(keyARN, "arn:aws:iam::111122223333:role/never", cluster).Inventory.Uses...)
+	both.Documents = map[string]string{"arn:aws:iam::111122223333:role/never#policies": `{}`}
 	elsewhere := inventory("arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000009", "arn:aws:iam::111122223333:role/other", cluster)
 	short := planned.Known{Declared: checks.Declarations{Thresholds: checks.Thresholds{DeletionWindowDays: 7}}}
 	owned := planned.Known{Declared: checks.Declarations{Keys: []checks.KeyDeclaration{{Key: keyARN, OwnerRotated: true}}}}
@@ -173,6 +176,7 @@ func awsRows() []row {
 		{"a role with a path, which clusters leave out", []resource{sameKey, {address: "aws_iam_role.cmek", before: with(role, object{"arn": "arn:aws:iam::111122223333:role/team/cmek"}), after: with(role, object{"arn": "arn:aws:iam::111122223333:role/team/cmek"})},
 			inline(nil, document(statement("Deny", nil, "kms:*", "*")))}, complete, []string{cutByInline}},
 		{"a key vault", []resource{{address: "azurerm_key_vault_key.x", before: object{"id": "a"}}}, planned.Known{}, []string{"ERROR not judged azurerm_key_vault_key.x"}},
+		{"a role loses it beside one that never had it", []resource{onKey(object{"policy": document(byRoot)}), sameRole}, both, []string{cutByKey}},
 		{"a role denies", []resource{sameKey, sameRole, inline(nil, document(statement("Deny", nil, "kms:*", "*")))}, planned.Known{}, []string{cutByInline}},
 		{"a role denies another key", []resource{sameKey, sameRole, inline(nil, document(statement("Deny", nil, "kms:*", "arn:aws:kms:us-east-1:111122223333:key/x")))}, planned.Known{}, nil},
 		{"a role loses what IAM granted", []resource{{address: "aws_kms_key.orders", before: rootKey, after: rootKey}, sameRole, inline(byIAM, nil)}, planned.Known{}, []string{cutByInline}},

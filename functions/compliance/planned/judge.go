@@ -22,13 +22,14 @@ type judging struct {
 	b        *builder
 	uses     []Use
 	findings []Finding
-	judged   int
+	// judged are the addresses of the changes that can matter.
+	judged map[string]bool
 	// secrets hides what the plan marks as sensitive.
 	secrets *strings.Replacer
 }
 
 func newJudging(b *builder) *judging {
-	j := &judging{b: b, uses: b.known.uses(), secrets: b.plan.secrets()}
+	j := &judging{b: b, uses: b.known.uses(), judged: map[string]bool{}, secrets: b.plan.secrets()}
 	if i := b.known.Inventory; i == nil || i.Incomplete != "" {
 		for _, u := range b.assumed() {
 			if !slices.ContainsFunc(j.uses, func(k Use) bool {
@@ -124,79 +125,132 @@ const mostUses = 15
 // document judges a document that changes. caused: access is lost by it alone, or would not be without it. shared are the losses of which
 // neither is so.
 func (j *judging) document(d *document) (caused bool, shared []Finding) {
-	finding := Finding{Address: first(d.by), Others: d.by[min(1, len(d.by)):], Subject: d.subject()}
+	for _, address := range d.by {
+		j.judged[address] = true
+	}
 	uses := j.concerned(d)
+	if len(uses) == 0 && (j.assumes() || j.b.fresh[d.name]) {
+		uses = someKey(d)
+	}
+	j.exposed(d, uses)
+	if j.b.fresh[d.name] || len(uses) == 0 && !j.assumes() {
+		return false, nil // nobody uses it
+	}
+	return j.lost(d, uses)
+}
+
+// about is a finding about a document.
+func (d *document) about() Finding {
+	return Finding{Address: first(d.by), Others: d.by[min(1, len(d.by)):], Subject: d.subject()}
+}
+
+func none(string) bool  { return false }
+func every(string) bool { return true }
+
+// inWorlds asks what a document does in all that can stand outside the plan.
+func (j *judging) inWorlds(d *document, uses []alerting.Use, each func(beyond outside, before, after alerting.Effect)) {
+	above := j.b.above()
+	for _, beyond := range worlds {
+		if beyond.apart && (strings.HasPrefix(d.name, "arn:") || above == `[]`) {
+			continue // the same as another
+		}
+		var before alerting.Effect // of one that is not known: it may have been all right
+		if !d.blind {
+			before = j.ask(d, uses, beyond, none)
+		}
+		each(beyond, before, j.ask(d, uses, beyond, every))
+	}
+}
+
+// exposed adds who gets access by a document, and whether nobody can manage the key any more.
+func (j *judging) exposed(d *document, uses []alerting.Use) {
 	batches := slices.Collect(slices.Chunk(uses, mostUses))
 	if len(batches) == 0 {
 		batches = [][]alerting.Use{nil}
 	}
-	exposed, unclear, above := []string{}, []string{}, j.b.above()
-	lost, kept, locked := []string{}, false, false
+	exposes, locks, words := false, false, []string{}
 	for _, batch := range batches {
-		for _, beyond := range worlds {
-			if beyond.apart && (strings.HasPrefix(d.name, "arn:") || above == `[]`) {
-				continue // the same as another
-			}
-			before := j.ask(d, batch, beyond, func(string) bool { return false })
-			if d.blind {
-				before = alerting.Effect{} // it may have been all right
-			}
-			after := j.ask(d, batch, beyond, func(string) bool { return true })
+		j.inWorlds(d, batch, func(_ outside, before, after alerting.Effect) {
 			if after.Exposes && j.exposing(d, before, after, len(batch) > 0) {
-				exposed = append(exposed, after.Words...)
+				exposes = true
+				words = append(words, slices.DeleteFunc(slices.Clone(after.Words), func(word string) bool { return strings.Contains(word, " lost the right to ") })...)
 			}
-			locked = locked || after.LocksOut && !before.LocksOut
-			if j.b.fresh[d.name] || len(batch) == 0 && !j.assumes() {
-				continue // nobody uses it
-			}
-			switch {
-			case after.CutsOff && !before.CutsOff:
-				lost = append(lost, after.Words...)
-				alone := j.ask(d, batch, beyond, func(name string) bool { return name == d.name })
-				without := j.ask(d, batch, beyond, func(name string) bool { return name != d.name })
-				caused = caused || alone.CutsOff || !without.CutsOff
-			case !after.CutsOff:
-				kept = true
-				for _, why := range after.Unclear {
-					if !slices.Contains(before.Unclear, why) {
-						unclear = append(unclear, why)
-					}
-				}
-			}
-		}
+			locks = locks || after.LocksOut && !before.LocksOut
+		})
 	}
-	if words := unique(lost); len(lost) > 0 {
-		f := finding
-		f.Question, f.Result, f.Severity, f.Check = CutsOff, checks.Fail, alert.Critical, j.checkOf(d)
-		if kept {
-			words = append(words, "This is so unless something outside the plan grants it.")
-		}
-		f.Why = d.said(words, "the clusters lose their access")
-		if caused {
-			j.add(f)
-		} else {
-			shared = append(shared, f)
-		}
-	} else if len(unclear) > 0 {
-		f := finding
-		f.Question, f.Result, f.Why = CutsOff, checks.Error, d.said(unique(unclear), "it is not known whether the clusters keep their access")
-		j.add(f)
-	}
-	if len(exposed) > 0 {
-		f := finding
-		f.Question, f.Result, f.Severity, f.Check, f.Why = Exposes, checks.Fail, alert.Critical, "CMEK-14", d.said(unique(exposed), "somebody new gets access")
+	if exposes {
+		f := d.about()
+		f.Question, f.Result, f.Severity, f.Check, f.Why = Exposes, checks.Fail, alert.Critical, "CMEK-14", d.said(unique(words), "somebody new gets access")
 		if len(uses) == 0 && !j.assumes() && !j.b.fresh[d.name] {
 			f.Severity = alert.Medium // no cluster uses it
 		}
 		j.add(f)
 	}
-	if locked {
-		f := finding
+	if locks {
+		f := d.about()
 		f.Question, f.Result, f.Severity, f.Why = LocksOut, checks.Fail, alert.High, "Nobody could manage the key any more."
 		j.add(f)
 	}
-	j.judged += len(d.by)
-	return caused, shared
+}
+
+// lost adds which uses lose their access by a document, each judged by itself: one that had none before says nothing about the others.
+func (j *judging) lost(d *document, uses []alerting.Use) (caused bool, shared []Finding) {
+	single := slices.Collect(slices.Chunk(uses, 1))
+	if len(single) == 0 {
+		single = [][]alerting.Use{nil}
+	}
+	lost, unclear, loses, depends := []string{}, []string{}, false, false
+	for _, one := range single {
+		goes, kept := false, false
+		j.inWorlds(d, one, func(beyond outside, before, after alerting.Effect) {
+			switch {
+			case after.CutsOff && !before.CutsOff:
+				goes, lost = true, append(lost, after.Words...)
+				alone := j.ask(d, one, beyond, func(name string) bool { return name == d.name })
+				without := j.ask(d, one, beyond, func(name string) bool { return name != d.name })
+				caused = caused || alone.CutsOff || !without.CutsOff
+			case !after.CutsOff:
+				kept = true
+				unclear = append(unclear, slices.DeleteFunc(slices.Clone(after.Unclear), func(why string) bool { return slices.Contains(before.Unclear, why) })...)
+			}
+		})
+		loses, depends = loses || goes, depends || goes && kept
+	}
+	f := d.about()
+	switch {
+	case loses:
+		f.Question, f.Result, f.Severity, f.Check = CutsOff, checks.Fail, alert.Critical, j.checkOf(d)
+		if depends {
+			lost = append(lost, "This is so unless something outside the plan grants it.")
+		}
+		f.Why = d.said(unique(lost), "the clusters lose their access")
+		if !caused {
+			return false, []Finding{f}
+		}
+		j.add(f)
+	case len(unclear) > 0:
+		f.Question, f.Result, f.Why = CutsOff, checks.Error, d.said(unique(unclear), "it is not known whether the clusters keep their access")
+		j.add(f)
+	}
+	return caused, nil
+}
+
+// someKey is a use of any key below a ring, a project, a folder or an organization of Google, where none is known.
+func someKey(d *document) []alerting.Use {
+	m := google.MissingIn(d.name)
+	key := m.Name
+	switch {
+	case strings.HasPrefix(d.name, "arn:") || strings.HasPrefix(d.name, "unnamed ") || m.Kind == google.MissingRole ||
+		strings.Contains(key, "/cryptoKeys/") || strings.Contains(key, "/serviceAccounts/"):
+		return nil
+	case strings.HasPrefix(key, "folders/"), strings.HasPrefix(key, "organizations/"):
+		key = "projects/any-project"
+	}
+	if !strings.Contains(key, "/keyRings/") {
+		key += "/locations/any/keyRings/any"
+	}
+	key += "/cryptoKeys/any"
+	return []alerting.Use{{Spec: spec(key, "any-cluster@"+google.Domain(cmek.KeyURI(key).Account()))}}
 }
 
 // exposing reports whether what the judge calls an exposure is one of keys, and is new. Who may act as a role or an account matters if a

@@ -39,7 +39,7 @@ func (j *judging) principals() {
 		default:
 			continue
 		}
-		j.judged++
+		j.judged[c.Address] = true
 		e.Identity = cmek.Principal(name)
 		if c.Type == "google_service_account" {
 			_, email, _ := strings.Cut(name, "/serviceAccounts/")
@@ -80,17 +80,17 @@ func (j *judging) keys() {
 		switch {
 		case slices.Contains(awsKeys, c.Type), c.Type == "google_kms_crypto_key":
 			if cipher(c.shown()) {
-				j.judged++
+				j.judged[c.Address] = true
 				j.key(c)
 			}
 		case c.Type == "google_kms_crypto_key_version":
-			j.judged++
+			j.judged[c.Address] = true
 			j.version(c)
 		case c.Type == "aws_kms_grant":
-			j.judged++
+			j.judged[c.Address] = true
 			j.grant(c)
 		case c.Type == "aws_kms_alias":
-			j.judged++
+			j.judged[c.Address] = true
 			j.alias(c)
 		}
 	}

@@ -119,7 +119,7 @@ func Judge(p *Plan, known Known) Report {
 
 // report sorts the findings, each once.
 func (j *judging) report() Report {
-	r := Report{Findings: j.findings, Judged: j.judged, Inventory: noInventory}
+	r := Report{Findings: j.findings, Judged: len(j.judged), Inventory: noInventory}
 	if i := j.b.known.Inventory; i != nil {
 		r.Inventory = "all clusters"
 		if i.Incomplete != "" {

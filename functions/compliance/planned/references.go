@@ -112,7 +112,7 @@ func (p *Plan) module(address string) (*module, bool) {
 // parent is the module around one, and the name of its call.
 func parent(address string) (outer, call string) {
 	path := strings.Split(plain(address), ".")
-	return strings.Join(path[:len(path)-2], "."), path[len(path)-1]
+	return strings.Join(path[:max(0, len(path)-2)], "."), path[len(path)-1]
 }
 
 func joined(module, name string) string {

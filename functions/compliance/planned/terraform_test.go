@@ -1,9 +1,11 @@
 package planned_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/functions/compliance/planned"
 )
 
@@ -123,4 +125,35 @@ func TestMoved_findingsNameTheFormerAddress(t *testing.T) {
 	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Why, "moved from aws_kms_key.former") {
 		t.Errorf("%+v", r.Findings)
 	}
+}
+
+// FuzzParse: whatever the file holds, it is judged or refused.
+func FuzzParse(f *testing.F) {
+	for _, name := range []string{"google-new", "google-losses", "google-quiet", "google-exposed", "google-denied"} {
+		data, err := os.ReadFile("testdata/" + name + ".json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, rows := range [][]row{awsRows(), googleRows()} {
+		for i := 0; i < len(rows); i += 5 {
+			f.Add(planOf(rows[i].changes...))
+		}
+	}
+	f.Add([]byte(`{"format_version":"1.0","planned_values":{},"resource_changes":[{"address":"a","module_address":"x","mode":"managed","type":"aws_kms_key_policy","name":"a","change":{"actions":["create"],"after":{},"after_unknown":{"key_id":true}}}],"configuration":{"root_module":{"resources":[{"address":"aws_kms_key_policy.a","expressions":{"key_id":{"references":["var.x","module.y.z","each.value"]}}}]}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := planned.Parse(data)
+		if err != nil {
+			if !strings.Contains(err.Error(), "terraform show -json") {
+				t.Error(err)
+			}
+			return
+		}
+		for _, finding := range planned.Judge(p, planned.Known{Now: now}).Findings {
+			if finding.Why == "" || finding.Result != checks.Fail && finding.Result != checks.Error {
+				t.Errorf("%+v", finding)
+			}
+		}
+	})
 }

@@ -18,13 +18,3 @@ resource "google_service_account_iam_member" "cockroach" {
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = "serviceAccount:crl-kms-user-000000000003@crl-prod-abc.iam.gserviceaccount.com"
 }
-resource "google_iam_deny_policy" "deny" {
-  parent = "cloudresourcemanager.googleapis.com%2Fprojects%2Fcustomer-keys"
-  name   = "no-decrypt"
-  rules {
-    deny_rule {
-      denied_principals  = ["principalSet://goog/public:all"]
-      denied_permissions = ["cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"]
-    }
-  }
-}
