@@ -347,7 +347,7 @@ func (g *googleJudgement) sayDenials(node string, was *google.DenyPolicy, is goo
 		for _, d := range after {
 			words = append(words, d.String())
 		}
-		g.Words = append(g.Words, "the previous deny policy is not known, so what is new of this is not, either")
+		g.Words = append(g.Words, "the previous deny policy is not known")
 	}
 	if more := len(words) - mostDenials; more > 0 {
 		words = append(words[:mostDenials:mostDenials], fmt.Sprintf("%d more changes of what is denied", more))

@@ -485,7 +485,7 @@ func TestJudge_denyPolicyDiff(t *testing.T) {
 	const (
 		nowDenied = everyone + " is newly denied decrypting with the keys of project acme-keys."
 		noLonger  = everyone + " is no longer denied decrypting with the keys of project acme-keys."
-		unknown   = "The previous deny policy is not known, so what is new of this is not, either."
+		unknown   = "The previous deny policy is not known."
 		unchanged = "Of the use of keys and service accounts the deny policy denies the same as before."
 	)
 	stop, other := denying("stop", denyDecrypt, everyone), denying("other", denyMinting, outsider)
