@@ -536,3 +536,30 @@ func TestJudge_denyPolicyDiff(t *testing.T) {
 		}
 	}
 }
+
+// The largest deny policies that Google takes leave time to publish the alert.
+func TestJudge_laboriousDenyPolicy(t *testing.T) {
+	policy := func(more ...string) string {
+		var rules []any
+		for r := range 50 {
+			var members, excepted []string
+			for m := range 50 {
+				members = append(members, fmt.Sprintf("principal://goog/subject/u%d-%d@example.com", r%2, m))
+				excepted = append(excepted, fmt.Sprintf("principal://goog/subject/x%d-%d@example.com", r, m))
+			}
+			rules = append(rules, map[string]any{"denyRule": map[string]any{"deniedPrincipals": members, "exceptionPrincipals": append(excepted, more...),
+				"deniedPermissions": []string{"cloudkms.googleapis.com/*.*", "iam.googleapis.com/*.*"}}})
+		}
+		text, _ := json.Marshal(map[string]any{"name": "policies/x/denypolicies/stop", "rules": rules})
+		return string(text)
+	}
+	docs := onGoogleRead().notedBefore(onProject+"#denies", "["+policy()+"]")
+	began := processorTime(t)
+	got := Judge(onDenyPolicy("UpdatePolicy", onProject, "stop", policy("principal://goog/subject/one@example.com")), docs, []Use{googleUse})
+	if took := processorTime(t) - began; took > time.Second {
+		t.Errorf("the change of a deny policy with 50 rules of 50 principals takes %s to judge", took)
+	}
+	if words := strings.Join(got.Words, " "); !strings.Contains(words, "more changes of what is denied") || len(got.Words) > 2*mostDenials {
+		t.Errorf("%d sentences say what changed:\n%s", len(got.Words), words)
+	}
+}
