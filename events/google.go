@@ -225,7 +225,7 @@ func (n *googleNotice) selector() selector {
 	switch {
 	case service == googleKMS && (log == keyEvents || log == keyVersionEvents):
 		for _, u := range understoodGoogle {
-			if _, ok := n.Platform[u.name]; ok && u.detailType == log {
+			if n.hasPlatform(u.name) && u.detailType == log {
 				return u.selector
 			}
 		}
@@ -235,6 +235,17 @@ func (n *googleNotice) selector() selector {
 		return selector{n.Audit.ServiceName, log, method[strings.LastIndexByte(method, '.')+1:]}
 	}
 	return selector{cmp.Or(service, n.LogName), cmp.Or(log, "log"), ""}
+}
+
+// hasPlatform reports whether the payload of a platform log has the event. No entry was seen yet, so that its name may also be that of
+// the message's field, with underscores.
+func (n *googleNotice) hasPlatform(event string) bool {
+	for name := range n.Platform {
+		if event != "" && strings.EqualFold(strings.ReplaceAll(name, "_", ""), event) {
+			return true
+		}
+	}
+	return false
 }
 
 // logID takes the id out of a log's name, PARENT/logs/ID, whose id is percent-encoded: the last part of it, and what stands before.

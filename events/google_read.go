@@ -105,7 +105,14 @@ func primaryVersion(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	if id == "" {
 		return list, nil // whoever follows it reads the key
 	}
-	_, version, err := cmek.ParseCryptoKeyName(string(list[0].Key) + "/cryptoKeyVersions/" + id)
+	name := string(list[0].Key) + "/cryptoKeyVersions/" + id
+	if strings.Contains(id, "/") {
+		name = id // a whole one
+	}
+	key, version, err := cmek.ParseCryptoKeyName(name)
+	if err == nil && n.withProjectID(key) != list[0].Key {
+		version, err = cmek.KeyVersion{}, fmt.Errorf("%q is of another key", clip(id))
+	}
 	if err != nil && list[0].Succeeded() {
 		return nil, fmt.Errorf("cryptoKeyVersionId: %w", err)
 	}
@@ -123,8 +130,14 @@ func versionUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	update := n.Audit.Request.object("cryptoKeyVersion")
 	mask := masked(n.Audit.Request)
 	state := update.text("state")
+	external := mask["externalprotectionleveloptions"]
+	if external && mask["state"] {
+		moved := list[0]
+		moved.Change = cmek.ChangeExternalKeys
+		list = append(list, moved)
+	}
 	switch {
-	case len(mask) > 0 && !mask["state"]:
+	case external && !mask["state"]: // a mask of anything else may mean the state
 		list[0].Change = cmek.ChangeExternalKeys
 	case state == "ENABLED" || state == "1": // google.cloud.kms.v1.CryptoKeyVersion.CryptoKeyVersionState
 		list[0].Change = cmek.ChangeVersionEnabled
@@ -158,7 +171,7 @@ func keyUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	e = list[0]
 	e.On = cmek.KeyVersion{}
 	update, mask := n.Audit.Request.object("cryptoKey"), masked(n.Audit.Request)
-	if len(mask) == 0 {
+	if len(mask) == 0 || mask["*"] {
 		e.Change = cmek.ChangeJustifications
 		setParameter(&e, "omitted", "true")
 		return one(e)

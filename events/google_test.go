@@ -256,7 +256,12 @@ func TestGoogle_missingRequestIsTheWorst(t *testing.T) {
 		{"kms-updatecryptokeyversion-enabled", `"state": "ENABLED"`, `"status": "ENABLED"`, cmek.ChangeVersionDisabled},
 		{"kms-updatecryptokeyversion-enabled", `"request":`, `"requested":`, cmek.ChangeVersionDisabled},
 		{"kms-updatecryptokeyversion-enabled", `"state": "ENABLED"`, `"state": 2`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-disabled", `"updateMask": "state"`, `"updateMask": "*"`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-disabled", `"updateMask": "state"`, `"updateMask": "cryptoKeyVersion.state"`, cmek.ChangeVersionDisabled},
+		{"kms-updatecryptokeyversion-disabled", `"updateMask": "state"`, `"updateMask": "name"`, cmek.ChangeVersionDisabled},
 		{"kms-updatecryptokey-labels", `"updateMask":`, `"mask":`, cmek.ChangeJustifications},
+		{"kms-updatecryptokey-labels", `"updateMask": "labels"`, `"updateMask": "*"`, cmek.ChangeJustifications},
+		{"kms-updatecryptokey-labels", `"updateMask": "labels"`, `"updateMask": "labels,*"`, cmek.ChangeJustifications},
 		{"kms-updatecryptokey-rotation", `"rotationPeriod":`, `"period":`, cmek.ChangeRotationDisabled},
 		{"serviceusage-updateconsumerpolicylro-with-both", `"request":`, `"requested":`, cmek.ChangeAPIDisabled},
 		{"orgpolicy-updatepolicy", `cloudkms.minimumDestroyScheduledDuration`, `custom.noKeys`, cmek.ChangeGuardRails},
@@ -380,6 +385,46 @@ func TestGoogle_refusedUseNamesTheVersion(t *testing.T) {
 		}
 		if e := decodeOne(t, payload); e.Change != cmek.ChangeUseRefused || e.On.ID != row.want {
 			t.Errorf("%s %q is %q of version %q, want %q", row.sample, row.edits, e.Change, e.On.ID, row.want)
+		}
+	}
+}
+
+// A call that sets the state of a version and where its external key is makes two changes.
+func TestGoogle_stateAndExternalKeyAreTwoChanges(t *testing.T) {
+	payload := strings.Replace(string(read(t, "testdata/google/kms-updatecryptokeyversion-enabled.json")), `"updateMask": "state"`, `"updateMask": "state,external_protection_level_options.external_key_uri"`, 1)
+	decoded, err := Decode([]byte(payload))
+	if err != nil || len(decoded) != 2 || decoded[0].Change != cmek.ChangeVersionEnabled || decoded[1].Change != cmek.ChangeExternalKeys || decoded[0].ID == decoded[1].ID {
+		t.Errorf("decoded to %+v, error %v; want an enabled version and a changed external key", decoded, err)
+	}
+}
+
+// The version that became the primary one, in each spelling; one of another key is refused.
+func TestGoogle_primaryVersionInEachSpelling(t *testing.T) {
+	const key = "projects/acme-keys/locations/us-east1/keyRings/crdb/cryptoKeys/payments"
+	for id, want := range map[string]string{
+		`"4"`: "4", `4`: "4", `"` + key + `/cryptoKeyVersions/4"`: "4", `""`: "", `null`: "",
+		`"` + key + `2/cryptoKeyVersions/4"`: "refused", `"4/5"`: "refused", `"x"`: "refused", `"$(rm)"`: "refused",
+	} {
+		payload := strings.Replace(string(read(t, "testdata/google/kms-updatecryptokeyprimaryversion.json")), `"cryptoKeyVersionId": "4"`, `"cryptoKeyVersionId": `+id, 1)
+		decoded, err := Decode([]byte(payload))
+		switch {
+		case want == "refused":
+			if err == nil {
+				t.Errorf("id %s: decoded to %+v, want an error", id, decoded)
+			}
+		case err != nil || len(decoded) != 1 || decoded[0].Change != cmek.ChangeRotated || decoded[0].Version.ID != want:
+			t.Errorf("id %s: decoded to %+v, error %v; want version %q", id, decoded, err, want)
+		}
+	}
+}
+
+// An event of a platform log is known by the name of its field, in either spelling.
+func TestGoogle_platformEventInEachSpelling(t *testing.T) {
+	failed := string(read(t, "testdata/google/hypothetical-kms-rotationevent-failed.json"))
+	for name, want := range map[string]cmek.Change{"rotationEvent": cmek.ChangeRotationFailed, "rotation_event": cmek.ChangeRotationFailed, "rotationEvents": ""} {
+		decoded, err := Decode([]byte(strings.Replace(failed, `"rotationEvent"`, `"`+name+`"`, 1)))
+		if got := len(decoded) == 1 && decoded[0].Change == want; err != nil || got != (want != "") {
+			t.Errorf("%s: decoded to %+v, error %v; want %q", name, decoded, err, want)
 		}
 	}
 }

@@ -198,6 +198,11 @@ func (g *googleJudgement) set() {
 	case byNumber(e), strings.HasPrefix(g.name, "projects/") && isNumeric(strings.Split(g.name, "/")[1]):
 		g.Stale = true
 		g.unclear("the event names the project by its number, so it is not certain which keys and service accounts it is about")
+		if m := google.MissingIn(g.name); m.Kind == google.MissingDenies && e.Policy != "" {
+			if one, err := google.ParseDenyPolicy(e.Policy); err == nil {
+				g.sayDenials(m.Name, nil, one)
+			}
+		}
 		g.name = ""
 		return
 	}
@@ -255,32 +260,85 @@ func (g *googleJudgement) setDenies() {
 	e, node := g.event, google.MissingIn(g.name).Name
 	list, read := g.after.Denies[node]
 	g.Stale = true
-	if before, err := google.ParseDenyPolicies(g.docs.Noted[g.name].Text); err == nil && !g.docs.Noted[g.name].Since.After(e.Time) {
-		g.before, g.beforeKnown = g.after.WithDenies(node, before...), true
-	}
 	id := e.Parameters["policy_name"]
-	others := slices.DeleteFunc(slices.Clone(list), func(d google.DenyPolicy) bool { return d.Name == id && id != "" })
+	named := func(d google.DenyPolicy) bool { return d.Name == id && id != "" }
+	others := slices.DeleteFunc(slices.Clone(list), named)
+	noted, known := g.notedDenies()
+	if known {
+		g.before, g.beforeKnown = g.after.WithDenies(node, noted...), true
+	}
+	old := slices.IndexFunc(noted, named)
+	var was *google.DenyPolicy
+	switch {
+	case risk.Creates(e):
+		was = &google.DenyPolicy{}
+		if read && !known {
+			g.before, g.beforeKnown = g.after.WithDenies(node, others...), true
+		}
+	case known && old >= 0:
+		was = &noted[old]
+	}
 	if risk.Deletes(e) {
+		g.sayDenials(node, was, google.DenyPolicy{})
 		if read {
 			g.after = g.after.WithDenies(node, others...)
 		}
 		return
 	}
 	one, err := google.ParseDenyPolicy(e.Policy)
-	switch {
+	switch current := slices.IndexFunc(list, named); {
 	case e.Policy == "" && read:
+		if current >= 0 {
+			g.sayDenials(node, was, list[current])
+		}
 		return
 	case err != nil:
 		g.unclear("the new deny policy cannot be understood, or was not read")
 		return
 	}
 	one.Name = id
+	g.sayDenials(node, was, one)
 	if read {
 		g.after = g.after.WithDenies(node, append(others, one)...)
 		return
 	}
 	alone := g.after.WithDenies(node, one)
 	g.certain = &alone
+}
+
+// notedDenies are the deny policies of the resource as they stood until the event, as far as a sweep noted them and no other event says
+// otherwise.
+func (g *googleJudgement) notedDenies() (list []google.DenyPolicy, known bool) {
+	n := g.docs.Noted[g.name]
+	text, seen := n.Text, n.seen(g.event)
+	if n.Since.After(g.event.Time) { // a sweep between the event and now noted what the event set
+		text, seen = n.Earlier, n.EarlierAt
+	}
+	list, err := google.ParseDenyPolicies(text)
+	return list, err == nil && n.stood(googleDocument(g.name).digest(text), seen, g.event)
+}
+
+// mostDenials bounds what is said of a deny policy.
+const mostDenials = 8
+
+// sayDenials says what a deny policy newly denies and what no longer, or what it denies if the one before is not known.
+func (g *googleJudgement) sayDenials(node string, was *google.DenyPolicy, is google.DenyPolicy) {
+	var words []string
+	switch after := google.Denials(node, is); {
+	case was != nil:
+		if words = google.DiffDenials(google.Denials(node, *was), after); len(words) == 0 {
+			words = []string{"of the use of keys and service accounts the deny policy denies the same as before"}
+		}
+	default:
+		for _, d := range after {
+			words = append(words, d.String())
+		}
+		g.Words = append(g.Words, "the previous deny policy is not known")
+	}
+	if more := len(words) - mostDenials; more > 0 {
+		words = append(words[:mostDenials:mostDenials], fmt.Sprintf("%d more changes of what is denied", more))
+	}
+	g.Words = append(g.Words, words...)
 }
 
 // setRole is about a custom role.
@@ -340,7 +398,7 @@ func (g *googleJudgement) each(kind risk.Kind, uses []Use) {
 		g.gained(q, uses)
 	}
 	g.Unattached = concerned == 0
-	if concerned > 0 && !g.beforeKnown && g.name != "" {
+	if concerned > 0 && !g.beforeKnown && g.name != "" && google.MissingIn(g.name).Kind != google.MissingDenies { // which says it by itself
 		g.Words = append(g.Words, "the previous document is not known")
 	}
 }

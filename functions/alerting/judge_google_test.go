@@ -651,3 +651,87 @@ func TestJudge_googleSameDocument(t *testing.T) {
 		}
 	}
 }
+
+// The alert on a deny policy says what is newly denied to whom, and what no longer; where the policy before is not known, it says that.
+func TestJudge_denyPolicyDiff(t *testing.T) {
+	const (
+		nowDenied = everyone + " is newly denied decrypting with the keys of project acme-keys."
+		noLonger  = everyone + " is no longer denied decrypting with the keys of project acme-keys."
+		unknown   = "The previous deny policy is not known."
+		unchanged = "Of the use of keys and service accounts the deny policy denies the same as before."
+	)
+	stop, other := denying("stop", denyDecrypt, everyone), denying("other", denyMinting, outsider)
+	elsewhere := denying("stop", denyElsewhere, everyone)
+	denies := onProject + "#denies"
+	docs := func(noted string) Documents { return onGoogleRead().notedBefore(denies, noted) }
+	for _, row := range []struct {
+		name  string
+		event cmek.Event
+		docs  Documents
+		want  []string
+		not   []string
+	}{
+		{"created", onDenyPolicy("CreatePolicy", onProject, "stop", stop), onGoogleRead(), []string{nowDenied}, []string{unknown}},
+		{"created, about something else", onDenyPolicy("CreatePolicy", onProject, "stop", elsewhere), onGoogleRead(), []string{unchanged}, []string{unknown, nowDenied}},
+		{"changed, noted before", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), docs("[" + elsewhere + "," + other + "]"), []string{nowDenied}, []string{unknown, "serviceAccounts"}},
+		{"changed, to the same", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), docs("[" + stop + "]"), []string{unchanged}, []string{unknown, nowDenied}},
+		{"changed, to less", onDenyPolicy("UpdatePolicy", onProject, "stop", elsewhere), docs("[" + stop + "]"), []string{noLonger}, []string{unknown}},
+		{"changed, not noted", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), onGoogleRead(), []string{unknown, everyone + " is denied decrypting with the keys of project acme-keys."}, []string{nowDenied}},
+		{"changed, only others noted", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), docs("[" + other + "]"), []string{unknown}, []string{nowDenied}},
+		{"deleted, noted before", onDenyPolicy("DeletePolicy", onProject, "stop", ""), docs("[" + other + "," + stop + "]"), []string{noLonger}, []string{unknown, "acting"}},
+		{"deleted, not noted", onDenyPolicy("DeletePolicy", onProject, "stop", ""), onGoogleRead(), []string{unknown}, []string{noLonger}},
+		{"changed, and another event said so in between", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), func() Documents {
+			d := docs("[" + elsewhere + "]")
+			n := d.Noted[denies]
+			n.Changes = []Change{{Event: "another", At: eventTime.Add(-time.Minute)}}
+			d.Noted[denies] = n
+			return d
+		}(), []string{unknown}, []string{nowDenied}},
+		{"changed, and a sweep noted the new one already", onDenyPolicy("UpdatePolicy", onProject, "stop", stop), func() Documents {
+			d := docs("")
+			d.Noted[denies] = Noted{Text: "[" + stop + "]", Earlier: "[" + elsewhere + "]", At: eventTime.Add(time.Minute), Since: eventTime.Add(time.Minute), EarlierAt: eventTime.Add(-time.Hour)}
+			return d
+		}(), []string{nowDenied}, []string{unknown}},
+		{"changed, of a project that is named by its number", onDenyPolicy("UpdatePolicy", "projects/123456789012", "stop", stop), onGoogleRead(),
+			[]string{unknown, everyone + " is denied decrypting with the keys of project 123456789012."}, []string{nowDenied}},
+	} {
+		got := strings.Join(Judge(row.event, row.docs, []Use{googleUse}).Words, "\n")
+		for _, want := range row.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: the words are\n%s\nwant %q", row.name, got, want)
+			}
+		}
+		for _, not := range row.not {
+			if strings.Contains(got, not) {
+				t.Errorf("%s: the words are\n%s\nand must not have %q", row.name, got, not)
+			}
+		}
+	}
+}
+
+// The largest deny policies that Google takes leave time to publish the alert.
+func TestJudge_laboriousDenyPolicy(t *testing.T) {
+	policy := func(more ...string) string {
+		var rules []any
+		for r := range 50 {
+			var members, excepted []string
+			for m := range 50 {
+				members = append(members, fmt.Sprintf("principal://goog/subject/u%d-%d@example.com", r%2, m))
+				excepted = append(excepted, fmt.Sprintf("principal://goog/subject/x%d-%d@example.com", r, m))
+			}
+			rules = append(rules, map[string]any{"denyRule": map[string]any{"deniedPrincipals": members, "exceptionPrincipals": append(excepted, more...),
+				"deniedPermissions": []string{"cloudkms.googleapis.com/*.*", "iam.googleapis.com/*.*"}}})
+		}
+		text, _ := json.Marshal(map[string]any{"name": "policies/x/denypolicies/stop", "rules": rules})
+		return string(text)
+	}
+	docs := onGoogleRead().notedBefore(onProject+"#denies", "["+policy()+"]")
+	began := processorTime(t)
+	got := Judge(onDenyPolicy("UpdatePolicy", onProject, "stop", policy("principal://goog/subject/one@example.com")), docs, []Use{googleUse})
+	if took := processorTime(t) - began; took > time.Second {
+		t.Errorf("the change of a deny policy with 50 rules of 50 principals takes %s to judge", took)
+	}
+	if words := strings.Join(got.Words, " "); !strings.Contains(words, "more changes of what is denied") || len(got.Words) > 2*mostDenials {
+		t.Errorf("%d sentences say what changed:\n%s", len(got.Words), words)
+	}
+}

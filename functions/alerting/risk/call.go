@@ -32,5 +32,8 @@ func Dormant(e cmek.Event) bool {
 // Denies reports whether an event set a policy that takes access away whatever others grant, beside those.
 func Denies(e cmek.Event) bool { return e.Change == cmek.ChangeDenyPolicy }
 
+// Creates reports whether the call of an event created what it is about.
+func Creates(e cmek.Event) bool { return strings.HasPrefix(call(e), "Create") }
+
 // Deletes reports whether the call of an event deleted what it is about.
 func Deletes(e cmek.Event) bool { return strings.HasPrefix(call(e), "Delete") }
