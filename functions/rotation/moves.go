@@ -22,6 +22,11 @@ func (w *worker) readMoves(ctx context.Context, c *ledger.Cluster, r *Reads, wan
 	if err := w.readPins(ctx, c, r); err != nil {
 		return err
 	}
+	return w.readOrderKeys(ctx, c, r, wanted)
+}
+
+// readOrderKeys reads what decides about the keys of those orders about the cluster that are wanted and may begin.
+func (w *worker) readOrderKeys(ctx context.Context, c *ledger.Cluster, r *Reads, wanted func(*ledger.Cluster, ledger.Order) bool) error {
 	r.Moves = map[string]Move{}
 	for _, o := range slices.Concat(r.Orders, pinnedOrders(c)) {
 		if _, ended := c.OrderEnded(o.ID); ended || !o.Canceled.IsZero() || !wanted(c, o) {

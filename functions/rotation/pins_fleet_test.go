@@ -161,3 +161,28 @@ func TestPins_anAliasThatMayNotBeRead(t *testing.T) {
 		}
 	})
 }
+
+// What the plan lists is what the worker then sends, canary first.
+func TestPins_thePlanListsWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := newFollowing(t, 2)
+		fleet.moveAlias(movedTo)
+		plan, err := fleet.f.Plan(context.Background(), rotation.Planning{})
+		must(t, err)
+		var planned []string
+		for _, s := range plan.Sends {
+			planned = append(planned, s.Cluster.Cluster.Name)
+		}
+		if len(fleet.world.PUTs()) > 0 || len(item(t, fleet.f, clusterNumber(0)).Work) > 0 {
+			t.Error("to plan sent or opened something")
+		}
+		fleet.ticks(90)
+		var sent []string
+		for _, put := range fleet.world.PUTs() {
+			sent = append(sent, put.Cluster)
+		}
+		if len(sent) != 2 || strings.Join(planned, " ") != strings.Join(sent, " ") {
+			t.Errorf("planned %q, sent %q", planned, sent)
+		}
+	})
+}

@@ -226,14 +226,13 @@ func (s *stage) provisional(c ClusterPlan, r Reads) ClusterPlan {
 	if c.Err != nil || c.Others {
 		return c
 	}
-	var item ledger.Cluster
-	data, err := json.Marshal(c.Item)
-	if err = errors.Join(err, json.Unmarshal(data, &item)); err != nil {
+	item, err := copyOf(c.Item)
+	if err != nil {
 		c.Err = err
 		return c
 	}
 	now := time.Now()
-	c.Item, r.Fleet = &item, s.fleets
+	c.Item, r.Fleet = item, s.fleets
 	c.Facts = absorb(c.Item, r, now)
 	c.Plan = Decide(c.Facts, c.Item, now, s.Settings)
 	return c
@@ -381,6 +380,9 @@ func (s *stage) read(ctx context.Context, cluster seenCluster, r *Reads) (Cluste
 	if err := s.readMoves(ctx, item, r, func(*ledger.Cluster, ledger.Order) bool { return true }); err != nil {
 		return p, err
 	}
+	if err := s.expectMoves(ctx, item, r); err != nil {
+		return p, err
+	}
 	// The keys of open work, and those of the regions without any.
 	if err := s.readKeys(ctx, item, item.Work, r); err != nil {
 		return p, err
@@ -391,6 +393,31 @@ func (s *stage) read(ctx context.Context, cluster seenCluster, r *Reads) (Cluste
 	}
 	maps.Copy(r.Keys, ofWork)
 	return p, nil
+}
+
+// expectMoves notes in the item which orders follow from the cluster's pins as they were just read, and reads their keys: a worker would do so
+// in its next poll.
+func (s *stage) expectMoves(ctx context.Context, item *ledger.Cluster, r *Reads) error {
+	if len(r.Pins) == 0 {
+		return nil
+	}
+	next, err := copyOf(item)
+	if err != nil {
+		return err
+	}
+	absorb(next, *r, time.Now())
+	item.Pins = next.Pins
+	return s.readOrderKeys(ctx, item, r, func(*ledger.Cluster, ledger.Order) bool { return true })
+}
+
+// copyOf is the item as the ledger would give it again.
+func copyOf(item *ledger.Cluster) (*ledger.Cluster, error) {
+	var next ledger.Cluster
+	data, err := json.Marshal(item)
+	if err = errors.Join(err, json.Unmarshal(data, &next)); err != nil {
+		return nil, fmt.Errorf("copy cluster %s: %w", item.ID, err)
+	}
+	return &next, nil
 }
 
 // play decides about every cluster, then goes on in time.

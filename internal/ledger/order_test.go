@@ -220,3 +220,44 @@ func TestEndOrder_keepsTheLastMoveOfEachRegion(t *testing.T) {
 		}
 	}
 }
+
+// What an alias names settles once more from the time of the change, never from before, and only for its own pins.
+func TestAliasChanged_makesThePinnedClustersDue(t *testing.T) {
+	const alias = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:alias/orders")
+	seen := orderedAt
+	for _, r := range []struct {
+		sentence string
+		known    ledger.Pinned
+		at, want time.Time
+	}{
+		{"a later change", ledger.Pinned{Alias: alias, Seen: seen}, seen.Add(time.Minute), seen.Add(time.Minute)},
+		{"an earlier one, whose event is late", ledger.Pinned{Alias: alias, Seen: seen}, seen.Add(-time.Minute), seen},
+		{"one of the future", ledger.Pinned{Alias: alias, Seen: seen}, seen.Add(time.Hour), seen.Add(10 * time.Minute)},
+		{"an alias that was never read", ledger.Pinned{Alias: alias}, seen, time.Time{}},
+		{"another alias", ledger.Pinned{Alias: alias + "2", Seen: seen}, seen.Add(time.Minute), seen},
+	} {
+		l := newLedger(cmektest.NewStore(), 1)
+		_, err := l.UpdateCluster(t.Context(), "c-1", func(c *ledger.Cluster) error {
+			c.SeenAt, c.NextLook, c.Pins = seen, seen.Add(time.Hour), []ledger.Pinned{r.known}
+			return nil
+		})
+		if err == nil {
+			err = l.SetPin(t.Context(), "c-1", ledger.Pin{Region: "us-east-1", Alias: alias, Since: seen.Add(time.Hour)})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := seen.Add(10 * time.Minute)
+		ids, err := l.AliasChanged(t.Context(), alias, r.at, now)
+		if err != nil || !slices.Equal(ids, []string{"c-1"}) {
+			t.Fatalf("%s: the clusters are %q (%v)", r.sentence, ids, err)
+		}
+		c, err := l.Cluster(t.Context(), "c-1")
+		if err != nil || !c.NextLook.Equal(now) || !c.Pins[0].Seen.Equal(r.want) {
+			t.Errorf("%s: due at %s, seen since %s (%v); want %s and %s", r.sentence, c.NextLook, c.Pins[0].Seen, err, now, r.want)
+		}
+		if ids, _ := l.AliasChanged(t.Context(), alias+"3", r.at, now); len(ids) > 0 {
+			t.Errorf("an alias that nobody is pinned to concerns %q", ids)
+		}
+	}
+}

@@ -119,7 +119,7 @@ func (t *tally) add(s *schedule) {
 	t.pinned += s.memory.followedMoves
 	for _, c := range s.items() {
 		for _, end := range c.Orders {
-			if end.Done && s.memory.ordered[end.To] {
+			if _, follows := s.memory.pinned[c.ID]; end.Done && !follows {
 				t.orders++
 			}
 		}

@@ -179,6 +179,10 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 		_, err := l.PlaceOrders(ctx, "c-1", []ledger.Order{{Region: "us-east-1"}}, time.Unix(1, 0))
 		return err
 	},
+	"AliasChanged": func(ctx context.Context, l *ledger.Ledger) error { // it writes the clusters that are pinned to the alias
+		_, err := l.UpdateCluster(ctx, "c-1", func(c *ledger.Cluster) error { c.NextLook = time.Unix(1, 0); return nil })
+		return err
+	},
 	"SetPin": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPin(ctx, "c-1", ledger.Pin{Region: "us-east-1", Alias: "arn:aws:kms:us-east-1:111122223333:alias/cmek"})
 	},
@@ -192,7 +196,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "Runs", "Results",
+		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "PinnedTo", "Runs", "Results",
 	}
 	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event", "compliance": "keyturn-compliance"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
