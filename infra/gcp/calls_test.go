@@ -70,7 +70,7 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"notify":           {readsSecret},
 	"notify-pagerduty": {readsSecret, writesPages},
 	"viewer":           {readsKeys, readsLedger, asksHub},
-	"operator":         {readsKeys, usesLedger, asksHub, publishes, archives},
+	"operator":         {readsKeys, readsPolicies, usesLedger, asksHub, publishes, archives},
 }
 
 // byGoogle are permissions that Google's own services use for an account, so that no call of the code shows them.
