@@ -74,7 +74,7 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"notify":           {readsSecret},
 	"notify-pagerduty": {readsSecret, writesPages},
 	"viewer":           {readsKeys, readsLedger, asksHub},
-	"operator":         {readsKeys, usesLedger, asksHub, publishes, archives, readsRuns},
+	"operator":         {readsKeys, readsPolicies, usesLedger, asksHub, publishes, archives, readsRuns},
 	"compliance":       {runsChecks},
 	"auditor":          {findsDeployment, readsRuns},
 }

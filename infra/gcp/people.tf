@@ -223,3 +223,52 @@ resource "google_organization_iam_member" "keys" {
   role   = google_organization_iam_custom_role.keys[0].id
   member = each.key
 }
+
+# Operators also read what decides about the use of keys, as the functions do: no cluster is moved to a key that may not admit it.
+resource "google_project_iam_member" "operate_read" {
+  for_each = { for pair in setproduct(var.watched_projects, var.operators) : join("/", pair) => pair }
+
+  project = each.value[0]
+  role    = google_project_iam_custom_role.read[each.value[0]].id
+  member  = each.value[1]
+}
+
+resource "google_folder_iam_member" "operate_read" {
+  for_each = { for pair in setproduct(var.watched_folders, var.operators) : join("/", pair) => pair }
+
+  folder = "folders/${each.value[0]}"
+  role   = google_organization_iam_custom_role.read[0].id
+  member = each.value[1]
+}
+
+resource "google_organization_iam_member" "operate_read" {
+  for_each = var.watch_organization ? var.operators : []
+
+  org_id = var.organization
+  role   = google_organization_iam_custom_role.read[0].id
+  member = each.key
+}
+
+resource "google_organization_iam_member" "operate_read_above" {
+  for_each = var.organization == null ? [] : var.operators
+
+  org_id = var.organization
+  role   = google_organization_iam_custom_role.read_above[0].id
+  member = each.key
+}
+
+resource "google_project_iam_member" "operate_read_denies" {
+  for_each = { for pair in setproduct(var.organization == null ? var.watched_projects : [], var.operators) : join("/", pair) => pair }
+
+  project = each.value[0]
+  role    = "roles/iam.denyReviewer"
+  member  = each.value[1]
+}
+
+resource "google_organization_iam_member" "operate_read_denies" {
+  for_each = var.organization == null ? [] : var.operators
+
+  org_id = var.organization
+  role   = "roles/iam.denyReviewer"
+  member = each.key
+}

@@ -60,6 +60,12 @@ var grants = map[string]string{
 	"google_storage_bucket_iam_member.audit":             "auditor",
 	"google_storage_bucket_iam_member.audit_list":        "auditor",
 	"google_pubsub_topic_iam_member.operate":             "operator",
+	"google_project_iam_member.operate_read":             "operator",
+	"google_folder_iam_member.operate_read":              "operator",
+	"google_organization_iam_member.operate_read":        "operator",
+	"google_organization_iam_member.operate_read_above":  "operator",
+	"google_project_iam_member.operate_read_denies":      "operator",
+	"google_organization_iam_member.operate_read_denies": "operator",
 }
 
 // predefined are the permissions of Google's roles that are used, as far as they have an effect on the resource that they are granted on

@@ -234,7 +234,7 @@ run "people_may_use_the_command_line" {
     viewers   = ["user:oncall@example.com"]
   }
   assert {
-    condition     = length(google_project_iam_member.people) == 2 && length(google_project_iam_member.look) == 1 && length(google_project_iam_member.operate) == 1 && length(google_pubsub_topic_iam_member.operate) == 2 && length(google_project_iam_member.keys) == 2
+    condition     = length(google_project_iam_member.people) == 2 && length(google_project_iam_member.look) == 1 && length(google_project_iam_member.operate) == 1 && length(google_pubsub_topic_iam_member.operate) == 2 && length(google_project_iam_member.keys) == 2 && length(google_project_iam_member.operate_read) == 1 && length(google_project_iam_member.operate_read_denies) == 1
     error_message = "The bindings of people differ."
   }
   assert {

@@ -49,9 +49,17 @@ func ViewerGrants() []Grant {
 	}
 }
 
-// OperatorGrants are what every command calls.
+// OperatorGrants are what every command calls, but for deny policies and what is above projects: it is not documented whether a project says who
+// may read those, and a permission that it does not know would fail the question about all others.
 func OperatorGrants() []Grant {
 	return append(ViewerGrants(),
+		Grant{"cloudkms.cryptoKeys.getIamPolicy", OnKeys},
+		Grant{"cloudkms.keyRings.getIamPolicy", OnKeys},
+		Grant{"iam.roles.get", OnKeys},
+		Grant{"iam.serviceAccounts.get", OnKeys},
+		Grant{"iam.serviceAccounts.getIamPolicy", OnKeys},
+		Grant{"resourcemanager.projects.get", OnKeys},
+		Grant{"resourcemanager.projects.getIamPolicy", OnKeys},
 		Grant{"datastore.entities.create", OnLedger},
 		Grant{"datastore.entities.update", OnLedger},
 		Grant{"pubsub.topics.publish", OnTopics},
