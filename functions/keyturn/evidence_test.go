@@ -87,6 +87,11 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	bad := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	bad.wantCode(t, exitNeedsPerson, "evidence", "verify")
 	wantText(t, "the verdict", bad.out, "altered", "-000001-us-east-1.json", "1 problem")
+	b.environ = []string{"KEYTURN_ARCHIVE=file:" + t.TempDir()}
+	wantText(t, "the list of nothing", b.succeed(t, "evidence", "list", "c-1"), "Nothing is archived of cluster c-1: a record is written when")
+	none := b.keyturn(t, "report")
+	none.wantCode(t, exitFailed, "report")
+	wantText(t, "the report of nothing", none.err, "no run of the compliance function has ended yet")
 	b.environ = []string{"COCKROACH_SERVER=http://localhost"}
 	b.keyturn(t, "evidence", "verify").wantCode(t, exitUsage, "evidence", "verify")
 }

@@ -74,19 +74,20 @@ cluster by cluster. "keyturn demo" shows how keyturn does it, on this machine an
 account. "keyturn plan" shows what it would do to your clusters, and sends nothing. "keyturn explain"
 shows what an event of your cloud means for them.
 
-A deployment on AWS is named by --deployment, by KEYTURN_DEPLOYMENT, or by a keyturn.yaml in this directory or above it:
-its hub says where ledger, archive and topics are. Flags and the environment override what it says;
+A deployment is named by --deployment, by KEYTURN_DEPLOYMENT, or by a keyturn.yaml in this directory or above it: NAME on
+AWS, PROJECT/NAME on Google Cloud. It says where ledger, archive and topics are. Flags and the environment override what it says;
 "keyturn config show" prints each setting with its origin.
 
 Environment (flags override it):
-  KEYTURN_DEPLOYMENT   name of the deployment on AWS to work on
+  KEYTURN_DEPLOYMENT   deployment to work on: NAME on AWS, PROJECT/NAME on Google Cloud
   COCKROACH_API_KEY    secret of an API key whose service account has Cluster Operator
   COCKROACH_SERVER     base URL of the Cloud API (https://cockroachlabs.cloud)
-  KEYTURN_LEDGER       file:PATH or dynamodb://TABLE?region=REGION
-  KEYTURN_ARCHIVE      file:DIR or s3://BUCKET/PREFIX (for a file ledger: the folder archive beside it)
+  KEYTURN_LEDGER       file:PATH, dynamodb://TABLE?region=REGION or firestore://PROJECT/DATABASE
+  KEYTURN_ARCHIVE      file:DIR, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX (for a file ledger: the folder archive beside it)
   KEYTURN_MODE         observe or follow (observe)
   KEYTURN_READER_ROLE  role to assume for reading keys, with {account} for the key's account
-  AWS_PROFILE, AWS_REGION, …   credentials and Region, as for every AWS tool
+  AWS_PROFILE, AWS_REGION, …   credentials and Region, as for every AWS tool; those for Google Cloud are
+                       the application default credentials (gcloud auth application-default login)
 All other KEYTURN_… variables are those of the functions; their READMEs list them.
 
 Exit codes:

@@ -168,6 +168,7 @@ func TestSimulateFunctions_followsAndAlerts(t *testing.T) {
 	for _, cluster := range []string{"orders", "catalog"} {
 		wantText(t, "the status", b.keyturn(t, "status", cluster).out, "re-encrypted")
 	}
+	wantText(t, "the error", b.keyturn(t, "hold", "catalog", "--reason", "r").err, `"catalog" is a cluster and a key; say which: `, " or "+catalogKey)
 	request, err := http.NewRequest(http.MethodPatch, url+"/v1/"+catalogKey+"/cryptoKeyVersions/2?updateMask=state", strings.NewReader(`{"state":"DISABLED"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -59,37 +59,12 @@ type Failure struct {
 	Why        string    `json:"why"`
 }
 
-// dayState is what a day counts as, the worst last.
-type dayState int
-
-const (
-	dayNotApplicable dayState = iota
-	dayPass
-	dayAccepted
-	dayUnknown
-	dayFail
-)
-
-func (c Count) state() dayState {
-	switch {
-	case c.Fail > 0:
-		return dayFail
-	case c.Error > 0:
-		return dayUnknown
-	case c.Accepted > 0:
-		return dayAccepted
-	case c.Pass > 0:
-		return dayPass
-	}
-	return dayNotApplicable
-}
-
 // historian makes a history of runs that come in their order.
 type historian struct {
 	history  History
-	days     map[string]map[string]dayState // by day and check
-	open     map[string]*Failure            // by check and subject
-	failures map[string][]*Failure          // by check
+	days     map[string]map[string]state // by day and check
+	open     map[string]*Failure         // by check and subject
+	failures map[string][]*Failure       // by check
 }
 
 // Between reads the history of the days from the archive, of all chains.
@@ -98,7 +73,7 @@ func Between(ctx context.Context, archive cmek.ArchiveReader, from, to time.Time
 	if err != nil {
 		return History{}, err
 	}
-	h := historian{History{From: day(from), To: day(to), Runs: []HistoryRun{}}, map[string]map[string]dayState{}, map[string]*Failure{}, map[string][]*Failure{}}
+	h := historian{History{From: day(from), To: day(to), Runs: []HistoryRun{}}, map[string]map[string]state{}, map[string]*Failure{}, map[string][]*Failure{}}
 	for _, n := range all {
 		a, err := n.Load(ctx, archive)
 		if err != nil {
@@ -121,10 +96,10 @@ func (h *historian) add(ctx context.Context, a *Archived) error {
 	h.history.Runs = append(h.history.Runs, HistoryRun{m.Run, m.Period.Ended, a.SHA256})
 	today := day(m.Period.Ended)
 	if h.days[today] == nil {
-		h.days[today] = map[string]dayState{}
+		h.days[today] = map[string]state{}
 	}
 	for _, c := range m.Counts {
-		h.days[today][c.Check] = max(h.days[today][c.Check], c.state())
+		h.days[today][c.Check] = worse(h.days[today][c.Check], c.standing())
 	}
 	seen := map[string]bool{}
 	for l, err := range a.Lines(ctx) {
@@ -172,19 +147,17 @@ func (h *historian) done(from, to time.Time) History {
 	for _, check := range checks.Catalog() {
 		c := Control{Check: check.ID, Title: check.Title, Failures: []Failure{}}
 		for d := from; day(d) <= day(to); d = d.AddDate(0, 0, 1) {
-			states, ran := h.days[day(d)]
-			state, known := states[check.ID]
-			switch {
-			case !ran || !known || state == dayUnknown:
-				c.Unknown++
-			case state == dayFail:
+			switch h.days[day(d)][check.ID] {
+			case failed:
 				c.Fail++
-			case state == dayAccepted:
+			case excepted:
 				c.Accepted++
-			case state == dayPass:
+			case passed:
 				c.Pass++
-			default:
+			case notApplicable:
 				c.NotApplicable++
+			default: // no run, a run without the check, or no answer
+				c.Unknown++
 			}
 		}
 		for _, f := range h.failures[check.ID] {

@@ -33,7 +33,7 @@ func Draft(m Manifest, archive cmek.ArchiveReader) *Archived {
 }
 
 // ErrNoRun is the error about a run that is not in the archive.
-var ErrNoRun = errors.New("no such run is in the archive")
+var ErrNoRun = errors.New("the run is not in the archive")
 
 // Named is a run that the archive has a manifest of.
 type Named struct {
@@ -67,9 +67,9 @@ func Load(ctx context.Context, archive cmek.ArchiveReader, run int) (*Archived, 
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: it has none", ErrNoRun)
+		return nil, fmt.Errorf("%w: no run of the compliance function has ended yet (\"keyturn check\" checks now)", ErrNoRun)
 	}
-	return nil, fmt.Errorf("run %d: %w: the last is %d", run, ErrNoRun, all[len(all)-1].Run)
+	return nil, fmt.Errorf("run %d: %w; the last one is %d", run, ErrNoRun, all[len(all)-1].Run)
 }
 
 // Load reads the manifest of the run.

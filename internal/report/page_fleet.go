@@ -36,6 +36,29 @@ func (s state) Word() string  { return states[s].word }
 
 func (s state) attention() bool { return s != none && s < passed }
 
+// worse is the worse of two states.
+func worse(a, b state) state {
+	if a == none || b != none && b < a {
+		return b
+	}
+	return a
+}
+
+// standing is how so many results stand together: as the worst of them.
+func (c Count) standing() state {
+	switch {
+	case c.Fail > 0:
+		return failed
+	case c.Error > 0:
+		return unanswered
+	case c.Accepted > 0:
+		return excepted
+	case c.Pass > 0:
+		return passed
+	}
+	return notApplicable
+}
+
 func stateOf(f checks.Finding) state {
 	switch {
 	case f.Result == checks.Pass:
@@ -78,10 +101,10 @@ func (m mark) State() state { return m.state }
 
 func (m mark) and(other mark) mark {
 	switch {
-	case m.state == none || other.state != none && other.state < m.state:
-		return other
 	case m.state == other.state:
 		m.checks |= other.checks
+	case worse(m.state, other.state) == other.state:
+		return other
 	}
 	return m
 }

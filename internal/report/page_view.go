@@ -235,20 +235,6 @@ func (p *page) viewResults(v *pageView) {
 	v.Total = Count{Pass: s.Pass, Fail: s.Fail, Accepted: s.Accepted, NotApplicable: s.NotApplicable, Error: s.Error}
 }
 
-func (c Count) standing() state {
-	switch {
-	case c.Fail > 0:
-		return failed
-	case c.Error > 0:
-		return unanswered
-	case c.Accepted > 0:
-		return excepted
-	case c.Pass > 0:
-		return passed
-	}
-	return notApplicable
-}
-
 func (p *page) viewPopulation(v *pageView) {
 	all := p.population
 	v.Population = populationView{

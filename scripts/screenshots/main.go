@@ -2,7 +2,7 @@
 //
 //	screenshots bin/keyturn scripts/screenshots
 //
-// demo.png is what "keyturn demo" writes to a terminal, drawn by xterm.js. slack.png is the message that package channel makes of an alert
+// demo.png is what "keyturn demo" writes to a terminal, drawn by xterm.js, report.png the top of the report that it leaves. slack.png is the message that package channel makes of an alert
 // of "keyturn simulate --functions": its Block Kit as HTML, in a frame that is like Slack's. Chromium takes the pictures; xterm.js comes
 // from npm.
 package main
@@ -37,6 +37,8 @@ const (
 	// The terminal, and how many of its rows the picture shows: the first five steps.
 	columns, rows, shown = 140, 200, 60
 	patience             = 2 * time.Minute
+	// demoFolder is where "make run" has it.
+	demoFolder = ".keyturn/demo"
 )
 
 var (
@@ -68,7 +70,7 @@ func run(program, folder string) error {
 	if program, err = filepath.Abs(program); err != nil {
 		return err
 	}
-	if err := demo(ctx, program, work, filepath.Join(folder, "demo.png")); err != nil {
+	if err := demo(ctx, program, work, folder); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	if err := slack(ctx, program, work, filepath.Join(folder, "slack.png")); err != nil {
@@ -77,13 +79,13 @@ func run(program, folder string) error {
 	return nil
 }
 
-// demo runs the demo in a terminal.
-func demo(ctx context.Context, program, work, picture string) error {
+// demo runs the demo in a terminal, and shows that and the report.
+func demo(ctx context.Context, program, work, folder string) error {
 	install := exec.CommandContext(ctx, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", work, xterm)
 	if out, err := install.CombinedOutput(); err != nil {
 		return fmt.Errorf("install %s: %w\n%s", xterm, err, out)
 	}
-	command := exec.CommandContext(ctx, program, "demo")
+	command := exec.CommandContext(ctx, program, "demo", "--dir", demoFolder)
 	command.Dir, command.Env = work, append(environ(), "TERM=xterm-256color")
 	screen, err := pty.StartWithSize(command, &pty.Winsize{Cols: columns, Rows: rows})
 	if err != nil {
@@ -100,10 +102,17 @@ func demo(ctx context.Context, program, work, picture string) error {
 	if err != nil {
 		return err
 	}
-	return photograph(ctx, terminalPage, work, picture, 1205, 22+shown*17, map[string]any{
+	if err := photograph(ctx, terminalPage, work, filepath.Join(folder, "demo.png"), 1205, 22+shown*17, map[string]any{
 		"Columns": columns, "Rows": rows, "Text": template.JS(text), //nolint:gosec // it is a JSON string, and the page is only photographed
 		"Module": "node_modules/@xterm/xterm",
-	})
+	}); err != nil {
+		return err
+	}
+	reports, err := filepath.Glob(filepath.Join(work, demoFolder, "archive", "runs", "*", "report.html"))
+	if err != nil || len(reports) != 1 {
+		return fmt.Errorf("the demo left the reports %q, want one (%w)", reports, err)
+	}
+	return shoot(ctx, reports[0], work, filepath.Join(folder, "report.png"), 1205, 900)
 }
 
 // slack makes somebody schedule the deletion of a key in a simulated world, and renders the alert that keyturn's functions send.
@@ -217,11 +226,17 @@ func photograph(ctx context.Context, page, work, picture string, width, height i
 	if err := errors.Join(parsed.Execute(file, values), file.Close()); err != nil {
 		return err
 	}
-	if picture, err = filepath.Abs(picture); err != nil {
+	return shoot(ctx, file.Name(), work, picture, width, height)
+}
+
+// shoot makes a picture of the file's page, as much as such a window shows.
+func shoot(ctx context.Context, file, work, picture string, width, height int) error {
+	picture, err := filepath.Abs(picture)
+	if err != nil {
 		return err
 	}
 	chromium := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
-		"--virtual-time-budget=5000", "--user-data-dir="+filepath.Join(work, "profile"), fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+picture, "file://"+file.Name())
+		"--virtual-time-budget=5000", "--user-data-dir="+filepath.Join(work, "profile"), fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+picture, "file://"+file)
 	if out, err := chromium.CombinedOutput(); err != nil {
 		return fmt.Errorf("chromium: %w\n%s", err, out)
 	}

@@ -73,7 +73,7 @@ func fixEnabled(s *scope, p *plan) {
 		return
 	}
 	p.say("Create a key in each region (" + listed(regionNames(s.cluster)) + ") and enable CMEK for the cluster, or declare it under out_of_scope with the reason.")
-	p.run("ccloud cluster cmek get", []string{s.cluster.ID})
+	p.run("keyturn cmek", []string{s.cluster.ID})
 }
 
 func regionNames(c *Cluster) (names []string) {
@@ -118,7 +118,7 @@ func fixRegion(s *scope, p *plan) {
 		return
 	}
 	p.say("Create a key for region " + clip(s.subject.Region) + ", allow the cluster's principal to use it, and add the region with its key to the CMEK of cluster " + clip(s.cluster.ID) + ".")
-	p.run("ccloud cluster cmek get", []string{s.cluster.ID})
+	p.run("keyturn cmek", []string{s.cluster.ID})
 }
 
 func judgeOperation(s *scope) verdict {

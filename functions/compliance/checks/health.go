@@ -116,8 +116,10 @@ func awsDeletion(s *scope) verdict {
 // unlessDone fails with what is wrong with a key or version, unless nothing needs it any more.
 func (s *scope) unlessDone(n need, wrong string) verdict {
 	switch {
-	case n.inUse != "":
-		return fail("%s, and %s", wrong, n.inUse)
+	case len(n.inUse) > 1:
+		return fail("%s, and %s (and %d more)", wrong, n.inUse[0], len(n.inUse)-1)
+	case len(n.inUse) > 0:
+		return fail("%s, and %s", wrong, n.inUse[0])
 	case n.unclear != "":
 		return unknown("%s, and %s", wrong, n.unclear)
 	case s.now.Before(n.until):
@@ -239,7 +241,7 @@ func gcpFixOld(s *scope, p *plan) {
 
 func gcpFixVersions(s *scope, p *plan, bad func(cmek.KeyState) bool) {
 	for _, v := range s.key.Description.Value.Versions {
-		if n := s.neededVersion(v.Version); bad(v.State) && (n.inUse != "" || s.now.Before(n.until)) {
+		if n := s.neededVersion(v.Version); bad(v.State) && (len(n.inUse) > 0 || s.now.Before(n.until)) {
 			gcpRestore(s.key.URI, v.Version, v.State, p)
 		}
 	}

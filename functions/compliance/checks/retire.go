@@ -70,8 +70,8 @@ func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 	case !version.IsZero():
 		n = s.neededVersion(version)
 	}
-	if n.inUse != "" {
-		return r.decide(Never, time.Time{}, []string{n.inUse})
+	if len(n.inUse) > 0 {
+		return r.decide(Never, time.Time{}, n.inUse)
 	}
 	if replicas := key.otherReplicas(); version.IsZero() && !unread[needDescription.Name] && len(replicas) > 0 && sameKey(key.Description.Value.Primary, key.URI) {
 		return r.decide(Never, time.Time{}, []string{fmt.Sprintf("it is the primary key of %s", listed(replicas))})
@@ -117,11 +117,12 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// need is until when clusters and their backups need a key or a version. inUse: something uses it now. unclear: nobody can tell.
+// need is until when clusters and their backups need a key or a version. inUse: what uses it now. unclear: nobody can tell.
 // Otherwise left is when the last region left it, until is that plus the retention of backups, and why says so.
 type need struct {
-	inUse, unclear, why string
-	left, until         time.Time
+	inUse        []string
+	unclear, why string
+	left, until  time.Time
 }
 
 // neededKey is by when nothing needs the key, by the key infos of all clusters.
@@ -130,7 +131,7 @@ func (s *scope) neededKey() need {
 	for _, u := range s.own().all {
 		switch {
 		case InForce(u.Status):
-			return need{inUse: fmt.Sprintf("cluster %s uses it in %s (%s)", clip(u.ClusterName), clip(u.Region), clip(string(u.Status)))}
+			n.inUse = append(n.inUse, fmt.Sprintf("cluster %s uses it in %s (%s)", clip(u.ClusterName), clip(u.Region), clip(string(u.Status))))
 		case u.Until.IsZero():
 			n.unclear = fmt.Sprintf("it is not known when cluster %s left it in %s", clip(u.ClusterName), clip(u.Region))
 		case u.Until.After(n.left):
@@ -159,7 +160,7 @@ func (s *scope) closed(n need) need {
 func (s *scope) neededVersion(version cmek.KeyVersion) need {
 	key := s.key.Description.Value
 	if version == key.Version {
-		if n := s.neededKey(); n.inUse != "" || len(s.own().all) == 0 {
+		if n := s.neededKey(); len(n.inUse) > 0 || len(s.own().all) == 0 {
 			return n
 		}
 	}
@@ -175,7 +176,8 @@ func (s *scope) neededVersion(version cmek.KeyVersion) need {
 		} else {
 			switch {
 			case u.Done == version:
-				return need{inUse: "the store key of " + where + " is encrypted under it"}
+				n.inUse = append(n.inUse, "the store key of "+where+" is encrypted under it")
+				continue
 			case u.Done.IsZero():
 				n.unclear = "it is not known which version the store key of " + where + " is encrypted under"
 				continue
@@ -183,7 +185,8 @@ func (s *scope) neededVersion(version cmek.KeyVersion) need {
 				n.unclear = "the KMS does not show the version that the store key of " + where + " is encrypted under"
 				continue
 			case key.Position(version) > key.Position(u.Done):
-				return need{inUse: "it is newer than the version that the store key of " + where + " is encrypted under"}
+				n.inUse = append(n.inUse, "it is newer than the version that the store key of "+where+" is encrypted under")
+				continue
 			}
 		}
 		if left.IsZero() {

@@ -25,6 +25,11 @@ func TestRetire(t *testing.T) {
 	}{
 		// Whole keys. The past ones were left 20 and 200 days ago, and backups are kept for 30 days.
 		{"in use", 0, "", none, Never, time.Time{}, "cluster orders uses it in us-east-1"},
+		{"in use twice", 0, "", func(k *Key) {
+			other := k.Uses.Value[0]
+			other.ClusterName, other.ClusterID, other.Region = "payments", "p", "us-west-2"
+			k.Uses.Value = append(k.Uses.Value, other)
+		}, Never, time.Time{}, "cluster orders uses it in us-east-1 (ENABLED); cluster payments uses it in us-west-2 (ENABLED)"},
 		{"in use by Google's cluster", 5, "", none, Never, time.Time{}, "cluster payments uses it"},
 		{"revoked", 2, "", func(k *Key) { k.Uses.Value[0].Status = cmek.Revoked }, Never, time.Time{}, "REVOKED"},
 		{"an unknown status", 2, "", func(k *Key) { k.Uses.Value[0].Status = "SHINY" }, Never, time.Time{}, "SHINY"},

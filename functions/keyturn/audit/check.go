@@ -93,7 +93,7 @@ func outFlag(c *cobra.Command, file *string) {
 
 // configFlag names the keyturn.yaml with the declarations.
 func configFlag(c *cobra.Command, file *string) {
-	c.Flags().StringVar(file, "config", "", "the keyturn.yaml with what is declared (the one in reach)")
+	c.Flags().StringVar(file, "config", "", "the keyturn.yaml `file` with what is declared (the one in reach)")
 }
 
 // validate reports every flag that is wrong.

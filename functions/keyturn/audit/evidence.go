@@ -98,6 +98,13 @@ func (p Commands) listEvidence(ctx context.Context, a *installation.Archive, clu
 	if p.JSON {
 		return p.PrintJSON(append([]evidence.Record{}, all...))
 	}
+	if len(all) == 0 {
+		of := ""
+		if cluster != "" {
+			of = " of cluster " + terminal.Printable(cluster)
+		}
+		terminal.Tell(p.Out, "Nothing is archived%s: a record is written when a store key has been re-encrypted, and when a compliance run ends.\n", of)
+	}
 	for _, r := range all {
 		note := ""
 		switch {

@@ -280,7 +280,7 @@ func (d *demo) check(ctx context.Context) error {
 	d.page = filepath.Join(d.dir, archiveFolder, filepath.FromSlash(report.PageName(m.ChainStart, m.Run)))
 	d.say("   %s of %s: %d passed, %d failed, %d not applicable, and %d that nobody could answer,",
 		terminal.Count(len(r.Findings), "check"), terminal.Count(m.Population.Checked, "cluster"), s.Pass, s.Fail, s.NotApplicable, s.Error)
-	d.say("   for nothing here simulates IAM, CloudTrail, or keyturn's own alarms. An unread fact is never a pass.")
+	d.say("   for nothing here simulates CloudTrail or keyturn's own alarms. An unread fact is never a pass.")
 	d.say("   Each finding, the page for auditors, and a manifest with the SHA-256 of every file are archived.")
 	return nil
 }

@@ -73,7 +73,7 @@ func install(ctx context.Context, world *simulator.World, url, dir string, mode 
 // simulatedClients are clients of the simulated AWS and the simulated Cloud API at the URL.
 func simulatedClients(url, apiKey string, rate float64) (amazon.Config, *cockroachcloud.Client, error) {
 	environment := map[string]string{
-		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": SampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": SampleSecretAccessKey, "AWS_ENDPOINT_URL_KMS": url,
+		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": SampleAccessKeyID, "AWS_SECRET_ACCESS_KEY": SampleSecretAccessKey, "AWS_ENDPOINT_URL": url,
 	}
 	aws, err := amazon.ConfigFromEnv(func(name string) string { return environment[name] }, &http.Client{Timeout: 5 * time.Second})
 	if err != nil {

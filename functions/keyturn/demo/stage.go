@@ -176,7 +176,7 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 	}}, nil
 }
 
-// compliance builds the function that checks the fleet, whose messages nobody gets. Of AWS there is KMS only.
+// compliance builds the function that checks the fleet, whose messages nobody gets. The simulated AWS has no trails.
 func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Function, error) {
 	cloud, err := cockroachcloud.NewReader(cockroachcloud.Options{
 		Server: url, APIKey: cockroachcloud.StaticAPIKey(simulator.SampleAPIKey), Rate: demoRate - cockroachcloud.UserRate,
@@ -188,11 +188,16 @@ func (f *functions) compliance(url string, archive cmek.Archive) (*compliance.Fu
 	if !ok {
 		return nil, errors.New("the archive cannot be read")
 	}
-	keys := amazon.NewKMS(f.aws, nil)
+	keys, policies := amazon.NewKMS(f.aws, nil), amazon.NewPolicies(f.aws, nil)
+	googleKeys, err := google.NewKMS(f.google)
+	if err != nil {
+		return nil, err
+	}
 	settings := compliance.DefaultSettings()
 	settings.At = 0 // now
 	return &compliance.Function{
-		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: amazon.NewPolicies(f.aws, nil)},
+		Cloud: cloud, Ledger: f.rotation.Ledger, AWS: compliance.AWS{Keys: keys, Use: keys, Policies: policies, Roles: policies},
+		Google:  compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(f.google)},
 		Archive: archived, Notifier: &alertLog{}, Settings: settings, Log: slog.New(slog.DiscardHandler), Holder: f.rotation.Holder,
 		Page: report.ArchivedPage,
 	}, nil

@@ -212,7 +212,7 @@ func findSubject(ctx context.Context, l *ledger.Ledger, wanted string) (cmek.Hol
 	key, noKey := installation.FindKey(ctx, l, wanted)
 	switch {
 	case noCluster == nil && noKey == nil:
-		return cmek.Hold{}, fmt.Errorf("%q is a cluster and a key; use the cluster's id or the key's ARN", wanted)
+		return cmek.Hold{}, fmt.Errorf("%q is a cluster and a key; say which: %s or %s", wanted, c.ID, key)
 	case noCluster == nil:
 		return cmek.Hold{ClusterID: c.ID, Cluster: c.Cluster.Name}, nil
 	case noKey == nil:

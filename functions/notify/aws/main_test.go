@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/channel"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/config/configtest"
 )
 
 func complete() map[string]string {
@@ -187,42 +187,19 @@ func batch(t *testing.T, a alert.Alert) []byte {
 }
 
 func TestTheReadmeListsEveryVariableWithItsDefault(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| `?([^|`]+)`? \\|").FindAllStringSubmatch(string(readme), -1) {
-		rows[m[1]] = strings.TrimSpace(m[2])
-	}
-	var check func(v reflect.Value)
-	check = func(v reflect.Value) {
-		for i := range v.NumField() {
-			field := v.Type().Field(i)
-			name, required := strings.CutSuffix(field.Tag.Get("env"), ",required")
-			switch {
-			case name == "" && field.Type.Kind() == reflect.Struct:
-				check(v.Field(i))
-			case rows[name] == "":
-				t.Errorf("README.md has no row for %s", name)
-			case required != (rows[name] == "required"):
-				t.Errorf("README.md says that %s is %q; required is %v", name, rows[name], required)
-			}
-			delete(rows, name)
-		}
-	}
 	defaults := settings{Notify: notify.DefaultSettings()}
-	check(reflect.ValueOf(defaults))
-	for name := range rows {
-		t.Errorf("README.md lists %s, which is no variable", name)
-	}
+	rows := configtest.Defaults(t, "../README.md", defaults)
 	for name, want := range map[string]string{
 		"KEYTURN_ALLOW_PRIVATE":  fmt.Sprint(defaults.Notify.AllowPrivate),
 		"KEYTURN_ALLOW_LOOPBACK": fmt.Sprint(defaults.Notify.AllowLoopback), "KEYTURN_LOG_LEVEL": defaults.LogLevel.String(),
 	} {
-		if !strings.Contains(string(readme), fmt.Sprintf("\n| `%s` | `%s` |", name, want)) {
-			t.Errorf("README.md does not give the default of %s as %s", name, want)
+		if rows[name] != want {
+			t.Errorf("README.md gives the default of %s as %q, want %s", name, rows[name], want)
 		}
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for kind, least := range map[notify.Kind]alert.Severity{notify.Slack: "medium", notify.PagerDuty: "high", notify.Webhook: "info"} {
 		if got := (notify.Settings{Kind: kind}).LeastSeverity(); got != least || !strings.Contains(string(readme), fmt.Sprintf("`%s` for %s", least, kind)) {
