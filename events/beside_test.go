@@ -1,6 +1,7 @@
 package events
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -48,6 +49,67 @@ func TestIsRow(t *testing.T) {
 		var i item
 		if err := json.Unmarshal([]byte(text), &i, tolerant); err != nil || i.isRow() != want {
 			t.Errorf("%s is a row: %t (%v), want %t", text, i.isRow(), err, want)
+		}
+	}
+}
+
+// What looks like a record and reports no call is named by its service, and only by all of what shows it.
+func TestFindings(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"ProductArn":"x"}`: securityHubFinding, `{"Arn":"arn:aws:guardduty:us-east-1:111122223333:detector/d/finding/f"}`: guardDutyFinding, `{"arn":"arn:aws:guardduty:us-east-1:111122223333:detector/d/finding/f"}`: guardDutyFinding,
+		`{"Arn":"arn:aws:guardduty:us-east-1:111122223333:detector/d"}`: "", `{"Arn":"arn:aws:inspector2:us-east-1:111122223333:finding/f/finding/f"}`: "",
+		`{"class_uid":2004,"finding_info":{}}`: ocsfFinding, `{"class_uid":0,"finding_info":{}}`: "", `{"finding_info":{}}`: "", `{"class_uid":2004,"finding_info":"x"}`: "", `{"class_uid":2004}`: "", `{"ProductArn":7}`: "", `{}`: "",
+	} {
+		if got := finding([]byte(text)); got != want {
+			t.Errorf("%s is %q, want %q", text, got, want)
+		}
+	}
+	for text, want := range map[string]bool{
+		`{"eventType":"AwsCloudTrailInsight"}`: true, `{"source":"aws.cloudtrail","detail-type":"AWS Insight via CloudTrail"}`: true, `{"source":"aws.cloudtrail","detail-type":"AWS API Call via CloudTrail"}`: false,
+		`{"source":"aws.kms","detail-type":"AWS Insight via CloudTrail"}`: false, `{"source":"aws.guardduty","detail-type":"GuardDuty Finding"}`: true, `{"source":"aws.guardduty","detail-type":"other"}`: false, `{"source":"aws.kms","detail-type":"GuardDuty Finding"}`: false, `{}`: false,
+	} {
+		var i item
+		if err := json.Unmarshal([]byte(text), &i, tolerant); err != nil || (i.otherThanRecord() != "") != want {
+			t.Errorf("%s is other than a record: %q (%v), want %t", text, i.otherThanRecord(), err, want)
+		}
+	}
+	for text, want := range map[string]bool{
+		`{"EventName":"x","EventId":"1"}`: true, `{"EventName":"x","EventSource":"s"}`: true, `{"EventName":"x","Username":"u"}`: true, `{"EventName":"x"}`: false, `{"EventId":"1"}`: false, `{"EventName":"x","Username":"u","EventId":7}`: false, `{`: false,
+	} {
+		if got := isLookedUp([]byte(text)); got != want {
+			t.Errorf("%s is an entry of LookupEvents: %t, want %t", text, got, want)
+		}
+	}
+}
+
+// Four messages and sixteen objects may be around a record.
+func TestWhatIsAroundARecordIsBounded(t *testing.T) {
+	good := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
+	const tooMany = "line 1: more than 4 messages or 16 objects within one another"
+	around := func(n int, wrap func(string) string) string {
+		text := good
+		for range n {
+			text = wrap(text)
+		}
+		return text
+	}
+	message := func(text string) string { return `{"Message":` + quoted(t, text) + `}` }
+	object := func(text string) string { return `{"x":` + text + `}` }
+	for _, row := range []struct {
+		name, stream, want string
+	}{
+		{"4 messages", around(deepest, message), disabled}, {"5 messages", around(deepest+1, message), tooMany}, {"16 objects", around(mostParts, object), disabled}, {"17 objects", around(mostParts+1, object), tooMany},
+	} {
+		wantOutcomes(t, row.name, row.stream, row.want)
+	}
+}
+
+// A hundred items that are no objects are kept until a record shows that somebody chose them beside it.
+func TestPlainItemsBesideARecord(t *testing.T) {
+	good := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
+	for n, want := range map[int]int{1: 1, 100: 1, 101: 102, 150: 102} {
+		if got := outcomes("[" + strings.Repeat("7,", n) + quoted(t, good) + "]"); len(got) != want {
+			t.Errorf("%d numbers before a record have %d outcomes, want %d", n, len(got), want)
 		}
 	}
 }
