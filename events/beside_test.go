@@ -15,7 +15,10 @@ func TestWhatStandsBesideARecord(t *testing.T) {
 	for stream, want := range map[string][]string{
 		`[` + quoted(t, good) + `, 7]`: {disabled}, `["{\"a\":1}", 7]`: {noEvent, number}, `["{\"a\":", 7]`: {cut, number}, `["text", 7]`: {"line 1: not an event: got a string", number},
 		`{"x":` + quoted(t, good) + `}`: {disabled}, `{"x":` + quoted(t, good+`{"a":1}`) + `}`: {disabled, noEvent}, `{"x":` + quoted(t, good+`{"a":1}7`) + `}`: {disabled, noEvent}, `{"x":` + quoted(t, good+`{"a":1}{"b":`) + `}`: {disabled, cut},
-		`{"x":` + quoted(t, `{"a":1}`) + `}`:  {noEvent},
+		`{"x":` + quoted(t, `{"a":1}`) + `}`: {noEvent},
+		// What is named beside what is cut counts as a record.
+		`{"x":{"ProductArn":"a"},"y":"{\"a\":"}`: {"line 1: not an API record", cut}, `{"x":{"eventType":"AwsCloudTrailInsight"},"y":"{\"a\":"}`: {"line 1: not an API record", cut},
+		`{"x":{"eventname":"n","eventsource":"s","userIdentity":"zzz"},"y":"{\"a\":"}`: {"line 1: userIdentity of a row", cut}, `{"x":{"source":"my.app","detail-type":"order","detail":"text"},"y":"{\"a\":"}`: {"", cut},
 		`text ` + quoted(t, good) + ` more`:   {disabled},
 		`text x\` + quoted(t, good) + ` more`: {cut, text},
 		`text "k":[` + good + `, 7`:           {disabled, text}, `text "k":[{"a":1},` + good: {disabled, text}, `text [` + good + `, 7`: {disabled},
