@@ -85,7 +85,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// Four messages and sixteen objects may be around a record.
+// Four messages and sixteen objects may be around a record, and 256 levels make it up with what is around.
 func TestWhatIsAroundARecordIsBounded(t *testing.T) {
 	good := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
 	const tooMany = "line 1: more than 4 messages or 16 objects within one another"
@@ -105,6 +105,9 @@ func TestWhatIsAroundARecordIsBounded(t *testing.T) {
 	} {
 		wantOutcomes(t, row.name, row.stream, row.want)
 	}
+	lists := func(n int) string { return strings.Repeat("[", n) + good + strings.Repeat("]", n) }
+	wantOutcomes(t, "255 lists", lists(maxDepth-1), disabled)
+	wantOutcomes(t, "256 lists", lists(maxDepth), "line 1: not JSON: line 1, byte 256: more than 256 levels", disabled)
 }
 
 // A hundred items that are no objects are kept until a record shows that somebody chose them beside it.
