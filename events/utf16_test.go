@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -41,7 +42,7 @@ func TestUTF16_text(t *testing.T) {
 			for i, unit := range row.units {
 				order.PutUint16(encoded[2*i:], unit)
 			}
-			encoded = append(encoded, row.more...)
+			encoded = slices.Concat(encoded, []byte(row.more))
 			for name, r := range map[string]io.Reader{"at once": bytes.NewReader(encoded), "byte by byte": iotest.OneByteReader(bytes.NewReader(encoded)), "with its end": iotest.DataErrReader(bytes.NewReader(encoded))} {
 				if got, err := io.ReadAll(&utf16Reader{r: r, order: order}); err != nil || string(got) != row.want {
 					t.Errorf("%x %q, %s, is %q, %v; want %q", row.units, row.more, name, got, err, row.want)
