@@ -11,11 +11,15 @@ import (
 // chose beside a record are no records.
 func TestWhatStandsBesideARecord(t *testing.T) {
 	good := string(compact(t, read(t, "testdata/cloudtrail-disablekey.json")))
+	_, record, _ := strings.Cut(strings.TrimSuffix(good, "}"), `"detail":`)
 	const noEvent, number, cut, text = "line 1: not an event: neither", "line 1: not an event: got a number", "line 1: not JSON", "line 1: not JSON: a line of text"
 	for stream, want := range map[string][]string{
 		`[` + quoted(t, good) + `, 7]`: {disabled}, `["{\"a\":1}", 7]`: {noEvent, number}, `["{\"a\":", 7]`: {cut, number}, `["text", 7]`: {"line 1: not an event: got a string", number},
 		`{"x":` + quoted(t, good) + `}`: {disabled}, `{"x":` + quoted(t, good+`{"a":1}`) + `}`: {disabled, noEvent}, `{"x":` + quoted(t, good+`{"a":1}7`) + `}`: {disabled, noEvent}, `{"x":` + quoted(t, good+`{"a":1}{"b":`) + `}`: {disabled, cut},
 		`{"x":` + quoted(t, `{"a":1}`) + `}`: {noEvent},
+		`{"x":"{\"a\":"}`:                    {noEvent}, `{"source":"x",` + record[1:]: {disabled},
+		// A broken record is named, unless it is a member of what is broken.
+		`text {"version":[1,`: {cut, text}, `text [{"version":[1,`: {cut, text}, `text "k": {"version":[1,`: {text}, `text "k":[{"version":[1,`: {text},
 		// What is named beside what is cut counts as a record.
 		`{"x":{"ProductArn":"a"},"y":"{\"a\":"}`: {"line 1: not an API record", cut}, `{"x":{"eventType":"AwsCloudTrailInsight"},"y":"{\"a\":"}`: {"line 1: not an API record", cut},
 		`{"x":{"eventname":"n","eventsource":"s","userIdentity":"zzz"},"y":"{\"a\":"}`: {"line 1: userIdentity of a row", cut}, `{"x":{"source":"my.app","detail-type":"order","detail":"text"},"y":"{\"a\":"}`: {"", cut},

@@ -50,6 +50,14 @@ func TestUTF16_text(t *testing.T) {
 			}
 		}
 	}
+	pairs := make([]byte, 4*windowSize)
+	for i := 0; i < len(pairs); i += 4 {
+		binary.LittleEndian.PutUint16(pairs[i:], high)
+		binary.LittleEndian.PutUint16(pairs[i+2:], low)
+	}
+	if got, err := io.ReadAll(&utf16Reader{r: bytes.NewReader(pairs), order: binary.LittleEndian}); err != nil || string(got) != strings.Repeat("😀", windowSize) {
+		t.Errorf("%d characters of two units are %d bytes, %v", windowSize, len(got), err)
+	}
 	broken := errors.New("broken")
 	if _, err := io.ReadAll(&utf16Reader{r: iotest.ErrReader(broken), order: binary.LittleEndian}); !errors.Is(err, broken) {
 		t.Errorf("the reader's error became %v", err)
