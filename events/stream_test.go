@@ -160,6 +160,9 @@ func TestWhatIsBrokenHidesNothingButItself(t *testing.T) {
 		{"a truncated log file", `{"Records":[` + record + `,` + record[:100], 1, []int{1}},
 		{"records cut out of a list", record + ",\n" + record + ",\n", 2, nil},
 		{"the rest of a log file", record[50:] + "," + record + "]}\n", 1, []int{1}},
+		{"a broken message beside a record, in a line of text", `text {"x":` + good + `,"Message":"{\"eventVersion\":"}`, 1, []int{1}},
+		{"a broken message beside none, in a line of text", good + "\n" + `text {"x":{},"Message":"{\"eventVersion\":"}`, 1, []int{2}},
+		{"a message of nothing beside a record, in a line of text", `text {"x":` + good + `,"Message":"{}"}`, 1, nil},
 		{"broken texts of messages", `{"Records":[{"body":"{\"a"},{"body":` + quoted(t, record+half) + `}]}`, 1, []int{1, 1}},
 	} {
 		records, errs := collect(DecodeStream(strings.NewReader(tc.stream)))

@@ -3,6 +3,7 @@ package alerting
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -233,7 +234,8 @@ func (g *googleJudgement) setPolicy() {
 	after, err := google.ParsePolicy(text)
 	if err != nil {
 		g.unclear("the new policy cannot be understood: %v", err)
-		g.after.Policies = without(g.after.Policies, g.name)
+		g.after.Policies = maps.Clone(g.after.Policies)
+		delete(g.after.Policies, g.name)
 		g.Stale = true
 		return
 	}
@@ -585,16 +587,6 @@ func (onGoogleCloud) mayUse(use Use, docs Documents) access {
 		result.onlyAbove = result.onlyAbove && m.AboveProjects()
 	}
 	return result
-}
-
-func without[V any](all map[string]V, name string) map[string]V {
-	left := map[string]V{}
-	for n, v := range all {
-		if n != name {
-			left[n] = v
-		}
-	}
-	return left
 }
 
 // delta is what an audit log entry says that a call changed in the bindings of a policy (google.iam.v1.logging.AuditData).

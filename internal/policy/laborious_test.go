@@ -42,7 +42,7 @@ func TestKeyGrants_manyUnknownActions(t *testing.T) {
 // Actions that nobody lists one by one are given by an Allow of all but some, and taken by no Deny of all but some.
 func TestKeyGrants_unknownActionsByExclusion(t *testing.T) {
 	const other = "arn:aws:iam::444455556666:role/other"
-	many := allow("", aws(stranger), unknown(500, "kms:first"))
+	many := allow("", aws(stranger), unknown(120, "kms:first"))
 	all := func(effect, except string) string {
 		return `{"Effect":"` + effect + `","Principal":{"AWS":"` + other + `"},"NotAction":` + except + `,"Resource":"*"}`
 	}
