@@ -187,14 +187,14 @@ func (e recordedEvent) has(attribute, value string) bool {
 	case "ReadOnly":
 		return strconv.FormatBool(e.ReadOnly) == value
 	case "ResourceName":
-		return slices.ContainsFunc(e.trailRecord.Resources, func(r trailResource) bool { return r.ARN == value })
+		return slices.ContainsFunc(e.Resources, func(r trailResource) bool { return r.ARN == value })
 	}
 	return false
 }
 
 func (e recordedEvent) lookedUp() lookedUpEvent {
 	resources := []lookedUpResource{}
-	for _, r := range e.trailRecord.Resources {
+	for _, r := range e.Resources {
 		resources = append(resources, lookedUpResource{r.Type, r.ARN})
 	}
 	return lookedUpEvent{e.EventID, e.EventName, strconv.FormatBool(e.ReadOnly), epoch{e.at}, e.EventSource, e.UserIdentity.UserName, resources,

@@ -78,9 +78,9 @@ func TestEventHistory_is_as_botocore_describes_it(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorder := &recorder{next: simulator.Transport(world.Handler())}
-	uses, err := amazon.NewUseLog(configOver(t, recorder), nil).RecordedUses(t.Context(), cmek.KeyURI(world.StoreKeys()[slices.IndexFunc(world.StoreKeys(), func(k simulator.StoreKey) bool {
+	uses, err := amazon.NewUseLog(configOver(t, recorder), nil).RecordedUses(t.Context(), world.StoreKeys()[slices.IndexFunc(world.StoreKeys(), func(k simulator.StoreKey) bool {
 		return k.Cluster == "payments"
-	})].URI), time.Now().Add(-time.Hour))
+	})].URI, time.Now().Add(-time.Hour))
 	if err != nil || len(uses.Uses) != 1 {
 		t.Fatalf("%+v, %v", uses, err)
 	}
