@@ -97,15 +97,29 @@ func (onGoogleCloud) noted(e cmek.Event, use Use, known map[string]string) []str
 	})
 }
 
-func (onGoogleCloud) digest(e cmek.Event) string { return googleDocument(setBy(e)).digest(e.Policy) }
+func (onGoogleCloud) digest(e cmek.Event) string {
+	if google.MissingIn(setBy(e)).Kind == google.MissingDenies {
+		return "" // the event has one of the policies
+	}
+	return googleDocument(setBy(e)).digest(e.Policy)
+}
 
-// googleDocument compares documents of that name. Of deny policies an event sets one, and the document has all: they have no digest.
+// googleDocument compares documents of that name.
 func googleDocument(name string) language {
 	digest := func(text string) string {
 		switch google.MissingIn(name).Kind {
 		case google.MissingRole:
 			if role, err := parseRole(name, text); err == nil {
 				return google.Digest(role)
+			}
+		case google.MissingDenies:
+			if denies, err := google.ParseDenyPolicies(text); err == nil {
+				digests := []string{}
+				for _, d := range denies {
+					digests = append(digests, google.Digest(d))
+				}
+				slices.Sort(digests)
+				return "denies " + strings.Join(digests, " ")
 			}
 		case google.MissingPolicy:
 			if p, err := google.ParsePolicy(text); err == nil {

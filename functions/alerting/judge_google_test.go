@@ -225,8 +225,8 @@ func TestJudge_google(t *testing.T) {
 		{"a deny policy that cannot be understood", onDenyPolicy("CreatePolicy", onProject, "stop", "{"), onGoogleRead(), unclear + "the new deny policy", nil},
 		{"a deny policy that denies what it did before", onDenyPolicy("UpdatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "["+denying("old", denyDecrypt, everyone)+"]"), "cuts off", []string{"no lost the right", "no previous document is not known"}},
 		{"a deny policy where there was none", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "[]"), "cuts off", []string{"lost the right to decrypt", "no previous document is not known"}},
-		{"a deny policy where those before are garbled", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "{"), "cuts off", []string{"no lost the right", "previous document is not known"}},
-		{"a deny policy where those before were noted after it", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedAfter(onProject+"#denies", "[]"), "cuts off", []string{"no lost the right", "previous document is not known"}},
+		{"a deny policy where those before are garbled", onDenyPolicy("UpdatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedBefore(onProject+"#denies", "{"), "cuts off", []string{"no lost the right", "previous deny policy is not known"}},
+		{"a deny policy where those before were noted after it", onDenyPolicy("UpdatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead().notedAfter(onProject+"#denies", "[]"), "cuts off", []string{"no lost the right", "previous deny policy is not known"}},
 
 		// Custom roles.
 		{"the role loses decrypting", onOwnRole("UpdateRole", strings.Replace(roleOfUse, `,"cloudkms.cryptoKeyVersions.useToDecrypt"`, "", 1)), onGoogleRead(byRole...), "cuts off", []string{"may not decrypt"}},

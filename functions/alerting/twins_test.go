@@ -26,6 +26,7 @@ func TestTwins_eachTestRunsOnBothClouds(t *testing.T) {
 		"role_test.go":            "policies attached to roles are AWS's alone; TestGoogle_rolesOfTheNewPolicyAreRead has roles of Google",
 		"summary_test.go":         "words of AWS's calls; google_commands_test.go has Google's",
 		"text_test.go":            "whole alerts as golden files, of each cloud",
+		"pinned_test.go":          "Google Cloud has no aliases of keys",
 		"readme_test.go":          none,
 		"versions_test.go":        "on AWS a key has one state; tick_test.go and both_clouds_test.go have its twins",
 		"projects_test.go":        "names of Google's projects; an account of AWS has one",
