@@ -400,7 +400,7 @@ var notCarriedOut = map[string]string{
 	"CMEK-29":     "the audit log is not read",
 	"CMEK-30 GCP": "secrets of Google Cloud are not read",
 	"CMEK-31 GCP": "the last use of keys of Google Cloud is not read",
-	"CMEK-32":     "no region follows an alias",
+	"CMEK-32":     "the fix is an order, which functions/rotation carries out, or an exception",
 }
 
 // goodTrust is the trust policy that the checks ask for.

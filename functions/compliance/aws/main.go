@@ -2,14 +2,12 @@
 package main
 
 import (
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance"
-	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/amazon/lambda"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -17,20 +15,6 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
-
-// settings is the whole configuration; the README of the function lists it.
-type settings struct {
-	Compliance compliance.Settings
-	AWS        amazon.Settings
-	Evidence   amazon.ArchiveSettings
-	Declared   amazon.DeclarationSettings
-	Cloud      cockroachcloud.Settings
-	// RotationSecret is that with the API key of rotation, whose age is checked, too; "" for none.
-	RotationSecret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
-	// SecurityHub: failures are reported there, too.
-	SecurityHub bool       `env:"KEYTURN_SECURITY_HUB"`
-	LogLevel    slog.Level `env:"KEYTURN_LOG_LEVEL"`
-}
 
 // rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
 const rate = 8
@@ -48,26 +32,16 @@ func wire(environ []string) (lambda.Handler, error) {
 	if err != nil {
 		return lambda.Handler{}, err
 	}
-	secret := amazon.NewSecret(aws, s.AWS.APIKeySecret)
-	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(secret.Value))
+	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(amazon.NewSecret(aws, s.AWS.APIKeySecret).Value))
 	if err != nil {
 		return lambda.Handler{}, err
 	}
 	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	keys, policies := amazon.NewKMS(aws, s.AWS.Readers()), amazon.NewPolicies(aws, s.AWS.Readers())
-	var hub compliance.Hub
-	if s.SecurityHub {
-		hub = amazon.NewSecurityHub(aws)
-	}
-	secrets := []compliance.Secret{secret}
-	if s.RotationSecret != "" {
-		secrets = append(secrets, amazon.NewSecret(aws, s.RotationSecret))
-	}
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random), KeyTypes: []cmek.KeyType{cmek.AWSKMS},
-		AWS:     compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws), Log: amazon.NewUseLog(aws, s.AWS.Readers()), Secrets: secrets},
+		AWS:     s.reads(aws),
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
-		Hub: hub, Settings: s.Compliance, Log: log,
+		Hub: s.hub(aws), Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),
 	}
 	return lambda.Handler{Tick: f.Tick, Log: log}, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/alerting"
+	"github.com/keyturn/keyturn/functions/alerting/risk"
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -257,7 +258,7 @@ func someKey(d *document) []alerting.Use {
 // cluster does, or if it reaches a key by this plan.
 func (j *judging) exposing(d *document, before, after alerting.Effect, used bool) bool {
 	e := j.event(d, "")
-	if e.Change != cmek.ChangePrincipalTrust {
+	if risk.KindOf(e.Change) != risk.Trust {
 		return true
 	}
 	if before.Exposes && !slices.ContainsFunc(after.Words, func(word string) bool { return !slices.Contains(before.Words, word) }) {
@@ -280,7 +281,7 @@ func (j *judging) exposing(d *document, before, after alerting.Effect, used bool
 }
 
 func (j *judging) checkOf(d *document) string {
-	switch trust := j.event(d, "").Change == cmek.ChangePrincipalTrust; {
+	switch trust := risk.KindOf(j.event(d, "").Change) == risk.Trust; {
 	case trust && strings.HasPrefix(d.name, "arn:"):
 		return "CMEK-16"
 	case trust:
