@@ -86,7 +86,7 @@ func (r reEncryption) since(before ledger.Proof) time.Time {
 	return r.sent()
 }
 
-// judgeProof is what is known after a look into the log, with the use that corroborates the re-encryption and the one of an older version, if
+// judgeProof is what is known once the log was read, with the use that corroborates the re-encryption and the one of an older version, if
 // there are any that were not known before. What is not found is never a failure: records come late, are kept for 90 days, and nobody
 // documents when CockroachDB Cloud uses a key.
 func judgeProof(before ledger.Proof, r reEncryption, l look, now time.Time) (is ledger.Proof, proof, old *cmek.RecordedUse) {

@@ -134,7 +134,7 @@ func TestPins_anAliasThatIsMovedBackAfterThePUT(t *testing.T) {
 			t.Fatalf("the PUTs are %+v, want the canary's there and back", puts)
 		}
 		if between := puts[1].Time.Sub(puts[0].Time); between < 20*time.Minute {
-			t.Errorf("the way back began %s after the first PUT, before its end", between)
+			t.Errorf("the second PUT was sent %s after the first PUT, before its end", between)
 		}
 		for _, key := range fleet.world.StoreKeys() {
 			if key.URI != movedFrom {

@@ -78,7 +78,7 @@ func TestFunctions_areReachableFromInsideOnly(t *testing.T) {
 	}
 }
 
-// Only who is pushed to has a subscription, a topic of dead letters, and lets Pub/Sub in; who gets ticks lets Scheduler in, which waits for as
+// Only who is pushed to has a subscription, a topic of dead letters, and admits Pub/Sub; who gets ticks admits Scheduler, which waits for as
 // long as the function works: for half an hour at most (cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs, attemptDeadline),
 // and no tick begins before the one before it has ended.
 func TestFunctions_areCalledByWhoeverCallsThem(t *testing.T) {

@@ -463,7 +463,7 @@ func runChecks(t *testing.T, s *stand) {
 		}
 	}
 	if n := len(s.alerts("operations")) + len(s.alerts("alerts")); n == 0 {
-		t.Error("nobody is told of the run")
+		t.Error("nobody was notified of the run")
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/keyturn/keyturn/internal/report"
 )
 
-// Two instances of the function get every tick of a day, at the same time. They leave one run, which people are told of once, and which the
+// Two instances of the function get every tick of a day, at the same time. They leave one run, of which people are notified once, and which the
 // command line finds, shows and verifies.
 func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 	t.Parallel()
