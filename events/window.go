@@ -277,16 +277,13 @@ func (w *window) text() error {
 	}
 }
 
-// scalar passes over a number, true, false or null.
+// scalar passes over a number, true, false or null. There is a byte at pos, or the stream has ended.
 func (w *window) scalar() error {
 	begin := w.offset()
 	for w.more() && (w.buf[w.pos] == '-' || w.buf[w.pos] == '+' || w.buf[w.pos] == '.' || isAlphanumeric(w.buf[w.pos])) {
 		w.pos++
 	}
 	if w.offset() == begin {
-		if w.err != nil && !errors.Is(w.err, io.EOF) {
-			return w.ended()
-		}
 		return w.broken("want a value")
 	}
 	return nil

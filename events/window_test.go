@@ -41,3 +41,20 @@ func TestWindow_errorOfTheReader(t *testing.T) {
 		}
 	}
 }
+
+// The byte before the next one is known at the beginning of the stream, and where that byte has left the memory.
+func TestWindow_previous(t *testing.T) {
+	text := "\n" + strings.Repeat("abc", windowSize)
+	w := newWindow(strings.NewReader(text))
+	for at, want := 0, byte('\n'); w.more(); at++ {
+		if got := w.previous(); got != want {
+			t.Fatalf("before byte %d is %q, want %q", at, got, want)
+		}
+		want = text[at]
+		w.pos++
+		w.keepFrom(w.offset())
+	}
+	if w.base == 0 {
+		t.Error("nothing has left the memory")
+	}
+}
