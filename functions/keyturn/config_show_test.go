@@ -20,7 +20,7 @@ func TestConfigShowPrintsEachSettingWithItsOrigin(t *testing.T) {
 		"KEYTURN_LEDGER":         {Value: "file:" + b.folder + "/ledger.db", Origin: "environment"},
 		"KEYTURN_ALERTS_TOPIC":   {Origin: "not set"},
 		"KEYTURN_LOG_LEVEL":      {Value: "WARN", Origin: "default"},
-		"KEYTURN_REQUEST_RATE":   {Value: "10", Origin: "environment"},
+		"KEYTURN_REQUEST_RATE":   {Value: "500", Origin: "environment"},
 		"KEYTURN_EXTRA_NOTHING?": {},
 	} {
 		var got setup.ShownSetting

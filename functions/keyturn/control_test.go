@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/live"
@@ -113,6 +114,11 @@ func TestRetrySkipLetsTheOtherClustersOfTheKeyGoOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.put(t, "checkout", "arn:aws:iam::111122223333:role/payments-cmek")
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(b.succeed(t, "cmek", "checkout"), "access denied by the key policy"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the rotation of checkout does not fail")
+		}
+	}
 	b.rotate(t, paymentsKey)
 	o := b.keyturn(t, "follow", "--mode", "follow")
 	o.wantCode(t, exitNeedsPerson, "follow")

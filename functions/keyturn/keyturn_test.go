@@ -49,7 +49,7 @@ func newBenchOf(t *testing.T, seed simulator.Seed, switches ...string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range append([]string{"rotation-duration=100ms", "kms-propagation=0s", "kms-rotation-time=0s"}, switches...) {
+	for _, s := range append([]string{"rotation-duration=100ms", "kms-propagation=0s", "kms-rotation-time=0s", "rate-limit=1000"}, switches...) {
 		name, value, _ := strings.Cut(s, "=")
 		if err := world.Set(name, value); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func newBenchOf(t *testing.T, seed simulator.Seed, switches ...string) *bench {
 	return &bench{World: world, url: server.URL, folder: folder, environ: []string{
 		"COCKROACH_SERVER=" + server.URL, "COCKROACH_API_KEY=" + simulator.SampleAPIKey,
 		"KEYTURN_LEDGER=file:" + filepath.Join(folder, "ledger.db"),
-		"KEYTURN_SETTLE=0s", "KEYTURN_CONFIRM=100ms", "KEYTURN_POLL=50ms", "KEYTURN_REQUEST_RATE=10",
+		"KEYTURN_SETTLE=0s", "KEYTURN_CONFIRM=100ms", "KEYTURN_POLL=50ms", "KEYTURN_REQUEST_RATE=500",
 	}}
 }
 

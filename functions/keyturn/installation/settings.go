@@ -92,7 +92,8 @@ func (s *Settings) Check() (problems []error) {
 	}
 	bad(s.Archive.Scheme != "" && !slices.Contains([]string{"file", "s3", "gs"}, s.Archive.Scheme),
 		"KEYTURN_ARCHIVE is %s; want file:DIR, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX", s.Archive)
-	bad(!(s.RequestRate > 0 && s.RequestRate <= cockroachcloud.UserRate),
+	// How many requests a simulator takes is a switch of it.
+	bad(!(s.RequestRate > 0 && (s.RequestRate <= cockroachcloud.UserRate || cockroachcloud.IsLoopback(s.Server))),
 		"KEYTURN_REQUEST_RATE is %v; want more than 0 and at most %v requests/s", s.RequestRate, cockroachcloud.UserRate)
 	if s.needs.Reads || s.needs.Puts {
 		problems = append(problems, s.CheckCloud()...)
