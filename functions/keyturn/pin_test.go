@@ -116,6 +116,7 @@ func TestPin_isIdempotentAndShown(t *testing.T) {
 	}
 	wantText(t, "the end", b.succeed(t, "unpin", "payments", "--region", "us-east-1"), "Unpinned payments in us-east-1.")
 	wantText(t, "the end again", b.succeed(t, "unpin", "payments", "--region", "us-east-1"), "is not pinned")
+	b.succeed(t, "unpin", "payments", "--region", "us-east-1", "-o", "json")
 }
 
 func TestPin_withFollowMovesTheRegionOnce(t *testing.T) {

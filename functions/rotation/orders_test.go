@@ -87,6 +87,8 @@ func TestDecide_orders(t *testing.T) {
 }
 
 func testDecide_orders(t *testing.T) {
+	sawOperation := work(func(w *ledger.Work) { w.Request.Evidence = ledger.Evidence{Kind: evidenceSeen, At: ago(5 * time.Minute)} })
+	orderShown := keys(keyInfo(eastKey, cmek.Enabled, longAgo), keyInfo(newKey, cmek.Enabling, longAgo))
 	canceled := changeOrder(func(o *ledger.Order) { o.Canceled, o.CanceledBy = ago(time.Minute), "bob" })
 	given24h := changeOrder(func(o *ledger.Order) { o.At = ago(24 * time.Hour) })
 	almost24h := changeOrder(func(o *ledger.Order) { o.At = ago(24*time.Hour - 1) })
@@ -147,11 +149,17 @@ func testDecide_orders(t *testing.T) {
 		{sentence: "a rotation of the new key under way is waited for", given: []given{orderDue, move(func(m *Move) { m.To.Key.Key.RotationRunning = true })}, want: Wait, because: "still rotating"},
 
 		{sentence: "a request that is open is waited for", given: []given{unanswered, orderDue}, want: Wait, because: whyInFlight},
-		{sentence: "an accepted order without a trace is waited for", given: []given{orderSent}, want: Wait, because: "status"},
+		{sentence: "an accepted order without a trace is waited for", given: []given{orderSent}, want: Wait, because: "no trace"},
 		{sentence: "an accepted order whose key is in force once is read again", given: []given{orderSent, movedOver}, want: Wait, because: "read once"},
 		{sentence: "read twice it is done", given: []given{orderSent, movedOver, rested(cmek.Enabled, time.Minute)}, want: Complete, because: evidenceInForce},
 		{sentence: "so it is if the answer was lost", given: []given{orderLost, movedOver, rested(cmek.Enabled, time.Minute)}, want: Complete, because: evidenceInForce},
 		{sentence: "a lost order leaves a trace or is due again", given: []given{orderLost, sent(11 * time.Minute)}, want: Resend, because: "no trace"},
+		{sentence: "a region that rests on the key before after another's operation is read again", given: []given{orderLost, sent(11 * time.Minute), sawOperation}, want: Wait, because: "read once"},
+		{sentence: "read twice the order is due again", given: []given{orderLost, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute)}, want: Resend, because: "on the key before"},
+		{sentence: "not before the grace is over", given: []given{orderLost, sawOperation, rested(unmoved, time.Minute)}, want: Wait, because: "on the key before"},
+		{sentence: "not while the cluster is busy", given: []given{orderLost, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute), state("LOCKED")}, want: Wait},
+		{sentence: "not if the request was accepted", given: []given{orderSent, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute)}, want: Wait, because: "on the key before"},
+		{sentence: "not if the order's key is shown", given: []given{orderLost, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute), orderShown}, want: Wait, because: "status"},
 		{sentence: "an order that ended on a third key is dropped", given: []given{orderSent, usingKey(otherKey)}, want: Drop, because: "key changed"},
 		{sentence: "an order that failed is tried once more", given: []given{orderSent, regionStatus(cmek.RotateFailed), rested(cmek.RotateFailed, time.Minute)}, want: Fail, because: "ROTATE_FAILED"},
 		{sentence: "after a failure of its own it is sent again",

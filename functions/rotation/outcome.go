@@ -91,7 +91,7 @@ func (d decision) sight(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, 
 // note adds what this read shows to the request: what [decision.sight] does, and its state of rest.
 func (d decision) note(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) {
 	d.sight(r, w, info, key)
-	switch rest := d.rest(r, info, key); rest {
+	switch rest := d.rest(r, w, info, key); rest {
 	case r.Final.Status:
 	case "":
 		r.Final = ledger.Final{}
@@ -127,6 +127,14 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 		return v.because(Wait, "no trace of the request yet").until(earlier(poll, latest(expected, d.now.Add(time.Second))))
 	case d.now.Before(confirmed) || d.ReadAt.Before(confirmed):
 		return v.because(Wait, "status %s, read once", r.Final.Status).until(earlier(poll, latest(confirmed, d.now.Add(time.Second))))
+	case r.Final.Status == unmoved && !d.ClusterRead:
+		return v.because(Wait, "the cluster was not read yet").until(d.now)
+	case r.Final.Status == unmoved && (accepted || !overdue || cmekOperation(d.Cluster) != ""):
+		return v.because(Wait, "status %s, on the key before", info.Status).until(poll)
+	case r.Final.Status == unmoved: // the operation that was seen was somebody else's
+		r.Ended = true
+		v.last = w.Lost > 0 && !d.UpdatedAtMoves
+		return v.because(Resend, "the region came to rest on the key before").until(d.now)
 	case r.Final.Status != cmek.Enabled:
 		return v.because(Fail, "%s%s", r.Final.Status, quoted(info, w.Key)).until(d.now)
 	case !d.ClusterRead:
@@ -145,8 +153,11 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	return v.because(Complete, "%s", r.Evidence.Kind)
 }
 
-// rest is the state in which no operation runs, "" if one may: ENABLED at region and key, or a failure.
-func (d decision) rest(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo) cmek.Status {
+// unmoved is the rest of a region that an order was to move: it is ENABLED on the key before, and does not show the order's.
+const unmoved cmek.Status = "UNMOVED"
+
+// rest is the state in which no operation runs, "" if one may: ENABLED at region and key, a failure, or [unmoved].
+func (d decision) rest(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) cmek.Status {
 	if d.ClusterRead {
 		before := r.Baseline == nil || r.Baseline.Operation == cmek.CMEKOperationFailed // without a baseline, nobody can tell
 		accepted := r.Answer != nil && r.Answer.Outcome == cmek.Accepted
@@ -164,6 +175,10 @@ func (d decision) rest(r *ledger.Request, info cmek.RegionInfo, key cmek.KeyInfo
 		return key.Status
 	case info.Status == cmek.Enabled && key.Status == cmek.Enabled:
 		return cmek.Enabled
+	case info.Status == cmek.Enabled && w.Order != "" && key.Spec.URI == "":
+		if current, distinct := info.Current(); distinct == 1 && current.Spec.URI == w.From.URI {
+			return unmoved
+		}
 	}
 	return ""
 }

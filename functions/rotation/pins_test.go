@@ -132,9 +132,9 @@ func TestDecide_pins(t *testing.T) {
 		{sentence: "moved back it is dropped", given: []given{pinDue(newKey, time.Minute), aliasNames(eastKey)}, want: Drop, because: "names the region's key again"},
 		{sentence: "moved on, the order to the key before is dropped", given: []given{pinDue(newKey, time.Minute), aliasNames(otherKey)}, want: Drop, because: "names key " + string(otherKey) + " now", incident: aliasMoved, severity: alert.Low},
 		{sentence: "moved away and back to the new key it settles once more", given: []given{pinDue(newKey, time.Hour), func(w *world) { w.item.Pins[0].Seen = ago(time.Minute) }}, want: Wait, because: "alias settles", until: in(busyWait), incident: aliasMoved, severity: alert.Low},
-		{sentence: "once its PUT was sent the alias is not asked", given: []given{pinSent}, want: Wait, because: "status", incident: ""},
-		{sentence: "nor is it dropped if the pin is removed then", given: []given{pinSent, unpinned}, want: Wait, because: "status"},
-		{sentence: "nor if the pin is changed then", given: []given{pinSent, anotherAlias}, want: Wait, because: "status"},
+		{sentence: "once its PUT was sent the alias is not asked", given: []given{pinSent}, want: Wait, because: "no trace", incident: ""},
+		{sentence: "nor is it dropped if the pin is removed then", given: []given{pinSent, unpinned}, want: Wait, because: "no trace"},
+		{sentence: "nor if the pin is changed then", given: []given{pinSent, anotherAlias}, want: Wait, because: "no trace"},
 
 		{sentence: "an alias that keyturn may not read is waited for", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied)}, want: Wait, because: whyDenied, incident: aliasMoved, severity: alert.Low},
 		{sentence: "after a quarter of an hour it is reported", given: []given{aliasMovedTo(newKey), aliasErr(cmek.ErrDenied), unreadFor(aliasUnreadAfter)}, want: Wait, because: whyDenied, incident: aliasUnread, severity: alert.High},

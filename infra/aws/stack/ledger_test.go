@@ -168,6 +168,7 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 	"SaveResults": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SaveResults(ctx, &ledger.Results{Of: "cluster/c-1"}, ledger.Generation{Run: 1}, 0)
 	},
+	"SaveProofs": func(ctx context.Context, l *ledger.Ledger) error { return l.SaveProofs(ctx, &ledger.Proofs{Cluster: "c-1"}) },
 	"SetPause": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPause(ctx, ledger.Pause{Since: time.Unix(1, 0)})
 	},
@@ -196,7 +197,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "PinnedTo", "Runs", "Results",
+		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "PinnedTo", "Runs", "Results", "Proofs",
 	}
 	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event", "compliance": "keyturn-compliance"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
