@@ -87,7 +87,9 @@ func TestDecide_orders(t *testing.T) {
 }
 
 func testDecide_orders(t *testing.T) {
-	sawOperation := work(func(w *ledger.Work) { w.Request.Evidence = ledger.Evidence{Kind: evidenceSeen, At: ago(5 * time.Minute)} })
+	sawOperation := work(func(w *ledger.Work) {
+		w.Request.Evidence = ledger.Evidence{Kind: evidenceSeen, At: ago(5 * time.Minute)}
+	})
 	orderShown := keys(keyInfo(eastKey, cmek.Enabled, longAgo), keyInfo(newKey, cmek.Enabling, longAgo))
 	canceled := changeOrder(func(o *ledger.Order) { o.Canceled, o.CanceledBy = ago(time.Minute), "bob" })
 	given24h := changeOrder(func(o *ledger.Order) { o.At = ago(24 * time.Hour) })
