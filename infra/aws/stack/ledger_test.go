@@ -168,7 +168,9 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 	"SaveResults": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SaveResults(ctx, &ledger.Results{Of: "cluster/c-1"}, ledger.Generation{Run: 1}, 0)
 	},
-	"SaveProofs": func(ctx context.Context, l *ledger.Ledger) error { return l.SaveProofs(ctx, &ledger.Proofs{Cluster: "c-1"}) },
+	"SaveProofs": func(ctx context.Context, l *ledger.Ledger) error {
+		return l.SaveProofs(ctx, &ledger.Proofs{Cluster: "c-1"})
+	},
 	"SetPause": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPause(ctx, ledger.Pause{Since: time.Unix(1, 0)})
 	},
