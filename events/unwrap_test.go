@@ -212,6 +212,8 @@ func TestMessagesAreReadWithWhatIsAroundThem(t *testing.T) {
 	}
 	wantOutcomes(t, "an envelope around a list", `{"version":"0","source":"aws.ec2","detail-type":"EC2","detail":{},"Records":[`+a+`]}`, disabled, "aws.ec2/EC2")
 	wantOutcomes(t, "a broken text beside a good one", `{"a":`+quoted(t, a)+`,"b":`+quoted(t, b[:len(b)-1])+`}`, disabled, "line 1: not JSON")
+	wantOutcomes(t, "what is not understood in a message", `{"Records":[{"messageId":"m","eventSource":"aws:sqs","body":`+quoted(t, `{"Records":[1,{"eventVersion":5}]}`)+`}]}`,
+		"line 1: not an event: got a number", "line 1: not an event: neither")
 	wantOutcomes(t, "plain text in a message", `{"Message":"hello","Subject":"x"}`, "line 1: not JSON: a line of text")
 	wantOutcomes(t, "a list of words", `["a","b"]`, "line 1: not an event: got a string", "line 1: not an event: got a string")
 	wantOutcomes(t, "an object without any", `{"a":{"b":[{"c":"{}"}]}}`, "line 1: not an event: neither")
