@@ -123,6 +123,9 @@ func TestPin_withFollowMovesTheRegionOnce(t *testing.T) {
 	b := movable(t)
 	b.succeed(t, pinPayments("--follow", "--no-terraform", "--by", "ana")...)
 	b.moveAlias(t, spareKey)
+	for _, args := range [][]string{{"plan", "--mode", "follow", "--fresh"}, {"plan", "--mode", "follow"}} { // it reads what decides, as follow does
+		wantText(t, "the plan", b.succeed(t, args...), "1 PUT would be sent", "1. payments us-east-1, key 0a5d1c2e…f00a")
+	}
 	b.succeed(t, "follow", "--mode", "follow")
 	if b.keyOf("payments", "us-east-1") != spareKey || len(b.PUTs()) != 1 {
 		t.Fatalf("payments is on %s after %d PUTs, want one PUT to the alias's key", b.keyOf("payments", "us-east-1"), len(b.PUTs()))

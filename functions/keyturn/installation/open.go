@@ -136,7 +136,7 @@ func (p *Program) keyClouds(s Settings, aws amazon.Config, googleCloud google.Co
 }
 
 // follow lets the function follow the keys of the ledger's own cloud. With a ledger on this machine those are AWS's, and Google Cloud's too where
-// its endpoint is named, as that of a simulator is. A function that puts also reads policies, where roles can be read.
+// its endpoint is named, as that of a simulator is. It reads policies, where roles can be read: they decide about orders.
 func (s *Settings) follow(f *rotation.Function, all map[cmek.KeyType]KeyCloud, googleCloud google.Config) {
 	keys, documents := clouds.KMS{}, clouds.Policies{}
 	if of, can := all[cmek.AWSKMS]; can {
@@ -150,7 +150,7 @@ func (s *Settings) follow(f *rotation.Function, all map[cmek.KeyType]KeyCloud, g
 		keys[cmek.GCPCloudKMS], documents.Google = of.KMS, of.Policies
 	}
 	f.KMS, f.KeyTypes, f.Aliases = keys, keys.Types(), keys
-	if s.needs.Puts && documents != (clouds.Policies{}) {
+	if documents != (clouds.Policies{}) {
 		f.Policies = documents
 	}
 }
