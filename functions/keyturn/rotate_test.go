@@ -273,6 +273,7 @@ func TestRotate_movesAClusterOnceAndSaysWhatIsLeft(t *testing.T) {
 	since := len(b.Requests())
 	dry := b.keyturn(t, append(args, "--dry-run")...)
 	dry.wantCode(t, exitFine, "rotate", "--dry-run")
+	wantText(t, "the dry run to the key that the region is on", b.succeed(t, "rotate", "payments", "--to", paymentsKey, "--no-terraform", "--dry-run"), "There is nothing to do")
 	wantText(t, "what no check tells", dry.err, "Not verified: whether changes of keys of 111122223333 in us-east-1 are reported", "no deployment is named")
 	out := dry.out
 	wantText(t, "the dry run", out, "payments", "us-east-1", "ready", "Nothing was written")

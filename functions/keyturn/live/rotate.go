@@ -253,7 +253,11 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 		}
 		if !p.JSON {
 			r.printWriteBack(p.Out, checked)
-			terminal.Tell(p.Out, "Nothing was written. Without --dry-run this is carried out.\n")
+			if slices.ContainsFunc(reports, func(o OrderReport) bool { return o.State != orderDone }) {
+				terminal.Tell(p.Out, "Nothing was written. Without --dry-run this is carried out.\n")
+			} else {
+				terminal.Tell(p.Out, "There is nothing to do: each region is on that key.\n")
+			}
 		}
 		return nil
 	}
