@@ -80,6 +80,13 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	if got, want := resultsOf(onDemand), resultsOf(archived); !slices.Equal(got, want) {
 		t.Errorf("keyturn check finds\n%s\nthe run found\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+
+	// Whoever delivered the proof died before the ledger was told: the next day's run finds the record in the archive.
+	w.deliverAgain(archive, made.Proofs[0])
+	must(t, day.tick(), "tick of the next day")
+	if out := p.run(0, "evidence", "verify"); !strings.Contains(out, "1 record, 1 proof, 3 runs") {
+		t.Errorf("after a repeated delivery keyturn evidence verify says\n%s", out)
+	}
 	if len(w.troubles) > 0 {
 		t.Errorf("invocations failed: %v", w.troubles)
 	}
@@ -109,6 +116,22 @@ func (s *scene) followed(cluster string) {
 	})
 	must(s.t, err, "note the re-encryption")
 	must(s.t, amazon.NewArchive(s.account.config, s.account.bucket, "archive/").PutIfAbsent(s.t.Context(), record.ID, record.Evidence), "archive the record")
+}
+
+// deliverAgain puts the proof into the ledger's outbox as it was before its delivery, and lets the next day begin.
+func (s *scene) deliverAgain(archive *amazon.Archive, proof report.Proof) {
+	s.t.Helper()
+	data, err := archive.Read(s.t.Context(), proof.Record, "")
+	must(s.t, err, "read the proof")
+	proofs, err := s.ledger.Proofs(s.t.Context(), proof.Cluster)
+	must(s.t, err, "read the ledger's proofs")
+	proofs.Messages = []ledger.Message{{ID: proof.Record, Evidence: data}}
+	must(s.t, s.ledger.SaveProofs(s.t.Context(), proofs), "save the ledger's proofs")
+	now := time.Now().UTC()
+	runs, err := s.ledger.LeaseRuns(s.t.Context(), "test", now, now)
+	must(s.t, err, "lease runs")
+	runs.Day, runs.Holder = runs.Day-1, ""
+	must(s.t, s.ledger.SaveRuns(s.t.Context(), runs), "save runs")
 }
 
 // leaveRun leaves a run that has begun long ago, and so is given up when the next one begins: operations get a message about that.
