@@ -81,7 +81,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 		t.Errorf("keyturn check finds\n%s\nthe run found\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	// Whoever delivered the proof died before the ledger was told: the next day's run finds the record in the archive.
+	// Whoever delivered the proof died before the ledger knew: the next day's run finds the record in the archive.
 	w.deliverAgain(archive, made.Proofs[0])
 	must(t, day.tick(), "tick of the next day")
 	if out := p.run(0, "evidence", "verify"); !strings.Contains(out, "1 record, 1 proof, 3 runs") {
