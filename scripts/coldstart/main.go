@@ -157,6 +157,7 @@ func environment() []string {
 		"KEYTURN_OPERATIONS_TOPIC=arn:aws:sns:us-east-1:111122223333:keyturn-operations",
 		"KEYTURN_CHANNEL=pagerduty", "KEYTURN_CHANNEL_SECRET=keyturn/pagerduty",
 		"KEYTURN_API_KEY_SECRET=arn:aws:secretsmanager:us-east-1:111122223333:secret:keyturn",
+		"KEYTURN_DECLARATIONS=s3://keyturn-assets/declarations.json",
 	}
 }
 
