@@ -130,7 +130,7 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	case r.Final.Status == unmoved && !d.ClusterRead:
 		return v.because(Wait, "the cluster was not read yet").until(d.now)
 	case r.Final.Status == unmoved && (accepted || !overdue || cmekOperation(d.Cluster) != ""):
-		return v.because(Wait, "status %s, on the key before", info.Status).until(poll)
+		return v.because(Wait, "status %s", r.Final.Status).until(poll)
 	case r.Final.Status == unmoved: // the operation that was seen was somebody else's
 		r.Ended = true
 		v.last = w.Lost > 0 && !d.UpdatedAtMoves
@@ -154,7 +154,7 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 }
 
 // unmoved is the rest of a region that an order was to move: it is ENABLED on the key before, and does not show the order's.
-const unmoved cmek.Status = "UNMOVED"
+const unmoved cmek.Status = "ENABLED on the key before"
 
 // rest is the state in which no operation runs, "" if one may: ENABLED at region and key, a failure, or [unmoved].
 func (d decision) rest(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) cmek.Status {
