@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"mime"
 	"mime/multipart"
@@ -106,7 +105,7 @@ func TestPermissions_areThoseOfTheCalls(t *testing.T) {
 			needed[permission] = "a service of Google"
 		}
 		for _, use := range uses[account] {
-			made := &recorder{}
+			made := newRecorder()
 			use(t, made)
 			if len(made.calls) == 0 {
 				t.Errorf("%s: a use made no call", account)
@@ -147,7 +146,7 @@ func TestReaderRoles_holdWhatComplianceReads(t *testing.T) {
 			}
 		}
 	}
-	made := &recorder{}
+	made := newRecorder()
 	readsDetails(t, made)
 	readsPolicies(t, made)
 	for _, call := range made.calls {
@@ -176,7 +175,7 @@ func permissionsFor(t *testing.T, call string) string {
 
 // Each line of the table is about a call that is made.
 func TestNeeds_areOfCallsThatAreMade(t *testing.T) {
-	made := &recorder{}
+	made := newRecorder()
 	for _, list := range uses {
 		for _, use := range list {
 			use(t, made)
@@ -338,19 +337,14 @@ func writesPages(t *testing.T, made *recorder) {
 type recorder struct {
 	mu    sync.Mutex
 	calls []string
-	// objects are those that were created, by bucket/name.
-	objects map[string][]byte
+
+	objects *sync.Map // what was created: []byte by bucket/name
 }
 
+func newRecorder() *recorder { return &recorder{objects: new(sync.Map)} }
+
 // sharing is a recorder of other calls on the same objects.
-func (r *recorder) sharing() *recorder {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.objects == nil {
-		r.objects = map[string][]byte{}
-	}
-	return &recorder{objects: r.objects}
-}
+func (r *recorder) sharing() *recorder { return &recorder{objects: r.objects} }
 
 func (r *recorder) add(call string) {
 	r.mu.Lock()
@@ -446,12 +440,9 @@ func (r *recorder) create(req *http.Request) (status int, body string) {
 	if _, taken := r.object(name); taken {
 		return 412, `{"error":{"code":412}}`
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.objects == nil {
-		r.objects = map[string][]byte{}
+	if _, taken := r.objects.LoadOrStore(name, read[1]); taken {
+		return 412, `{"error":{"code":412}}`
 	}
-	r.objects[name] = read[1]
 	return 200, string(read[0])
 }
 
@@ -460,21 +451,20 @@ func (r *recorder) object(name string) (data []byte, found bool) {
 	if strings.Contains(name, "taken") {
 		return []byte("{}"), true
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	data, found = r.objects[name]
-	return data, found
+	if stored, in := r.objects.Load(name); in {
+		return stored.([]byte), true
+	}
+	return nil, false
 }
 
 func (r *recorder) list(bucket, prefix string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var items []map[string]string
-	for _, name := range slices.Sorted(maps.Keys(r.objects)) {
-		if object, in := strings.CutPrefix(name, bucket+"/"); in && strings.HasPrefix(object, prefix) {
+	for name := range r.objects.Range {
+		if object, in := strings.CutPrefix(name.(string), bucket+"/"); in && strings.HasPrefix(object, prefix) {
 			items = append(items, map[string]string{"name": object, "generation": "1", "size": "1", "timeCreated": "2026-01-01T12:00:00Z"})
 		}
 	}
+	slices.SortFunc(items, func(a, b map[string]string) int { return strings.Compare(a["name"], b["name"]) })
 	text, _ := json.Marshal(map[string]any{"kind": "storage#objects", "items": items})
 	return string(text)
 }
@@ -498,9 +488,13 @@ func (r *recorder) ledger(t *testing.T) *google.Store {
 	return store
 }
 
+// firestore is a database that keeps what was written. A server of gRPC
+// answers each call in a goroutine of its own.
 type firestore struct {
 	firestorepb.UnimplementedFirestoreServer
-	recorder  *recorder
+	recorder *recorder
+
+	mu        sync.Mutex
 	documents map[string]*firestorepb.Document
 }
 
@@ -508,7 +502,7 @@ func (f *firestore) BatchGetDocuments(q *firestorepb.BatchGetDocumentsRequest, t
 	f.recorder.add("firestore BatchGetDocuments")
 	for _, name := range q.Documents {
 		one := &firestorepb.BatchGetDocumentsResponse{ReadTime: timestamppb.Now(), Result: &firestorepb.BatchGetDocumentsResponse_Missing{Missing: name}}
-		if document := f.documents[name]; document != nil {
+		if document := f.document(name); document != nil {
 			one.Result = &firestorepb.BatchGetDocumentsResponse_Found{Found: document}
 		}
 		if err := to.Send(one); err != nil {
@@ -518,12 +512,21 @@ func (f *firestore) BatchGetDocuments(q *firestorepb.BatchGetDocumentsRequest, t
 	return nil
 }
 
+// document is what was written last; what is stored is never changed again.
+func (f *firestore) document(name string) *firestorepb.Document {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.documents[name]
+}
+
 func (f *firestore) RunQuery(_ *firestorepb.RunQueryRequest, to firestorepb.Firestore_RunQueryServer) error {
 	f.recorder.add("firestore RunQuery")
 	return to.Send(&firestorepb.RunQueryResponse{ReadTime: timestamppb.Now()})
 }
 
 func (f *firestore) Commit(_ context.Context, q *firestorepb.CommitRequest) (*firestorepb.CommitResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	now := timestamppb.Now()
 	result := &firestorepb.CommitResponse{CommitTime: now}
 	for _, write := range q.Writes {
