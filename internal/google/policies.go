@@ -72,7 +72,7 @@ func (p *Policies) policy(ctx context.Context, resource string) (string, error) 
 	case "projects", "folders", "organizations":
 		q = request{
 			method: http.MethodPost, host: resourceManagerHost, path: "/v3/" + resource + ":getIamPolicy",
-			body: []byte(`{"options":{"requestedPolicyVersion":3}}`), header: http.Header{"Content-Type": {"application/json"}},
+			body: []byte(`{"options":{"requestedPolicyVersion":3}}`), header: jsonBody(),
 		}
 	default:
 		return "", fmt.Errorf("%s: not a resource whose policy can be read", doing)
@@ -192,7 +192,7 @@ func (p *Policies) parents(ctx context.Context, project string) (string, error) 
 	}
 	text, err := p.rest.call(ctx, request{
 		method: http.MethodPost, host: resourceManagerHost, path: "/v1/" + project + ":getAncestry",
-		body: []byte("{}"), header: http.Header{"Content-Type": {"application/json"}},
+		body: []byte("{}"), header: jsonBody(),
 	})
 	if err != nil {
 		return "", explain(err, doing)

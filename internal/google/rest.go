@@ -32,6 +32,9 @@ type request struct {
 	header http.Header
 }
 
+// jsonBody is the header of a request whose body is JSON.
+func jsonBody() http.Header { return http.Header{"Content-Type": {"application/json"}} }
+
 // A call is tried at most so often, with a pause after the first try that doubles.
 const (
 	mostTries  = 3
@@ -97,7 +100,7 @@ func (c Config) Call(ctx context.Context, doing, method, host, path string, quer
 		if err != nil {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
-		q.body, q.header = body, http.Header{"Content-Type": {"application/json"}}
+		q.body, q.header = body, jsonBody()
 	}
 	text, err := c.rest().call(ctx, q)
 	if err != nil {

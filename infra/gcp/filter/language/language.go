@@ -5,6 +5,7 @@
 //   - Texts are compared without regard to case, as a whole (=) or in part (:). A regular expression (=~) is RE2, regards case, and matches
 //     in part.
 //   - A comparison with a field that is missing fails, and its NOT succeeds. log_id takes the id of the log without its encoding.
+//   - Times (timestamp>="…") are compared as RFC 3339; nothing else is compared by its order.
 //   - What follows -- in a line is a comment.
 package language
 
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Precedence says which of AND and OR binds closer.
@@ -161,6 +163,14 @@ func (p *parser) comparison() bool {
 				return false
 			}
 			return ok && expression.MatchString(value)
+		case ">=", "<":
+			at, err := time.Parse(time.RFC3339, value)
+			bound, unread := time.Parse(time.RFC3339, want)
+			if ok && err != nil || unread != nil {
+				p.fail("not two times: %q and %q", value, want)
+				return false
+			}
+			return ok && at.Before(bound) == (operator == "<")
 		}
 		p.fail("unknown operator %q", operator)
 		return false
