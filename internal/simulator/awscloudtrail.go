@@ -242,7 +242,7 @@ func (w *World) useAWSKey(k *awsKey, principal cmek.Principal, operation, materi
 }
 
 // Use lets a cluster use its key in a region, as its nodes do when they start ("Decrypt", of the store key) or as a restore does of what was
-// encrypted earlier: under the material, "" for that of the store key. The cluster is named by id or name.
+// encrypted earlier: under the material or the version, "" for that of the store key. The cluster is named by id or name.
 func (w *World) Use(cluster, region, operation, material string) error {
 	now := w.enter()
 	defer w.mu.Unlock()
@@ -254,12 +254,16 @@ func (w *World) Use(cluster, region, operation, material string) error {
 	if r == nil {
 		return fmt.Errorf("cluster %q has no region %q", cluster, region)
 	}
-	k := w.aws.byARN[string(r.storeKey.spec.URI)]
-	if k == nil {
-		return fmt.Errorf("region %q of cluster %q has no key of AWS KMS", region, cluster)
-	}
 	if material == "" {
 		material = r.storeKey.material
+	}
+	k := w.aws.byARN[string(r.storeKey.spec.URI)]
+	switch {
+	case k == nil && r.storeKey.spec.Type == cmek.GCPCloudKMS:
+		w.logClusterUse(c, r.storeKey.spec, operation, material, now)
+		return nil
+	case k == nil:
+		return fmt.Errorf("region %q of cluster %q has no key of AWS KMS or Cloud KMS", region, cluster)
 	}
 	w.useAWSKey(k, r.storeKey.spec.AuthPrincipal, operation, material, material, now)
 	return nil

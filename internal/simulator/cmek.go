@@ -162,8 +162,8 @@ func (w *World) wrap(call *cloudCall, c *cluster, specs []cmek.RegionSpec, all b
 func (w *World) wrappingMaterials(c *cluster, specs []cmek.RegionSpec, now time.Time) (materials []string, failed *cloudError) {
 	for _, spec := range specs {
 		material, usable := w.wrappingMaterial(c, spec.KeySpec, now)
-		if spec.KeySpec.Type == cmek.GCPCloudKMS {
-			w.logClusterUse(c, spec.KeySpec, now)
+		if spec.KeySpec.Type == cmek.GCPCloudKMS && !w.is(CMEKUse, "none") {
+			w.logClusterUse(c, spec.KeySpec, "Encrypt", "", now)
 		}
 		if !usable {
 			return nil, refusal("400", keyRefused+" in region "+spec.Region)

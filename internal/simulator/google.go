@@ -30,6 +30,8 @@ type googleCloud struct {
 	// secrets are the contents of secrets, objects those of Cloud Storage by bucket/name with all generations, the oldest first.
 	secrets map[string]string
 	objects map[string][]storedObject
+	// log are the entries of all projects, folders and organizations, the oldest first.
+	log []keptEntry
 	// denied are the permissions that callers do not have on a resource; "" stands for all.
 	denied map[string][]string
 }

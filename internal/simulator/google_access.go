@@ -14,11 +14,11 @@ func (w *World) googleMaterial(c *cluster, spec cmek.KeySpec, now time.Time) (ve
 	if failed := w.actsAs(crlAccount(c.id, c.accountID), string(spec.AuthPrincipal), now); failed != nil {
 		return "", failed
 	}
-	return w.encryptsAs(string(spec.AuthPrincipal), spec.URI, now)
+	return w.usesAs(string(spec.AuthPrincipal), spec.URI, "", now)
 }
 
-// encryptsAs is the number of the version that the service account encrypts with.
-func (w *World) encryptsAs(email string, uri cmek.KeyURI, now time.Time) (version string, failed *googleError) {
+// usesAs is the number of the version that the service account uses: the one that is named, "" for the one that it would encrypt with.
+func (w *World) usesAs(email string, uri cmek.KeyURI, named string, now time.Time) (version string, failed *googleError) {
 	k := w.google.key(string(uri))
 	if k == nil {
 		return "", googleMissing("CryptoKey", string(uri))
@@ -30,20 +30,23 @@ func (w *World) encryptsAs(email string, uri cmek.KeyURI, now time.Time) (versio
 		return "", googleRefusal(googleDenied, "Permission '%s' denied on resource '%s' (or it may not exist).", google.Encrypt, k.name)
 	}
 	v := k.encryptsWith(now)
+	if named != "" {
+		v = k.version(named)
+	}
 	switch {
 	case !k.justified():
 		return "", k.unjustified()
 	case v == nil:
-		return "", googleRefusal(googlePrecondition, "%s has no primary version.", k.name)
+		return "", googleRefusal(googlePrecondition, "%s has no primary version, or not version %q.", k.name, named)
 	case !v.usable(now):
 		return v.id(), v.notEnabled()
 	}
 	return v.id(), nil
 }
 
-// logClusterUse leaves what a cluster's operation does in the Data Access logs: Cockroach Labs' account creates a token of the service
-// account, which encrypts. A step that is refused is the last.
-func (w *World) logClusterUse(c *cluster, spec cmek.KeySpec, now time.Time) {
+// logClusterUse leaves what a cluster does in the Data Access logs: Cockroach Labs' account creates a token of the service account, which
+// encrypts, or decrypts what was encrypted under the version. A step that is refused is the last.
+func (w *World) logClusterUse(c *cluster, spec cmek.KeySpec, operation, version string, now time.Time) {
 	a, crl := w.google.account(string(spec.AuthPrincipal)), crlAccount(c.id, c.accountID)
 	if a == nil {
 		return // nothing that could have a log
@@ -59,10 +62,13 @@ func (w *World) logClusterUse(c *cluster, spec cmek.KeySpec, now time.Time) {
 	failed := w.actsAs(crl, a.email, now)
 	w.emitGoogleCall(token, failed)
 	if k := w.google.key(string(spec.URI)); failed == nil && k != nil {
-		encrypt := use(kmsService, "Encrypt", google.Encrypt, a.email, k.name)
-		encrypt.entry.version, failed = w.encryptsAs(a.email, spec.URI, now)
-		encrypt.entry.request = map[string]any{"name": k.name}
-		w.emitGoogleCall(encrypt, failed)
+		uses := use(kmsService, operation, google.Encrypt, a.email, k.name)
+		if operation == "Decrypt" {
+			uses.row.permission = string(google.Decrypt)
+		}
+		uses.entry.version, failed = w.usesAs(a.email, spec.URI, version, now)
+		uses.entry.request = map[string]any{"name": k.name}
+		w.emitGoogleCall(uses, failed)
 	}
 }
 

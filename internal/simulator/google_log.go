@@ -77,7 +77,7 @@ func (w *World) emitGoogleCall(c *googleCall, failed *googleError) {
 	}
 	log, severity := "activity", "NOTICE"
 	if c.row.use {
-		if !w.is(GoogleDataAccess, "on") {
+		if !w.logsUse(c) {
 			return
 		}
 		log, severity = "data_access", "INFO"
@@ -115,6 +115,9 @@ func (w *World) emitGoogleCall(c *googleCall, failed *googleError) {
 		entry.ProtoPayload.ServiceData = map[string]any{
 			"@type": "type.googleapis.com/google.iam.v1.logging.AuditData", "policyDelta": c.entry.delta,
 		}
+	}
+	if c.row.use {
+		w.nameVersion(c, entry)
 	}
 	entry.LogName = parent + "/logs/cloudaudit.googleapis.com%2F" + log
 	if c.entry.operation == "" || failed != nil {
@@ -200,7 +203,7 @@ func (w *World) emitPlatform(log, message, event string, resource monitoredResou
 	w.emitEntry(entry, at)
 }
 
-// emitEntry delivers an entry as a log sink and a push subscription do: cloud.google.com/pubsub/docs/push.
+// emitEntry files an entry, and delivers it as a log sink and a push subscription do: cloud.google.com/pubsub/docs/push.
 func (w *World) emitEntry(entry *logEntry, at time.Time) {
 	entry.InsertID = hex.EncodeToString(w.bytes(7))
 	entry.Timestamp, entry.ReceiveTimestamp = at.Format(logTime), at.Add(time.Second).Format(logTime)
@@ -214,5 +217,6 @@ func (w *World) emitEntry(entry *logEntry, at time.Time) {
 		},
 		"subscription": "projects/" + project + "/subscriptions/keyturn",
 	})
+	w.keep(entry, at)
 	w.events.add(Event{Seq: w.events.next(), Time: w.observed(at), Payload: payload})
 }

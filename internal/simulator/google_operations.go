@@ -22,7 +22,7 @@ type googleOperation struct {
 func googleService() Service {
 	s := Service{
 		Name: "Google Cloud", At: "/v1/, /v2/ and /v3/ (REST, as the client libraries send it with another endpoint, and gcloud with CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS and its like)",
-		Doc: "Cloud KMS with symmetric keys, and what access to them rests on: IAM, Resource Manager, Service Usage and Cloud Billing. The log entries that a call causes are under /_simulator/events, as Pub/Sub pushes them.",
+		Doc: "Cloud KMS with symmetric keys, and what access to them rests on: IAM, Resource Manager, Service Usage and Cloud Billing. The log entries that a call causes are under /_simulator/events, as Pub/Sub pushes them, and Cloud Logging lists them.",
 	}
 	for _, row := range googleOperations {
 		s.Operations = append(s.Operations, row.name)
@@ -48,7 +48,7 @@ const (
 
 // googleOperations are all methods that are simulated, and googleVerbs the verbs in their paths.
 var (
-	googleOperations = slices.Concat(kmsRows(), iamRows(), nodeRows())
+	googleOperations = slices.Concat(kmsRows(), iamRows(), nodeRows(), logRows())
 
 	googleVerbs = func() map[string]bool {
 		verbs := map[string]bool{}
@@ -140,6 +140,7 @@ func nodeRows() (rows []googleOperation) {
 		add(resourceService, "POST", version.path, "getIamPolicy", manager+"projects.getIamPolicy", permission+"projects.getIamPolicy", "", (*World).getPolicy)
 		add(resourceService, "POST", version.path, "setIamPolicy", manager+"projects.setIamPolicy", permission+"projects.setIamPolicy", version.log+"SetIamPolicy", (*World).setPolicy)
 	}
+	add(resourceService, "POST", "v3/projects/*", "testIamPermissions", manager+"projects.testIamPermissions", "", "", (*World).testPermissions)
 	add(resourceService, "POST", "v1/projects/*", "getAncestry", manager+"projects.getAncestry", permission+"projects.get", "", (*World).getAncestry)
 	for path, log := range map[string]string{"folders": "Folders.", "organizations": "Organizations."} {
 		add(resourceService, "GET", "v3/"+path+"/*", "", manager+path+".get", permission+path+".get", "", (*World).getFolder)
@@ -152,4 +153,9 @@ func nodeRows() (rows []googleOperation) {
 	add(billingService, "GET", "v1/projects/*/billingInfo", "", "cloudbilling.projects.getBillingInfo", "resourcemanager.projects.get", "", (*World).getBilling)
 	add(billingService, "PUT", "v1/projects/*/billingInfo", "", "cloudbilling.projects.updateBillingInfo", "resourcemanager.projects.deleteBillingAssignment", "DisableResourceBilling", (*World).updateBilling)
 	return rows
+}
+
+// logRows are those of google_logging.go. Permissions are on the projects that the body names.
+func logRows() []googleOperation {
+	return []googleOperation{{"POST", "v2/entries", "list", loggingService, "logging.entries.list", readsLogs, "", false, (*World).listEntries}}
 }

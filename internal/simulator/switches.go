@@ -62,6 +62,9 @@ const (
 	GoogleDataAccess    = "google-data-access"
 	GoogleEnums         = "google-enums"
 	GooglePageLimit     = "google-page-limit"
+	GoogleLogging       = "google-logging"
+	GoogleLogRetention  = "google-log-retention"
+	GoogleLoggedVersion = "google-logged-version"
 )
 
 // Switch is one question that the vendors leave open, or one pace that tests want to set.
@@ -170,13 +173,19 @@ var switchTable = []Switch{
 	{Name: CloudTrailLookup, Settings: []string{"5m", "0s", "never", anyDuration},
 		Doc: "How long after a call LookupEvents of CloudTrail shows it. Never: records are lost."},
 	{Name: CMEKUse, Settings: []string{"Encrypt", "GenerateDataKey", "ReEncrypt", "none"},
-		Doc: "The operation of AWS KMS by which a store key is encrypted; none: CloudTrail has no record of it."},
+		Doc: "The operation of AWS KMS by which a store key is encrypted; none: no log of a cloud has a record of it."},
 	{Name: GooglePropagation, Settings: []string{"1m", "0s", "3h", anyDuration},
 		Doc: "Cloud KMS: how long Encrypt still uses the former primary version, and a disabled version can still be used. Reads show both at once."},
 	{Name: GoogleRotationEvent, Settings: []string{"automatic", "every", "none"},
 		Doc: "Cloud KMS: rotations that write a rotationEvent to the platform log: automatic ones, those by hand as well, or none."},
 	{Name: GoogleDataAccess, Settings: []string{"off", "on"},
-		Doc: "Whether Data Access audit logs are on, which show the use of keys and the tokens that Cockroach Labs' account creates."},
+		Doc: "Whether Data Access audit logs are on, which show the use of keys and the tokens that Cockroach Labs' account creates: always, or where allow policies have auditConfigs for DATA_READ."},
+	{Name: GoogleLogging, Settings: []string{"5s", "0s", "never", anyDuration},
+		Doc: "How long after a call entries.list of Cloud Logging shows its entry. Never: entries go elsewhere."},
+	{Name: GoogleLogRetention, Settings: []string{"720h", anyDuration},
+		Doc: "How long Cloud Logging keeps entries."},
+	{Name: GoogleLoggedVersion, Settings: []string{"label", "response", "resource-name", "none"},
+		Doc: "Where the entry of a use names the version of the key: in a label of its resource, in the response (of Encrypt; Decrypt has none), in resourceName, or nowhere."},
 	{Name: GoogleEnums, Settings: []string{"as-asked", "names", "integers"},
 		Doc: "Enums in answers of Cloud KMS: integers to those that ask for them with $alt and names to others, or one of them to all."},
 	{Name: GooglePageLimit, Settings: []string{"100", "2", anyNumber},
