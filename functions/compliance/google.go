@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/policy/google"
 )
 
@@ -145,6 +147,33 @@ func (g *gatherer) account(ctx context.Context, p *checks.Principal) checks.Fact
 		}
 	}
 	return checks.Known(account, read.ReadAt, read.Source)
+}
+
+// silence is why the Data Access logs of the key's project need not have a use of it by the principal; "" if they are on for it, and kept
+// since the request.
+func (g *gatherer) silence(ctx context.Context, e reEncryption, now time.Time) string {
+	project := e.done.Key.Account()
+	configs := g.auditConfigs(ctx, "projects/"+project)
+	on, exempted := checks.LogsOfUses(configs.Value)
+	exempted = slices.DeleteFunc(exempted, func(member string) bool { // somebody else
+		kind, who, _ := strings.Cut(member, ":")
+		return kind == "user" || kind == "serviceAccount" && !cmek.Principal(who).Same(e.principal)
+	})
+	switch {
+	case configs.Unread != "":
+		why := "the log has no use of the key by " + string(e.principal) + ", and whether Data Access logs of Cloud KMS are on in project " + project + " could not be read: " + configs.Unread
+		if configs.Grant != "" {
+			why += "; missing is " + configs.Grant
+		}
+		return why
+	case on == "":
+		return "Data Access logs of Cloud KMS (DATA_READ) are off in project " + project
+	case len(exempted) > 0:
+		return "Data Access logs of Cloud KMS in project " + project + " leave out " + strings.Join(exempted, ", ")
+	case now.Sub(e.sent()) > dataAccessKept:
+		return "the log has no use of the key by " + string(e.principal) + ", but it is kept for 30 days unless its bucket says otherwise, and the request is older"
+	}
+	return ""
 }
 
 // auditConfigs reads which Data Access logs are on in a project, by its own policy and those above, which it inherits.

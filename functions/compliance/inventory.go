@@ -62,6 +62,7 @@ type gatherer struct {
 	backups  map[string]checks.Fact[cmek.Backups]
 	policies map[cmek.KeyURI]checks.Fact[string]
 	google   map[string]checks.Fact[checks.Document] // by name
+	logged   map[cmek.KeyURI]logged
 }
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
@@ -75,6 +76,7 @@ func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 func (g *gatherer) nextPart() {
 	g.timedOut.Store(false)
 	g.items, g.policies, g.google = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}, map[string]checks.Fact[checks.Document]{}
+	g.logged = map[cmek.KeyURI]logged{}
 	g.facts.Clusters, g.facts.Keys, g.facts.Principals, g.facts.Accounts, g.facts.Credentials = nil, nil, nil, nil, nil
 }
 

@@ -39,12 +39,15 @@ type look struct {
 	uses cmek.RecordedUses
 	// unread is why the log was not read; "" if it was.
 	unread string
+	// silent is why it says nothing that the log has no use by the principal; "" if there is no such reason.
+	silent string
 }
 
 const (
-	// logKept is how long logs are kept: CloudTrail's event history has 90 days, and so have 90 the Data Access logs of no project of which
-	// it is not set otherwise (30 by default).
-	logKept = 90 * 24 * time.Hour
+	// logKept is for how long after a re-encryption its proof is looked for: CloudTrail's event history has 90 days. Data Access logs are
+	// kept for as long as their bucket says, which is dataAccessKept unless somebody sets it.
+	logKept        = 90 * 24 * time.Hour
+	dataAccessKept = 30 * 24 * time.Hour
 	// oldUseWatched is for how long after a re-encryption the key's uses are read although it is corroborated. A node that starts and a
 	// backup that runs use the key within days. Without an end, each key would cost a lookup a day, of which an account has two a second.
 	oldUseWatched = 7 * 24 * time.Hour
@@ -61,7 +64,7 @@ func (r reEncryption) rested(before ledger.Proof, now time.Time) (because string
 	case before.Record != "" && age > oldUseWatched:
 		return "", true
 	case age > logKept:
-		return "its time is over: logs are kept for 90 days", true
+		return "its time is over: it is looked for during 90 days after the re-encryption", true
 	case r.done.Version.Scheme == cmek.RotatedOn:
 		return "the version is known by its date only, and records name key material", true
 	case r.principal == "":
@@ -88,7 +91,7 @@ func (r reEncryption) since(before ledger.Proof) time.Time {
 
 // judgeProof is what is known once the log was read, with the use that corroborates the re-encryption and the one of an older version, if
 // there are any that were not known before. What is not found is never a failure: records come late, are kept for 90 days, and nobody
-// documents when CockroachDB Cloud uses a key.
+// documents when CockroachDB Cloud uses a key, or where a Data Access log of Google Cloud names the version.
 func judgeProof(before ledger.Proof, r reEncryption, l look, now time.Time) (is ledger.Proof, proof, old *cmek.RecordedUse) {
 	is = before
 	if !before.Of(r.done) {
@@ -137,6 +140,8 @@ func judgeProof(before ledger.Proof, r reEncryption, l look, now time.Time) (is 
 		is.Because = fmt.Sprintf("the log does not have the record of the key's last use (%s on %s) yet", last.Operation, day(last.At))
 	case l.uses.Cut:
 		is.Because = "the log has more records about the key than are read, and those that were read do not show it"
+	case own == 0 && l.silent != "":
+		is.Because = l.silent
 	default:
 		is.Because = fmt.Sprintf("the log has no use of the key under %s by %s since the request", r.done.Version.Short(), r.principal)
 	}

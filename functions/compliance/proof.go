@@ -71,19 +71,21 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 		proofs.Set(is)
 		return nil
 	}
-	if err := r.recordOf(ctx, &e); err != nil {
-		return err
+	denied := r.recordOf(ctx, &e)
+	if denied != nil && !errors.Is(denied, cmek.ErrDenied) {
+		return denied
 	}
 	log, source := g.useLog(done.Key)
 	l := look{}
 	switch {
+	case denied != nil:
+		l.unread = "the record of the re-encryption could not be read: " + denied.Error()
 	case e.name == "":
 		l.unread = "the record of the re-encryption is not in the archive yet"
 	case log == nil:
 		l.unread = notHere
 	default:
-		uses, err := log.RecordedUses(ctx, done.Key, e.since(before))
-		l = look{uses: uses, unread: read(g, uses, err, source, "").Unread}
+		l = g.look(ctx, log, source, e, before)
 	}
 	is, proof, old := judgeProof(before, e, l, now)
 	if proof != nil {
@@ -118,6 +120,39 @@ func (g *gatherer) useLog(uri cmek.KeyURI) (log UseLog, source string) {
 		return g.Google.Log, "Data Access logs of Cloud KMS"
 	}
 	return g.AWS.Log, "AWS CloudTrail LookupEvents"
+}
+
+// look reads what the log has of the key.
+func (g *gatherer) look(ctx context.Context, log UseLog, source string, e reEncryption, before ledger.Proof) look {
+	l := look{}
+	uses := g.loggedUses(ctx, log, source, e.done.Key, e.since(before))
+	switch {
+	case uses.Unread != "" && uses.Grant != "":
+		l.unread = "the log could not be read: " + uses.Unread + "; missing is " + uses.Grant
+	case uses.Unread != "":
+		l.unread = "the log could not be read: " + uses.Unread
+	case e.done.Key.Type() == cmek.GCPCloudKMS:
+		l.silent = g.silence(ctx, e, time.Now())
+	}
+	l.uses = uses.Value
+	return l
+}
+
+// loggedUses reads the log about a key, once for all of a part that ask for no earlier time.
+func (g *gatherer) loggedUses(ctx context.Context, log UseLog, source string, key cmek.KeyURI, since time.Time) checks.Fact[cmek.RecordedUses] {
+	if read, ok := g.logged[key]; ok && !read.since.After(since) {
+		return read.uses
+	}
+	uses, err := log.RecordedUses(ctx, key, since)
+	logged := logged{since, read(g, uses, err, source, "")}
+	g.logged[key] = logged
+	return logged.uses
+}
+
+// logged are the uses of a key since a time.
+type logged struct {
+	since time.Time
+	uses  checks.Fact[cmek.RecordedUses]
 }
 
 // reEncryption gathers what the proof of one rests on, but for its record.

@@ -30,31 +30,42 @@ const (
 // done, with the version before.
 func (s schedule) followed() (done ledger.Done, before cmek.KeyVersion) {
 	s.t.Helper()
-	ctx := s.t.Context()
-	before = s.version()
-	s.must(s.simulator.Rotate(paymentsKey))
+	return s.follow(s.AWS.Keys.(cmek.KMS), payments, checkout, cmek.RegionSpec{Region: east, KeySpec: cmek.KeySpec{URI: paymentsKey}}, func() { s.note(payments, 0) })
+}
+
+// follow is followed for a region of a cluster and its key. Another cluster acts as the same principal with the key, and was re-encrypted, too.
+func (s schedule) follow(keys cmek.KMS, cluster, other string, region cmek.RegionSpec, note func()) (done ledger.Done, before cmek.KeyVersion) {
+	s.t.Helper()
+	ctx, uri := s.t.Context(), region.KeySpec.URI
+	version := func() cmek.KeyVersion {
+		key, err := keys.Key(ctx, uri)
+		s.must(err)
+		return key.Version
+	}
+	before = version()
+	s.must(s.simulator.Rotate(string(uri)))
 	time.Sleep(time.Hour)
-	info, err := s.Cloud.CMEK(ctx, payments)
+	info, err := s.Cloud.CMEK(ctx, cluster)
 	s.must(err)
-	spec := info.RegionInfos[0].KeyInfos[0].Spec
+	region.KeySpec = info.RegionInfos[0].KeyInfos[0].Spec
 	sent := time.Now().UTC()
-	s.must(s.simulator.PUTCMEK("keyturn", payments, cmek.RegionSpec{Region: east, KeySpec: spec}))
+	s.must(s.simulator.PUTCMEK("keyturn", cluster, region))
 	time.Sleep(time.Hour)
-	done = ledger.Done{Region: east, Key: paymentsKey, Version: s.version(), At: time.Now().UTC(), Followed: true, Sent: sent, Evidence: "updated_at moved"}
-	s.note(payments, 0)
+	done = ledger.Done{Region: region.Region, Key: uri, Version: version(), At: time.Now().UTC(), Followed: true, Sent: sent, Evidence: "updated_at moved"}
+	note()
 	var name string
 	var data []byte
-	_, err = s.Ledger.UpdateCluster(ctx, checkout, func(c *ledger.Cluster) error { // it acts as the same principal
+	_, err = s.Ledger.UpdateCluster(ctx, other, func(c *ledger.Cluster) error {
 		c.NextLook = time.Now()
-		c.SetDone(ledger.Done{Region: east, Key: paymentsKey, Version: done.Version, At: done.At})
+		c.SetDone(ledger.Done{Region: region.Region, Key: uri, Version: done.Version, At: done.At})
 		return nil
 	})
 	s.must(err)
-	_, err = s.Ledger.UpdateCluster(ctx, payments, func(c *ledger.Cluster) error {
+	_, err = s.Ledger.UpdateCluster(ctx, cluster, func(c *ledger.Cluster) error {
 		c.SetDone(done)
-		c.Link(done.At, east, func(number int, previous string) []byte {
-			data, err = json.Marshal(rotation.Evidence{Schema: rotation.EvidenceSchema, Number: number, PreviousSHA256: previous, ClusterID: payments, Region: east,
-				Key: paymentsKey, Version: done.Version, PreviousVersion: before, DoneAt: done.At})
+		c.Link(done.At, region.Region, func(number int, previous string) []byte {
+			data, err = json.Marshal(rotation.Evidence{Schema: rotation.EvidenceSchema, Number: number, PreviousSHA256: previous, ClusterID: cluster, Region: region.Region,
+				Key: uri, Version: done.Version, PreviousVersion: before, DoneAt: done.At})
 			return data
 		})
 		name = c.Messages[0].ID
@@ -83,11 +94,17 @@ func (s schedule) must(err error) {
 // proof is what the last run says of payments.
 func (s schedule) proof() report.Proof {
 	s.t.Helper()
+	return s.proofOf(payments, east)
+}
+
+// proofOf is what the last run says of the one cluster and region that it has a proof of.
+func (s schedule) proofOf(cluster, region string) report.Proof {
+	s.t.Helper()
 	loaded, err := report.Load(s.t.Context(), s.archive, s.runs().Number)
 	s.must(err)
 	made, err := loaded.Report(s.t.Context())
 	s.must(err)
-	if len(made.Proofs) != 1 || made.Proofs[0].Cluster != payments || made.Proofs[0].Region != east {
+	if len(made.Proofs) != 1 || made.Proofs[0].Cluster != cluster || made.Proofs[0].Region != region {
 		s.t.Fatalf("%+v", made.Proofs)
 	}
 	return made.Proofs[0]

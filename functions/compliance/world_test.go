@@ -186,7 +186,7 @@ func withinSeed(t *testing.T, seed simulator.Seed, test func(t *testing.T, w *wo
 		w.Function = &compliance.Function{
 			Cloud: cloud, Ledger: ledger.New(cmektest.NewStore(), rand.New(rand.NewPCG(3, 4))),
 			AWS:      compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: amazon.NewPolicies(config, nil), Roles: &w.roles, Log: amazon.NewUseLog(config, nil)},
-			Google:   compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(onGoogle)},
+			Google:   compliance.Google{Keys: googleKeys, Policies: google.NewPolicies(onGoogle), Log: google.NewUseLog(onGoogle)},
 			Declared: checks.Declarations{},
 		}
 		test(t, w)

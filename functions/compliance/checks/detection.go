@@ -108,17 +108,21 @@ func awsFixLogged(s *scope, p *plan) {
 	p.run("aws cloudtrail start-logging", nil, "region", s.account.Location, "name", trails[0].Name)
 }
 
-// gcpLogged takes the configurations of allServices and of Cloud KMS together, on all levels: what is on in one of them is on, and who is
-// exempted in one of them is exempted (google.iam.v1.AuditConfig).
-func gcpLogged(s *scope) verdict {
-	on := ""
-	var exempted []string
-	for _, c := range s.account.AuditConfigs.Value {
+// LogsOfUses are for which service the configurations of a project, and of what is above it, switch on the Data Access logs that have the
+// uses of keys (DATA_READ), "" for none, and who is exempted. Those of allServices and of Cloud KMS count together, on all levels: what is on
+// in one of them is on, and who is exempted in one of them is exempted (google.iam.v1.AuditConfig).
+func LogsOfUses(configs []AuditConfig) (on string, exempted []string) {
+	for _, c := range configs {
 		if (c.Service == "cloudkms.googleapis.com" || c.Service == "allServices") && c.LogType == "DATA_READ" {
 			on = c.Service
 			exempted = append(exempted, c.Exempted...)
 		}
 	}
+	return on, exempted
+}
+
+func gcpLogged(s *scope) verdict {
+	on, exempted := LogsOfUses(s.account.AuditConfigs.Value)
 	switch {
 	case on == "":
 		return fail("Data Access logs of Cloud KMS (DATA_READ) are off")

@@ -55,7 +55,7 @@ func Wire(environ []string) (function.Handler, error) {
 	log, random := function.NewLog("compliance", s.Function.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(store, random), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
-		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config)},
+		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config), Log: google.NewUseLog(config)},
 		Declare: compliance.DeclaredIn(declared), Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Caller: google.CallerEmail(config),
 		Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("K_REVISION") + "/" + strconv.FormatUint(random.Uint64(), 36),
