@@ -2,6 +2,7 @@ package gcp_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -77,7 +78,7 @@ func runsChecks(t *testing.T, made *recorder) {
 	}
 	f := &compliance.Function{
 		Cloud: oneCluster{secret.Value}, Ledger: ledger.New(made.ledger(t), rand.New(rand.NewPCG(1, 1))), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
-		Google:  compliance.Google{Keys: kms, Policies: google.NewPolicies(made.config())},
+		Google:  compliance.Google{Keys: kms, Policies: google.NewPolicies(made.config()), Log: google.NewUseLog(made.config())},
 		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) { return declarations.Read(ctx, "declarations-abc.json", "") }),
 		Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Settings: compliance.DefaultSettings(), Log: slog.New(slog.DiscardHandler), Holder: "test",
 	}
@@ -92,6 +93,7 @@ func runsChecks(t *testing.T, made *recorder) {
 	if err := f.Ledger.SaveRuns(t.Context(), runs); err != nil {
 		t.Fatal(err)
 	}
+	wasReEncrypted(t, f.Ledger, others)
 	if err := f.Tick(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +108,9 @@ func runsChecks(t *testing.T, made *recorder) {
 	if m := run.Manifest; !m.Complete || m.Population.Checked != 1 || m.NoPage != "" || len(m.Denied) > 0 {
 		t.Errorf("the manifest is %+v", m)
 	}
+	if found, err := run.Report(t.Context()); err != nil || len(found.Proofs) != 1 || found.Proofs[0].State != report.Corroborated {
+		t.Errorf("the proofs are %+v, %v", found.Proofs, err)
+	}
 	for _, topic := range []string{"alerts", "operations"} {
 		if !slices.ContainsFunc(made.calls, func(call string) bool { return strings.HasSuffix(call, "keyturn-"+topic+":publish") }) {
 			t.Errorf("nothing was published on %s", topic)
@@ -119,6 +124,68 @@ func runsChecks(t *testing.T, made *recorder) {
 		if f := l.Finding; f != nil && f.Result == checks.Error && slices.ContainsFunc(f.Evidence, func(e checks.Evidence) bool { return e.Grant != "" }) {
 			t.Errorf("%s: %s", f.Key(), f.Why)
 		}
+	}
+}
+
+// wasReEncrypted leaves what rotation does after a request of its own.
+func wasReEncrypted(t *testing.T, in *ledger.Ledger, others *recorder) {
+	const id = "7c1d9e20-3a4b-4c5d-8e6f-000000000001"
+	now := time.Now().UTC()
+	done := ledger.Done{Region: "us-east1", Key: key, Version: cmek.KeyVersion{Scheme: cmek.Primary, ID: "1"}, At: now.Add(-time.Minute), Sent: now.Add(-2 * time.Minute), Followed: true, Evidence: "updated_at moved"}
+	record, err := json.Marshal(map[string]any{"region": done.Region, "key": done.Key, "key_version": done.Version, "done_at": done.At})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := google.NewArchive(others.config(), "acme-keyturn-archive", "evidence/")
+	if err == nil {
+		err = archive.PutIfAbsent(t.Context(), ledger.EvidenceFolder+id+"/20260301T120000Z-000001-us-east1.json", record)
+	}
+	if err == nil {
+		_, err = in.UpdateCluster(t.Context(), id, func(c *ledger.Cluster) error {
+			c.Cluster, c.NextLook = cmek.Cluster{ID: id, Name: "payments"}, now
+			c.SetDone(done)
+			return nil
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of the archive, compliance creates runs and proofs, and reads what rotation recorded: no more than it is granted there.
+func TestCompliance_touchesWhatItIsGrantedOfTheArchive(t *testing.T) {
+	made := newRecorder()
+	runsChecks(t, made)
+	const objects = "GET storage.googleapis.com/storage/v1/b/acme-keyturn-archive/o/"
+	read := map[string]bool{}
+	for _, call := range made.calls {
+		if name, is := strings.CutPrefix(call, objects); is {
+			name, _, _ = strings.Cut(name, " ")
+			folder, _, _ := strings.Cut(strings.TrimPrefix(name, "evidence%2F"), "%2F")
+			read[folder+"/"] = true
+		}
+	}
+	for folder := range read {
+		if !slices.Contains([]string{report.RunsFolder, ledger.ProofsFolder, ledger.EvidenceFolder}, folder) {
+			t.Errorf("it reads below %s", folder)
+		}
+	}
+	if !read[ledger.EvidenceFolder] {
+		t.Errorf("it reads below %v", read)
+	}
+	proofs := 0
+	for name := range made.objects.Range {
+		object, in := strings.CutPrefix(name.(string), "acme-keyturn-archive/evidence/")
+		switch {
+		case !in, strings.HasPrefix(object, report.RunsFolder), object == ledger.EvidenceFolder+"7c1d9e20-3a4b-4c5d-8e6f-000000000001/20260301T120000Z-000001-us-east1.json":
+		case strings.HasPrefix(object, ledger.ProofsFolder):
+			proofs++
+		default:
+			t.Errorf("it created %s", object)
+		}
+	}
+	if proofs != 1 {
+		t.Errorf("it created %d proofs", proofs)
 	}
 }
 

@@ -51,6 +51,9 @@ var needs = []struct{ call, permissions string }{
 	{`POST cloudresourcemanager\.googleapis\.com/v3/organizations/[^/]+:getIamPolicy`, "resourcemanager.organizations.getIamPolicy"},
 	{`POST cloudresourcemanager\.googleapis\.com/v1/projects/[^/]+:getAncestry`, "resourcemanager.projects.get"},
 	{`GET cloudresourcemanager\.googleapis\.com/v3/projects/[^/:]+`, "resourcemanager.projects.get"},
+	// Any of it, logging.logEntries.list and logging.views.access, of which it alone shows Data Access logs of a project.
+	{`POST logging\.googleapis\.com/v2/entries:list`, google.UseLogPermission},
+	{`POST cloudresourcemanager\.googleapis\.com/v3/projects/[^/]+:testIamPermissions`, ""},
 	{`GET secretmanager\.googleapis\.com/v1/projects/[^/]+/secrets/[^/]+/versions/[^/]+:access`, "secretmanager.versions.access"},
 	{`POST pubsub\.googleapis\.com/v1/projects/[^/]+/topics/[^/]+:publish`, "pubsub.topics.publish"},
 	{`POST storage\.googleapis\.com/upload/storage/v1/b/[^/]+/o`, "storage.objects.create"},
@@ -74,7 +77,7 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"notify-pagerduty": {readsSecret, writesPages},
 	"viewer":           {readsKeys, readsLedger, asksHub},
 	"operator":         {readsKeys, readsPolicies, usesLedger, asksHub, publishes, archives, readsRuns},
-	"compliance":       {runsChecks},
+	"compliance":       {runsChecks, readsUseLog},
 	"auditor":          {findsDeployment, readsRuns},
 }
 
@@ -236,6 +239,14 @@ func readsPolicies(t *testing.T, made *recorder) {
 	}
 }
 
+// readsUseLog looks for uses of a key that there are none of.
+func readsUseLog(t *testing.T, made *recorder) {
+	uses, err := google.NewUseLog(made.config()).RecordedUses(t.Context(), key+"-unused", time.Now().Add(-time.Hour))
+	if err != nil || len(uses.Uses) > 0 {
+		t.Fatal(uses, err)
+	}
+}
+
 func readsSecret(t *testing.T, made *recorder) {
 	secret, err := google.NewSecret(made.config(), "projects/acme-keyturn/secrets/keyturn-api-key")
 	if err != nil {
@@ -386,6 +397,16 @@ func (r *recorder) answer(req *http.Request) (status int, body string) {
 	case strings.HasSuffix(last, ":access"):
 		sum := crc32.Checksum([]byte("CCDB1_abc"), crc32.MakeTable(crc32.Castagnoli))
 		return 200, fmt.Sprintf(`{"payload":{"data":%q,"dataCrc32c":"%d"}}`, base64.StdEncoding.EncodeToString([]byte("CCDB1_abc")), sum)
+	case last == "entries:list":
+		query, _ := io.ReadAll(req.Body)
+		if !strings.Contains(string(query), `crypto_key_id=\"cmek\"`) {
+			return 200, `{}`
+		}
+		return 200, `{"entries":[{"insertId":"e1","logName":"projects/acme-keys/logs/cloudaudit.googleapis.com%2Fdata_access","timestamp":"` + time.Now().UTC().Format(time.RFC3339Nano) + `",` +
+			`"protoPayload":{"serviceName":"cloudkms.googleapis.com","methodName":"Encrypt","resourceName":"` + key + `","status":{},"authenticationInfo":{"principalEmail":"` + account + `"},` +
+			`"response":{"name":"` + key + `/cryptoKeyVersions/1"}}}]}`
+	case strings.HasSuffix(last, ":testIamPermissions"):
+		return 200, `{"permissions":["` + google.UseLogPermission + `"]}`
 	case strings.HasSuffix(last, ":publish"):
 		return 200, `{"messageIds":["1"]}`
 	case last == "denypolicies":

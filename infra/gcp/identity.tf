@@ -27,6 +27,11 @@ locals {
     "resourcemanager.folders.getIamPolicy",
     "resourcemanager.organizations.getIamPolicy",
   ]
+  # Data Access logs have no narrower permission: it holds for those of all services. A log view on the log bucket of each project would be
+  # narrower, and is not to be had for the projects of a folder or an organization, nor where entries go to another bucket.
+  use_log_permissions = [
+    "logging.privateLogEntries.list",
+  ]
   ledger_permissions = [
     "datastore.entities.create",
     "datastore.entities.get",
@@ -145,6 +150,52 @@ resource "google_project_iam_member" "read_denies" {
   member  = google_service_account.account[each.value[1]].member
 }
 
+# Uses of keys, for the proofs of re-encryptions
+
+resource "google_project_iam_custom_role" "use_log" {
+  for_each = var.watched_projects
+
+  project     = each.key
+  role_id     = "${local.role_prefix}_use_log"
+  title       = "keyturn: read uses of keys"
+  description = "Reads Data Access logs, in which the uses of keys are. It reads no other logs."
+  permissions = local.use_log_permissions
+}
+
+resource "google_organization_iam_custom_role" "use_log" {
+  count = var.organization == null ? 0 : 1
+
+  org_id      = var.organization
+  role_id     = "${local.role_prefix}_use_log"
+  title       = "keyturn: read uses of keys"
+  description = "Reads Data Access logs, in which the uses of keys are. It reads no other logs."
+  permissions = local.use_log_permissions
+}
+
+resource "google_project_iam_member" "use_log" {
+  for_each = var.watched_projects
+
+  project = each.key
+  role    = google_project_iam_custom_role.use_log[each.key].id
+  member  = google_service_account.account["compliance"].member
+}
+
+resource "google_folder_iam_member" "use_log" {
+  for_each = var.watched_folders
+
+  folder = "folders/${each.key}"
+  role   = google_organization_iam_custom_role.use_log[0].id
+  member = google_service_account.account["compliance"].member
+}
+
+resource "google_organization_iam_member" "use_log" {
+  count = var.watch_organization ? 1 : 0
+
+  org_id = var.organization
+  role   = google_organization_iam_custom_role.use_log[0].id
+  member = google_service_account.account["compliance"].member
+}
+
 # The ledger. Firestore has no permissions for one collection: who may write the ledger may write all of it.
 
 resource "google_project_iam_custom_role" "ledger" {
@@ -210,7 +261,7 @@ resource "google_storage_bucket_iam_member" "archive" {
   }
 }
 
-# Of the archive, compliance has its runs.
+# Of the archive, compliance has its runs and proofs, and reads rotation's records.
 resource "google_storage_bucket_iam_member" "runs" {
   bucket = google_storage_bucket.archive.name
   role   = google_project_iam_custom_role.archive.id
@@ -219,6 +270,28 @@ resource "google_storage_bucket_iam_member" "runs" {
   condition {
     title      = "compliance runs only"
     expression = "resource.name.startsWith(\"${local.runs}\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "proofs" {
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.archive.id
+  member = google_service_account.account["compliance"].member
+
+  condition {
+    title      = "proofs only"
+    expression = "resource.name.startsWith(\"${local.proofs}\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "records" {
+  bucket = google_storage_bucket.archive.name
+  role   = google_project_iam_custom_role.deployment.id
+  member = google_service_account.account["compliance"].member
+
+  condition {
+    title      = "records of re-encryptions only"
+    expression = "resource.name.startsWith(\"${local.records}\")"
   }
 }
 

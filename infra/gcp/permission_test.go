@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
 
@@ -24,11 +25,16 @@ var grants = map[string]string{
 	"google_organization_iam_member.read_above":          "rotation alerting compliance",
 	"google_organization_iam_member.read_denies":         "rotation alerting compliance",
 	"google_project_iam_member.read_denies":              "rotation alerting compliance",
+	"google_project_iam_member.use_log":                  "compliance",
+	"google_folder_iam_member.use_log":                   "compliance",
+	"google_organization_iam_member.use_log":             "compliance",
 	"google_project_iam_member.ledger":                   "rotation alerting compliance",
 	"google_project_iam_member.pages":                    "notify-pagerduty",
 	"google_storage_bucket_iam_member.archive":           "rotation",
 	"google_storage_bucket_iam_member.runs":              "compliance",
 	"google_storage_bucket_iam_member.runs_list":         "compliance",
+	"google_storage_bucket_iam_member.proofs":            "compliance",
+	"google_storage_bucket_iam_member.records":           "compliance",
 	"google_storage_bucket_iam_member.declarations":      "compliance",
 	"google_pubsub_topic_iam_member.alerts":              "rotation alerting compliance",
 	"google_pubsub_topic_iam_member.operations":          "rotation compliance",
@@ -279,14 +285,24 @@ func TestFunctions_haveTheirOwnAccountAndLedger(t *testing.T) {
 	}
 }
 
-// What is granted on a bucket holds for what the account is about: compliance and those who audit reach its runs, and no evidence of rotation.
-func TestCompliance_reachesItsRunsAndDeclarationsOnly(t *testing.T) {
+// What is granted on a bucket holds for what the account is about: compliance reaches its runs and proofs, and may read rotation's records; those
+// who audit reach the runs.
+func TestCompliance_reachesItsOwnFoldersAndDeclarationsOnly(t *testing.T) {
 	m := readModule(t, ".")
-	if got, want := m.source["runs"], `"projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/`+report.RunsFolder+`"`; got != want {
-		t.Errorf("the runs are below %s, want %s", got, want)
+	for local, folder := range map[string]string{"runs": report.RunsFolder, "proofs": ledger.ProofsFolder, "records": ledger.EvidenceFolder} {
+		if got, want := m.source[local], `"projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/`+folder+`"`; got != want {
+			t.Errorf("the %s are below %s, want %s", local, got, want)
+		}
+	}
+	for _, permissions := range rolesOf(t, m, m.resource(t, "google_storage_bucket_iam_member.records")) {
+		if !slices.Equal(permissions, []string{"storage.objects.get"}) {
+			t.Errorf("compliance may %v of rotation's records", permissions)
+		}
 	}
 	only := map[string]string{
 		"google_storage_bucket_iam_member.runs":             `"resource.name.startsWith(\"${local.runs}\")"`,
+		"google_storage_bucket_iam_member.proofs":           `"resource.name.startsWith(\"${local.proofs}\")"`,
+		"google_storage_bucket_iam_member.records":          `"resource.name.startsWith(\"${local.records}\")"`,
 		"google_storage_bucket_iam_member.audit":            `"resource.name.startsWith(\"${local.runs}\")"`,
 		"google_storage_bucket_iam_member.declarations":     `"resource.name.startsWith(\"projects/_/buckets/${local.source_bucket}/objects/declarations-\")"`,
 		"google_storage_bucket_iam_member.audit_deployment": `"resource.name == \"projects/_/buckets/${local.source_bucket}/objects/${google_storage_bucket_object.deployment.name}\""`,

@@ -4,8 +4,11 @@ locals {
   bucket_prefix  = "${replace(var.project, "/[:.]/", "-")}-${var.name}"
   archive_bucket = coalesce(var.archive_bucket, "${local.bucket_prefix}-archive")
   archive_prefix = "evidence"
-  # Names of objects as conditions have them. report.RunsFolder is where compliance's runs are.
+  # Names of objects as conditions have them: of compliance's runs and proofs, and of rotation's records (report.RunsFolder,
+  # ledger.ProofsFolder, ledger.EvidenceFolder).
   runs              = "projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/runs/"
+  proofs            = "projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/proofs/"
+  records           = "projects/_/buckets/${local.archive_bucket}/objects/${local.archive_prefix}/evidence/"
   api_key_secret    = coalesce(var.api_key_secret, "${var.name}-api-key")
   compliance_secret = coalesce(var.compliance_api_key_secret, "${var.name}-compliance-api-key")
   channel_secrets   = { for name, c in var.channels : name => coalesce(c.secret, "${var.name}-notify-${name}") }
