@@ -145,7 +145,7 @@ run "organization_and_folders" {
     error_message = "The folder's sinks leave out its projects."
   }
   assert {
-    condition     = length(google_organization_iam_member.read) == 3 && length(google_organization_iam_member.read_denies) == 3 && length(google_folder_iam_member.read) == 3 && length(google_project_iam_member.read_denies) == 0
+    condition     = length(google_organization_iam_member.read) == 3 && length(google_organization_iam_member.read_denies) == 3 && length(google_folder_iam_member.read) == 3 && length(google_project_iam_member.read_denies) == 0 && length(google_organization_iam_member.use_log) == 1 && length(google_folder_iam_member.use_log) == 1 && length(google_project_iam_member.use_log) == 0
     error_message = "The roles that read are not bound where they are needed."
   }
   assert {

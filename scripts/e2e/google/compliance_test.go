@@ -14,7 +14,9 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
+	"github.com/keyturn/keyturn/internal/simulator"
 )
 
 // Two instances of the function get every tick of a day, at the same time. They leave one run, of which people are notified once, and which the
@@ -23,7 +25,12 @@ func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, "acme-checked")
 	s.sweep()
-	// An evidence chain for the manifest to vouch for.
+	// An evidence chain for the manifest to vouch for, and Data Access logs that corroborate it.
+	for name, setting := range map[string]string{simulator.GoogleDataAccess: "on", simulator.GoogleLogging: "0s"} {
+		if err := s.world.Set(name, setting); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := s.world.Rotate(ownKey); err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +81,11 @@ func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 	if !strings.Contains(object, m.Configuration) || m.Exceptions[0].Check != "CMEK-26" || m.Exceptions[0].Accepts != 1 {
 		t.Errorf("the manifest is about the declarations %s with the exceptions %+v; deployed is %s", m.Configuration, m.Exceptions, object)
 	}
-	if len(m.Chains) != 1 || m.Chains[0].Cluster != clusters["books"] || m.Chains[0].Count != 1 {
+	if len(m.Chains) != 2 || m.Chains[0].Cluster != clusters["books"] || m.Chains[0].Count != 1 || m.Chains[1].Of != report.OfProofs || m.Chains[1].Count != 1 {
 		t.Errorf("the manifest has the chains %+v", m.Chains)
+	}
+	if made, err := run.Report(t.Context()); err != nil || len(made.Proofs) != 1 || made.Proofs[0].State != report.Corroborated || made.Proofs[0].Cluster != clusters["books"] {
+		t.Errorf("the proofs are %+v, %v", made.Proofs, err)
 	}
 	for _, ending := range []string{".html", ".jsonl", ".csv", "population.json"} {
 		if !slices.ContainsFunc(m.Files, func(f report.File) bool { return strings.HasSuffix(f.Name, ending) }) {
@@ -90,8 +100,15 @@ func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 	}
 
 	out, code := s.keyturn("evidence", "verify", "--manifest", run.SHA256)
-	if code != 0 || !strings.Contains(out, "1 record, 0 proofs, 1 run with ") || !strings.Contains(out, "as written, against the ledger and the manifests") {
+	if code != 0 || !strings.Contains(out, "1 record, 1 proof, 1 run with ") || !strings.Contains(out, "as written, against the ledger and the manifests") {
 		t.Errorf("evidence verify exits with %d:\n%s", code, out)
+	}
+	proof := proofIn(t, archive)
+	if out, code = s.keyturn("evidence", "list", clusters["books"]); code != 0 || !strings.Contains(out, proof) {
+		t.Errorf("evidence list exits with %d:\n%s", code, out)
+	}
+	if out, code = s.keyturn("evidence", "show", proof); code != 0 || !strings.Contains(out, `"finding": "CORROBORATED"`) {
+		t.Errorf("evidence show exits with %d:\n%s", code, out)
 	}
 	page, err := archive.Read(t.Context(), report.PageName(m.ChainStart, m.Run), "")
 	if err != nil {
@@ -138,4 +155,20 @@ func resultsOf(r report.Report) (all []string) {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// proofIn is the name of the one proof in the archive.
+func proofIn(t *testing.T, archive *google.Archive) string {
+	t.Helper()
+	var names []string
+	for s, err := range archive.List(t.Context(), ledger.ProofsFolder) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) != 1 {
+		t.Fatalf("the archive has the proofs %q", names)
+	}
+	return names[0]
 }
