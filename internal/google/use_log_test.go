@@ -16,6 +16,7 @@ import (
 	"github.com/keyturn/keyturn/infra/gcp/filter/language"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/google"
+	"github.com/keyturn/keyturn/internal/simulator"
 )
 
 // dataAccess answers entries.list with the entries that the filter selects, the newest first, and testIamPermissions with what is held.
@@ -300,5 +301,47 @@ func TestUseLog_takes_keys_of_Cloud_KMS_only(t *testing.T) {
 	_, err := google.NewUseLog(google.Config{HTTP: &http.Client{Transport: log}}).RecordedUses(t.Context(), "arn:aws:kms:us-east-1:111122223333:key/k", usedAt)
 	if err == nil || len(log.asked) > 0 {
 		t.Errorf("%v, %d requests", err, len(log.asked))
+	}
+}
+
+func TestUseLog_over_the_simulator(t *testing.T) {
+	seed := simulator.DefaultSeed()
+	seed.Google.Projects = []simulator.GoogleProjectSeed{{ID: "p", Number: "123456789012"}}
+	other := testKey + "2"
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: testKey, AgeDays: 10, Rotations: []simulator.RotationSeed{{AgeDays: 1}}}, simulator.KeySeed{URI: other, AgeDays: 10})
+	world, err := simulator.New(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, setting := range map[string]string{simulator.GoogleDataAccess: "on", simulator.GoogleLogging: "0s", simulator.GooglePageLimit: "2"} {
+		if err := world.Set(name, setting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := google.Config{HTTP: &http.Client{Transport: simulator.Transport(world.Handler())}, Endpoint: "http://google.test"}
+	var answer struct{ Name string }
+	for range 3 {
+		if err := config.Call(t.Context(), "encrypt", http.MethodPost, "cloudkms.googleapis.com", "/v1/"+string(testKey)+":encrypt", nil, map[string]string{"plaintext": "eA=="}, &answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := google.NewUseLog(config)
+	uses, err := log.RecordedUses(t.Context(), testKey, time.Now().Add(-time.Minute))
+	if err != nil || len(uses.Uses) != 3 || uses.Cut || !strings.HasSuffix(answer.Name, "/"+uses.Uses[0].Encrypted.ID) || uses.Uses[0].Event == uses.Uses[2].Event || uses.Uses[0].At.Before(uses.Uses[2].At) {
+		t.Errorf("%+v, %v; the version is %s", uses, err, answer.Name)
+	}
+	byNumber := cmek.KeyURI(strings.Replace(string(testKey), "/p/", "/123456789012/", 1))
+	if uses, err = log.RecordedUses(t.Context(), byNumber, time.Now().Add(-time.Minute)); err != nil || len(uses.Uses) != 3 {
+		t.Errorf("by the project's number: %+v, %v", uses, err)
+	}
+	if uses, err = log.RecordedUses(t.Context(), other, time.Now().Add(-time.Minute)); err != nil || len(uses.Uses) > 0 {
+		t.Errorf("another key: %+v, %v", uses, err)
+	}
+	if err := world.DenyGoogle("projects/p", true, google.UseLogPermission); err != nil {
+		t.Fatal(err)
+	}
+	var missing *cmek.PermissionError
+	if _, err = log.RecordedUses(t.Context(), testKey, time.Now().Add(-time.Minute)); !errors.As(err, &missing) {
+		t.Errorf("without the permission: %v", err)
 	}
 }
