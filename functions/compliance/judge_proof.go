@@ -240,7 +240,9 @@ func oldUseAlert(r reEncryption, use cmek.RecordedUse) alert.Alert {
 		steps = append(steps, "aws cloudtrail lookup-events --region "+alert.ShellWord(r.done.Key.Location())+
 			" --lookup-attributes "+alert.ShellWord("AttributeKey=EventId,AttributeValue="+use.Event))
 	} else {
-		steps = append(steps, "gcloud logging read "+alert.ShellWord(fmt.Sprintf("insertId=%q", use.Event))+" --project "+alert.ShellWord(r.done.Key.Account()))
+		// Without a time in the filter gcloud reads one day.
+		filter := fmt.Sprintf("insertId=%q AND timestamp>=%q", use.Event, use.At.UTC().Truncate(time.Second).Format(time.RFC3339))
+		steps = append(steps, "gcloud logging read "+alert.ShellWord(filter)+" --project "+alert.ShellWord(r.done.Key.Account()))
 	}
 	return alert.Alert{
 		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.High, Change: ChangeOldVersion, Time: use.At, Runbook: "functions/compliance/README.md#old-key-version-used",

@@ -278,26 +278,41 @@ func TestProof_on_Google_looks_for_a_week_only(t *testing.T) {
 	})
 }
 
-// Clusters that share a key share its lookup.
+// Clusters that share a key share its lookup, unless it does not go back far enough.
 func TestProof_on_Google_looks_a_shared_key_up_once(t *testing.T) {
-	scheduledOnGoogle(t, func(t *testing.T, s googleSchedule) {
-		done, _ := s.followed()
-		_, err := s.Ledger.UpdateCluster(t.Context(), onGoogleToo, func(c *ledger.Cluster) error {
-			c.Cluster = cmek.Cluster{ID: onGoogleToo, Name: "on-google-too"}
-			c.SetDone(ledger.Done{Region: eastGoogle, Key: googleKey, Version: done.Version, At: done.At.Add(time.Minute), Followed: true, Sent: done.Sent.Add(time.Minute), Evidence: "updated_at moved"})
-			return nil
+	for after, lookups := range map[time.Duration]int{time.Minute: 1, -time.Minute: 2} {
+		scheduledOnGoogle(t, func(t *testing.T, s googleSchedule) {
+			done, _ := s.followed()
+			done.At, done.Sent = done.At.Add(after), done.Sent.Add(after)
+			_, err := s.Ledger.UpdateCluster(t.Context(), onGoogleToo, func(c *ledger.Cluster) error {
+				c.Cluster = cmek.Cluster{ID: onGoogleToo, Name: "on-google-too"}
+				c.SetDone(done)
+				return nil
+			})
+			s.must(err)
+			record := fmt.Appendf(nil, `{"region":%q,"key":%q,"key_version":%q,"done_at":%q}`, eastGoogle, googleKey, done.Version, done.At.Format(time.RFC3339Nano))
+			s.must(s.archive.PutIfAbsent(t.Context(), "evidence/"+onGoogleToo+"/20000101T000000Z-000001-"+eastGoogle+".json", record))
+			s.tick()
+			loaded, err := report.Load(t.Context(), s.archive, 1)
+			s.must(err)
+			made, err := loaded.Report(t.Context())
+			s.must(err)
+			if n := s.requests[listsLog]; n != lookups || len(made.Proofs) != 2 || made.Proofs[0].State != report.Corroborated || (made.Proofs[1].State == report.Corroborated) != (after < 0) {
+				t.Errorf("%s: %d lookups, %+v", after, n, made.Proofs)
+			}
 		})
-		s.must(err)
-		// Its record is rotation's last.
-		s.must(s.archive.PutIfAbsent(t.Context(), "evidence/"+onGoogleToo+"/20000101T000000Z-000001-"+eastGoogle+".json", fmt.Appendf(nil, `{"region":%q,"key":%q,"key_version":%q,"done_at":%q}`,
-			eastGoogle, googleKey, done.Version, done.At.Add(time.Minute).Format(time.RFC3339Nano))))
+	}
+}
+
+// That logs were switched off does not explain away what they have.
+func TestProof_on_Google_with_another_use_before_logs_were_off(t *testing.T) {
+	scheduledOnGoogle(t, func(t *testing.T, s googleSchedule) {
+		s.Google.Log = changed{s.Google.Log, func(u *cmek.RecordedUse) { u.Encrypted = numbered("2") }}
+		s.followed()
+		s.audits("folders/77", `{"service":"cloudkms.googleapis.com","auditLogConfigs":[{"logType":"ADMIN_READ"}]}`)
 		s.tick()
-		loaded, err := report.Load(t.Context(), s.archive, 1)
-		s.must(err)
-		made, err := loaded.Report(t.Context())
-		s.must(err)
-		if n := s.requests[listsLog]; n != 1 || len(made.Proofs) != 2 || made.Proofs[0].State != report.Corroborated || made.Proofs[1].State != report.NotYetCorroborated {
-			t.Errorf("%d lookups, %+v", n, made.Proofs)
+		if p := s.proof(); p.State != report.NotYetCorroborated || !strings.Contains(p.Because, "no use of the key under primary:") {
+			t.Errorf("%+v", p)
 		}
 	})
 }
@@ -336,13 +351,19 @@ func TestOldVersionUsed_on_Google_alerts_once_and_sends_nothing(t *testing.T) {
 			len(a.Clusters) != 1 || a.Clusters[0].ID != onGoogle || !strings.Contains(a.Summary, before.Short()) || !strings.Contains(a.Impact, done.Version.Short()) {
 			t.Errorf("%+v", a)
 		}
-		for _, want := range []string{"keyturn hold " + onGoogle + " --reason ", "gcloud logging read "} {
+		p := s.proof()
+		if p.OldUse == nil {
+			t.Fatalf("%+v", p)
+		}
+		// Entries of more than a day ago are read only with a time in the filter (gcloud logging read, --freshness).
+		entry := fmt.Sprintf(`gcloud logging read 'insertId="%s" AND timestamp>="%s"' --project acme`, p.OldUse.Event, p.OldUse.At.Truncate(time.Second).Format(time.RFC3339))
+		for _, want := range []string{"keyturn hold " + onGoogle + " --reason ", entry} {
 			if !slices.ContainsFunc(a.RecoverySteps, func(step string) bool { return strings.HasPrefix(step, want) }) {
 				t.Errorf("%s is not among %q", want, a.RecoverySteps)
 			}
 		}
 		cmektest.CheckSteps(t, a.RecoverySteps...)
-		if p := s.proof(); p.OldUse == nil || p.OldUse.Decrypted != before || p.State != report.Corroborated {
+		if p.OldUse.Decrypted != before || p.State != report.Corroborated {
 			t.Errorf("%+v", p)
 		}
 		if holds, err := s.Ledger.Holds(t.Context()); err != nil || len(holds) > 0 {

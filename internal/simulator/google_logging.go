@@ -16,7 +16,7 @@ import (
 const (
 	loggingService = "logging.googleapis.com"
 	// mostLogEntries is how many entries are kept, in all projects together.
-	mostLogEntries = 20_000
+	mostLogEntries = 10_000
 
 	readsLogs        = "logging.logEntries.list"
 	readsPrivateLogs = "logging.privateLogEntries.list"
