@@ -231,7 +231,7 @@ func parseUse(text []byte, uri cmek.KeyURI) (use cmek.RecordedUse, ok bool, err 
 	if account, is := strings.CutPrefix(p.Authentication.Subject, "serviceAccount:"); is && use.By == "" {
 		use.By = cmek.Principal(account)
 	}
-	version := versionNamed(uri, p.ResourceName, labelled(e.Resource.Labels), p.Request.Name, p.Response.Name)
+	version := versionNamed(uri, p.ResourceName, labeled(e.Resource.Labels), p.Request.Name, p.Response.Name)
 	if method == "Encrypt" {
 		use.Encrypted = version
 	} else {
@@ -240,8 +240,8 @@ func parseUse(text []byte, uri cmek.KeyURI) (use cmek.RecordedUse, ok bool, err 
 	return use, true, nil
 }
 
-// labelled is the name of the version that the labels of a monitored resource are of, "" if they are of none.
-func labelled(labels map[string]string) string {
+// labeled is the name of the version that the labels of a monitored resource are of, "" if they are of none.
+func labeled(labels map[string]string) string {
 	if labels["crypto_key_version_id"] == "" {
 		return ""
 	}

@@ -13,10 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keyturn/keyturn/infra/gcp/filter/language"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/simulator"
+	"github.com/keyturn/keyturn/internal/simulator/language"
 )
 
 // dataAccess answers entries.list with the entries that the filter selects, the newest first, and testIamPermissions with what is held.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keyturn/keyturn/infra/gcp/filter/language"
+	"github.com/keyturn/keyturn/internal/simulator/language"
 )
 
 // Cloud Logging, as far as entries are read: docs.cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list.

@@ -13,8 +13,8 @@ import (
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/gcp/filter"
-	"github.com/keyturn/keyturn/infra/gcp/filter/language"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/simulator/language"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

@@ -25,9 +25,9 @@ import (
 
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/infra/aws/deployment"
-	"github.com/keyturn/keyturn/infra/gcp/filter/language"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/simulator"
+	"github.com/keyturn/keyturn/internal/simulator/language"
 )
 
 // stand is a deployment of its own, in a project of its own, before a world of its own.

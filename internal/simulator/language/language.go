@@ -1,5 +1,5 @@
-// Package language evaluates filters of Cloud Logging for tests, as the documentation of the language says
-// (docs.cloud.google.com/logging/docs/view/logging-query-language). It knows nothing about how package filter writes them:
+// Package language evaluates filters of Cloud Logging for the simulator and for tests, as the documentation of the language says
+// (docs.cloud.google.com/logging/docs/view/logging-query-language). It knows nothing about who writes them:
 //
 //   - NOT binds closest, then OR, then AND; two comparisons side by side are joined by AND.
 //   - Texts are compared without regard to case, as a whole (=) or in part (:). A regular expression (=~) is RE2, regards case, and matches

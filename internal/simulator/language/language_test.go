@@ -3,7 +3,7 @@ package language_test
 import (
 	"testing"
 
-	"github.com/keyturn/keyturn/infra/gcp/filter/language"
+	"github.com/keyturn/keyturn/internal/simulator/language"
 )
 
 func TestSelects_asDocumented(t *testing.T) {
