@@ -330,8 +330,8 @@ var rows = slices.Concat(
 
 		{"CMEK-25", AWS, "a rule disabled", accountAt(0, func(a *Account) { a.Watch.Value.Parts[0].Healthy = false }), Fail, "", "keyturn-kms", nil},
 		{"CMEK-25", AWS, "no alarm", accountAt(0, func(a *Account) { a.Watch.Value.Parts = a.Watch.Value.Parts[:1] }), Fail, "", "no alarm", nil},
-		{"CMEK-25", AWS, "an old heartbeat", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(31 * time.Minute) }), Fail, "", "30 minutes", nil},
-		{"CMEK-25", AWS, "a heartbeat just in time", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(29 * time.Minute) }), Pass, "", "", nil},
+		{"CMEK-25", AWS, "an old heartbeat", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(121 * time.Minute) }), Fail, "", "2 hours", nil},
+		{"CMEK-25", AWS, "a heartbeat just in time", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(119 * time.Minute) }), Pass, "", "", nil},
 		{"CMEK-25", AWS, "no heartbeat ever", accountAt(0, func(a *Account) { a.Heartbeat.Value = time.Time{} }), Fail, "", "ever", nil},
 		{"CMEK-25", GCP, "no sink", accountAt(3, func(a *Account) { a.Watch.Value.Parts = a.Watch.Value.Parts[1:] }), Fail, "", "no sink", nil},
 		{"CMEK-25", GCP, "dead letters", accountAt(3, func(a *Account) { a.Watch.Value.DeadLetters = 1 }), Fail, "", "dead-letter", nil},
