@@ -373,8 +373,7 @@ func placeOf(uri cmek.KeyURI) (at place, ok bool) {
 // at reads the detection and the logs of a place.
 func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a := checks.Account{Cloud: at.cloud, ID: at.account, Location: at.location}
-	a.Watch = notRead[checks.Watch]("rules, targets, alarms and dead-letter queues", notHere)
-	a.Heartbeat = notRead[time.Time]("log of alerting", "the heartbeat is in the log of alerting and not in the ledger")
+	a.Watch, a.Heartbeat = g.watch(ctx, at), g.heartbeat(ctx, at)
 	a.Trails = notRead[[]checks.Trail]("AWS CloudTrail", notHere)
 	a.AuditConfigs = notRead[[]checks.AuditConfig](fromIAM, notHere)
 	if at.cloud == checks.GCP {

@@ -54,6 +54,11 @@ type gatherer struct {
 	oldest   time.Time
 	owners   owners
 
+	// detected is what the deployment's detection consists of, hub what it is in the hub, and watches what it is in each place, as they were read.
+	detected *checks.Fact[Detection]
+	hub      *checks.Watch
+	watches  map[place]checks.Fact[checks.Watch]
+
 	// timedOut is true if a read ended for want of time: its own, or the caller's.
 	timedOut atomic.Bool
 
@@ -66,7 +71,7 @@ type gatherer struct {
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
-		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
 	g.nextPart()
 	return g
 }

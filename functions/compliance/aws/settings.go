@@ -15,6 +15,7 @@ type settings struct {
 	AWS        amazon.Settings
 	Evidence   amazon.ArchiveSettings
 	Declared   amazon.DeclarationSettings
+	Detection  amazon.DetectionSettings
 	Cloud      cockroachcloud.Settings
 	// RotationSecret is that with the API key of rotation, whose age is checked, too; "" for none.
 	RotationSecret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
@@ -33,7 +34,7 @@ func (s *settings) reads(aws amazon.Config) compliance.AWS {
 	}
 	return compliance.AWS{
 		Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws),
-		Log: amazon.NewUseLog(aws, roles), Secrets: secrets,
+		Log: amazon.NewUseLog(aws, roles), Rules: amazon.NewRules(aws, roles), Secrets: secrets,
 	}
 }
 

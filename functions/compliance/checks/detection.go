@@ -37,6 +37,9 @@ func judgeWatch(kinds ...PartKind) func(*scope) verdict {
 	return func(s *scope) verdict {
 		watch, heartbeat := s.account.Watch.Value, s.account.Heartbeat.Value
 		var found problems
+		if watch.Unwatched {
+			return fail("the deployment does not watch it")
+		}
 		for _, kind := range kinds {
 			if !slices.ContainsFunc(watch.Parts, func(p Part) bool { return p.Kind == kind }) {
 				found.add(alert.High, "there is no %s", kind)
@@ -70,6 +73,10 @@ func judgeWatch(kinds ...PartKind) func(*scope) verdict {
 }
 
 func awsFixWatch(s *scope, p *plan) {
+	if s.account.Watch.Value.Unwatched {
+		p.say("In keyturn.yaml, add the keys that clusters use in account " + clip(s.account.ID) + " and Region " + clip(s.account.Location) + " to keys of that account under accounts, and deploy.")
+		return
+	}
 	for _, part := range s.account.Watch.Value.Parts {
 		switch {
 		case part.Kind != PartRule || part.Healthy || !part.Disabled:
@@ -87,6 +94,10 @@ func awsFixWatch(s *scope, p *plan) {
 }
 
 func gcpFixWatch(s *scope, p *plan) {
+	if s.account.Watch.Value.Unwatched {
+		p.say("Add project " + clip(s.account.ID) + " to watched_projects of keyturn's Terraform module, or watch the folder or the organization above it, and apply.")
+		return
+	}
 	if s.account.Heartbeat.Value.None {
 		p.say("Send a heartbeat: add project " + clip(s.account.ID) + " with a location of Cloud KMS to heartbeats of keyturn's Terraform module.")
 	}

@@ -241,7 +241,9 @@ const (
 
 // Watch is the detection in one place: each part that the deployment says to have made for it, there or in the hub.
 type Watch struct {
-	Parts []Part `json:"parts"`
+	// Unwatched: the deployment made nothing for the place.
+	Unwatched bool   `json:"unwatched,omitempty"`
+	Parts     []Part `json:"parts"`
 	// DeadLetters counts the messages in its dead-letter queues: events that did not reach alerting. Google Cloud tells that by metrics only,
 	// about which there is an alarm.
 	DeadLetters int `json:"dead_letters"`

@@ -342,6 +342,8 @@ var rows = slices.Concat(
 		{"CMEK-25", AWS, "a rule that lost its target", part(0, 0, Part{Kind: PartRule, Name: "keyturn-kms", Why: "does not lead to arn:aws:events:us-east-1:111122223333:event-bus/keyturn"}), Fail, "", "does not lead to", nil},
 		{"CMEK-25", AWS, "a rule that nobody says to be as it should", part(0, 0, Part{Kind: PartRule, Name: "keyturn-kms"}), Fail, "", "not as it was deployed", nil},
 		{"CMEK-25", AWS, "no rules", accountAt(0, func(a *Account) { a.Watch.Value.Parts = nil }), Fail, "", "no rule", nil},
+		{"CMEK-25", AWS, "a place that nobody watches", accountAt(0, func(a *Account) { a.Watch.Value = Watch{Unwatched: true} }), Fail, "", "does not watch", nil},
+		{"CMEK-25", GCP, "a place that nobody watches", accountAt(3, func(a *Account) { a.Watch.Value = Watch{Unwatched: true} }), Fail, "", "does not watch", nil},
 		{"CMEK-25", AWS, "dead letters", accountAt(0, func(a *Account) { a.Watch.Value.DeadLetters = 1 }), Fail, "", "dead-letter", nil},
 		{"CMEK-25", AWS, "an old heartbeat", beats(0, Heartbeat{At: ago(121 * time.Minute)}), Fail, "", "2 hours", nil},
 		{"CMEK-25", AWS, "a heartbeat just in time", beats(0, Heartbeat{At: ago(119 * time.Minute)}), Pass, "", "", nil},

@@ -23,6 +23,7 @@ type settings struct {
 	Google     google.Settings
 	Evidence   google.ArchiveSettings
 	Declared   google.DeclarationSettings
+	Detection  google.DetectionSettings
 	Cloud      cockroachcloud.Settings
 	Function   function.Settings
 }
@@ -43,9 +44,10 @@ func Wire(environ []string) (function.Handler, error) {
 	keys, keysErr := google.NewKMS(config)
 	archive, archiveErr := s.Evidence.Store(config)
 	declared, declaredErr := s.Declared.Read(config)
+	detection, detectionErr := s.Detection.Read(config)
 	notifier, notifierErr := s.Google.Notifier(config)
 	secret, secretErr := google.NewSecret(config, s.Google.APIKeySecret)
-	if err := errors.Join(storeErr, keysErr, archiveErr, declaredErr, notifierErr, secretErr); err != nil {
+	if err := errors.Join(storeErr, keysErr, archiveErr, declaredErr, detectionErr, notifierErr, secretErr); err != nil {
 		return function.Handler{}, err
 	}
 	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(secret.Value))
@@ -55,7 +57,8 @@ func Wire(environ []string) (function.Handler, error) {
 	log, random := function.NewLog("compliance", s.Function.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(store, random), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
-		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config)},
+		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config), Sinks: google.NewSinks(config)},
+		Detect:  compliance.DetectionIn(detection),
 		Declare: compliance.DeclaredIn(declared), Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Caller: google.CallerEmail(config),
 		Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("K_REVISION") + "/" + strconv.FormatUint(random.Uint64(), 36),
