@@ -331,11 +331,18 @@ func (g *gatherer) role(ctx context.Context, p *checks.Principal) {
 
 // credentials reads how old the credentials of keyturn are.
 func (g *gatherer) credentials(ctx context.Context) (all []checks.Credential) {
-	const source = "AWS Secrets Manager ListSecretVersionIds"
 	roles := notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has")
-	for _, secret := range g.AWS.Secrets {
-		created, err := secret.Created(ctx)
-		all = append(all, checks.Credential{Cloud: checks.AWS, Name: secret.Name(), Created: read(g, created, err, source, ""), Roles: roles})
+	for _, kept := range []struct {
+		cloud   checks.Cloud
+		source  string
+		secrets []Secret
+	}{
+		{checks.AWS, "AWS Secrets Manager ListSecretVersionIds", g.AWS.Secrets}, {checks.GCP, "Secret Manager GetSecretVersion", g.Google.Secrets},
+	} {
+		for _, secret := range kept.secrets {
+			created, err := secret.Created(ctx)
+			all = append(all, checks.Credential{Cloud: kept.cloud, Name: secret.Name(), Created: read(g, created, err, kept.source, ""), Roles: roles})
+		}
 	}
 	if len(all) > 0 {
 		return all

@@ -106,4 +106,6 @@ type Google struct {
 	Policies Documents
 	Log      UseLog
 	Sinks    Sinks
+	// Secrets hold the credentials of keyturn's functions.
+	Secrets []Secret
 }

@@ -54,6 +54,9 @@ locals {
       KEYTURN_API_KEY_SECRET = "${local.secrets}/${local.compliance_secret}"
       KEYTURN_ARCHIVE        = "gs://${local.archive_bucket}/${local.archive_prefix}"
       KEYTURN_DECLARATIONS   = "gs://${local.source_bucket}/${local.declarations_object}"
+      KEYTURN_DETECTION      = "gs://${local.source_bucket}/${local.detection_object}"
+
+      KEYTURN_ROTATION_API_KEY_SECRET = "${local.secrets}/${local.api_key_secret}"
     })
     }, {
     for name, c in var.channels : "notify-${name}" => merge({

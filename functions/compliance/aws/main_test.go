@@ -17,7 +17,7 @@ func TestEnvironment(t *testing.T) {
 		Wire: func(environ []string) error { _, err := wire(environ); return err },
 		Complete: map[string]string{
 			"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "sample", "AWS_SECRET_ACCESS_KEY": "sample",
-			"KEYTURN_LEDGER": "dynamodb://keyturn", "KEYTURN_ARCHIVE": "s3://keyturn-archive/evidence", "KEYTURN_DECLARATIONS": "s3://assets/abc.json", "KEYTURN_DETECTION": "s3://assets/def.json",
+			"KEYTURN_LEDGER": "dynamodb://keyturn", "KEYTURN_ARCHIVE": "s3://keyturn-archive/evidence", "KEYTURN_DECLARATIONS": "s3://assets/abc.json",
 			"KEYTURN_ALERTS_TOPIC":     "arn:aws:sns:us-east-1:111122223333:keyturn-alerts",
 			"KEYTURN_OPERATIONS_TOPIC": "arn:aws:sns:us-east-1:111122223333:keyturn-operations",
 			"KEYTURN_API_KEY_SECRET":   "keyturn/compliance-api-key",

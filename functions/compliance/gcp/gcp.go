@@ -3,6 +3,7 @@ package gcp
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -25,7 +26,24 @@ type settings struct {
 	Declared   google.DeclarationSettings
 	Detection  google.DetectionSettings
 	Cloud      cockroachcloud.Settings
+	Rotation   rotationSettings
 	Function   function.Settings
+}
+
+// rotationSettings say where the API key of rotation is, whose age is checked, too; "" for nowhere.
+type rotationSettings struct {
+	Secret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s rotationSettings) Check() []error {
+	if s.Secret == "" {
+		return nil
+	}
+	if err := google.CheckSecret(s.Secret); err != nil {
+		return []error{fmt.Errorf("KEYTURN_ROTATION_API_KEY_SECRET: %w", err)}
+	}
+	return nil
 }
 
 // rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
@@ -47,7 +65,14 @@ func Wire(environ []string) (function.Handler, error) {
 	detection, detectionErr := s.Detection.Read(config)
 	notifier, notifierErr := s.Google.Notifier(config)
 	secret, secretErr := google.NewSecret(config, s.Google.APIKeySecret)
-	if err := errors.Join(storeErr, keysErr, archiveErr, declaredErr, detectionErr, notifierErr, secretErr); err != nil {
+	secrets := []compliance.Secret{secret}
+	var rotationErr error
+	if s.Rotation.Secret != "" {
+		var rotation *google.Secret
+		rotation, rotationErr = google.NewSecret(config, s.Rotation.Secret)
+		secrets = append(secrets, rotation)
+	}
+	if err := errors.Join(storeErr, rotationErr, keysErr, archiveErr, declaredErr, detectionErr, notifierErr, secretErr); err != nil {
 		return function.Handler{}, err
 	}
 	cloud, err := cockroachcloud.NewReader(s.Cloud.Options(secret.Value))
@@ -57,7 +82,7 @@ func Wire(environ []string) (function.Handler, error) {
 	log, random := function.NewLog("compliance", s.Function.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(store, random), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
-		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config), Sinks: google.NewSinks(config)},
+		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config), Sinks: google.NewSinks(config), Secrets: secrets},
 		Detect:  compliance.DetectionIn(detection),
 		Declare: compliance.DeclaredIn(declared), Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Caller: google.CallerEmail(config),
 		Settings: s.Compliance, Log: log,
