@@ -43,6 +43,20 @@ type Secret interface {
 	Created(ctx context.Context) (time.Time, error)
 }
 
+// OwnSecret is that of compliance itself, which it can read.
+type OwnSecret interface {
+	Secret
+	Value(ctx context.Context) (string, error)
+}
+
+// Audit reads what takes a credential of its own at Cockroach Labs. Refusals are a [*cmek.PermissionError].
+type Audit interface {
+	// CMEKChanges reads the changes of CMEKs in the organization's audit log after the time.
+	CMEKChanges(ctx context.Context, after time.Time) ([]cmek.AuditEntry, error)
+	// Roles reads the roles of the service account to which the API key belongs.
+	Roles(ctx context.Context, apiKeyID string) ([]string, error)
+}
+
 // Hub is where findings are reported beside the archive: Security Hub. It returns those that it did not take.
 type Hub interface {
 	Import(ctx context.Context, findings []cmek.SecurityFinding) ([]cmek.RejectedFinding, error)

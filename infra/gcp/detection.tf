@@ -135,3 +135,35 @@ resource "google_secret_manager_secret_iam_member" "age" {
 
   depends_on = [google_secret_manager_secret.api_key, google_secret_manager_secret.compliance]
 }
+
+# The audit log of the organization at Cockroach Labs takes an API key of its own, if one is declared (audit_credential).
+
+locals {
+  audit_credential = try(jsondecode(local.declared).audit_credential, false) == true
+  audit_secrets    = local.audit_credential ? ["${var.name}-audit-api-key"] : []
+}
+
+resource "google_secret_manager_secret" "audit" {
+  count = length(local.audit_secrets)
+
+  project   = var.project
+  secret_id = local.audit_secrets[count.index]
+  labels    = var.labels
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+}
+
+resource "google_secret_manager_secret_iam_member" "audit" {
+  count = length(local.audit_secrets)
+
+  project   = var.project
+  secret_id = google_secret_manager_secret.audit[count.index].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.account["compliance"].member
+}

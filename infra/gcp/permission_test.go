@@ -36,6 +36,7 @@ var grants = map[string]string{
 	"google_organization_iam_member.detection":           "compliance",
 	"google_pubsub_subscription_iam_member.detection":    "compliance",
 	"google_secret_manager_secret_iam_member.age":        "compliance",
+	"google_secret_manager_secret_iam_member.audit":      "compliance",
 	"google_pubsub_topic_iam_member.alerts":              "rotation alerting compliance",
 	"google_pubsub_topic_iam_member.operations":          "rotation compliance",
 	"google_secret_manager_secret_iam_member.api_key":    "rotation alerting",

@@ -76,6 +76,8 @@ type Move struct {
 	Region string      `json:"region"`
 	To     cmek.KeyURI `json:"to"`
 	At     time.Time   `json:"at"`
+	// Reported is the alert that says that the region is on that key no more; "" while there is none.
+	Reported string `json:"reported,omitempty"`
 }
 
 // Done is the key version that a region's store key was last re-encrypted under, and when that was confirmed.
@@ -101,14 +103,7 @@ const (
 )
 
 // AuditEntry is an entry of the organization's audit log.
-type AuditEntry struct {
-	ID     string    `json:"id"`
-	Action string    `json:"action"`
-	At     time.Time `json:"at"`
-	// By is the user's e-mail or the service account's name. Error is set if the action failed.
-	By    string `json:"by,omitempty"`
-	Error string `json:"error,omitempty"`
-}
+type AuditEntry = cmek.AuditEntry
 
 // Pin is the alias that a region follows.
 type Pin struct {

@@ -144,6 +144,6 @@ var (
 
 	needCreated = Need{Name: "age of the credential", From: "secretsmanager:ListSecretVersionIds; secretmanager.versions.get", MaxAge: runAge,
 		of: func(s *scope) []reading { return one(&s.credential.Created.Reading) }}
-	needRoles = Need{Name: "roles of the credential", From: "Cloud API GET /service-accounts/{id} (Org Admin, or AUDITOR)", MaxAge: runAge, OptIn: true,
+	needRoles = Need{Name: "roles of the credential", From: "Cloud API GET /api-keys/{id} and /service-accounts/{id} (Org Admin)", MaxAge: runAge, OptIn: true,
 		of: func(s *scope) []reading { return one(&s.credential.Roles.Reading) }}
 )

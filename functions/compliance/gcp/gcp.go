@@ -26,24 +26,25 @@ type settings struct {
 	Declared   google.DeclarationSettings
 	Detection  google.DetectionSettings
 	Cloud      cockroachcloud.Settings
-	Rotation   rotationSettings
+	Secrets    secretSettings
 	Function   function.Settings
 }
 
-// rotationSettings say where the API key of rotation is, whose age is checked, too; "" for nowhere.
-type rotationSettings struct {
-	Secret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
+// secretSettings say where further API keys are, "" for nowhere: that of rotation, whose age is checked, too, and that which may read the
+// organization's audit log.
+type secretSettings struct {
+	Rotation string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
+	Audit    string `env:"KEYTURN_AUDIT_API_KEY_SECRET"`
 }
 
-// Check returns the setting if it makes no sense.
-func (s rotationSettings) Check() []error {
-	if s.Secret == "" {
-		return nil
+// Check returns every setting that makes no sense.
+func (s secretSettings) Check() (problems []error) {
+	for variable, name := range map[string]string{"KEYTURN_ROTATION_API_KEY_SECRET": s.Rotation, "KEYTURN_AUDIT_API_KEY_SECRET": s.Audit} {
+		if err := google.CheckSecret(name); name != "" && err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", variable, err))
+		}
 	}
-	if err := google.CheckSecret(s.Secret); err != nil {
-		return []error{fmt.Errorf("KEYTURN_ROTATION_API_KEY_SECRET: %w", err)}
-	}
-	return nil
+	return problems
 }
 
 // rate is what the function sends to the Cloud API in a second. Its service account is its own, and so are that account's 10 requests/s.
@@ -67,9 +68,9 @@ func Wire(environ []string) (function.Handler, error) {
 	secret, secretErr := google.NewSecret(config, s.Google.APIKeySecret)
 	secrets := []compliance.Secret{secret}
 	var rotationErr error
-	if s.Rotation.Secret != "" {
+	if s.Secrets.Rotation != "" {
 		var rotation *google.Secret
-		rotation, rotationErr = google.NewSecret(config, s.Rotation.Secret)
+		rotation, rotationErr = google.NewSecret(config, s.Secrets.Rotation)
 		secrets = append(secrets, rotation)
 	}
 	if err := errors.Join(storeErr, rotationErr, keysErr, archiveErr, declaredErr, detectionErr, notifierErr, secretErr); err != nil {
@@ -79,10 +80,21 @@ func Wire(environ []string) (function.Handler, error) {
 	if err != nil {
 		return function.Handler{}, err
 	}
+	var audit compliance.Audit
+	if s.Secrets.Audit != "" {
+		secret, err := google.NewSecret(config, s.Secrets.Audit)
+		if err != nil {
+			return function.Handler{}, err
+		}
+		if audit, err = cockroachcloud.NewAuditor(s.Cloud.Options(secret.Value)); err != nil {
+			return function.Handler{}, err
+		}
+	}
 	log, random := function.NewLog("compliance", s.Function.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(store, random), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
 		Google:  compliance.Google{Keys: keys, Policies: google.NewPolicies(config), Sinks: google.NewSinks(config), Secrets: secrets},
+		Audit:   audit,
 		Detect:  compliance.DetectionIn(detection),
 		Declare: compliance.DeclaredIn(declared), Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Caller: google.CallerEmail(config),
 		Settings: s.Compliance, Log: log,

@@ -40,6 +40,7 @@ func TestEnvironment(t *testing.T) {
 			{"KEYTURN_DECLARATIONS", "s3://assets/abc.json", "want gs://BUCKET/NAME"},
 			{"KEYTURN_DETECTION", "gs://acme-keyturn-source", "names no object"},
 			{"KEYTURN_DETECTION", "s3://assets/abc.json", "want gs://BUCKET/NAME"},
+			{"KEYTURN_AUDIT_API_KEY_SECRET", "keyturn/api-key", "want projects/PROJECT/secrets/SECRET"},
 			{"KEYTURN_ROTATION_API_KEY_SECRET", "keyturn/api-key", "want projects/PROJECT/secrets/SECRET"},
 			{"KEYTURN_ALERTS_TOPIC", "arn:aws:sns:us-east-1:111122223333:alerts", "want projects/PROJECT/topics/TOPIC"},
 			{"KEYTURN_OPERATIONS_TOPIC", "operations", "want projects/PROJECT/topics/TOPIC"},

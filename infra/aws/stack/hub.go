@@ -197,10 +197,19 @@ func (h *hub) compliance() {
 		"KEYTURN_DETECTION":               detection.S3ObjectUrl(),
 	})
 	var reports []permission
+	if h.d.Compliance.AuditCredential {
+		// A service account of its own at Cockroach Labs: the audit log takes a role that may do much more.
+		key := newSecret(h.stack, "AuditApiKey", h.of("audit-api-key"), "API key of a service account at CockroachDB Cloud that may read the organization's audit log (Org Admin)")
+		environment["KEYTURN_AUDIT_API_KEY_SECRET"] = key.Ref()
+		reports = append(reports, allowOn(key.Ref(), "secretsmanager:GetSecretValue"))
+		awscdk.NewCfnOutput(h.stack, text("AuditApiKeySecretArn"), &awscdk.CfnOutputProps{
+			Description: text("Store the API key that may read the organization's audit log here"), Value: key.Ref(),
+		})
+	}
 	if h.d.SecurityHub {
 		environment["KEYTURN_SECURITY_HUB"] = text("true")
 		product := fmt.Sprintf(":securityhub:%s:%s:product/%s/default", h.d.Hub.Region, h.d.Hub.Account, h.d.Hub.Account)
-		reports = []permission{allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions)}
+		reports = append(reports, allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions))
 	}
 	in := func(folder string) string { return deployment.ArchivePrefix + "/" + folder + "*" }
 	h.tickFunction(functionProps{
