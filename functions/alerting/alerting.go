@@ -53,11 +53,17 @@ func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	if f.Settings.heartbeat(e) {
 		used, err := f.used(ctx, e.Key)
 		if !used {
-			said := LogHeartbeat
-			if e.Time.IsZero() || time.Since(e.Time) > lateHeartbeat {
-				said = "late heartbeat" // what takes so long is no sign that events arrive
+			said, alive := LogHeartbeat, true
+			switch {
+			case e.Time.IsZero() || time.Since(e.Time) > cmek.HeartbeatEvery:
+				said, alive = "late heartbeat", false // what takes so long is no sign that events arrive
+			case err != nil, e.Time.After(time.Now().Add(clocks)):
+				alive = false // it arrived: the one comes again to be judged, the other does not say when it was sent
 			}
 			f.Log.Info(said, "account", e.Account, "region", e.Region, "key", e.Key, age(e))
+			if alive {
+				err = f.noteHeartbeat(ctx, e)
+			}
 			return err
 		}
 	}
@@ -98,6 +104,20 @@ func (f *Function) named(ctx context.Context, e cmek.Event) cmek.Event {
 }
 
 func kind(e cmek.Event) risk.Kind { return risk.KindOf(e.Change) }
+
+// noteHeartbeat keeps the heartbeat for compliance: a project of Google Cloud by its id where the event has it.
+func (f *Function) noteHeartbeat(ctx context.Context, e cmek.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerPatience)
+	defer cancel()
+	account, region := e.Key.Account(), e.Key.Location()
+	if e.Key.Type() == cmek.GCPCloudKMS {
+		region = ""
+		if cmek.IsProjectNumber(account) && e.Account != "" {
+			account = e.Account
+		}
+	}
+	return f.Ledger.NoteHeartbeat(ctx, account, region, ledger.Heartbeat{At: e.Time.UTC(), Arrived: time.Now().UTC()})
+}
 
 // used reports whether a cluster is known that needs the key. A canary key is no cluster's: what a heartbeat says of one is an event like
 // any other. An error means that it is not known.

@@ -144,6 +144,54 @@ func TestHeartbeat_late(t *testing.T) {
 			if n := len(log(LogHeartbeat)); n != tc.want {
 				t.Errorf("a heartbeat %s is %d signs of life, want %d", tc.name, n, tc.want)
 			}
+			if noted := w.beaten(account, "us-east-1"); noted != (tc.want == 1) {
+				t.Errorf("a heartbeat %s is in the ledger: %t", tc.name, noted)
+			}
+		})
+	}
+}
+
+// beaten reports whether the ledger has a heartbeat of the place.
+func (w *world) beaten(account, region string) bool {
+	w.t.Helper()
+	h, err := w.Ledger.Heartbeat(w.t.Context(), account, region)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return !h.At.IsZero()
+}
+
+// The ledger has a heartbeat of the place that it came from, and of no other. One of another installation, one that cannot be judged, and
+// one that says to be of the future are none.
+func TestHeartbeat_isInTheLedger(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		edit func(*world, *cmek.Event)
+		want bool
+	}{
+		{"of ours", func(*world, *cmek.Event) {}, true},
+		{"by a clock that is ahead", func(_ *world, e *cmek.Event) { e.Time = time.Now().Add(9 * time.Minute) }, true},
+		{"of the future", func(_ *world, e *cmek.Event) { e.Time = time.Now().Add(11 * time.Minute) }, false},
+		{"of another installation", func(_ *world, e *cmek.Event) { by("arn:aws:iam::111122223333:role/keyturn-dev-heartbeat")(e) }, false},
+		{"of that name in another account", func(_ *world, e *cmek.Event) { by("arn:aws:iam::444455556666:role/" + heartbeatRole)(e) }, false},
+		{"on a key that a cluster uses", func(_ *world, e *cmek.Event) { e.Key = key }, false},
+		{"that was denied", func(_ *world, e *cmek.Event) { failed("AccessDenied")(e) }, false},
+		{"while the ledger hangs", func(w *world, _ *cmek.Event) { w.store.outage = hanging }, false},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.Settings.HeartbeatRole = "arn:aws:iam::{account}:role/" + heartbeatRole
+			e := beats()
+			tc.edit(w, &e)
+			if err := w.Event(t.Context(), e); (err != nil) != (w.store.outage == hanging) {
+				t.Fatal(err)
+			}
+			w.store.outage = up
+			if got := w.beaten(account, "us-east-1"); got != tc.want {
+				t.Errorf("a heartbeat %s is in the ledger: %t", tc.name, got)
+			}
+			if w.beaten(account, "us-east-2") || w.beaten("444455556666", "us-east-1") {
+				t.Errorf("a heartbeat %s counts for another place", tc.name)
+			}
 		})
 	}
 }

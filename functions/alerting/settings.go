@@ -135,9 +135,6 @@ func (s Settings) own(e cmek.Event) bool {
 // heartbeatTag is the tag that the heartbeat changes.
 const heartbeatTag = "keyturn-heartbeat"
 
-// lateHeartbeat is when the next heartbeat is due.
-const lateHeartbeat = time.Hour
-
 // heartbeat reports whether the event is the hourly sign of life: the heartbeat's role has set its tag, and nothing else. All else that the role
 // does, and a tag that anybody else sets, is an event like any other.
 func (s Settings) heartbeat(e cmek.Event) bool {

@@ -65,6 +65,7 @@ func TestTwins_eachTestRunsOnBothClouds(t *testing.T) {
 		"TestTheHeartbeatIsOneLineInTheLogAndNothingElse":                     "TestGoogle_heartbeatIsALabel is its twin",
 		"TestHeartbeat_late":                                                  none,
 		"TestHeartbeat_withoutTheLedger":                                      none,
+		"TestHeartbeat_isInTheLedger":                                         none,
 		"TestWhatIsNotTheHeartbeatIsJudgedAsEver":                             "TestHostile_googleHeartbeat is its twin",
 		"TestNoted_theDocumentBefore":                                         "TestJudge_googleOldNote is its twin",
 		"TestJudge_noGainIsProvenByASpelling":                                 "spellings of AWS's policies",

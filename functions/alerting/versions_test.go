@@ -387,6 +387,9 @@ func TestGoogle_heartbeatIsALabel(t *testing.T) {
 			if n := len(w.told.Alerts()); n != row.alerts {
 				t.Errorf("%s %q made %d alerts, want %d", row.sample, row.replace, n, row.alerts)
 			}
+			if noted := w.beaten("acme-keys", ""); noted != (row.alerts == 0) {
+				t.Errorf("%s %q is a heartbeat in the ledger: %t", row.sample, row.replace, noted)
+			}
 		})
 	}
 }

@@ -33,6 +33,10 @@ type Function struct {
 
 	// Declare reads what the owner declares now, with the hex SHA-256 of the file, before each tick of a run; nil: it is Declared.
 	Declare func(context.Context) (checks.Declarations, string, error)
+	// Audit is nil if there is no audit credential.
+	Audit Audit
+	// Detect reads what the deployment's detection consists of; nil: nobody knows.
+	Detect func(context.Context) (Detection, error)
 	// What the scheduled runs need beside that. Check and Retire do without.
 	Archive  Archive
 	Notifier alert.Notifier

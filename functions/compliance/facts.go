@@ -46,7 +46,7 @@ func (g *gatherer) moves(item *ledger.Cluster, err error) checks.Fact[[]checks.M
 	if item != nil {
 		for _, region := range item.CMEK.RegionInfos {
 			if last, moved := item.LastMove(region.Region); moved {
-				moves = append(moves, checks.Move{Region: last.Region, To: last.To, At: last.At})
+				moves = append(moves, checks.Move{Region: last.Region, To: last.To, At: last.At, Reported: last.UndoneAlert(item.ID)})
 			}
 		}
 	}
@@ -329,13 +329,80 @@ func (g *gatherer) role(ctx context.Context, p *checks.Principal) {
 		func() (string, error) { return g.AWS.Roles.RolePolicies(ctx, id) })
 }
 
+// auditPeriod is how far back the audit log is read: less than the ledger remembers requests for.
+const auditPeriod = 7 * 24 * time.Hour
+
+const fromAudit = "Cloud API GET /auditlogevents"
+
+// audit are the changes of a cluster's CMEK in the organization's audit log, which is read once for all of them.
+func (g *gatherer) audit(ctx context.Context, id string) checks.Fact[[]checks.AuditEntry] {
+	if g.Audit == nil {
+		return notRead[[]checks.AuditEntry](fromAudit, "this run has no audit credential")
+	}
+	if g.audited == nil {
+		entries, err := g.Audit.CMEKChanges(ctx, time.Now().Add(-auditPeriod))
+		byCluster := map[string][]cmek.AuditEntry{}
+		for _, e := range entries {
+			byCluster[e.ClusterID] = append(byCluster[e.ClusterID], e)
+		}
+		fact := read(g, byCluster, err, fromAudit, "")
+		g.audited = &fact
+	}
+	return checks.Fact[[]checks.AuditEntry]{Value: g.audited.Value[id], Reading: g.audited.Reading}
+}
+
+// requests are keyturn's own requests about the cluster.
+func (g *gatherer) requests(item *ledger.Cluster, err error) checks.Fact[[]checks.Request] {
+	switch {
+	case g.Ledger == nil:
+		return notRead[[]checks.Request](fromLedger, noLedger)
+	case err != nil:
+		return notRead[[]checks.Request](fromLedger, err.Error())
+	}
+	var all []checks.Request
+	if item != nil {
+		for _, at := range item.Requests() {
+			all = append(all, checks.Request{At: at})
+		}
+	}
+	return checks.Known(all, time.Now(), fromLedger)
+}
+
+// rolesOf reads the roles of the credential in a secret that compliance can read, which is its own.
+func (g *gatherer) rolesOf(ctx context.Context, secret Secret, n int) checks.Fact[[]string] {
+	const source = "Cloud API GET /api-keys/{id} and /service-accounts/{id}"
+	if g.Audit == nil {
+		return notRead[[]string](source, "this run has no audit credential")
+	}
+	own, ok := secret.(OwnSecret)
+	if !ok || n > 0 {
+		return notRead[[]string](source, "compliance does not read this API key, and so it cannot tell whose it is")
+	}
+	key, err := own.Value(ctx)
+	if err != nil {
+		return read(g, []string(nil), err, source, "")
+	}
+	id := cmek.APIKeyID(key)
+	if id == "" {
+		return notRead[[]string](source, "the API key has a form that tells no id")
+	}
+	roles, err := g.Audit.Roles(ctx, id)
+	return read(g, roles, err, source, "")
+}
+
 // credentials reads how old the credentials of keyturn are.
 func (g *gatherer) credentials(ctx context.Context) (all []checks.Credential) {
-	const source = "AWS Secrets Manager ListSecretVersionIds"
-	roles := notRead[[]string]("Cloud API GET /service-accounts/{id}", "keyturn does not read yet which roles its service account has")
-	for _, secret := range g.AWS.Secrets {
-		created, err := secret.Created(ctx)
-		all = append(all, checks.Credential{Cloud: checks.AWS, Name: secret.Name(), Created: read(g, created, err, source, ""), Roles: roles})
+	for _, kept := range []struct {
+		cloud   checks.Cloud
+		source  string
+		secrets []Secret
+	}{
+		{checks.AWS, "AWS Secrets Manager ListSecretVersionIds", g.AWS.Secrets}, {checks.GCP, "Secret Manager GetSecretVersion", g.Google.Secrets},
+	} {
+		for i, secret := range kept.secrets {
+			created, err := secret.Created(ctx)
+			all = append(all, checks.Credential{Cloud: kept.cloud, Name: secret.Name(), Created: read(g, created, err, kept.source, ""), Roles: g.rolesOf(ctx, secret, i)})
+		}
 	}
 	if len(all) > 0 {
 		return all
@@ -345,7 +412,7 @@ func (g *gatherer) credentials(ctx context.Context) (all []checks.Credential) {
 		cloud = checks.GCP
 	}
 	// Unread, it is an ERROR; left out, nobody would miss it.
-	return []checks.Credential{{Cloud: cloud, Name: "the API key in use", Roles: roles,
+	return []checks.Credential{{Cloud: cloud, Name: "the API key in use", Roles: notRead[[]string]("Cloud API GET /service-accounts/{id}", "the API key is in no secret that this run knows"),
 		Created: notRead[time.Time]("the store of the secret", "the API key is in no secret that this run knows")}}
 }
 
@@ -373,8 +440,7 @@ func placeOf(uri cmek.KeyURI) (at place, ok bool) {
 // at reads the detection and the logs of a place.
 func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a := checks.Account{Cloud: at.cloud, ID: at.account, Location: at.location}
-	a.Watch = notRead[checks.Watch]("rules, targets, alarms and dead-letter queues", notHere)
-	a.Heartbeat = notRead[time.Time]("log of alerting", "the heartbeat is in the log of alerting and not in the ledger")
+	a.Watch, a.Heartbeat = g.watch(ctx, at), g.heartbeat(ctx, at)
 	a.Trails = notRead[[]checks.Trail]("AWS CloudTrail", notHere)
 	a.AuditConfigs = notRead[[]checks.AuditConfig](fromIAM, notHere)
 	if at.cloud == checks.GCP {

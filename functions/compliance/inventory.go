@@ -54,6 +54,14 @@ type gatherer struct {
 	oldest   time.Time
 	owners   owners
 
+	// detected is what the deployment's detection consists of, hub what it is in the hub, and watches what it is in each place, as they were read.
+	detected *checks.Fact[Detection]
+	hub      *checks.Watch
+	watches  map[place]checks.Fact[checks.Watch]
+
+	// audited are the changes of CMEKs in the audit log by cluster, nil before they are read.
+	audited *checks.Fact[map[string][]cmek.AuditEntry]
+
 	// timedOut is true if a read ended for want of time: its own, or the caller's.
 	timedOut atomic.Bool
 
@@ -67,7 +75,7 @@ type gatherer struct {
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
-		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
 	g.nextPart()
 	return g
 }
@@ -287,12 +295,12 @@ func (g *gatherer) cluster(ctx context.Context, id string) checks.Cluster {
 	if !ok {
 		info = notRead[cmek.Cluster](fromList, "the Cloud API listed the cluster when the run began, and does not any more")
 	}
+	// Before the ledger: keyturn notes a request before it leaves, and none that the log has may be missing there.
+	audit := g.audit(ctx, id)
 	item, err := g.item(ctx, id)
 	c := checks.Cluster{ID: id, Info: info, CMEK: g.cmek(ctx, id, item, fresh)}
 	c.Done, c.Moves = g.done(item, err), g.moves(item, err)
-	// The ledger keeps the last request of each region, and the audit log is not read: both take what this version does not have.
-	c.Requests = notRead[[]checks.Request](fromLedger, "the ledger keeps the last requests only")
-	c.Audit = notRead[[]checks.AuditEntry]("Cloud API GET /auditlogevents", "keyturn has no second credential for the audit log")
+	c.Requests, c.Audit = g.requests(item, err), audit
 	c.Pins = g.pins(ctx, item)
 	return c
 }

@@ -43,6 +43,20 @@ type Secret interface {
 	Created(ctx context.Context) (time.Time, error)
 }
 
+// OwnSecret is that of compliance itself, which it can read.
+type OwnSecret interface {
+	Secret
+	Value(ctx context.Context) (string, error)
+}
+
+// Audit reads what takes a credential of its own at Cockroach Labs. Refusals are a [*cmek.PermissionError].
+type Audit interface {
+	// CMEKChanges reads the changes of CMEKs in the organization's audit log after the time.
+	CMEKChanges(ctx context.Context, after time.Time) ([]cmek.AuditEntry, error)
+	// Roles reads the roles of the service account to which the API key belongs.
+	Roles(ctx context.Context, apiKeyID string) ([]string, error)
+}
+
 // Hub is where findings are reported beside the archive: Security Hub. It returns those that it did not take.
 type Hub interface {
 	Import(ctx context.Context, findings []cmek.SecurityFinding) ([]cmek.RejectedFinding, error)
@@ -64,6 +78,22 @@ type Trails interface {
 	Trails(ctx context.Context, account, region string) ([]checks.Trail, error)
 }
 
+// Rules reads rules of EventBridge, and how many messages wait in queues of SQS. It acts as the reader of the account; account "" is for
+// its own credentials. Refusals are a [*cmek.PermissionError].
+type Rules interface {
+	// Rule reads a rule of a bus, "" for the default one, with all its targets; [cmek.ErrNotFound] if there is none.
+	Rule(ctx context.Context, account, region, bus, name string) (cmek.EventRule, error)
+	// Waiting counts the messages in a queue of the owner's account.
+	Waiting(ctx context.Context, account, owner, region, queue string) (int, error)
+}
+
+// Sinks reads sinks of Cloud Logging and subscriptions of Pub/Sub by their whole names; [cmek.ErrNotFound] if there is none. Refusals are a
+// [*cmek.PermissionError].
+type Sinks interface {
+	Sink(ctx context.Context, name string) (cmek.LogSink, error)
+	Subscription(ctx context.Context, name string) (cmek.PushSubscription, error)
+}
+
 // AWS is how AWS is read. What is nil is not read, and every check that needs it says so.
 type AWS struct {
 	Keys Keys
@@ -74,6 +104,7 @@ type AWS struct {
 	Roles    Roles
 	Trails   Trails
 	Log      UseLog
+	Rules    Rules
 	// Secrets hold the credentials of keyturn's functions.
 	Secrets []Secret
 }
@@ -88,4 +119,7 @@ type Google struct {
 	Keys     Keys
 	Policies Documents
 	Log      UseLog
+	Sinks    Sinks
+	// Secrets hold the credentials of keyturn's functions.
+	Secrets []Secret
 }

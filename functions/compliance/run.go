@@ -296,9 +296,7 @@ func (r *run) make(ctx context.Context, g *gatherer, ids []string) ([]byte, erro
 	}
 	for i := range findings {
 		f := &findings[i]
-		if incident := reportedBy(*f, r.incidents); incident != nil {
-			f.Incident = incident.ID()
-		}
+		f.Incident = reportedBy(*f, r.incidents, g.facts.Clusters)
 		follow(before.last(*f), f, now)
 		all = append(all, report.Line{Finding: f})
 	}

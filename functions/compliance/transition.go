@@ -59,18 +59,33 @@ func follow(before *ledger.Result, f *checks.Finding, now time.Time) (ledger.Res
 	return is, report.Same
 }
 
-// reportedBy is the open incident that reports a failure already; nil if there is none.
-func reportedBy(f checks.Finding, incidents []*ledger.Incident) *ledger.Incident {
+// reportedBy is the id of the open incident that reports a failure already; "" if there is none.
+func reportedBy(f checks.Finding, incidents []*ledger.Incident, clusters []checks.Cluster) string {
 	check, _ := checks.Of(f.Check)
 	if f.Result != checks.Fail || len(check.Mirrors) == 0 {
-		return nil
+		return ""
 	}
 	for _, i := range incidents {
 		if i.Open() && slices.Contains(check.Mirrors, i.Kind) && concerns(i, f.Subject) {
-			return i
+			return i.ID()
 		}
 	}
-	return nil
+	if slices.Contains(check.Mirrors, alert.OrderUndone) {
+		return undone(f.Subject, clusters)
+	}
+	return ""
+}
+
+// undone is the alert about the region's last move; "" if there is none.
+func undone(s checks.Subject, clusters []checks.Cluster) string {
+	for _, c := range clusters {
+		for _, m := range c.Moves.Value {
+			if c.ID == s.ClusterID && m.Region == s.Region && m.Reported != "" {
+				return m.Reported
+			}
+		}
+	}
+	return ""
 }
 
 // concerns reports whether an incident is about the subject's key, a version of it, or the subject's principal.

@@ -122,13 +122,54 @@ func TestIncident_that_reports_a_failure(t *testing.T) {
 				i.Closed = time.Unix(2, 0)
 			}
 			f := checks.Finding{Check: tt.check, Subject: tt.subject, Result: checks.Fail}
-			if got := reportedBy(f, []*ledger.Incident{i}); (got != nil) != tt.want {
-				t.Errorf("%v, want %t", got, tt.want)
+			if got := reportedBy(f, []*ledger.Incident{i}, nil); got != "" != tt.want {
+				t.Errorf("%q, want %t", got, tt.want)
 			}
 			f.Result = checks.Error
-			if reportedBy(f, []*ledger.Incident{i}) != nil {
+			if reportedBy(f, []*ledger.Incident{i}, nil) != "" {
 				t.Error("it reports a check without an answer")
 			}
 		})
+	}
+}
+
+// Rotation reports a region that left the key of its order, once: what it reports is silent here, and linked.
+func TestIncident_of_an_order_that_was_undone(t *testing.T) {
+	const id = "order-undone/c1/o1@946684800"
+	moves := func(moves ...checks.Move) []checks.Cluster {
+		return []checks.Cluster{{ID: "c0", Moves: checks.Known(moves, time.Unix(1, 0), "test")}, {ID: "c1", Moves: checks.Known(moves, time.Unix(1, 0), "test")}}
+	}
+	f := checks.Finding{Check: "CMEK-32", Subject: checks.Subject{ID: "c1/us-east-1", ClusterID: "c1", Region: "us-east-1"}, Result: checks.Fail}
+	for _, tt := range []struct {
+		name     string
+		clusters []checks.Cluster
+		want     string
+	}{
+		{"reported", moves(checks.Move{Region: "us-east-1", Reported: id}), id},
+		{"not reported", moves(checks.Move{Region: "us-east-1"}), ""},
+		{"another region's", moves(checks.Move{Region: "us-west-2", Reported: id}), ""},
+		{"of another cluster", moves(checks.Move{Region: "us-east-1", Reported: id})[:1], ""},
+		{"no moves", nil, ""},
+	} {
+		if got := reportedBy(f, nil, tt.clusters); got != tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+		for _, other := range []checks.Result{checks.Pass, checks.Error, checks.NotApplicable} {
+			quiet := f
+			if quiet.Result = other; reportedBy(quiet, nil, tt.clusters) != "" {
+				t.Errorf("%s: it reports %s", tt.name, other)
+			}
+		}
+		other := f
+		if other.Check = "CMEK-02"; reportedBy(other, nil, tt.clusters) != "" {
+			t.Errorf("%s: it reports another check", tt.name)
+		}
+	}
+	e := ledger.OrderEnd{ID: "o1"}
+	if e.UndoneAlert("c1") != "" {
+		t.Error("an order that holds has an alert")
+	}
+	if e.Undone = time.Unix(946684800, 5).UTC(); e.UndoneAlert("c1") != id {
+		t.Errorf("the alert is %q", e.UndoneAlert("c1"))
 	}
 }

@@ -37,6 +37,10 @@ type world struct {
 	broken    map[string]bool
 	roles     roles
 	latency   time.Duration // of each answer
+	// What [world.watched] gives.
+	detected compliance.Detection
+	bridge   *bridge
+	logging  *logging
 }
 
 // RoundTrip counts and refuses.

@@ -255,6 +255,7 @@ func depart(item *ledger.Cluster, f Facts, put []cmek.RegionSpec, intent, now ti
 				Key: key.Status, UpdatedAt: updated, Operation: f.Cluster.OperationStatus}}
 		}
 	}
+	item.NoteSent(now)
 	unclaim(item, intent)
 	item.NextLook = now.Add(answerWithin)
 }

@@ -36,7 +36,7 @@ func reportUndone(item *ledger.Cluster, info cmek.ClusterInfo, now time.Time) {
 }
 
 func undoneAlert(item *ledger.Cluster, e ledger.OrderEnd, uri cmek.KeyURI, now time.Time) alert.Alert {
-	id := fmt.Sprintf("order-undone/%s/%s@%d", item.ID, e.ID, now.Unix())
+	id := e.UndoneAlert(item.ID)
 	return alert.Alert{
 		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.High, Change: changeOrderUndone, Key: uri, Time: now,
 		Clusters: []alert.AffectedCluster{{ID: item.ID, Name: item.Cluster.Name, Regions: []string{e.Region}}},

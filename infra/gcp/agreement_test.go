@@ -2,6 +2,7 @@ package gcp_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/alerting"
 	"github.com/keyturn/keyturn/functions/compliance"
@@ -16,6 +18,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/gcp/filter"
 	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/google"
@@ -56,6 +59,21 @@ func TestCriticalSubscription_selectsWhatTheNotifierMarks(t *testing.T) {
 	want := `"attributes.` + google.SeverityAttribute + ` = \"` + string(alert.Critical) + `\""`
 	if got := readModule(t, "modules/pubsub").resource(t, "google_pubsub_subscription.critical").text["filter"]; got != want {
 		t.Errorf("the subscription for people has the filter %s, want %s", got, want)
+	}
+}
+
+// Heartbeats are as far apart as alerting and the checks take them to be, and the alarm waits as long.
+func TestHeartbeat_isSentAsOftenAsItIsExpected(t *testing.T) {
+	m := readModule(t, ".")
+	if got := m.resource(t, "google_cloud_scheduler_job.heartbeat").text["schedule"]; cmek.HeartbeatEvery != time.Hour || !regexp.MustCompile(`^"[0-9]+ \* \* \* \*"$`).MatchString(got) {
+		t.Errorf("the schedule is %s, and heartbeats are expected to be %s apart", got, cmek.HeartbeatEvery)
+	}
+	alarms, err := os.ReadFile("alarms.tf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(`account=\"${p}\"}[%dm]`, int(cmek.HeartbeatAge.Minutes())); !strings.Contains(string(alarms), want) {
+		t.Errorf("the alarm about heartbeats does not wait for %s", cmek.HeartbeatAge)
 	}
 }
 
@@ -138,7 +156,7 @@ func TestEnvironment_hasVariablesOfTheFunctions(t *testing.T) {
 			t.Errorf("no function reads %s", name)
 		}
 	}
-	for _, name := range []string{"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_CHANNEL_SECRET", "KEYTURN_HEARTBEAT_ROLE", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES", "KEYTURN_DECLARATIONS"} {
+	for _, name := range []string{"KEYTURN_LEDGER", "KEYTURN_ARCHIVE", "KEYTURN_ALERTS_TOPIC", "KEYTURN_OPERATIONS_TOPIC", "KEYTURN_API_KEY_SECRET", "KEYTURN_CHANNEL_SECRET", "KEYTURN_HEARTBEAT_ROLE", "KEYTURN_OWN_ROLES", "KEYTURN_OWN_RESOURCES", "KEYTURN_DECLARATIONS", "KEYTURN_DETECTION", "KEYTURN_ROTATION_API_KEY_SECRET"} {
 		if !slices.Contains(set, name) {
 			t.Errorf("%s is never set", name)
 		}

@@ -51,6 +51,9 @@ func runsChecks(t *testing.T, made *recorder) {
 	if err == nil {
 		err = source.PutIfAbsent(t.Context(), "declarations-abc.json", []byte("{}"))
 	}
+	if err == nil {
+		err = source.PutIfAbsent(t.Context(), "detection.json", []byte(`{"sinks":[{"parent":"projects/acme-keys","name":"keyturn-alerting"}],"subscriptions":[{"name":"projects/acme-keyturn/subscriptions/keyturn-alerting"}]}`))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,8 @@ func runsChecks(t *testing.T, made *recorder) {
 	}
 	f := &compliance.Function{
 		Cloud: oneCluster{secret.Value}, Ledger: ledger.New(made.ledger(t), rand.New(rand.NewPCG(1, 1))), KeyTypes: []cmek.KeyType{cmek.GCPCloudKMS},
-		Google:  compliance.Google{Keys: kms, Policies: google.NewPolicies(made.config()), Log: google.NewUseLog(made.config())},
+		Google:  compliance.Google{Keys: kms, Policies: google.NewPolicies(made.config()), Log: google.NewUseLog(made.config()), Sinks: google.NewSinks(made.config()), Secrets: []compliance.Secret{secret}},
+		Detect:  compliance.DetectionIn(func(ctx context.Context) ([]byte, error) { return declarations.Read(ctx, "detection.json", "") }),
 		Declare: compliance.DeclaredIn(func(ctx context.Context) ([]byte, error) { return declarations.Read(ctx, "declarations-abc.json", "") }),
 		Archive: archive, Notifier: notifier, Page: report.ArchivedPage, Settings: compliance.DefaultSettings(), Log: slog.New(slog.DiscardHandler), Holder: "test",
 	}

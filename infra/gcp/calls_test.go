@@ -62,6 +62,8 @@ var needs = []struct{ call, permissions string }{
 	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o/[^/ ]+ which is not there`, "storage.objects.get storage.objects.list"},
 	{`GET storage\.googleapis\.com/storage/v1/b/[^/]+/o`, "storage.objects.list"},
 	{`GET pubsub\.googleapis\.com/v1/projects/[^/]+/subscriptions/[^/]+`, "pubsub.subscriptions.get"},
+	{`GET logging\.googleapis\.com/v2/(?:projects|folders|organizations)/[^/]+/sinks/[^/]+`, "logging.sinks.get"},
+	{`GET secretmanager\.googleapis\.com/v1/projects/[^/]+/secrets/[^/]+/versions/latest`, "secretmanager.versions.get"},
 	{`GET monitoring\.googleapis\.com/v3/projects/[^/]+/timeSeries`, "monitoring.timeSeries.list"},
 	{`firestore BatchGetDocuments`, "datastore.entities.get"},
 	{`firestore RunQuery`, "datastore.entities.get datastore.entities.list"},
@@ -426,6 +428,10 @@ func (r *recorder) answer(req *http.Request) (status int, body string) {
 			`"archive":"gs://acme-keyturn-keyturn-archive/evidence","alerts_topic":"t","operations_topic":"t","push_subscriptions":["projects/acme-keyturn/subscriptions/keyturn-rotation"],"dead_subscriptions":["s"]}`
 	case strings.Contains(path, "/subscriptions/"):
 		return 200, `{"topic":"projects/acme-keyturn/topics/keyturn-rotation-events"}`
+	case strings.Contains(path, "/sinks/"):
+		return 200, `{"destination":"pubsub.googleapis.com/projects/acme-keyturn/topics/keyturn-alerting-events"}`
+	case strings.HasSuffix(path, "/versions/latest"):
+		return 200, `{"name":"projects/1/secrets/s/versions/3","createTime":"2026-01-01T12:00:00Z","state":"ENABLED"}`
 	case last == "timeSeries":
 		return 200, `{}`
 	case strings.HasSuffix(path, "/o") && strings.HasPrefix(path, "/storage/"):

@@ -34,7 +34,7 @@ locals {
     [for f in keys(local.filters) : "${var.name}-${f}"],
     [for p in keys(var.heartbeats) : "${var.name}-heartbeat-${replace(p, "/[:.]/", "-")}"],
     [var.name], # ledger, and feed
-    [local.api_key_secret, local.compliance_secret], values(local.channel_secrets),
+    [local.api_key_secret, local.compliance_secret], local.audit_secrets, values(local.channel_secrets),
     # Deletions name alert policies and notification channels by number alone.
     [for p in google_monitoring_alert_policy.alarm : p.display_name], [for p in google_monitoring_alert_policy.alarm : basename(p.name)],
     [for c in google_monitoring_notification_channel.email : basename(c.name)],
@@ -50,10 +50,13 @@ locals {
       KEYTURN_OWN_ROLES       = join(",", sort(values(local.emails)))
       KEYTURN_OWN_RESOURCES   = join(",", local.own_resources)
     }, length(var.heartbeats) == 0 ? {} : { KEYTURN_HEARTBEAT_ROLE = local.emails["heartbeat"] })
-    compliance = merge(local.common, {
+    compliance = merge(local.common, local.audit_credential ? { KEYTURN_AUDIT_API_KEY_SECRET = "${local.secrets}/${local.audit_secrets[0]}" } : {}, {
       KEYTURN_API_KEY_SECRET = "${local.secrets}/${local.compliance_secret}"
       KEYTURN_ARCHIVE        = "gs://${local.archive_bucket}/${local.archive_prefix}"
       KEYTURN_DECLARATIONS   = "gs://${local.source_bucket}/${local.declarations_object}"
+      KEYTURN_DETECTION      = "gs://${local.source_bucket}/${local.detection_object}"
+
+      KEYTURN_ROTATION_API_KEY_SECRET = "${local.secrets}/${local.api_key_secret}"
     })
     }, {
     for name, c in var.channels : "notify-${name}" => merge({

@@ -10,7 +10,7 @@ output "archive" {
 
 output "secrets" {
   description = "Secrets that have no value yet: gcloud secrets versions add NAME --data-file=-"
-  value       = sort(concat([local.api_key_secret, local.compliance_secret], values(local.channel_secrets)))
+  value       = sort(concat([local.api_key_secret, local.compliance_secret], local.audit_secrets, values(local.channel_secrets)))
 }
 
 output "declarations" {

@@ -4,6 +4,9 @@ package alert
 const (
 	KeyUnusable = "key-unusable"
 	AccessLost  = "access-lost"
+	// OrderUndone is a region that left the key which an order moved it to. It is open while the ledger says so with the order, and has no
+	// item of its own.
+	OrderUndone = "order-undone"
 	// OnHold is an operator's hold, which is nothing that is broken.
 	OnHold = "hold"
 )

@@ -64,11 +64,38 @@ type DeclarationSettings struct {
 
 // Check returns the setting if it makes no sense.
 func (s DeclarationSettings) Check() []error {
-	problems := s.Declarations.CheckScheme("KEYTURN_DECLARATIONS", "s3://BUCKET/NAME")
-	if len(problems) == 0 && s.Declarations.Scheme == "s3" && s.Declarations.Prefix == "" {
-		problems = append(problems, fmt.Errorf("KEYTURN_DECLARATIONS is %s, which names no object; want s3://BUCKET/NAME", s.Declarations))
+	return checkObject("KEYTURN_DECLARATIONS", s.Declarations)
+}
+
+// DetectionSettings say where the deployment wrote what its detection consists of: an object of JSON. Without it that is not known.
+type DetectionSettings struct {
+	Detection config.Location `env:"KEYTURN_DETECTION"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s DetectionSettings) Check() []error {
+	return checkObject("KEYTURN_DETECTION", s.Detection)
+}
+
+// Read returns the object's bytes; nil if none is named.
+func (s DetectionSettings) Read(c Config) func(context.Context) ([]byte, error) {
+	if s.Detection.Scheme == "" {
+		return nil
+	}
+	return readObject(c, s.Detection)
+}
+
+func checkObject(variable string, l config.Location) []error {
+	problems := l.CheckScheme(variable, "s3://BUCKET/NAME")
+	if len(problems) == 0 && l.Scheme == "s3" && l.Prefix == "" {
+		problems = append(problems, fmt.Errorf("%s is %s, which names no object; want s3://BUCKET/NAME", variable, l))
 	}
 	return problems
+}
+
+func readObject(c Config, l config.Location) func(context.Context) ([]byte, error) {
+	bucket, name := NewArchive(in(c, l.Region), l.Name, ""), strings.TrimSuffix(l.Prefix, "/")
+	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, name, "") }
 }
 
 // RepairSettings say whether scheduled deletions are canceled, and as whom.
@@ -108,8 +135,7 @@ func (s ArchiveSettings) Store(c Config) *Archive {
 
 // Read returns the object's bytes.
 func (s DeclarationSettings) Read(c Config) func(context.Context) ([]byte, error) {
-	bucket, name := NewArchive(in(c, s.Declarations.Region), s.Declarations.Name, ""), strings.TrimSuffix(s.Declarations.Prefix, "/")
-	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, name, "") }
+	return readObject(c, s.Declarations)
 }
 
 // Notifier returns the notifier for the topics, which [Settings.Check] has checked.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/config"
@@ -42,6 +43,34 @@ func NewSecret(config Config, name string) (*Secret, error) {
 		name += "/versions/latest"
 	}
 	return &Secret{config.rest(), name}, nil
+}
+
+// Name is the secret's name, without a version unless it was given with one.
+func (s *Secret) Name() string { return strings.TrimSuffix(s.name, "/versions/latest") }
+
+// Created reads when the version in use was made, and not what it holds. The latest version is the newest one whatever its state, and one
+// that is not enabled can be read by nobody (cloud.google.com/secret-manager/docs/access-secret-version).
+func (s *Secret) Created(ctx context.Context) (time.Time, error) {
+	const permission = "secretmanager.versions.get"
+	doing := "read version of secret " + s.name
+	text, err := s.rest.call(ctx, request{host: "secretmanager.googleapis.com", path: "/v1/" + s.name})
+	if err != nil {
+		if err = explain(err, doing); errors.Is(err, cmek.ErrDenied) && !errors.Is(err, cmek.ErrNoCredentials) {
+			return time.Time{}, &cmek.PermissionError{Permission: permission + " on " + s.Name(), Err: err}
+		}
+		return time.Time{}, err
+	}
+	var version struct {
+		State      string    `json:"state"`
+		CreateTime time.Time `json:"createTime"`
+	}
+	switch err := json.Unmarshal(text, &version); {
+	case err != nil || version.CreateTime.IsZero():
+		return time.Time{}, fmt.Errorf("%s: %w: it does not say when it was made", doing, cmek.ErrIncomplete)
+	case version.State != "ENABLED":
+		return time.Time{}, fmt.Errorf("%s: its state is %q, and so nobody can use it", doing, clip(version.State))
+	}
+	return version.CreateTime.UTC(), nil
 }
 
 // castagnoli is the CRC-32 of Google's APIs.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/google"
@@ -94,6 +95,37 @@ func TestNewSecret_names(t *testing.T) {
 	} {
 		if _, err := google.NewSecret(plainConfig(), name); (err == nil) != ok {
 			t.Errorf("%q: error %v, want a secret %t", name, err, ok)
+		}
+	}
+}
+
+// The age is that of the version in use. One that is disabled, or that says nothing, has none; what is refused names the permission.
+func TestSecret_wasCreatedWhenItsVersionInUseWas(t *testing.T) {
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		want       time.Time
+		grants     bool
+	}{
+		{"enabled", `{"name":"x/versions/3","createTime":"2026-01-02T03:04:05Z","state":"ENABLED"}`, 200, made, false},
+		{"disabled", `{"createTime":"2026-01-02T03:04:05Z","state":"DISABLED"}`, 200, time.Time{}, false},
+		{"destroyed", `{"createTime":"2026-01-02T03:04:05Z","state":"DESTROYED"}`, 200, time.Time{}, false},
+		{"without a state", `{"createTime":"2026-01-02T03:04:05Z"}`, 200, time.Time{}, false},
+		{"without a time", `{"state":"ENABLED"}`, 200, time.Time{}, false},
+		{"no answer of the API", `<html>`, 200, time.Time{}, false},
+		{"not there", `{"error":{"code":404,"status":"NOT_FOUND","message":"no"}}`, 404, time.Time{}, false},
+		{"refused", `{"error":{"code":403,"status":"PERMISSION_DENIED","message":"no"}}`, 403, time.Time{}, true},
+	} {
+		secret, asked := secretAnswering(t, tt.status, tt.body)
+		got, err := secret.Created(t.Context())
+		var missing *cmek.PermissionError
+		errors.As(err, &missing)
+		if !got.Equal(tt.want) || (err == nil) == tt.want.IsZero() || (missing != nil) != tt.grants || *asked != "GET /v1/projects/p/secrets/api-key/versions/latest" {
+			t.Errorf("%s: %s, %v, asked %s", tt.name, got, err, *asked)
+		}
+		if missing != nil && missing.Permission != "secretmanager.versions.get on projects/p/secrets/api-key" {
+			t.Errorf("the permission is %q", missing.Permission)
 		}
 	}
 }

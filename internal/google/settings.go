@@ -63,24 +63,53 @@ type DeclarationSettings struct {
 
 // Check returns the setting if it makes no sense.
 func (s DeclarationSettings) Check() []error {
-	const variable, want = "KEYTURN_DECLARATIONS", "gs://BUCKET/NAME"
-	switch {
-	case s.Declarations.Scheme != "gs":
-		return s.Declarations.CheckScheme(variable, want)
-	case s.Declarations.Prefix == "":
-		return []error{fmt.Errorf("%s is %s, which names no object; want %s", variable, s.Declarations, want)}
-	}
-	return checkNames(name{variable, s.Declarations.Name, CheckBucket})
+	return checkObject("KEYTURN_DECLARATIONS", s.Declarations)
 }
 
 // Read returns the object's bytes.
 func (s DeclarationSettings) Read(c Config) (func(context.Context) ([]byte, error), error) {
-	bucket, err := NewArchive(c, s.Declarations.Name, "")
+	return readObject(c, s.Declarations)
+}
+
+// DetectionSettings say where the deployment wrote what its detection consists of: an object of JSON. Without it that is not known.
+type DetectionSettings struct {
+	Detection config.Location `env:"KEYTURN_DETECTION"`
+}
+
+// Check returns the setting if it makes no sense.
+func (s DetectionSettings) Check() []error {
+	if s.Detection.Scheme == "" {
+		return nil
+	}
+	return checkObject("KEYTURN_DETECTION", s.Detection)
+}
+
+// Read returns the object's bytes; nil if none is named.
+func (s DetectionSettings) Read(c Config) (func(context.Context) ([]byte, error), error) {
+	if s.Detection.Scheme == "" {
+		return nil, nil
+	}
+	return readObject(c, s.Detection)
+}
+
+func checkObject(variable string, l config.Location) []error {
+	const want = "gs://BUCKET/NAME"
+	switch {
+	case l.Scheme != "gs":
+		return l.CheckScheme(variable, want)
+	case l.Prefix == "":
+		return []error{fmt.Errorf("%s is %s, which names no object; want %s", variable, l, want)}
+	}
+	return checkNames(name{variable, l.Name, CheckBucket})
+}
+
+func readObject(c Config, l config.Location) (func(context.Context) ([]byte, error), error) {
+	bucket, err := NewArchive(c, l.Name, "")
 	if err != nil {
 		return nil, err
 	}
-	name := strings.TrimSuffix(s.Declarations.Prefix, "/")
-	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, name, "") }, nil
+	object := strings.TrimSuffix(l.Prefix, "/")
+	return func(ctx context.Context) ([]byte, error) { return bucket.Read(ctx, object, "") }, nil
 }
 
 // ChannelSettings say where the secret of a channel is.

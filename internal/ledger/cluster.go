@@ -38,6 +38,8 @@ type Cluster struct {
 	Work []Work `json:"work,omitempty"`
 	// Operation is the last write of an operator's command; nil if there was none.
 	Operation *Operation `json:"operation,omitempty"`
+	// Sent are the times at which requests about the CMEK left, the newest last; see [Cluster.NoteSent].
+	Sent []time.Time `json:"sent,omitempty"`
 	// Done holds the last key version done for each region, ordered by region.
 	Done []Done `json:"done,omitempty"`
 	// Dropped holds the newest pieces of work that ended without being done, for people who ask why.
@@ -156,6 +158,14 @@ type OrderEnd struct {
 	At   time.Time `json:"at"`
 	// Undone is when the region was first seen on another key, of the last order that moved it; zero if it is on the order's.
 	Undone time.Time `json:"undone,omitzero"`
+}
+
+// UndoneAlert is the dedup key of the alert that reports that the cluster's region left the order's key; "" while it has not.
+func (e OrderEnd) UndoneAlert(cluster string) string {
+	if e.Undone.IsZero() {
+		return ""
+	}
+	return alert.IncidentKey(alert.OrderUndone, fmt.Sprintf("%s/%s@%d", cluster, e.ID, e.Undone.Unix()))
 }
 
 // LastMove returns the last order that moved the region to another key; false if none did.

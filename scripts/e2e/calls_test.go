@@ -162,8 +162,8 @@ type target struct{ name, part string }
 // permissionFor is the action of IAM that the call needs, and on what.
 func permissionFor(c call) (action string, resources []target) {
 	var named struct {
-		TableName, IndexName, KeyID, SecretID, Name, TrailName string
-		RequestItems                                           map[string]any
+		TableName, IndexName, KeyID, SecretID, Name, TrailName, EventBusName, QueueURL string
+		RequestItems                                                                   map[string]any
 	}
 	_ = json.Unmarshal(c.body, &named) // What it does not name is "".
 	form, _ := url.ParseQuery(string(c.body))
@@ -206,6 +206,15 @@ func permissionFor(c call) (action string, resources []target) {
 		one(cmp.Or(named.Name, named.TrailName, "*"), "")
 	case "sns":
 		one(form.Get("TopicArn"), "")
+	case "events":
+		rule := "*" // one of many
+		if named.EventBusName != "" {
+			rule = "scene0000/*"
+		}
+		one("arn:aws:events:"+regionOf(c)+":"+accountID+":rule/"+rule, "")
+	case "sqs":
+		words := strings.Split(named.QueueURL, "/")
+		one("arn:aws:sqs:"+regionOf(c)+":"+accountID+":"+words[len(words)-1], "")
 	case "sts":
 		one(form.Get("RoleArn"), "")
 	case "iam":
@@ -215,6 +224,15 @@ func permissionFor(c call) (action string, resources []target) {
 		one(form.Get("PolicyArn"), "")
 	}
 	return action, resources
+}
+
+// regionOf is the Region that a call is signed for.
+func regionOf(c call) string {
+	words := strings.Split(c.signed, "/") // … Credential=KEY/DATE/REGION/SERVICE/aws4_request
+	if len(words) < 3 {
+		return ""
+	}
+	return words[2]
 }
 
 // checkCalls compares the calls of all tests with the golden file, or rewrites it.

@@ -15,6 +15,8 @@ import (
 	"net/http/httptest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventbridgetypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/keyturn/keyturn/functions/notify"
@@ -31,6 +33,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	makeTrail(t)
 	a := w.account
 	a.storeDeclarations()
+	a.onDefaultBus("us-east-1")
 	a.store("compliance-api-key", `{"api_key":"`+simulator.SampleAPIKey+`"}`)
 	w.leaveRun()
 	w.followed("payments")
@@ -148,8 +151,8 @@ func (s *scene) leaveRun() {
 // resultsOf are the results of the checks by subject.
 func resultsOf(r report.Report) (all []string) {
 	for _, f := range r.Findings {
-		if f.Check == "CMEK-30" {
-			continue // a person's API key is in no secret of the deployment
+		if f.Check == "CMEK-30" || f.Check == "CMEK-25" {
+			continue // a person's API key is in no secret of the deployment, and a person does not know what the deployment consists of
 		}
 		all = append(all, f.Key()+" "+string(f.Result))
 	}
@@ -160,15 +163,37 @@ func resultsOf(r report.Report) (all []string) {
 // storeDeclarations puts what is declared for the checks where the CDK does when it deploys.
 func (a *account) storeDeclarations() {
 	a.t.Helper()
-	location := a.functions["compliance"].Environment.Variables["KEYTURN_DECLARATIONS"]
-	bucket, name, _ := strings.Cut(strings.TrimPrefix(location, "s3://"), "/")
-	data, err := os.ReadFile(filepath.Join(cloudAssembly(binaries, a.variant), "asset."+name))
-	must(a.t, err, "read declarations at "+location)
-	_, err = a.s3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
-	must(a.t, err, "create bucket of the CDK")
-	_, err = a.s3.PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String(name), Body: bytes.NewReader(data)})
-	must(a.t, err, "store declarations")
-	a.learn(map[string]string{"arn:aws:s3:::" + bucket: bucket}, nil)
+	for _, variable := range []string{"KEYTURN_DECLARATIONS", "KEYTURN_DETECTION"} {
+		location := a.functions["compliance"].Environment.Variables[variable]
+		bucket, name, _ := strings.Cut(strings.TrimPrefix(location, "s3://"), "/")
+		data, err := os.ReadFile(filepath.Join(cloudAssembly(binaries, a.variant), "asset."+name))
+		must(a.t, err, "read what is to be stored at "+location)
+		if variable == "KEYTURN_DECLARATIONS" {
+			_, err = a.s3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: &bucket})
+			must(a.t, err, "create bucket of the CDK")
+			a.learn(map[string]string{"arn:aws:s3:::" + bucket: bucket}, nil)
+		}
+		data = bytes.ReplaceAll(data, []byte("scene0000"), []byte(a.name))
+		_, err = a.s3.PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String(name), Body: bytes.NewReader(data)})
+		must(a.t, err, "store "+variable)
+	}
+}
+
+// onDefaultBus puts the rules of the Region's spoke on its default bus, too, where the checks look for them, and the queue for their dead
+// letters beside them. They lead to the hub's bus, and nothing comes to the default bus here.
+func (a *account) onDefaultBus(region string) {
+	a.t.Helper()
+	s := a.spoke(region)
+	rules, err := s.bus.ListRules(a.t.Context(), &eventbridge.ListRulesInput{EventBusName: &s.defaultBus})
+	must(a.t, err, "list the spoke's rules")
+	for _, r := range rules.Rules {
+		_, err := s.bus.PutRule(a.t.Context(), &eventbridge.PutRuleInput{Name: r.Name, EventPattern: r.EventPattern, State: r.State})
+		must(a.t, err, "put rule "+*r.Name)
+		_, err = s.bus.PutTargets(a.t.Context(), &eventbridge.PutTargetsInput{Rule: r.Name, Targets: []eventbridgetypes.Target{
+			{Id: aws.String("hub"), Arn: aws.String("arn:aws:events:us-east-1:" + accountID + ":event-bus/" + a.name), RoleArn: aws.String(roleARN("forward"))},
+		}})
+		must(a.t, err, "put target of rule "+*r.Name)
+	}
 }
 
 // person runs the command line against the deployment.

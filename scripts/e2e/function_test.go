@@ -104,6 +104,8 @@ func endpoints(world *simulator.World, w *wire, by *lambda) []string {
 		"AWS_ENDPOINT_URL_SNS=" + w.to("sns", moto, by),
 		"AWS_ENDPOINT_URL_IAM=" + w.to("iam", moto, by),
 		"AWS_ENDPOINT_URL_CLOUDTRAIL=" + w.to("cloudtrail", cloudTrail(world, moto), by),
+		"AWS_ENDPOINT_URL_EVENTBRIDGE=" + w.to("events", moto, by),
+		"AWS_ENDPOINT_URL_SQS=" + w.to("sqs", moto, by),
 		"AWS_ENDPOINT_URL_STS=" + w.to("sts", moto, by),
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.to("secretsmanager", moto, by),
 		"AWS_ENDPOINT_URL=http://127.0.0.1:1", // Nothing else may be called.

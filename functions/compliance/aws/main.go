@@ -36,10 +36,16 @@ func wire(environ []string) (lambda.Handler, error) {
 	if err != nil {
 		return lambda.Handler{}, err
 	}
+	audit, err := s.audit(aws)
+	if err != nil {
+		return lambda.Handler{}, err
+	}
 	log, random := lambda.NewLog("compliance", s.LogLevel), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	f := &compliance.Function{
 		Cloud: cloud, Ledger: ledger.New(s.AWS.Store(aws), random), KeyTypes: []cmek.KeyType{cmek.AWSKMS},
 		AWS:     s.reads(aws),
+		Audit:   audit,
+		Detect:  compliance.DetectionIn(s.Detection.Read(aws)),
 		Declare: compliance.DeclaredIn(s.Declared.Read(aws)), Archive: s.Evidence.Store(aws), Notifier: notifier, Page: report.ArchivedPage, Caller: amazon.CallerARN(aws),
 		Hub: s.hub(aws), Settings: s.Compliance, Log: log,
 		Holder: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME") + "/" + strconv.FormatUint(random.Uint64(), 36),

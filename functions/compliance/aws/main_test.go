@@ -25,6 +25,8 @@ func TestEnvironment(t *testing.T) {
 		Wrong: [][3]string{
 			{"KEYTURN_DECLARATIONS", "s3://bucket", "names no object"},
 			{"KEYTURN_DECLARATIONS", "file:x", "want s3://BUCKET/NAME"},
+			{"KEYTURN_DETECTION", "s3://bucket", "names no object"},
+			{"KEYTURN_DETECTION", "gs://bucket/x", "want s3://BUCKET/NAME"},
 			{"KEYTURN_ARCHIVE", "file:x", "want s3://BUCKET/PREFIX"},
 			{"KEYTURN_COMPLIANCE_AT", "24h", "time of the day"},
 			{"KEYTURN_COMPLIANCE_AT", "noon", "want a duration"},

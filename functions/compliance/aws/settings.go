@@ -15,9 +15,12 @@ type settings struct {
 	AWS        amazon.Settings
 	Evidence   amazon.ArchiveSettings
 	Declared   amazon.DeclarationSettings
+	Detection  amazon.DetectionSettings
 	Cloud      cockroachcloud.Settings
 	// RotationSecret is that with the API key of rotation, whose age is checked, too; "" for none.
 	RotationSecret string `env:"KEYTURN_ROTATION_API_KEY_SECRET"`
+	// AuditSecret is that with the API key that may read the organization's audit log; "" for none.
+	AuditSecret string `env:"KEYTURN_AUDIT_API_KEY_SECRET"`
 	// SecurityHub: failures are reported there, too.
 	SecurityHub bool       `env:"KEYTURN_SECURITY_HUB"`
 	LogLevel    slog.Level `env:"KEYTURN_LOG_LEVEL"`
@@ -33,8 +36,16 @@ func (s *settings) reads(aws amazon.Config) compliance.AWS {
 	}
 	return compliance.AWS{
 		Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws),
-		Log: amazon.NewUseLog(aws, roles), Secrets: secrets,
+		Log: amazon.NewUseLog(aws, roles), Rules: amazon.NewRules(aws, roles), Secrets: secrets,
 	}
+}
+
+// audit reads the audit log, or is nil if there is no credential for it.
+func (s *settings) audit(aws amazon.Config) (compliance.Audit, error) {
+	if s.AuditSecret == "" {
+		return nil, nil
+	}
+	return cockroachcloud.NewAuditor(s.Cloud.Options(amazon.NewSecret(aws, s.AuditSecret).Value))
 }
 
 // hub is Security Hub, or nil if nothing is reported there.

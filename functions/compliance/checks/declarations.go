@@ -47,7 +47,7 @@ type Thresholds struct {
 	// DeletionWindowDays is the shortest wait before a deletion is final (30), WatchDays how long a retired key must be unused (30).
 	DeletionWindowDays int `json:"deletion_window_days,omitempty" yaml:"deletion_window_days"`
 	WatchDays          int `json:"watch_days,omitempty" yaml:"watch_days"`
-	// HeartbeatMinutes is how old the last proof of detection may be (30).
+	// HeartbeatMinutes is how old the last heartbeat may be ([cmek.HeartbeatAge]): longer than they are apart.
 	HeartbeatMinutes int `json:"heartbeat_minutes,omitempty" yaml:"heartbeat_minutes"`
 	// BackupFactor times the frequency is how old the newest backup may be (3).
 	BackupFactor int `json:"backup_factor,omitempty" yaml:"backup_factor"`
@@ -56,7 +56,7 @@ type Thresholds struct {
 }
 
 var defaults = Thresholds{CryptoperiodDays: 365, RotationGraceDays: 7, FollowHours: 24, StuckHours: 2, ExpiryNoticeDays: 30, ClustersPerKey: 20,
-	DeletionWindowDays: 30, WatchDays: 30, HeartbeatMinutes: 30, BackupFactor: 3, CredentialDays: 90}
+	DeletionWindowDays: 30, WatchDays: 30, HeartbeatMinutes: int(cmek.HeartbeatAge / time.Minute), BackupFactor: 3, CredentialDays: 90}
 
 // threshold is one of the limits by its name in keyturn.yaml.
 type threshold struct {
@@ -131,6 +131,9 @@ func (d Declarations) Validate(now time.Time) error {
 		if *t.value < 0 {
 			problem("thresholds.%s is %d: give a positive number, or leave it out for %d", t.name, *t.value, *t.initial)
 		}
+	}
+	if every := int(cmek.HeartbeatEvery / time.Minute); d.Thresholds.HeartbeatMinutes > 0 && d.Thresholds.HeartbeatMinutes <= every {
+		problem("thresholds.heartbeat_minutes is %d: heartbeats are %d minutes apart; give a longer time, or leave it out for %d", d.Thresholds.HeartbeatMinutes, every, defaults.HeartbeatMinutes)
 	}
 	seen := map[string]bool{}
 	for i, k := range d.Keys {

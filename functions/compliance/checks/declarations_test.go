@@ -39,6 +39,18 @@ func TestValidate_reports_every_problem_at_once(t *testing.T) {
 	}
 }
 
+// A limit that is not longer than heartbeats are apart would fail always.
+func TestHeartbeatLimit_is_longer_than_heartbeats_are_apart(t *testing.T) {
+	for minutes, ok := range map[int]bool{0: true, 1: false, 30: false, 60: false, 61: true, 120: true} {
+		if err := (Declarations{Thresholds: Thresholds{HeartbeatMinutes: minutes}}).Validate(now); (err == nil) != ok {
+			t.Errorf("%d minutes: %v", minutes, err)
+		}
+	}
+	if limit := time.Duration(defaults.HeartbeatMinutes) * time.Minute; limit < 2*cmek.HeartbeatEvery {
+		t.Errorf("the default is %s, and one heartbeat may be as late as the next", limit)
+	}
+}
+
 func TestValidate_accepts(t *testing.T) {
 	for name, d := range map[string]Declarations{
 		"nothing": {},

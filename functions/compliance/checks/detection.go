@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -12,11 +13,11 @@ import (
 var detection = []Check{
 	{
 		ID: "CMEK-25", Title: "Detection wired and proved live",
-		Clause:     "keyturn's detection is complete and enabled, its dead-letter queues are empty, and a test event came through lately.",
+		Clause:     "keyturn's detection is complete, enabled and as it was deployed, its dead-letter queues are empty, and a heartbeat came through lately.",
 		Severities: []alert.Severity{alert.High}, Subject: AccountSubject,
 		Needs: []Need{needWatch, needHeartbeat},
-		AWS:   Rule{judge: judgeWatch(PartRule, PartAlarm), fix: awsFixWatch},
-		GCP:   Rule{judge: judgeWatch(PartSink, PartSubscription, PartAlarm), fix: gcpFixWatch},
+		AWS:   Rule{judge: judgeWatch(PartRule), fix: awsFixWatch},
+		GCP:   Rule{judge: judgeWatch(PartSink, PartSubscription), fix: gcpFixWatch},
 		Citations: slices.Concat(cisAWSMonitor, cite(nist, nistRev, byProwler, "SI-4"), cite(pci, pciVersion, byProwler, "10.4.1"), cite(soc2, socVersion, byProwler, "CC7.2"),
 			cite(iso, isoVersion, byProwler, "A.8.15", "A.8.16"), cite(ccc, cccVersion, byFINOS, "CCC.KeyMgmt.CN01"), cite(nist, nistRev, byFINOS, "IR-5")),
 		Mirrors: []string{},
@@ -36,6 +37,9 @@ func judgeWatch(kinds ...PartKind) func(*scope) verdict {
 	return func(s *scope) verdict {
 		watch, heartbeat := s.account.Watch.Value, s.account.Heartbeat.Value
 		var found problems
+		if watch.Unwatched {
+			return fail("the deployment does not watch it")
+		}
 		for _, kind := range kinds {
 			if !slices.ContainsFunc(watch.Parts, func(p Part) bool { return p.Kind == kind }) {
 				found.add(alert.High, "there is no %s", kind)
@@ -43,34 +47,62 @@ func judgeWatch(kinds ...PartKind) func(*scope) verdict {
 		}
 		for _, part := range watch.Parts {
 			if !part.Healthy {
-				found.add(alert.High, "%s %s is disabled or has lost a target", part.Kind, clip(part.Name))
+				found.add(alert.High, "%s %s %s", part.Kind, clip(part.Name), clip(cmp.Or(part.Why, "is not as it was deployed")))
 			}
 		}
 		if watch.DeadLetters > 0 {
 			found.add(alert.High, "%d messages are in dead-letter queues", watch.DeadLetters)
 		}
 		limit := time.Duration(s.declared.Thresholds.HeartbeatMinutes) * time.Minute
-		switch {
-		case heartbeat.IsZero():
-			found.add(alert.High, "no test event ever came through")
-		case s.now.Sub(heartbeat) > limit:
-			found.add(alert.High, "the last test event came through on %s, more than %s ago", at(heartbeat), span(limit))
+		from := ""
+		if heartbeat.From != "" {
+			from = " of " + clip(heartbeat.From)
 		}
-		return found.verdict("all parts are enabled, no dead letters, last test event on %s", at(heartbeat))
+		switch {
+		case heartbeat.None:
+			found.add(alert.High, "no heartbeat is sent that proves it")
+		case heartbeat.At.IsZero():
+			found.add(alert.High, "no heartbeat%s ever came through", from)
+		case heartbeat.At.After(s.now.Add(clocks)):
+			found.cannotTell("when a heartbeat%s came through: the last one says that it is of %s, which is in the future", from, at(heartbeat.At))
+		case s.now.Sub(heartbeat.At) > limit:
+			found.add(alert.High, "the last heartbeat%s is of %s, more than %s ago", from, at(heartbeat.At), span(limit))
+		}
+		return found.verdict("%d parts are as they were deployed, no dead letters, last heartbeat%s on %s", len(watch.Parts), from, at(heartbeat.At))
 	}
 }
 
 func awsFixWatch(s *scope, p *plan) {
+	if s.account.Watch.Value.Unwatched {
+		p.say("In keyturn.yaml, add the keys that clusters use in account " + clip(s.account.ID) + " and Region " + clip(s.account.Location) + " to keys of that account under accounts, and deploy.")
+		return
+	}
 	for _, part := range s.account.Watch.Value.Parts {
-		if part.Kind == PartRule && !part.Healthy {
-			p.run("aws events enable-rule", nil, "region", s.account.Location, "name", part.Name)
+		switch {
+		case part.Kind != PartRule || part.Healthy || !part.Disabled:
+		case part.Bus == "":
+			p.run("aws events enable-rule", nil, "region", part.Region, "name", part.Name)
+		default:
+			p.run("aws events enable-rule", nil, "region", part.Region, "event-bus-name", part.Bus, "name", part.Name)
 		}
 	}
-	p.say("Deploy keyturn again in account " + clip(s.account.ID) + " and Region " + clip(s.account.Location) + ": that restores rules, targets and alarms. See the runbook for dead letters.")
+	if s.account.Heartbeat.Value.None {
+		p.say("Send a heartbeat: in keyturn.yaml, write heartbeat: " + clip(s.account.Location) + " under account " + clip(s.account.ID) + ", and deploy.")
+	}
+	p.say("If more is wrong, deploy keyturn again in account " + clip(s.account.ID) + " and Region " + clip(s.account.Location) +
+		": that restores rules and targets. The runbook of the alarms heartbeat and dead-letters has the rest.")
 }
 
 func gcpFixWatch(s *scope, p *plan) {
-	p.say("Apply keyturn's Terraform module again in project " + clip(s.account.ID) + ": that restores the sink, the subscriptions and the alarms. See the runbook for dead letters.")
+	if s.account.Watch.Value.Unwatched {
+		p.say("Add project " + clip(s.account.ID) + " to watched_projects of keyturn's Terraform module, or watch the folder or the organization above it, and apply.")
+		return
+	}
+	if s.account.Heartbeat.Value.None {
+		p.say("Send a heartbeat: add project " + clip(s.account.ID) + " with a location of Cloud KMS to heartbeats of keyturn's Terraform module.")
+	}
+	p.say("Apply keyturn's Terraform module: that restores the sinks and the subscription that project " + clip(s.account.ID) +
+		" needs. The runbook of the alarms heartbeat and dead-letters has the rest.")
 }
 
 func awsLogged(s *scope) verdict {

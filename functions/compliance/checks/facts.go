@@ -76,6 +76,8 @@ type Move struct {
 	Region string      `json:"region"`
 	To     cmek.KeyURI `json:"to"`
 	At     time.Time   `json:"at"`
+	// Reported is the alert that says that the region is on that key no more; "" while there is none.
+	Reported string `json:"reported,omitempty"`
 }
 
 // Done is the key version that a region's store key was last re-encrypted under, and when that was confirmed.
@@ -101,14 +103,7 @@ const (
 )
 
 // AuditEntry is an entry of the organization's audit log.
-type AuditEntry struct {
-	ID     string    `json:"id"`
-	Action string    `json:"action"`
-	At     time.Time `json:"at"`
-	// By is the user's e-mail or the service account's name. Error is set if the action failed.
-	By    string `json:"by,omitempty"`
-	Error string `json:"error,omitempty"`
-}
+type AuditEntry = cmek.AuditEntry
 
 // Pin is the alias that a region follows.
 type Pin struct {
@@ -206,11 +201,11 @@ type Account struct {
 	Cloud    Cloud  `json:"cloud"`
 	ID       string `json:"id"`
 	Location string `json:"location,omitempty"`
-	// Watch is what keyturn detects changes by there (AWS: events:DescribeRule, events:ListTargetsByRule, sqs:GetQueueAttributes,
-	// cloudwatch:DescribeAlarms; Google: logging.sinks.get, pubsub.subscriptions.get, monitoring.alertPolicies.list).
+	// Watch is what keyturn detects changes by there (AWS: events:DescribeRule, events:ListTargetsByRule, sqs:GetQueueAttributes; Google:
+	// logging.sinks.get, pubsub.subscriptions.get), compared with what the deployment says that it consists of.
 	Watch Fact[Watch] `json:"watch"`
-	// Heartbeat is when keyturn's last own test event came through; zero if none ever did (ledger).
-	Heartbeat Fact[time.Time] `json:"heartbeat"`
+	// Heartbeat is the last one that proves the place's detection (ledger).
+	Heartbeat Fact[Heartbeat] `json:"heartbeat"`
 	// Trails are the trails that are seen in the Region (cloudtrail:DescribeTrails, GetTrailStatus, GetEventSelectors), as trailcheck judges
 	// them. AWS only.
 	Trails Fact[[]Trail] `json:"trails"`
@@ -218,29 +213,48 @@ type Account struct {
 	AuditConfigs Fact[[]AuditConfig] `json:"audit_configs"`
 }
 
+// Heartbeat is keyturn's own test event.
+type Heartbeat struct {
+	// At is when the last one was sent that came through; zero if none ever did.
+	At time.Time `json:"at,omitzero"`
+	// From is the place that it is of, as a subject's id, if the deployment sends none from the account's own and this one proves the rest of the
+	// way; "" else. None: no heartbeat proves anything about the place.
+	From string `json:"from,omitempty"`
+	None bool   `json:"none,omitempty"`
+}
+
 // PartKind is the kind of a part of the detection.
 type PartKind string
 
-// The parts: rules of EventBridge, sinks of Cloud Logging, subscriptions to their topic, alarms about keys that are disabled or deleted.
+// The parts: rules of EventBridge, sinks of Cloud Logging, subscriptions to their topic. The alarm about keys that are disabled or deleted is
+// keyturn's alerting, to which they lead.
 const (
 	PartRule         PartKind = "rule"
 	PartSink         PartKind = "sink"
 	PartSubscription PartKind = "subscription"
-	PartAlarm        PartKind = "alarm"
 )
 
-// Watch is the detection in one place.
+// Watch is the detection in one place: each part that the deployment says to have made for it, there or in the hub.
 type Watch struct {
-	Parts []Part `json:"parts"`
-	// DeadLetters counts the messages in its dead-letter queues.
+	// Unwatched: the deployment made nothing for the place.
+	Unwatched bool   `json:"unwatched,omitempty"`
+	Parts     []Part `json:"parts"`
+	// DeadLetters counts the messages in its dead-letter queues: events that did not reach alerting. Google Cloud tells that by metrics only,
+	// about which there is an alarm.
 	DeadLetters int `json:"dead_letters"`
 }
 
-// Part is a part of the detection. Healthy: it is enabled and has all its targets.
+// Part is a part of the detection. Healthy: it is enabled, selects what it was made to select, and leads where it should; else Why says what
+// is wrong.
 type Part struct {
 	Kind    PartKind `json:"kind"`
 	Name    string   `json:"name"`
 	Healthy bool     `json:"healthy"`
+	Why     string   `json:"why,omitempty"`
+	// Disabled: nothing else is known to be wrong, and Region and Bus ("" for the default one) are where a rule of AWS is to be enabled.
+	Disabled bool   `json:"disabled,omitempty"`
+	Region   string `json:"region,omitempty"`
+	Bus      string `json:"bus,omitempty"`
 }
 
 // Answer is three-valued; the zero Answer is Unclear and never good news.

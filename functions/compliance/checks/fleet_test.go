@@ -202,12 +202,12 @@ func goodFleet() (Facts, Declarations) {
 		},
 	}
 	for _, location := range []string{"us-east-1", "us-west-2", "eu-west-1"} {
-		f.Accounts = append(f.Accounts, Account{Cloud: AWS, ID: "111122223333", Location: location, Heartbeat: known(ago(10 * time.Minute)),
-			Watch:  known(Watch{Parts: []Part{{PartRule, "keyturn-kms", true}, {PartAlarm, "keyturn-keys", true}}}),
+		f.Accounts = append(f.Accounts, Account{Cloud: AWS, ID: "111122223333", Location: location, Heartbeat: known(Heartbeat{At: ago(10 * time.Minute)}),
+			Watch:  known(Watch{Parts: []Part{{Kind: PartRule, Name: "keyturn-kms", Healthy: true, Region: location}, {Kind: PartRule, Name: "keyturn-alerting-event-kms", Healthy: true, Region: "us-east-1", Bus: "keyturn"}}}),
 			Trails: known([]Trail{{Name: "all", Writes: Yes, Reads: Yes}})})
 	}
-	f.Accounts = append(f.Accounts, Account{Cloud: GCP, ID: "acme-keys", Heartbeat: known(ago(10 * time.Minute)),
-		Watch:        known(Watch{Parts: []Part{{PartSink, "keyturn", true}, {PartSubscription, "keyturn-events", true}, {PartAlarm, "keyturn-keys", true}}}),
+	f.Accounts = append(f.Accounts, Account{Cloud: GCP, ID: "acme-keys", Heartbeat: known(Heartbeat{At: ago(10 * time.Minute)}),
+		Watch:        known(Watch{Parts: []Part{{Kind: PartSink, Name: "projects/acme-keys/sinks/keyturn", Healthy: true}, {Kind: PartSubscription, Name: "projects/acme-ops/subscriptions/keyturn-alerting", Healthy: true}}}),
 		AuditConfigs: known([]AuditConfig{{Service: "cloudkms.googleapis.com", LogType: "DATA_READ"}})})
 	// Imported material, which its owner replaces.
 	d := &f.Keys[4].Description.Value
@@ -220,8 +220,8 @@ func goodFleet() (Facts, Declarations) {
 	going := &f.Keys[3].Description.Value
 	going.State, going.DeletionDate, going.DeletionWindow = cmek.KeyDeletionScheduled, now.Add(10*oneDay), 30*oneDay
 	f.Clusters[0].Pins = known([]Pin{{"us-east-1", alias, east}})
-	f.Clusters[0].Moves = known([]Move{{"us-east-1", east, ago(20 * oneDay)}})
-	f.Clusters[2].Moves = known([]Move{{"us-east1", gkey, ago(20 * oneDay)}})
+	f.Clusters[0].Moves = known([]Move{{Region: "us-east-1", To: east, At: ago(20 * oneDay)}})
+	f.Clusters[2].Moves = known([]Move{{Region: "us-east1", To: gkey, At: ago(20 * oneDay)}})
 	return f, Declarations{
 		AuditCredential: true,
 		Accounts:        []string{"111122223333", "acme-keys"},

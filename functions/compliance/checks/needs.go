@@ -133,8 +133,8 @@ var (
 	needAccountIAM = Need{Name: "IAM policies of the service account", From: "iam.serviceAccounts.getIamPolicy and those of the project and above", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.IAM.Reading })}
 
-	needWatch = Need{Name: "detection", From: "events:DescribeRule, events:ListTargetsByRule, sqs:GetQueueAttributes, cloudwatch:DescribeAlarms; " +
-		"logging.sinks.get, pubsub.subscriptions.get, monitoring.alertPolicies.list", MaxAge: runAge, of: ofAccount(func(a *Account) *Reading { return &a.Watch.Reading })}
+	needWatch = Need{Name: "detection", From: "events:DescribeRule, events:ListTargetsByRule, sqs:GetQueueAttributes; " +
+		"logging.sinks.get, pubsub.subscriptions.get", MaxAge: runAge, of: ofAccount(func(a *Account) *Reading { return &a.Watch.Reading })}
 	needHeartbeat = Need{Name: "heartbeat", From: "ledger", MaxAge: sweepAge,
 		of: ofAccount(func(a *Account) *Reading { return &a.Heartbeat.Reading })}
 	needTrails = Need{Name: "trails", From: "cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus, cloudtrail:GetEventSelectors", MaxAge: runAge,
@@ -144,6 +144,6 @@ var (
 
 	needCreated = Need{Name: "age of the credential", From: "secretsmanager:ListSecretVersionIds; secretmanager.versions.get", MaxAge: runAge,
 		of: func(s *scope) []reading { return one(&s.credential.Created.Reading) }}
-	needRoles = Need{Name: "roles of the credential", From: "Cloud API GET /service-accounts/{id} (Org Admin, or AUDITOR)", MaxAge: runAge, OptIn: true,
+	needRoles = Need{Name: "roles of the credential", From: "Cloud API GET /api-keys/{id} and /service-accounts/{id} (Org Admin)", MaxAge: runAge, OptIn: true,
 		of: func(s *scope) []reading { return one(&s.credential.Roles.Reading) }}
 )

@@ -35,6 +35,14 @@ func keyAt(i int, change func(*Key)) func(*Facts, *Declarations) {
 
 func state(s cmek.KeyState) func(*Key) { return func(k *Key) { k.Description.Value.State = s } }
 
+func part(account, n int, is Part) func(*Facts, *Declarations) {
+	return accountAt(account, func(a *Account) { a.Watch.Value.Parts[n] = is })
+}
+
+func beats(account int, is Heartbeat) func(*Facts, *Declarations) {
+	return accountAt(account, func(a *Account) { a.Heartbeat.Value = is })
+}
+
 func accountAt(i int, change func(*Account)) func(*Facts, *Declarations) {
 	return func(f *Facts, _ *Declarations) { change(&f.Accounts[i]) }
 }
@@ -328,13 +336,28 @@ var rows = slices.Concat(
 		{"CMEK-24", AWS, "a wait that is not known", keyAt(3, func(k *Key) { k.Description.Value.DeletionWindow = 0 }), Error, "", "not known", nil},
 		{"CMEK-24", GCP, "a short wait", keyAt(5, func(k *Key) { k.Description.Value.DeletionWindow = oneDay }), Fail, "", "less than 30 days", nil},
 
-		{"CMEK-25", AWS, "a rule disabled", accountAt(0, func(a *Account) { a.Watch.Value.Parts[0].Healthy = false }), Fail, "", "keyturn-kms", nil},
-		{"CMEK-25", AWS, "no alarm", accountAt(0, func(a *Account) { a.Watch.Value.Parts = a.Watch.Value.Parts[:1] }), Fail, "", "no alarm", nil},
-		{"CMEK-25", AWS, "an old heartbeat", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(31 * time.Minute) }), Fail, "", "30 minutes", nil},
-		{"CMEK-25", AWS, "a heartbeat just in time", accountAt(0, func(a *Account) { a.Heartbeat.Value = ago(29 * time.Minute) }), Pass, "", "", nil},
-		{"CMEK-25", AWS, "no heartbeat ever", accountAt(0, func(a *Account) { a.Heartbeat.Value = time.Time{} }), Fail, "", "ever", nil},
+		{"CMEK-25", AWS, "a rule disabled", part(0, 0, Part{Kind: PartRule, Name: "keyturn-kms", Region: "us-east-1", Disabled: true, Why: "is disabled"}), Fail, "", "keyturn-kms is disabled", nil},
+		{"CMEK-25", AWS, "a rule of the hub disabled", part(0, 1, Part{Kind: PartRule, Name: "keyturn-alerting-event-kms", Region: "us-east-1", Bus: "keyturn", Disabled: true, Why: "is disabled"}),
+			Fail, "", "keyturn-alerting-event-kms is disabled", nil},
+		{"CMEK-25", AWS, "a rule that lost its target", part(0, 0, Part{Kind: PartRule, Name: "keyturn-kms", Why: "does not lead to arn:aws:events:us-east-1:111122223333:event-bus/keyturn"}), Fail, "", "does not lead to", nil},
+		{"CMEK-25", AWS, "a rule that nobody says to be as it should", part(0, 0, Part{Kind: PartRule, Name: "keyturn-kms"}), Fail, "", "not as it was deployed", nil},
+		{"CMEK-25", AWS, "no rules", accountAt(0, func(a *Account) { a.Watch.Value.Parts = nil }), Fail, "", "no rule", nil},
+		{"CMEK-25", AWS, "a place that nobody watches", accountAt(0, func(a *Account) { a.Watch.Value = Watch{Unwatched: true} }), Fail, "", "does not watch", nil},
+		{"CMEK-25", GCP, "a place that nobody watches", accountAt(3, func(a *Account) { a.Watch.Value = Watch{Unwatched: true} }), Fail, "", "does not watch", nil},
+		{"CMEK-25", AWS, "dead letters", accountAt(0, func(a *Account) { a.Watch.Value.DeadLetters = 1 }), Fail, "", "dead-letter", nil},
+		{"CMEK-25", AWS, "an old heartbeat", beats(0, Heartbeat{At: ago(121 * time.Minute)}), Fail, "", "2 hours", nil},
+		{"CMEK-25", AWS, "a heartbeat just in time", beats(0, Heartbeat{At: ago(119 * time.Minute)}), Pass, "", "", nil},
+		{"CMEK-25", AWS, "a heartbeat by a clock that is ahead", beats(0, Heartbeat{At: ago(-9 * time.Minute)}), Pass, "", "", nil},
+		{"CMEK-25", AWS, "a heartbeat of the future", beats(0, Heartbeat{At: ago(-11 * time.Minute)}), Error, "", "in the future", nil},
+		{"CMEK-25", AWS, "no heartbeat ever", beats(0, Heartbeat{}), Fail, "", "ever", nil},
+		{"CMEK-25", AWS, "no heartbeat is sent", beats(0, Heartbeat{None: true, At: ago(time.Minute)}), Fail, "", "no heartbeat is sent", nil},
+		{"CMEK-25", AWS, "an old heartbeat of another Region", beats(0, Heartbeat{At: ago(3 * time.Hour), From: "AWS/111122223333/us-west-2"}), Fail, "", "of AWS/111122223333/us-west-2", nil},
+		{"CMEK-25", AWS, "a heartbeat of another Region", beats(0, Heartbeat{At: ago(time.Hour), From: "AWS/111122223333/us-west-2"}), Pass, "", "of AWS/111122223333/us-west-2", nil},
 		{"CMEK-25", GCP, "no sink", accountAt(3, func(a *Account) { a.Watch.Value.Parts = a.Watch.Value.Parts[1:] }), Fail, "", "no sink", nil},
-		{"CMEK-25", GCP, "dead letters", accountAt(3, func(a *Account) { a.Watch.Value.DeadLetters = 1 }), Fail, "", "dead-letter", nil},
+		{"CMEK-25", GCP, "no subscription", accountAt(3, func(a *Account) { a.Watch.Value.Parts = a.Watch.Value.Parts[:1] }), Fail, "", "no subscription", nil},
+		{"CMEK-25", GCP, "a sink with another filter", part(3, 0, Part{Kind: PartSink, Name: "projects/acme-keys/sinks/keyturn", Why: "has another filter"}), Fail, "", "has another filter", nil},
+		{"CMEK-25", GCP, "an old heartbeat", beats(3, Heartbeat{At: ago(121 * time.Minute)}), Fail, "", "2 hours", nil},
+		{"CMEK-25", GCP, "no heartbeat is sent", beats(3, Heartbeat{None: true}), Fail, "", "no heartbeat is sent", nil},
 		{"CMEK-26", AWS, "uses are not recorded", accountAt(0, func(a *Account) { a.Trails.Value[0].Reads = No }), Fail, "", "does not record", nil},
 		{"CMEK-26", AWS, "no trail", accountAt(0, func(a *Account) { a.Trails.Value = nil }), Fail, "", "no trail", nil},
 		{"CMEK-26", AWS, "a trail that nobody understands", accountAt(0, func(a *Account) { a.Trails.Value[0].Reads = Unclear }), Error, "", "what trail", nil},
@@ -352,7 +375,7 @@ var rows = slices.Concat(
 		{"CMEK-31", GCP, "used 31 days ago", keyAt(7, func(k *Key) { k.LastUse.Value.At = ago(31 * oneDay) }), Pass, "", "", nil},
 		{"CMEK-32", AWS, "put back to the key before an order", clusterAt(0, func(c *Cluster) { c.Moves.Value[0].To = past }), Fail, "", "was moved to " + string(past) + " on", nil},
 		{"CMEK-32", AWS, "moved to the replica elsewhere", clusterAt(0, func(c *Cluster) { c.Moves.Value[0].To = west }), Fail, "", string(west), nil},
-		{"CMEK-32", AWS, "another region was moved", clusterAt(0, func(c *Cluster) { c.Moves.Value[0] = Move{"eu-west-3", past, ago(oneDay)} }), Pass, "", "", nil},
+		{"CMEK-32", AWS, "another region was moved", clusterAt(0, func(c *Cluster) { c.Moves.Value[0] = Move{Region: "eu-west-3", To: past, At: ago(oneDay)} }), Pass, "", "", nil},
 		{"CMEK-32", AWS, "put back where no alias is followed", clusterAt(0, func(c *Cluster) { c.Pins.Value, c.Moves.Value[0].To = nil, past }), Fail, "", string(past), nil},
 		{"CMEK-32", AWS, "moved where no alias is followed", clusterAt(0, func(c *Cluster) { c.Pins.Value = nil }), Pass, "", "", nil},
 		{"CMEK-32", GCP, "put back to the key before an order", clusterAt(2, func(c *Cluster) { c.Moves.Value[0].To = gpast }), Fail, "", string(gpast), nil},

@@ -59,7 +59,7 @@ var use = []Check{
 		AWS:       Rule{Needs: []Need{needPins}, judge: awsChosen, fix: awsFixChosen},
 		GCP:       Rule{judge: judgeMove, fix: fixMove},
 		Citations: slices.Concat(cite(nist, nistRev, byStave, "CM-2"), cite(pci, pciVersion, byStave, "3.6.1"), cite(soc2, socVersion, byStave, "CC6.1")),
-		Mirrors:   []string{},
+		Mirrors:   []string{alert.OrderUndone},
 	},
 }
 

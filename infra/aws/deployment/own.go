@@ -133,6 +133,9 @@ func (d Deployment) ownBut(a Account, region string) pattern.Own {
 	own.Bus, own.Table = d.Name, d.Of("hub-Ledger")
 	named(&own.Topics, "alerts", "operations")
 	named(&own.Secrets, "api-key", "compliance-api-key")
+	if d.Compliance.AuditCredential {
+		named(&own.Secrets, "audit-api-key")
+	}
 	fed := []string{RotationEvent, AlertingEvent}
 	for _, c := range d.Channels {
 		fed = append(fed, NotifyFunction(c))

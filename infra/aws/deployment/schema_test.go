@@ -96,7 +96,7 @@ tags: {team: platform-security, "cost:center": "x"}
 new_regions: [eu-west-9]
 compliance:
   thresholds: {cryptoperiod_days: 90, rotation_grace_days: 7, follow_hours: 24, stuck_hours: 2, expiry_notice_days: 30, clusters_per_key: 20,
-    deletion_window_days: 30, watch_days: 30, heartbeat_minutes: 30, backup_factor: 3, credential_days: 90}
+    deletion_window_days: 30, watch_days: 30, heartbeat_minutes: 120, backup_factor: 3, credential_days: 90}
   accounts: ["111122223333"]
   principals: [arn:aws:iam::111122223333:role/backup]
   environment_label: env
@@ -156,7 +156,7 @@ func TestTheSchemaAndTheValidatorRefuseTheSameNearMisses(t *testing.T) {
 		{"regions: [eu-central-1, us-west-2]", "regions: []"}, {"regions: [eu-central-1, us-west-2]", "regions: [eu-central-1, eu-central-1]"}, {`    cluster_account: "777788889999"` + "\n", ""},
 		{"role/oncall", "user/oncall"}, {"[arn:aws:iam::111122223333:role/oncall]", "oncall"},
 		{"{team:", `{"aws:team":`}, {"{team:", `{"t;eam":`}, {"new_regions: [eu-west-9]", "new_regions: [eu-west-1]"}, {"new_regions: [eu-west-9]", "new_regions: [cn-north-9]"},
-		{"cryptoperiod_days: 90", "cryptoperiod_days: -90"}, {"backup_factor: 3", "backup_factor: three"}, {"stuck_hours", "stuck_days"}, {"us-east-1: [us-west-2]", "us-east-1: us-west-2"},
+		{"cryptoperiod_days: 90", "cryptoperiod_days: -90"}, {"backup_factor: 3", "backup_factor: three"}, {"stuck_hours", "stuck_days"}, {"heartbeat_minutes: 120", "heartbeat_minutes: 60"}, {"us-east-1: [us-west-2]", "us-east-1: us-west-2"},
 		{`{key: "arn:aws:kms`, `{key: "orders:kms`}, {"a trial", `""`}, {"audit_credential: true", "audit_credential: yes"}, {"000001: prod", `000001: ""`},
 		{"check: CMEK-22", "check: CMEK-19"}, {"check: CMEK-22", "check: CMEK-33"}, {"owner: platform", `owner: " "`}, {"approver: security, ", ""}, {"expires: 2020-06-30", "expires: soon"}, {", expires: 2020-06-30", ""},
 		{"new_regions: [eu-west-9]", "zone: a"}, {"alerts: {email: [a@example.com]}\n", ""}, {"mode: follow", "mode: follow\nmode: follow"},

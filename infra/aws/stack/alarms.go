@@ -20,6 +20,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/delivery"
 	"github.com/keyturn/keyturn/internal/version"
 )
@@ -225,7 +226,7 @@ func (h *hub) alarms() {
 	for _, a := range h.d.Accounts {
 		for _, region := range h.d.Heartbeats(a) {
 			count := h.metric(heartbeats, "Sum", 5, &map[string]*string{"account": text(a.ID), "region": text(region)})
-			raise(absence("heartbeat-"+a.ID+"-"+region, count, 120, amazon.Alarm{
+			raise(absence("heartbeat-"+a.ID+"-"+region, count, int(cmek.HeartbeatAge/time.Minute), amazon.Alarm{
 				Summary: "for 2 hours alerting has not seen the canary key's tag change in account " + a.ID + ", " + region,
 				Impact:  "Changes of keys there may go unnoticed.",
 				Steps: []string{

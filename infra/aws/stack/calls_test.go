@@ -91,6 +91,10 @@ func kind(resource string) string {
 	switch {
 	case strings.HasPrefix(resource, "arn:aws:kms:"):
 		return "a key"
+	case strings.HasPrefix(resource, "arn:aws:events:") && !strings.Contains(resource, ":rule/scene0000/"):
+		return "the rules of a spoke"
+	case strings.HasPrefix(resource, "arn:aws:sqs:") && strings.HasSuffix(resource, "forward-dead"):
+		return "the dead letters of a spoke"
 	case strings.HasPrefix(resource, "arn:aws:iam::") && strings.HasSuffix(resource, "cmek"):
 		return "a role of a cluster"
 	}

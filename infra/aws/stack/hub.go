@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
@@ -186,18 +187,29 @@ func (h *hub) alerting() {
 
 // compliance runs the checks once a day, in as many ticks as that takes.
 func (h *hub) compliance() {
-	declarations := h.declarations()
+	declarations := h.object("Declarations", h.d.Compliance)
+	detection := h.object("Detection", h.d.Detection())
 	environment := h.environment(deployment.Compliance, map[string]*string{
 		"KEYTURN_API_KEY_SECRET":          h.checkKey.Ref(),
 		"KEYTURN_ROTATION_API_KEY_SECRET": h.apiKey.Ref(),
 		"KEYTURN_ARCHIVE":                 join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
 		"KEYTURN_DECLARATIONS":            declarations.S3ObjectUrl(),
+		"KEYTURN_DETECTION":               detection.S3ObjectUrl(),
 	})
 	var reports []permission
+	if h.d.Compliance.AuditCredential {
+		// A service account of its own at Cockroach Labs: the audit log takes a role that may do much more.
+		key := newSecret(h.stack, "AuditApiKey", h.of("audit-api-key"), "API key of a service account at CockroachDB Cloud that may read the organization's audit log (Org Admin)")
+		environment["KEYTURN_AUDIT_API_KEY_SECRET"] = key.Ref()
+		reports = append(reports, allowOn(key.Ref(), "secretsmanager:GetSecretValue"))
+		awscdk.NewCfnOutput(h.stack, text("AuditApiKeySecretArn"), &awscdk.CfnOutputProps{
+			Description: text("Store the API key that may read the organization's audit log here"), Value: key.Ref(),
+		})
+	}
 	if h.d.SecurityHub {
 		environment["KEYTURN_SECURITY_HUB"] = text("true")
 		product := fmt.Sprintf(":securityhub:%s:%s:product/%s/default", h.d.Hub.Region, h.d.Hub.Account, h.d.Hub.Account)
-		reports = []permission{allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions)}
+		reports = append(reports, allowOn(join("arn:", h.stack.Partition(), product), amazon.SecurityHubActions))
 	}
 	in := func(folder string) string { return deployment.ArchivePrefix + "/" + folder + "*" }
 	h.tickFunction(functionProps{
@@ -217,7 +229,13 @@ func (h *hub) compliance() {
 			// Without it S3 answers 403 for a file that does not exist, as for one that may not be read; a condition on the prefix, of which
 			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
-			allowOn(join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), "s3:GetObject"),
+			{actions: []string{"s3:GetObject"}, resources: []*string{
+				join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), join("", detection.Bucket().BucketArn(), "/"+*detection.S3ObjectKey()),
+			}},
+			// What all that the spokes forward leads through. The spokes' own are read by the readers of their accounts.
+			allow(amazon.RuleActions, h.d.HubRules()).because("Which rules there are follows from what keyturn understands."),
+			allow(amazon.QueueActions, "arn:aws:sqs:"+h.d.Hub.Region+":"+h.d.Hub.Account+":"+h.of(alertingEvent)+"-dead",
+				"arn:aws:sqs:"+h.d.Hub.Region+":"+h.d.Hub.Account+":"+h.of(rotationEvent)+"-dead"),
 			// The trails of the hub's account, seen from every Region with keys. Those of other accounts stay unread: the reader role cannot read them.
 			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),
 			allow("cloudtrail:GetEventSelectors cloudtrail:GetTrailStatus", "arn:aws:cloudtrail:*:*:trail/*").because("Trails are found by what is seen in the Region, and may be the organization's."),
@@ -225,21 +243,22 @@ func (h *hub) compliance() {
 	})
 }
 
-// declarations is what keyturn.yaml declares for the checks, as an object whose name holds its hash.
-func (h *hub) declarations() awss3assets.Asset {
-	data, err := json.Marshal(h.d.Compliance)
+// object is what the checks need to know of the deployment, as an object of JSON whose name holds its hash: what keyturn.yaml declares, and what
+// was made to detect changes by.
+func (h *hub) object(id string, content any) awss3assets.Asset {
+	data, err := json.Marshal(content)
 	if err != nil {
-		panic(err) // It was read from YAML.
+		panic(err) // It is made of texts and numbers.
 	}
-	folder, err := os.MkdirTemp("", "keyturn-declarations-")
+	folder, err := os.MkdirTemp("", "keyturn-"+strings.ToLower(id)+"-")
 	if err != nil {
 		panic(err)
 	}
-	file := filepath.Join(folder, "declarations.json")
+	file := filepath.Join(folder, strings.ToLower(id)+".json")
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		panic(err)
 	}
-	asset := awss3assets.NewAsset(h.stack, text("Declarations"), &awss3assets.AssetProps{Path: text(file)})
+	asset := awss3assets.NewAsset(h.stack, text(id), &awss3assets.AssetProps{Path: text(file)})
 	if err := os.RemoveAll(folder); err != nil { // the CDK has copied it
 		panic(err)
 	}

@@ -33,6 +33,10 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 		reads = append(reads, allow(strings.Join(amazon.KeyReads(), " "), keys...),
 			allow(amazon.UseLogActions, "*").because("cloudtrail:LookupEvents has no resource to name."))
 	}
+	if rules := d.SpokeRules(a); len(rules) > 0 {
+		reads = append(reads, allow(amazon.RuleActions, rules...).because("Which rules there are follows from what keyturn understands."),
+			allow(amazon.QueueActions, d.SpokeDeadLetters(a)...))
+	}
 	reads = append(reads, readsByAlias(a)...)
 	if len(roles) > 0 {
 		reads = append(reads,

@@ -3,6 +3,9 @@ package stack_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 func TestASpokeForwardsToTheHubByARoleOfItsOwn(t *testing.T) {
@@ -50,6 +53,9 @@ func TestTheHeartbeatTagsACanaryKeyEveryHour(t *testing.T) {
 		t.Fatalf("there are %d schedules, want 1", len(schedules))
 	}
 	s := made.Resources[schedules[0]]
+	if cmek.HeartbeatEvery != time.Hour {
+		t.Errorf("heartbeats are %s apart, and the schedule is an hourly one", cmek.HeartbeatEvery)
+	}
 	if s.property("ScheduleExpression") != "rate(1 hour)" || s.property("Target", "Arn") != "arn:aws:scheduler:::aws-sdk:kms:tagResource" {
 		t.Errorf("the schedule is %s", compact(s.Properties))
 	}

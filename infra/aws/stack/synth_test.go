@@ -71,6 +71,7 @@ func full(t *testing.T) deployment.Deployment {
 		t.Fatal(err)
 	}
 	d.Repair, d.SecurityHub, d.Mode = true, true, deployment.Follow
+	d.Compliance.AuditCredential = true
 	d.Accounts[1].Trail = deployment.TrailAsserted
 	d.CMEKKeys[0].PrimaryKey = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 	return d
