@@ -387,6 +387,9 @@ func (g *gatherer) choose(names []string) (ids []string, population report.Popul
 			return nil, population, fmt.Errorf("cluster %q: %w", name, cmek.ErrNotFound)
 		}
 	}
+	if out := population.OutOfScope; len(names) > 0 && len(ids) == 0 { // a run that checked nothing of what was asked for would look good
+		return nil, population, fmt.Errorf("cluster %q: %w: %s", cmp.Or(out[0].Name, out[0].ID), ErrOutOfScope, out[0].Why)
+	}
 	slices.Sort(ids)
 	return ids, population, nil
 }

@@ -5,11 +5,15 @@ import (
 	"encoding/xml"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/report"
 )
@@ -198,6 +202,36 @@ func TestCheck_readsAMixedFleet(t *testing.T) {
 		}
 	}
 	wantText(t, "the page", b.keyturn(t, "check", "--format", "html").out, "aws1", "gcp1")
+}
+
+// With the ledger of an installation, a check is about what that installation owns; the rest is accounted for. A ledger on this machine
+// is of no installation, and the check is about everything.
+func TestCheck_isAboutTheInstallationOfTheLedger(t *testing.T) {
+	b := newMixedBench(t).withGoogle()
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", b.url) // it has no such service
+	o := b.keyturn(t, "check", "--format", "json", "--ledger", "dynamodb://keyturn?region=us-east-1")
+	o.wantCode(t, exitNeedsPerson, "check")
+	r := decodeJSON[report.Report](t, o.out)
+	if p := r.Population; p.Listed != 2 || p.Checked != 1 || len(p.OutOfScope) != 1 || p.OutOfScope[0].Name != "gcp1" || !strings.Contains(p.OutOfScope[0].Why, "GCP_CLOUD_KMS") {
+		t.Errorf("%+v", p)
+	}
+	for _, f := range r.Findings {
+		if f.Subject.Cloud == checks.GCP {
+			t.Errorf("%s is about %s", f.Check, f.Subject.ID)
+		}
+	}
+	o = b.keyturn(t, "check", "gcp1", "--ledger", "dynamodb://keyturn?region=us-east-1")
+	o.wantCode(t, exitFailed, "check")
+	wantText(t, "a cluster of another installation", o.err, `cluster "gcp1": out of scope`, "GCP_CLOUD_KMS")
+	if p := decodeJSON[report.Report](t, b.keyturn(t, "check", "--format", "json").out).Population; p.Checked != 2 || len(p.OutOfScope) != 0 {
+		t.Errorf("with a ledger on this machine: %+v", p)
+	}
+	for ledger, want := range map[string][]cmek.KeyType{"dynamodb": {cmek.AWSKMS}, "firestore": {cmek.GCPCloudKMS}, "file": nil, "": nil} {
+		s := installation.Settings{Ledger: config.Location{Scheme: ledger}}
+		if got := s.KeyTypes(); !slices.Equal(got, want) {
+			t.Errorf("%q owns %v, want %v", ledger, got, want)
+		}
+	}
 }
 
 // The credentials for a simulator are nobody's at the real Google Cloud.

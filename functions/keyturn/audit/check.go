@@ -228,9 +228,8 @@ func (p Commands) compliance(ctx context.Context, config string) (f *compliance.
 	}
 	roles := amazon.ReaderRoles{"*": {ARN: s.ReaderRole, ExternalID: s.ReaderExternalID}}
 	keys, policies := amazon.NewKMS(w.AWS, roles), amazon.NewPolicies(w.AWS, roles)
-	f = &compliance.Function{Cloud: cloud, Declared: declared, AWS: compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies}}
-	if s.Ledger.Scheme == "firestore" { // as its scheduled runs do; nothing of AWS is loaded beside it
-		f.KeyTypes = []cmek.KeyType{cmek.GCPCloudKMS}
+	f = &compliance.Function{
+		Cloud: cloud, Declared: declared, KeyTypes: s.KeyTypes(), AWS: compliance.AWS{Keys: keys, Use: keys, Aliases: keys, Policies: policies},
 	}
 	// The credentials for a simulator are nobody's at the real clouds.
 	reaches := func(service string) bool {
