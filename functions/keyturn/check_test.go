@@ -3,9 +3,14 @@ package main
 import (
 	"encoding/csv"
 	"encoding/xml"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,12 +213,23 @@ func TestCheck_readsAMixedFleet(t *testing.T) {
 // is of no installation, and the check is about everything.
 func TestCheck_isAboutTheInstallationOfTheLedger(t *testing.T) {
 	b := newMixedBench(t).withGoogle()
-	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", b.url) // it has no such service
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		const refused = `{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}`
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(refused))), 10))
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, refused)
+	}))
+	t.Cleanup(refusing.Close)
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", refusing.URL)
 	o := b.keyturn(t, "check", "--format", "json", "--ledger", "dynamodb://keyturn?region=us-east-1")
 	o.wantCode(t, exitNeedsPerson, "check")
 	r := decodeJSON[report.Report](t, o.out)
 	if p := r.Population; p.Listed != 2 || p.Checked != 1 || len(p.OutOfScope) != 1 || p.OutOfScope[0].Name != "gcp1" || !strings.Contains(p.OutOfScope[0].Why, "GCP_CLOUD_KMS") {
 		t.Errorf("%+v", p)
+	}
+	if !strings.Contains(r.SinceUnread, "AccessDenied") {
+		t.Errorf("the ledger is refused, and since when findings stand is not known because %q", r.SinceUnread)
 	}
 	for _, f := range r.Findings {
 		if f.Subject.Cloud == checks.GCP {

@@ -166,6 +166,8 @@ type Use struct {
 	// Done is the version that the region's store key was last re-encrypted under with this key, and when; zero if the ledger has none.
 	Done   cmek.KeyVersion `json:"done,omitzero"`
 	DoneAt time.Time       `json:"done_at,omitzero"`
+	// Adopted is how keyturn found the region up to date without a request of its own; "" if it sent one.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // KeyGrant is a grant of AWS KMS.
