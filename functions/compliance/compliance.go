@@ -129,6 +129,6 @@ func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.Key
 		return checks.Retirement{}, err
 	}
 	key := g.key(ctx, uri)
-	key.Retention = g.retention(ctx, key.Uses.Value)
+	key.Retention, key.Ties = g.retention(ctx, key.Uses.Value), g.ties(ctx, uri)
 	return checks.Retire(key, version, time.Now()), ctx.Err()
 }

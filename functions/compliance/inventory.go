@@ -54,6 +54,9 @@ type gatherer struct {
 	oldest   time.Time
 	owners   owners
 
+	// known are the clusters of the ledger by the keys that they have or had; nil until somebody asks.
+	known map[string][]string
+
 	// timedOut is true if a read ended for want of time: its own, or the caller's.
 	timedOut atomic.Bool
 

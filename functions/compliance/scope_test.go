@@ -2,14 +2,17 @@ package compliance_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
 
@@ -81,4 +84,78 @@ func TestRetire_and_Survey_ask_the_clusters_of_every_installation(t *testing.T) 
 			}
 		}
 	})
+}
+
+// A key that no cluster names is of none only if nothing else ties it to one, and all of that was read.
+func TestRetire_of_a_key_that_no_cluster_names(t *testing.T) {
+	const unknown = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7ffff")
+	retire := func(w *world) checks.Retirement {
+		r, err := w.Retire(w.t.Context(), unknown, cmek.KeyVersion{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		survey, err := w.Survey(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if again := checks.Retire(survey.Key(w.t.Context(), unknown), cmek.KeyVersion{}, time.Now()); again.Unrelated != r.Unrelated || again.Permission != r.Permission {
+			w.t.Errorf("retire says %+v, and the judge of plans %+v", r, again)
+		}
+		return r
+	}
+	for name, tt := range map[string]struct {
+		arrange   func(w *world)
+		unrelated bool
+		why       string
+	}{
+		"nothing ties it to a cluster": {func(*world) {}, true, "none names the key"},
+		"no ledger is named":           {func(w *world) { w.Ledger = nil }, true, "none names the key"},
+		"a cluster that was deleted had it": {func(w *world) {
+			_, err := w.Ledger.UpdateCluster(w.t.Context(), "7c1d9e20-3a4b-4c5d-8e6f-0000000000c1", func(c *ledger.Cluster) error {
+				c.Cluster, c.NextLook = cmek.Cluster{ID: c.ID, Name: "old", State: cmek.StateCreated, Plan: cmek.PlanAdvanced}, time.Now()
+				c.SetDone(ledger.Done{Region: "us-east-1", Key: unknown, At: time.Now()})
+				return nil
+			})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.Cloud = moreClusters{Cloud: w.Cloud, clusters: []cmek.Cluster{{ID: "7c1d9e20-3a4b-4c5d-8e6f-0000000000c1", Name: "old", State: cmek.StateDeleted, Plan: cmek.PlanAdvanced}}}
+		}, false, "the ledger knows it of cluster old"},
+		"a cluster is to be moved to it": {func(w *world) {
+			_, err := w.Ledger.UpdateCluster(w.t.Context(), payments, func(c *ledger.Cluster) error {
+				c.Cluster.Name, c.NextLook = "payments", time.Now()
+				c.Work = []ledger.Work{{Region: "us-east-1", Key: unknown, Order: "o1"}}
+				return nil
+			})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+		}, false, "the ledger knows it of cluster payments"},
+		"it is declared":              {func(w *world) { w.Declared.Keys = []checks.KeyDeclaration{{Key: unknown}} }, false, "declared under compliance"},
+		"it is a key of the accounts": {func(w *world) { w.Declared.ClusterKeys = []cmek.KeyURI{unknown} }, false, "a key of clusters"},
+		"the ledger cannot be read":   {func(w *world) { w.Ledger = w.ledgerOver(noStore{}) }, false, "no answer"},
+		"a cluster cannot be read":    {func(w *world) { w.refused["GET /api/v1/clusters/"+payments+"/cmek"] = true }, false, payments},
+	} {
+		within(t, func(t *testing.T, w *world) {
+			tt.arrange(w)
+			if r := retire(w); r.Permission != checks.NotKnown || r.Unrelated != tt.unrelated || !strings.Contains(strings.Join(r.Reasons, "; "), tt.why) {
+				t.Errorf("%s: %+v", name, r)
+			}
+		})
+	}
+}
+
+// noStore is a store that does not answer.
+type noStore struct{ ledger.Store }
+
+func (noStore) Get(context.Context, string, string) (ledger.Record, error) {
+	return ledger.Record{}, errors.New("no answer")
+}
+
+func (noStore) Due(context.Context, string, time.Time, int) ([]ledger.Record, error) {
+	return nil, errors.New("no answer")
+}
+
+func (noStore) ByKey(context.Context, string, string) ([]ledger.Record, error) {
+	return nil, errors.New("no answer")
 }

@@ -49,7 +49,7 @@ func (f *Function) Survey(ctx context.Context) (*Survey, error) {
 // Key is what was read of a key.
 func (s *Survey) Key(ctx context.Context, uri cmek.KeyURI) checks.Key {
 	key := s.g.key(ctx, uri)
-	key.Retention = s.g.retention(ctx, key.Uses.Value)
+	key.Retention, key.Ties = s.g.retention(ctx, key.Uses.Value), s.g.ties(ctx, uri)
 	return key
 }
 

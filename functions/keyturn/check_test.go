@@ -270,3 +270,27 @@ func TestRetire_onGoogleCloud(t *testing.T) {
 		wantText(t, c.key, o.out, c.want)
 	}
 }
+
+// What keyturn.yaml lists as keys of clusters is of clusters, also where none names it yet.
+func TestRetire_ofAKeyThatIsDeclared(t *testing.T) {
+	b := newBench(t)
+	const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7ffff"
+	file := declaring(t, "  thresholds: {cryptoperiod_days: 100}\n")
+	for _, tt := range []struct {
+		declared  string
+		unrelated bool
+	}{{paymentsARN, true}, {key, false}} {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, []byte(strings.Replace(string(text), paymentsARN, tt.declared, 1)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.keyturn(t, "retire", key, "--config", file, "-o", "json")
+		o.wantCode(t, exitNeedsPerson, "retire")
+		if r := decodeJSON[checks.Retirement](t, o.out); r.Permission != checks.NotKnown || r.Unrelated != tt.unrelated {
+			t.Errorf("with %s declared: %+v", tt.declared, r)
+		}
+	}
+}

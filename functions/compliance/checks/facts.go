@@ -132,6 +132,9 @@ type Key struct {
 	// Uses are all key infos, current and past, of all clusters that name the key or a related multi-Region key (the ledger's inventory by
 	// key). None: the inventory is complete, and no cluster does.
 	Uses Fact[[]Use] `json:"uses"`
+	// Ties are what else than a key info of a cluster ties the key to one: that it is declared, or that the ledger knows it. Only [Retire] needs
+	// them, of a key without uses.
+	Ties Fact[[]string] `json:"ties"`
 	// Retention is the longest time that any cluster of Uses keeps a backup (Cloud API, backups-config of each).
 	Retention Fact[time.Duration] `json:"retention"`
 	// Policy is the key policy as JSON text, at most 2 hours old: the one that the sweep noted, or AWS KMS GetKeyPolicy. AWS only.
