@@ -5,6 +5,7 @@ package compliance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -84,8 +85,12 @@ func DefaultSettings() Settings {
 	return Settings{At: 5 * time.Hour, Part: 50, Parallel: 8, PageBytes: 300e6}
 }
 
-// Check gathers the facts and runs all checks, and says since when each finding stands if the ledger knows of scheduled runs. Clusters names the clusters that it is about, by id or name; none: all. The error means
-// that the run could not be made at all, because the fleet cannot be listed or a named cluster does not exist ([cmek.ErrNotFound]).
+// ErrOutOfScope is the error about named clusters of which none is checked.
+var ErrOutOfScope = errors.New("out of scope")
+
+// Check gathers the facts and runs all checks, and says since when each finding stands, or why that is not known. Clusters names
+// the clusters that it is about, by id or name; none: all. The error means that the run could not be made at all: the fleet cannot be listed, a
+// named cluster does not exist ([cmek.ErrNotFound]), or none of the named ones would be checked ([ErrOutOfScope]).
 func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, error) {
 	run := report.Run{Began: time.Now()}
 	g := newGatherer(f, fresh)
@@ -108,25 +113,26 @@ func (f *Function) Check(ctx context.Context, clusters ...string) (report.Run, e
 	}
 	g.count(&run.Population)
 	run.Findings = checks.Run(g.facts, f.Declared, time.Now())
-	f.since(ctx, run.Findings, run.Began)
+	run.SinceUnread = f.since(ctx, run.Findings, run.Began)
 	for _, k := range g.facts.Keys {
 		run.Timelines = append(run.Timelines, timeline(k, f.Declared))
 	}
 	slices.SortFunc(run.Timelines, func(a, b report.Timeline) int { return cmp.Compare(a.Key, b.Key) })
-	if run.Proofs, err = g.proofs(ctx); err != nil {
-		return run, err
-	}
+	run.Proofs = g.proofs(ctx)
 	run.Ended = time.Now()
 	return run, ctx.Err()
 }
 
-// Retire decides whether a key, or a version of it, may be disabled or deleted. The key is named by its URI.
+// Retire decides whether a key, or a version of it, may be disabled or deleted. The key is named by its URI. It is asked of all clusters that
+// may have it, also where another installation owns them: whoever owns a key, it is needed by whom it is needed.
 func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.KeyVersion) (checks.Retirement, error) {
-	g := newGatherer(f, fresh)
+	own := *f
+	own.KeyTypes = []cmek.KeyType{uri.Type()}
+	g := newGatherer(&own, fresh)
 	if err := g.inventory(ctx); err != nil {
 		return checks.Retirement{}, err
 	}
 	key := g.key(ctx, uri)
-	key.Retention = g.retention(ctx, key.Uses.Value)
+	key.Retention, key.Ties = g.retention(ctx, key.Uses.Value), g.ties(ctx, uri)
 	return checks.Retire(key, version, time.Now()), ctx.Err()
 }

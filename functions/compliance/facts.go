@@ -123,6 +123,9 @@ func use(cluster cmek.Cluster, item *ledger.Cluster, region cmek.RegionInfo, inf
 	if item != nil {
 		if done, ok := item.DoneIn(region.Region); ok && done.Key == info.Spec.URI {
 			u.Done, u.DoneAt = done.Version, done.At
+			if !done.Followed {
+				u.Adopted = done.Evidence
+			}
 		}
 	}
 	return u

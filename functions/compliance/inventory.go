@@ -62,6 +62,9 @@ type gatherer struct {
 	// audited are the changes of CMEKs in the audit log by cluster, nil before they are read.
 	audited *checks.Fact[map[string][]cmek.AuditEntry]
 
+	// known are the clusters of the ledger by the keys that they have or had; nil until somebody asks.
+	known map[string][]string
+
 	// timedOut is true if a read ended for want of time: its own, or the caller's.
 	timedOut atomic.Bool
 
@@ -396,6 +399,9 @@ func (g *gatherer) choose(names []string) (ids []string, population report.Popul
 		if !found[name] {
 			return nil, population, fmt.Errorf("cluster %q: %w", name, cmek.ErrNotFound)
 		}
+	}
+	if out := population.OutOfScope; len(names) > 0 && len(ids) == 0 { // a run that checked nothing of what was asked for would look good
+		return nil, population, fmt.Errorf("cluster %q: %w: %s", cmp.Or(out[0].Name, out[0].ID), ErrOutOfScope, out[0].Why)
 	}
 	slices.Sort(ids)
 	return ids, population, nil

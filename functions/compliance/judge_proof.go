@@ -97,6 +97,9 @@ func judgeProof(before ledger.Proof, r reEncryption, l look, now time.Time) (is 
 	if !before.Of(r.done) {
 		is = ledger.Proof{Region: r.done.Region, Key: r.done.Key, Version: r.done.Version, DoneAt: r.done.At}
 	}
+	if r.name != "" {
+		is.Evidence, is.EvidenceSHA256 = r.name, r.sha256
+	}
 	if l.unread != "" {
 		is.Because = l.unread
 		return is, nil, nil
@@ -172,13 +175,20 @@ func (r reEncryption) own(use cmek.RecordedUse) bool {
 	})
 }
 
+// mostNamed is how many clusters are named as other causes: thousands may act as the same principal.
+const mostNamed = 10
+
 // otherCauses are what else the use may come from.
 func (r reEncryption) otherCauses() []string {
 	causes := []string{
 		"a full backup of the cluster, which is encrypted under its key",
 		"a node of the cluster that started",
 	}
-	for _, u := range r.others {
+	for i, u := range r.others {
+		if i == mostNamed {
+			causes = append(causes, fmt.Sprintf("%d more regions of clusters that act as the same principal with the key", len(r.others)-i))
+			break
+		}
 		causes = append(causes, "cluster "+u.ClusterName+" in "+u.Region+", which acts as the same principal with the key")
 	}
 	return append(causes, "anybody else who can act as "+string(r.principal))
@@ -259,16 +269,18 @@ func oldUseAlert(r reEncryption, use cmek.RecordedUse) alert.Alert {
 	}
 }
 
-// proofOf is a proof as reports have it.
-func proofOf(c cmek.Cluster, p ledger.Proof) report.Proof {
-	state := report.NotYetCorroborated
+// proofOf is what is known of a re-encryption, as reports have it.
+func proofOf(c cmek.Cluster, done ledger.Done, p ledger.Proof) report.Proof {
+	r := report.Proof{Cluster: c.ID, Name: c.Name, Region: p.Region, Key: p.Key, Version: p.Version, DoneAt: p.DoneAt, State: report.NotYetCorroborated, Seen: done.Evidence,
+		Evidence: p.Evidence, EvidenceSHA256: p.EvidenceSHA256, At: p.At, Record: p.Record, Because: p.Because}
 	if p.Record != "" {
-		state = report.Corroborated
+		r.State, r.Source, r.OtherCauses = report.Corroborated, p.Source, p.OtherCauses
+		if p.Use.Event != "" {
+			r.Use = &p.Use
+		}
 	}
-	r := report.Proof{Cluster: c.ID, Name: c.Name, Region: p.Region, Key: p.Key, Version: p.Version, DoneAt: p.DoneAt, State: state, At: p.At, Record: p.Record,
-		Because: p.Because}
 	if p.OldUse.Event != "" {
-		r.OldUse = &p.OldUse
+		r.State, r.OldUse = report.OldVersionUsed, &p.OldUse
 	}
 	return r
 }

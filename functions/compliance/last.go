@@ -3,6 +3,7 @@ package compliance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -52,24 +53,28 @@ func readLast(ctx context.Context, l *ledger.Ledger, parallel, completed int, fi
 	return last, err
 }
 
-// since fills in since when the findings of a run on demand stand, by the last scheduled run that was completed. Where none was, or the ledger
-// cannot be read, it is not known: the findings do not rest on it.
-func (f *Function) since(ctx context.Context, findings []checks.Finding, now time.Time) {
+// since fills in since when the findings of a run on demand stand, by the last scheduled run that was completed. The findings do not rest on
+// it: where it is not known, unread says why.
+func (f *Function) since(ctx context.Context, findings []checks.Finding, now time.Time) (unread string) {
 	if f.Ledger == nil {
-		return
+		return noLedger
 	}
 	runs, err := f.Ledger.Runs(ctx)
-	if err != nil || runs.Last.Number == 0 {
-		return
+	switch {
+	case err != nil:
+		return brief(err.Error())
+	case runs.Last.Number == 0:
+		return "the ledger knows no scheduled run that was completed"
 	}
 	last, err := readLast(ctx, f.Ledger, max(f.Settings.Parallel, DefaultSettings().Parallel), runs.Last.Number, findings)
 	if err != nil {
-		return
+		return fmt.Sprintf("the results of run %d could not be read: %s", runs.Last.Number, brief(err.Error()))
 	}
 	for i, one := range findings {
 		is, _ := follow(last.last(one), &one, now)
 		findings[i].Since = is.Since
 	}
+	return ""
 }
 
 // last is the result about the same in the last run that was completed; nil if that run was not about it.

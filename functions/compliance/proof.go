@@ -39,7 +39,7 @@ func (r *run) prove(ctx context.Context, g *gatherer) (all []report.Proof, err e
 			if err := r.proveOne(ctx, g, c, item, proofs, done); err != nil {
 				return nil, err
 			}
-			all = append(all, proofOf(item.Cluster, proofs.In(done.Region)))
+			all = append(all, proofOf(item.Cluster, done, proofs.In(done.Region)))
 		}
 		if err := r.Ledger.SaveProofs(ctx, proofs); err != nil {
 			return nil, err
@@ -66,14 +66,16 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 	if rests && before.Record != "" {
 		return nil
 	}
+	var denied error
+	if !rests || before.Evidence == "" {
+		if denied = r.recordOf(ctx, &e); denied != nil && !errors.Is(denied, cmek.ErrDenied) {
+			return denied
+		}
+	}
 	if rests {
 		is, _, _ := judgeProof(before, e, look{unread: because}, now)
 		proofs.Set(is)
 		return nil
-	}
-	denied := r.recordOf(ctx, &e)
-	if denied != nil && !errors.Is(denied, cmek.ErrDenied) {
-		return denied
 	}
 	log, source := g.useLog(done.Key)
 	l := look{}
@@ -95,7 +97,7 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 			OtherCauses: e.otherCauses(),
 		}
 		var failed error
-		is.At = now
+		is.At, is.Use, is.Source, is.OtherCauses = now, *proof, source, record.OtherCauses
 		is.Record = proofs.Link(now, done.Region, func(number int, previous string) []byte {
 			record.Number, record.PreviousSHA256 = number, previous
 			data, err := json.MarshalIndent(record, "", "  ")
@@ -241,27 +243,29 @@ func (r *run) deliverProofs(ctx context.Context, p *ledger.Proofs) error {
 	return errors.Join(failed, r.Ledger.SaveProofs(ctx, p))
 }
 
-// proofs are what the ledger has, for a check on demand.
-func (g *gatherer) proofs(ctx context.Context) (all []report.Proof, err error) {
+// proofs are what the ledger has, for a check on demand. The findings do not rest on them: what could not be read is said of each.
+func (g *gatherer) proofs(ctx context.Context) (all []report.Proof) {
 	for _, c := range g.facts.Clusters {
 		item, err := g.item(ctx, c.ID)
 		if err != nil || item == nil || !slices.ContainsFunc(item.Done, provable) {
 			continue
 		}
+		missing := "no scheduled run has looked for it yet"
 		proofs, err := g.Ledger.Proofs(ctx, c.ID)
 		if err != nil {
-			return nil, err
+			missing = "what scheduled runs have found could not be read: " + brief(err.Error())
+			proofs = &ledger.Proofs{}
 		}
 		for _, done := range item.Done {
 			switch p := proofs.In(done.Region); {
 			case !provable(done):
 			case p.Of(done):
-				all = append(all, proofOf(item.Cluster, p))
+				all = append(all, proofOf(item.Cluster, done, p))
 			default:
-				all = append(all, proofOf(item.Cluster, ledger.Proof{Region: done.Region, Key: done.Key, Version: done.Version, DoneAt: done.At,
-					Because: "no scheduled run has looked for it yet"}))
+				all = append(all, proofOf(item.Cluster, done, ledger.Proof{Region: done.Region, Key: done.Key, Version: done.Version, DoneAt: done.At,
+					Because: missing}))
 			}
 		}
 	}
-	return all, nil
+	return all
 }

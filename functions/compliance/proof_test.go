@@ -2,9 +2,11 @@ package compliance_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -148,12 +150,12 @@ func TestProof_is_a_record_of_its_own_chain(t *testing.T) {
 					t.Fatalf("%s, archived %v", p.Record, ok)
 				}
 				var record struct {
-					Schema, Finding string
-					Number          int
-					Previous        *string `json:"previous_sha256"`
-					Corroborates    struct{ Name, SHA256 string }
-					Use             cmek.RecordedUse
-					Other           []string `json:"other_causes"`
+					Schema, Finding, Source string
+					Number                  int
+					Previous                *string `json:"previous_sha256"`
+					Corroborates            struct{ Name, SHA256 string }
+					Use                     cmek.RecordedUse
+					Other                   []string `json:"other_causes"`
 				}
 				s.must(json.Unmarshal(data, &record))
 				if record.Schema != "keyturn.corroboration/v1" || record.Finding != "CORROBORATED" || record.Number != 1 || record.Previous == nil || *record.Previous != "" ||
@@ -163,6 +165,10 @@ func TestProof_is_a_record_of_its_own_chain(t *testing.T) {
 				}
 				if operation == "ReEncrypt" && record.Use.Decrypted != before {
 					t.Errorf("%s", data)
+				}
+				if p.Evidence != record.Corroborates.Name || p.EvidenceSHA256 != record.Corroborates.SHA256 || p.Use == nil || *p.Use != record.Use || p.Source != record.Source ||
+					!slices.Equal(p.OtherCauses, record.Other) || p.Seen != "updated_at moved" {
+					t.Errorf("the report says %+v, and the record %s", p, data)
 				}
 				if len(record.Other) < 3 || !strings.Contains(record.Other[0], "full backup") {
 					t.Errorf("%q", record.Other)
@@ -221,8 +227,12 @@ func TestProof_that_is_not_found_says_why(t *testing.T) {
 				tt.arrange(s)
 				s.followed()
 				s.tick()
-				if p := s.proof(); p.State != report.NotYetCorroborated || !strings.Contains(p.Because, tt.because) || p.Record != "" {
+				p := s.proof()
+				if p.State != report.NotYetCorroborated || !strings.Contains(p.Because, tt.because) || p.Record != "" || p.Use != nil || len(p.OtherCauses) > 0 {
 					t.Errorf("%+v", p)
+				}
+				if data, ok := s.archive.Data(p.Evidence); !ok || p.EvidenceSHA256 != fmt.Sprintf("%x", sha256.Sum256(data)) {
+					t.Errorf("the record of the re-encryption is %q, %s", p.Evidence, p.EvidenceSHA256)
 				}
 				if n := s.requests["LookupEvents"]; n != tt.lookups {
 					t.Errorf("%d lookups", n)
@@ -338,7 +348,7 @@ func TestOldVersionUsed_alerts_once_and_sends_nothing(t *testing.T) {
 			t.Errorf("%q", a.RecoverySteps)
 		}
 		cmektest.CheckSteps(t, a.RecoverySteps...)
-		if p := s.proof(); p.OldUse == nil || p.OldUse.Decrypted != before || p.State != report.Corroborated {
+		if p := s.proof(); p.OldUse == nil || p.OldUse.Decrypted != before || p.State != report.OldVersionUsed || p.Record == "" {
 			t.Errorf("%+v", p)
 		}
 		if holds, err := s.Ledger.Holds(t.Context()); err != nil || len(holds) > 0 {
@@ -429,7 +439,7 @@ func TestProof_survives_an_archive_and_a_topic_that_fail(t *testing.T) {
 		}
 		broken.prefix = "none"
 		s.tick()
-		if p := s.proof(); p.State != report.Corroborated || !strings.Contains(p.Record, "-000001-") {
+		if p := s.proof(); p.State != report.OldVersionUsed || !strings.Contains(p.Record, "-000001-") {
 			t.Errorf("%+v", p)
 		}
 		ids := map[string]bool{}
@@ -460,12 +470,73 @@ func (b *brokenArchive) PutIfAbsent(ctx context.Context, name string, data []byt
 func TestCheck_on_demand_shows_what_the_last_run_has_found(t *testing.T) {
 	scheduled(t, func(t *testing.T, s schedule) {
 		s.followed()
-		if got := s.check().Proofs; len(got) != 1 || got[0].State != report.NotYetCorroborated || !strings.Contains(got[0].Because, "no scheduled run") {
+		if got := s.check().Proofs; len(got) != 1 || got[0].State != report.NotYetCorroborated || !strings.Contains(got[0].Because, "no scheduled run") || got[0].Evidence != "" {
 			t.Errorf("%+v", got)
 		}
 		s.tick()
-		if got := s.check().Proofs; len(got) != 1 || got[0].State != report.Corroborated {
+		if got := s.check().Proofs; len(got) != 1 || !reflect.DeepEqual(got[0], s.proof()) {
+			t.Errorf("%+v, and the run has %+v", got, s.proof())
+		}
+	})
+}
+
+// What the last run has found cannot be read: the check is made, and says so.
+func TestCheck_on_demand_without_the_proofs_of_the_ledger(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		store := cmektest.NewStore()
+		s.Ledger = s.ledgerOver(store)
+		s.followed()
+		s.tick()
+		s.Ledger = s.ledgerOver(unreadStore{store, "proof#"})
+		got := s.check().Proofs
+		if len(got) != 1 || got[0].State != report.NotYetCorroborated || !strings.Contains(got[0].Because, "could not be read") || !strings.Contains(got[0].Because, "no answer") {
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// A region that was up to date when it was first seen was not re-encrypted by keyturn: there is nothing of it to corroborate.
+func TestTimeline_tells_what_keyturn_found_from_what_it_did(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		done, _ := s.followed()
+		_, err := s.Ledger.UpdateCluster(t.Context(), checkout, func(c *ledger.Cluster) error {
+			c.SetDone(ledger.Done{Region: east, Key: paymentsKey, Version: done.Version, At: done.At, Evidence: "updated after the rotation"})
+			return nil
+		})
+		s.must(err)
+		adopted := map[string]string{}
+		for _, timeline := range s.check().Timelines {
+			for _, r := range timeline.Regions {
+				if timeline.Key == paymentsKey && r.Version == done.Version {
+					adopted[r.Cluster] = r.Adopted
+				}
+			}
+		}
+		if len(adopted) != 2 || adopted[payments] != "" || adopted[checkout] != "updated after the rotation" {
+			t.Errorf("%q", adopted)
+		}
+	})
+}
+
+// Thousands of clusters may act as the same principal: the record and the ledger's item stay small.
+func TestOtherCauses_are_bounded(t *testing.T) {
+	scheduled(t, func(t *testing.T, s schedule) {
+		more := moreClusters{Cloud: s.Cloud, cmek: map[string]cmek.ClusterInfo{}}
+		for i := range 40 {
+			id := fmt.Sprintf("7c1d9e20-3a4b-4c5d-8e6f-0000000001%02d", i)
+			more.clusters = append(more.clusters, cmek.Cluster{ID: id, Name: id, State: cmek.StateCreated, Plan: cmek.PlanAdvanced})
+			more.cmek[id] = cmek.ClusterInfo{Status: cmek.Enabled, RegionInfos: []cmek.RegionInfo{{Region: east, Status: cmek.Enabled, KeyInfos: []cmek.KeyInfo{{
+				Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: paymentsKey, AuthPrincipal: paymentsRole}, Status: cmek.Enabled,
+			}}}}}
+		}
+		s.followed()
+		s.Cloud = more
+		s.tick()
+		p := s.proof()
+		if n := len(p.OtherCauses); n > 15 || !slices.ContainsFunc(p.OtherCauses, func(c string) bool {
+			return strings.Contains(c, "more regions of clusters that act as the same principal")
+		}) {
+			t.Errorf("%d causes: %q", n, p.OtherCauses)
 		}
 	})
 }

@@ -242,7 +242,7 @@ func (r *run) part(ctx context.Context, g *gatherer, ids []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	table, err := csvOf(findingsOf(all))
+	table, err := csvOf(all)
 	if err != nil {
 		return err
 	}
@@ -418,7 +418,7 @@ func timeline(k checks.Key, declared checks.Declarations) report.Timeline {
 	}
 	for _, u := range k.Uses.Value {
 		if checks.InForce(u.Status) {
-			t.Regions = append(t.Regions, report.TimelineRegion{Cluster: u.ClusterID, Name: u.ClusterName, Region: u.Region, Version: u.Done, At: u.DoneAt})
+			t.Regions = append(t.Regions, report.TimelineRegion{Cluster: u.ClusterID, Name: u.ClusterName, Region: u.Region, Version: u.Done, At: u.DoneAt, Adopted: u.Adopted})
 		}
 	}
 	return t

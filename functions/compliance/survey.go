@@ -27,9 +27,12 @@ type SurveyedUse struct {
 	CloudAccount string
 }
 
-// Survey lists all clusters with their keys. The error means that they cannot be listed.
+// Survey lists all clusters with their keys, those of other installations, too: a change may be about any key. The error means that they
+// cannot be listed.
 func (f *Function) Survey(ctx context.Context) (*Survey, error) {
-	g := newGatherer(f, fresh)
+	own := *f
+	own.KeyTypes = nil
+	g := newGatherer(&own, fresh)
 	if err := g.inventory(ctx); err != nil {
 		return nil, err
 	}
@@ -46,7 +49,7 @@ func (f *Function) Survey(ctx context.Context) (*Survey, error) {
 // Key is what was read of a key.
 func (s *Survey) Key(ctx context.Context, uri cmek.KeyURI) checks.Key {
 	key := s.g.key(ctx, uri)
-	key.Retention = s.g.retention(ctx, key.Uses.Value)
+	key.Retention, key.Ties = s.g.retention(ctx, key.Uses.Value), s.g.ties(ctx, uri)
 	return key
 }
 

@@ -160,9 +160,15 @@ func parse(data []byte) (all []report.Line, err error) {
 	return all, nil
 }
 
-// csvOf are the findings of a part as a table.
-func csvOf(findings []checks.Finding) ([]byte, error) {
+// csvOf are the findings and re-encryptions of a part as a table.
+func csvOf(all []report.Line) ([]byte, error) {
+	part := report.Report{Findings: findingsOf(all)}
+	for _, l := range all {
+		if l.Proof != nil {
+			part.Proofs = append(part.Proofs, *l.Proof)
+		}
+	}
 	var out bytes.Buffer
-	err := report.Report{Findings: findings}.CSV(&out)
+	err := part.CSV(&out)
 	return out.Bytes(), err
 }

@@ -3,13 +3,22 @@ package main
 import (
 	"encoding/csv"
 	"encoding/xml"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
+	"github.com/keyturn/keyturn/functions/keyturn/installation"
+	"github.com/keyturn/keyturn/internal/cmek"
+	"github.com/keyturn/keyturn/internal/config"
 	"github.com/keyturn/keyturn/internal/google"
 	"github.com/keyturn/keyturn/internal/report"
 )
@@ -200,6 +209,47 @@ func TestCheck_readsAMixedFleet(t *testing.T) {
 	wantText(t, "the page", b.keyturn(t, "check", "--format", "html").out, "aws1", "gcp1")
 }
 
+// With the ledger of an installation, a check is about what that installation owns; the rest is accounted for. A ledger on this machine
+// is of no installation, and the check is about everything.
+func TestCheck_isAboutTheInstallationOfTheLedger(t *testing.T) {
+	b := newMixedBench(t).withGoogle()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		const refused = `{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}`
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(refused))), 10))
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, refused)
+	}))
+	t.Cleanup(refusing.Close)
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", refusing.URL)
+	o := b.keyturn(t, "check", "--format", "json", "--ledger", "dynamodb://keyturn?region=us-east-1")
+	o.wantCode(t, exitNeedsPerson, "check")
+	r := decodeJSON[report.Report](t, o.out)
+	if p := r.Population; p.Listed != 2 || p.Checked != 1 || len(p.OutOfScope) != 1 || p.OutOfScope[0].Name != "gcp1" || !strings.Contains(p.OutOfScope[0].Why, "GCP_CLOUD_KMS") {
+		t.Errorf("%+v", p)
+	}
+	if !strings.Contains(r.SinceUnread, "AccessDenied") {
+		t.Errorf("the ledger is refused, and since when findings stand is not known because %q", r.SinceUnread)
+	}
+	for _, f := range r.Findings {
+		if f.Subject.Cloud == checks.GCP {
+			t.Errorf("%s is about %s", f.Check, f.Subject.ID)
+		}
+	}
+	o = b.keyturn(t, "check", "gcp1", "--ledger", "dynamodb://keyturn?region=us-east-1")
+	o.wantCode(t, exitFailed, "check")
+	wantText(t, "a cluster of another installation", o.err, `cluster "gcp1": out of scope`, "GCP_CLOUD_KMS")
+	if p := decodeJSON[report.Report](t, b.keyturn(t, "check", "--format", "json").out).Population; p.Checked != 2 || len(p.OutOfScope) != 0 {
+		t.Errorf("with a ledger on this machine: %+v", p)
+	}
+	for ledger, want := range map[string][]cmek.KeyType{"dynamodb": {cmek.AWSKMS}, "firestore": {cmek.GCPCloudKMS}, "file": nil, "": nil} {
+		s := installation.Settings{Ledger: config.Location{Scheme: ledger}}
+		if got := s.KeyTypes(); !slices.Equal(got, want) {
+			t.Errorf("%q owns %v, want %v", ledger, got, want)
+		}
+	}
+}
+
 // The credentials for a simulator are nobody's at the real Google Cloud.
 func TestCheck_leavesGoogleCloudAloneBesideASimulator(t *testing.T) {
 	o := newMixedBench(t).keyturn(t, "check", "gcp1", "--check", "CMEK-05")
@@ -218,5 +268,29 @@ func TestRetire_onGoogleCloud(t *testing.T) {
 		o := b.keyturn(t, "retire", c.key)
 		o.wantCode(t, exitNeedsPerson, c.key)
 		wantText(t, c.key, o.out, c.want)
+	}
+}
+
+// What keyturn.yaml lists as keys of clusters is of clusters, also where none names it yet.
+func TestRetire_ofAKeyThatIsDeclared(t *testing.T) {
+	b := newBench(t)
+	const key = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7ffff"
+	file := declaring(t, "  thresholds: {cryptoperiod_days: 100}\n")
+	for _, tt := range []struct {
+		declared  string
+		unrelated bool
+	}{{paymentsARN, true}, {key, false}} {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, []byte(strings.Replace(string(text), paymentsARN, tt.declared, 1)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.keyturn(t, "retire", key, "--config", file, "-o", "json")
+		o.wantCode(t, exitNeedsPerson, "retire")
+		if r := decodeJSON[checks.Retirement](t, o.out); r.Permission != checks.NotKnown || r.Unrelated != tt.unrelated {
+			t.Errorf("with %s declared: %+v", tt.declared, r)
+		}
 	}
 }

@@ -41,6 +41,13 @@ type Proof struct {
 	Record  string    `json:"record,omitempty"`
 	At      time.Time `json:"at,omitzero"`
 	Because string    `json:"because,omitempty"`
+	// Evidence is the name of rotation's record of the re-encryption in the archive, with the SHA-256 of its bytes; "" while it was not found.
+	Evidence       string `json:"evidence,omitempty"`
+	EvidenceSHA256 string `json:"evidence_sha256,omitempty"`
+	// Use is what corroborates it, Source the log that has it, and OtherCauses what else the use may come from.
+	Use         cmek.RecordedUse `json:"use,omitzero"`
+	Source      string           `json:"source,omitempty"`
+	OtherCauses []string         `json:"other_causes,omitempty"`
 	// ReadTo is up to when the log was read, and Event the last use of the key at that time.
 	ReadTo time.Time `json:"read_to,omitzero"`
 	Event  string    `json:"event,omitempty"`

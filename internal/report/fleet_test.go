@@ -40,7 +40,8 @@ func (l largeFleet) manifest() report.Manifest {
 		},
 	}
 	for i := range min(l.clusters, 30) {
-		m.Chains = append(m.Chains, report.Head{Cluster: clusterID(i), Start: noon.AddDate(0, -2, 0), Count: 3 + i, SHA256: hex64(i)})
+		m.Chains = append(m.Chains, report.Head{Cluster: clusterID(i), Start: noon.AddDate(0, -2, 0), Count: 3 + i, SHA256: hex64(i)},
+			report.Head{Cluster: clusterID(i), Of: report.OfProofs, Start: noon.AddDate(0, -2, 0), Count: 1 + i, SHA256: hex64(i + 50)})
 	}
 	for i := range 3 {
 		for _, extension := range []string{".jsonl", ".csv"} {
@@ -96,9 +97,41 @@ func (l largeFleet) cluster(i int) (lines []report.Line) {
 			f.Exception, f.Since = &exception, noon.AddDate(0, 0, -40)
 			say(f)
 		}
-		lines = append(lines, report.Line{Timeline: rotations(uri, version, clusterID(i), name, region, i, n)})
+		t := rotations(uri, version, clusterID(i), name, region, i, n)
+		if p := proofOf(t, i); p != nil {
+			lines = append(lines, report.Line{Proof: p})
+		}
+		lines = append(lines, report.Line{Timeline: t})
 	}
 	return lines
+}
+
+// proofOf is what stands for the re-encryption: of sixty regions an old version was used in one, one was found up to date, and the log has nothing
+// of a fifth.
+func proofOf(t *report.Timeline, i int) *report.Proof {
+	r := &t.Regions[0]
+	switch {
+	case r.Version.IsZero():
+		return nil
+	case i%60 == 51:
+		r.Adopted = "updated after the rotation"
+		return nil
+	}
+	p := used(r.Name)
+	p.Cluster, p.Name, p.Region, p.Key, p.Version, p.DoneAt = r.Cluster, r.Name, r.Region, t.Key, r.Version, r.At
+	p.Evidence = "evidence/" + r.Cluster + "/20260301T120000Z-000002-" + r.Region + ".json"
+	p.Record, p.Use.Encrypted, p.OldUse.Decrypted = "proofs/"+r.Cluster+"/20260301T120000Z-000001-"+r.Region+".json", r.Version, cmek.KeyVersion{Scheme: cmek.Primary, ID: "1"}
+	switch {
+	case i%60 == 41:
+		return &p
+	case i%5 == 1:
+		p.State, p.Record, p.At, p.Source, p.Use, p.OtherCauses = report.NotYetCorroborated, "", time.Time{}, "", nil, nil
+		p.Because = "the log has no use of the key under " + r.Version.Short() + " by " + string(theUser) + " since the request"
+	default:
+		p.State = report.Corroborated
+	}
+	p.OldUse = nil
+	return &p
 }
 
 func (l largeFleet) judged(check string, s checks.Subject, i, every int, why string) checks.Finding {

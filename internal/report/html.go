@@ -17,6 +17,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance/checks"
 	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/version"
 )
 
@@ -60,6 +61,10 @@ func (r Report) HTML(out io.Writer) error {
 	for _, t := range r.Timelines {
 		p.rotated(t)
 	}
+	for _, one := range r.Proofs {
+		p.proved(one)
+	}
+	p.sinceUnread = r.SinceUnread
 	return p.write(out)
 }
 
@@ -84,6 +89,8 @@ func WritePage(out io.Writer, m Manifest, lines iter.Seq2[Line, error]) error {
 			p.add(*l.Finding)
 		case l.Timeline != nil:
 			p.rotated(*l.Timeline)
+		case l.Proof != nil:
+			p.proved(*l.Proof)
 		}
 	}
 	return p.write(out)
@@ -103,12 +110,17 @@ type page struct {
 	details  details
 	changes  changes
 	keys     keyTimes
+	proofs   pageProofs
+	// sinceUnread is why it is not known since when the findings stand.
+	sinceUnread string
 }
 
 func newPage(began, ended time.Time, population Population, by version.Version, m *Manifest) *page {
 	return &page{
 		began: began, ended: ended, population: population, version: by, manifest: m, summary: Summary{Severities: map[alert.Severity]int{}}, counts: map[string]*Count{},
-		accepted: map[checks.Exception]int{}, fleet: newFleet(), changes: changes{counts: map[[2]string]int{}}, keys: keyTimes{at: ended},
+		accepted: map[checks.Exception]int{}, fleet: newFleet(), changes: changes{counts: map[[2]string]int{}},
+		keys:   keyTimes{at: ended, archived: m != nil, seen: map[cmek.KeyURI]bool{}, pending: map[cmek.KeyURI][]Proof{}},
+		proofs: pageProofs{counts: proofCounts{}},
 	}
 }
 
@@ -131,6 +143,11 @@ func (p *page) add(f checks.Finding) {
 func (p *page) rotated(t Timeline) {
 	p.fleet.uses(t)
 	p.keys.add(t)
+}
+
+func (p *page) proved(one Proof) {
+	p.proofs.add(one)
+	p.keys.proved(one)
 }
 
 func (p *page) write(out io.Writer) error {

@@ -178,6 +178,9 @@ func pages(t *testing.T) map[string]page {
 
 var outside = regexp.MustCompile(`(?i)<script|<iframe|<object|<embed|<img|<link|\son[a-z]+=|\sstyle=|\ssrc=|url\(|@import|https?:|//[a-z]`)
 
+// local are links to a part of the page, to a file beside it in the archive, and to a record in the archive.
+var local = regexp.MustCompile(`^(#[A-Za-z0-9-]+|\./[a-z0-9.-]+|\.\./\.\./(evidence|proofs)/[A-Za-z0-9-]+/[A-Za-z0-9-]+\.json)$`)
+
 func TestPage_needs_nothing_but_itself(t *testing.T) {
 	for name, p := range pages(t) {
 		if found := outside.FindString(p.text); found != "" {
@@ -195,7 +198,7 @@ func TestPage_needs_nothing_but_itself(t *testing.T) {
 			t.Errorf("%s: the policy is %q, want %q", name, policy, want)
 		}
 		for _, a := range p.all(atom.A) {
-			if href := attribute(a, "href"); !strings.HasPrefix(href, "#") && !strings.HasPrefix(href, "./") {
+			if href := attribute(a, "href"); !local.MatchString(href) {
 				t.Errorf("%s: a link to %q", name, href)
 			}
 		}
@@ -247,7 +250,7 @@ func TestPage_has_a_structure(t *testing.T) {
 		}
 		for n := range p.root.Descendants() {
 			for _, key := range []string{"aria-labelledby", "href"} {
-				if to := strings.TrimPrefix(attribute(n, key), "#"); to != "" && !strings.HasPrefix(to, "./") && !ids[to] {
+				if to, inside := strings.CutPrefix(attribute(n, key), "#"); (inside || key != "href") && to != "" && !ids[to] {
 					t.Errorf("%s: %s leads to %s, which is nowhere", name, key, to)
 				}
 			}
@@ -449,6 +452,10 @@ func TestPage_lag_and_age(t *testing.T) {
 	in := func(version cmek.KeyVersion, at time.Time) report.TimelineRegion {
 		return report.TimelineRegion{Cluster: "c", Name: "orders", Region: "us-east-1", Version: version, At: at}
 	}
+	adopted := func(r report.TimelineRegion) report.TimelineRegion {
+		r.Adopted = "updated after the rotation"
+		return r
+	}
 	current := report.TimelineVersion{Version: v(2), Since: began}
 	for _, c := range []struct {
 		name     string
@@ -464,6 +471,7 @@ func TestPage_lag_and_age(t *testing.T) {
 		{"one is not recorded", report.Timeline{Current: current, Regions: []report.TimelineRegion{in(v(2), began), in(cmek.KeyVersion{}, time.Time{})}}, "NOT RECORDED 1 of 2 regions", "100 days"},
 		{"the version is not known", report.Timeline{Current: report.TimelineVersion{Since: began}, Regions: []report.TimelineRegion{in(v(2), began)}}, "NOT RECORDED 1 of 1 region", "100 days"},
 		{"one time is not known", report.Timeline{Current: current, Regions: []report.TimelineRegion{in(v(2), began), in(v(2), time.Time{})}}, "FOLLOWED 2 regions, lag not recorded", "100 days"},
+		{"one was found up to date", report.Timeline{Current: current, Regions: []report.TimelineRegion{in(v(2), began.Add(time.Hour)), adopted(in(v(2), began.Add(90*24*time.Hour)))}}, "FOLLOWED 2 regions, lag not recorded", "100 days"},
 		{"before the rotation", report.Timeline{Current: current, Regions: []report.TimelineRegion{in(v(2), began.Add(-time.Second))}}, "FOLLOWED 1 region, lag not recorded", "100 days"},
 		{"in the future", report.Timeline{CryptoperiodDays: 9, Current: report.TimelineVersion{Version: v(2), Since: noon.Add(time.Hour)}, Regions: []report.TimelineRegion{in(v(2), noon.Add(2*time.Hour))}}, "FOLLOWED 1 region, lag 1 h", "not recorded of 9 days"},
 		{"not read", report.Timeline{CryptoperiodDays: 9, Unread: "access denied", Current: current, Regions: []report.TimelineRegion{in(v(2), began)}}, "NOT READ access denied Rotated not recorded", "not recorded of 9 days"},
@@ -485,13 +493,13 @@ func TestPage_timeline_has_a_table(t *testing.T) {
 	marks, rows := 0, 0
 	for _, svg := range within(p.section("rotations"), atom.Svg) {
 		for n := range svg.Descendants() {
-			if class := attribute(n, "class"); class == "rot" || class == "fol" {
+			if class := attribute(n, "class"); n.Data == "circle" || n.Data == "path" && (class == "rot" || class == "old") {
 				marks++
 			}
 		}
 	}
 	for _, tr := range within(p.section("rotations"), atom.Tr) {
-		if text := words(tr); strings.Contains(text, " Rotation ") || strings.Contains(text, " Re-encryption ") {
+		if text := words(tr); strings.HasPrefix(text, "Rotation key") || strings.HasPrefix(text, "Re-encryption key") || strings.HasPrefix(text, "Found up to date key") || strings.HasPrefix(text, "Use of an old version key") {
 			rows++
 		}
 	}

@@ -21,13 +21,20 @@ type suites struct {
 }
 
 type suite struct {
-	Name      string     `xml:"name,attr"`
-	Tests     int        `xml:"tests,attr"`
-	Failures  int        `xml:"failures,attr"`
-	Errors    int        `xml:"errors,attr"`
-	Skipped   int        `xml:"skipped,attr"`
-	Timestamp string     `xml:"timestamp,attr"`
-	Cases     []testCase `xml:"testcase"`
+	Name      string `xml:"name,attr"`
+	Tests     int    `xml:"tests,attr"`
+	Failures  int    `xml:"failures,attr"`
+	Errors    int    `xml:"errors,attr"`
+	Skipped   int    `xml:"skipped,attr"`
+	Timestamp string `xml:"timestamp,attr"`
+	// Properties come before the cases.
+	Properties []property `xml:"properties>property,omitempty"`
+	Cases      []testCase `xml:"testcase"`
+}
+
+type property struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
 }
 
 type testCase struct {
@@ -54,6 +61,9 @@ func (r Report) JUnit(out io.Writer) error {
 	}
 	if len(population.Cases) == 0 {
 		population.Cases = []testCase{{Name: "every cluster was read"}}
+	}
+	if r.SinceUnread != "" {
+		population.Properties = []property{{"since_unread", r.SinceUnread}}
 	}
 	list := []suite{population}
 	byCheck := map[string][]checks.Finding{}

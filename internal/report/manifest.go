@@ -162,10 +162,12 @@ type ProofState string
 const (
 	Corroborated       ProofState = "CORROBORATED"
 	NotYetCorroborated ProofState = "NOT YET CORROBORATED"
+	// OldVersionUsed: the cluster used an older version after the re-encryption, whether or not another use corroborates it.
+	OldVersionUsed ProofState = "OLD VERSION USED"
 )
 
-// Proof is what the cloud's log says of the last re-encryption of a region: whether the cluster's principal used the key under the new
-// version since.
+// Proof is what stands for the last re-encryption of a region that keyturn requested: its record, and what the cloud's log says of it. The log
+// shows whether the cluster's principal used the key under the new version since, which has other causes, too, so it corroborates only.
 type Proof struct {
 	Cluster string          `json:"cluster"`
 	Name    string          `json:"name,omitempty"`
@@ -174,10 +176,19 @@ type Proof struct {
 	Version cmek.KeyVersion `json:"version"`
 	DoneAt  time.Time       `json:"done_at"`
 	State   ProofState      `json:"state"`
+	// Seen is how the Cloud API showed that the request was carried out, as rotation.Evidence has it.
+	Seen string `json:"seen,omitempty"`
+	// Evidence is the name of rotation's record in the archive, with the SHA-256 of its bytes as they were read; "" if it was not found.
+	Evidence       string `json:"evidence,omitempty"`
+	EvidenceSHA256 string `json:"evidence_sha256,omitempty"`
 	// Record is the name of the record that corroborates it, in the archive since At; Because says why there is none.
 	Record  string    `json:"record,omitempty"`
 	At      time.Time `json:"at,omitzero"`
 	Because string    `json:"because,omitempty"`
+	// Use is what the log has that corroborates it, Source the log, and OtherCauses what else the use may come from; absent if there is none.
+	Use         *cmek.RecordedUse `json:"use,omitempty"`
+	Source      string            `json:"source,omitempty"`
+	OtherCauses []string          `json:"other_causes,omitempty"`
 	// OldUse is a use of an older version after the re-encryption; nil if none was seen.
 	OldUse *cmek.RecordedUse `json:"old_use,omitempty"`
 }
@@ -218,6 +229,8 @@ type TimelineRegion struct {
 	Region  string          `json:"region"`
 	Version cmek.KeyVersion `json:"version,omitzero"`
 	At      time.Time       `json:"at,omitzero"`
+	// Adopted is how keyturn found the region up to date without a request of its own; "" if it sent one.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // The names of the files of runs in the archive.

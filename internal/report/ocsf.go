@@ -47,6 +47,8 @@ type ocsfEvent struct {
 	Compliance  ocsfStatus       `json:"compliance"`
 	Resources   []ocsfResource   `json:"resources"`
 	Remediation *ocsfRemediation `json:"remediation,omitempty"`
+	// Unmapped is what the class has no attribute for.
+	Unmapped map[string]string `json:"unmapped,omitempty"`
 }
 
 type ocsfMetadata struct {
@@ -128,6 +130,9 @@ func (r Report) event(f checks.Finding) ocsfEvent {
 	}
 	if f.Subject.Account != "" {
 		event.Cloud.Account = &ocsfAccount{f.Subject.Account}
+	}
+	if r.SinceUnread != "" {
+		event.Unmapped = map[string]string{"since_unread": r.SinceUnread}
 	}
 	if !f.Since.IsZero() {
 		event.FindingInfo.FirstSeen = f.Since.UnixMilli()

@@ -20,9 +20,14 @@ const (
 
 // keyTimes keeps the timelines to be shown, and counts all.
 type keyTimes struct {
-	at   time.Time
-	kept []keyTime
-	all  int
+	at time.Time
+	// archived: the page is in the archive, where the records are.
+	archived bool
+	kept     []keyTime
+	all      int
+	// seen are the keys that were added, pending the proofs of those that were not.
+	seen    map[cmek.KeyURI]bool
+	pending map[cmek.KeyURI][]Proof
 }
 
 // keyTime is a timeline with what follows from it.
@@ -32,6 +37,8 @@ type keyTime struct {
 	// age is that of the current version, lag the longest time from its rotation to a re-encryption; negative: not recorded.
 	age, lag                           time.Duration
 	followed, waiting, unknown, period int
+	// proofs are by cluster and region.
+	proofs map[[2]string]Proof
 }
 
 // follow is how far the re-encryptions of a key are, the most urgent first.
@@ -47,7 +54,11 @@ const (
 
 func (k *keyTimes) add(t Timeline) {
 	k.all++
-	k.kept = append(k.kept, k.judge(t))
+	one := k.judge(t)
+	one.prove(k.pending[t.Key]...)
+	delete(k.pending, t.Key)
+	k.seen[t.Key] = true
+	k.kept = append(k.kept, one)
 	if len(k.kept) >= 2*mostKeys {
 		k.shorten()
 	}
@@ -69,7 +80,8 @@ func (k *keyTimes) judge(t Timeline) keyTime {
 			one.waiting++
 		default:
 			one.followed++
-			if !t.Current.Since.IsZero() && !r.At.Before(t.Current.Since) {
+			// One that keyturn found up to date was re-encrypted some time before.
+			if !t.Current.Since.IsZero() && !r.At.Before(t.Current.Since) && r.Adopted == "" {
 				lags++
 				one.lag = max(one.lag, r.At.Sub(t.Current.Since))
 			}
@@ -150,15 +162,23 @@ type keyView struct {
 	Old  bool
 	Lane lane
 	Bar  *bar
+	// Proofs count the re-encryptions that keyturn requested, by state.
+	Proofs []proofCount
 }
 
 // lane is the picture of a key's rotations and re-encryptions.
 type lane struct {
 	Title     string
 	Rotations []int
-	Follows   []int
+	Follows   []laneMark
 	// Bars lead from a rotation to what followed it.
 	Bars []stretch
+}
+
+// laneMark is a re-encryption, or a use of an old version.
+type laneMark struct {
+	Class string
+	X     int
 }
 
 type stretch struct{ X, Width int }
@@ -170,7 +190,11 @@ type bar struct {
 }
 
 // moment is a row of the table that says what the timeline shows.
-type moment struct{ Key, What, Version, Where, At, Lag string }
+type moment struct {
+	Key, What, Version, Where, At, Lag string
+	Proof                              proofView
+	at                                 time.Time
+}
 
 func (k *keyTimes) view() keysView {
 	k.shorten()
@@ -192,8 +216,8 @@ func (k *keyTimes) view() keysView {
 		{laneEdge, v.From, "start"}, {laneWidth / 2, dateOf(from.Add(k.at.Sub(from) / 2)), "middle"}, {laneWidth - laneEdge, v.To, "end"},
 	}
 	for _, one := range k.kept {
-		v.Keys = append(v.Keys, one.view(scale))
-		for _, m := range one.moments() {
+		v.Keys = append(v.Keys, k.viewOf(one, scale))
+		for _, m := range k.moments(one) {
 			if len(v.Moments) == mostMoments {
 				v.MoreMoments++
 				continue
@@ -214,7 +238,7 @@ func (s scale) x(t time.Time) (x int, ok bool) {
 	return laneEdge + int(float64(laneWidth-2*laneEdge)*float64(t.Sub(s.from))/float64(s.to.Sub(s.from))), true
 }
 
-func (k keyTime) view(s scale) keyView {
+func (all *keyTimes) viewOf(k keyTime, s scale) keyView {
 	v := keyView{
 		Name: shown(k.Key.ID()), URI: shown(string(k.Key)), Where: k.where(), Rotated: stamp(k.Current.Since),
 		Lag: notRecorded, Age: notRecorded,
@@ -252,8 +276,12 @@ func (k keyTime) view(s scale) keyView {
 	if k.period > 0 {
 		v.Period = "of " + plural(k.period, "day")
 	}
-	v.Lane = k.lane(s)
+	v.Proofs = all.proofsOf(k)
+	v.Lane = all.lane(k, s)
 	v.Lane.Title = fmt.Sprintf("Key %s: %s, last on %s; %s", v.Name, plural(k.rotations(), "version"), v.Rotated, v.Says)
+	for _, p := range v.Proofs {
+		v.Lane.Title += fmt.Sprintf("; %d %s", p.Count, strings.ToLower(p.Word))
+	}
 	return v
 }
 
@@ -303,7 +331,7 @@ func laterOf(a, b time.Time) time.Time {
 	return b
 }
 
-func (k keyTime) lane(s scale) (l lane) {
+func (all *keyTimes) lane(k keyTime, s scale) (l lane) {
 	since := map[cmek.KeyVersion]time.Time{}
 	for _, v := range k.times() {
 		since[v.Version] = v.Since
@@ -312,12 +340,20 @@ func (k keyTime) lane(s scale) (l lane) {
 		}
 	}
 	for _, r := range k.Regions {
+		p := all.proofOf(k, r)
+		if at, ok := s.x(p.oldAt); ok && len(l.Follows) < mostMarks {
+			l.Follows = append(l.Follows, laneMark{"old", at})
+		}
 		x, ok := s.x(r.At)
 		if !ok || len(l.Follows) == mostMarks {
 			continue
 		}
-		l.Follows = append(l.Follows, x)
-		if began, ok := s.x(since[r.Version]); ok && began <= x {
+		class := "fol"
+		if p.Record.Name == "" {
+			class = "fol no"
+		}
+		l.Follows = append(l.Follows, laneMark{class, x})
+		if began, ok := s.x(since[r.Version]); ok && began <= x && r.Adopted == "" {
 			l.Bars = append(l.Bars, stretch{began, max(x-began, 2)})
 		}
 	}
@@ -340,23 +376,33 @@ func (k keyTime) bar() *bar {
 	return &b
 }
 
-func (k keyTime) moments() (all []moment) {
+func (all *keyTimes) moments(k keyTime) (moments []moment) {
 	since := map[cmek.KeyVersion]time.Time{}
 	for _, v := range k.times() {
 		since[v.Version] = v.Since
-		all = append(all, moment{Key: shown(k.Key.ID()), What: "Rotation", Version: versionText(v.Version), Where: shown(k.Key.Location()), At: stamp(v.Since)})
+		moments = append(moments, moment{Key: shown(k.Key.ID()), What: "Rotation", Version: versionText(v.Version), Where: shown(k.Key.Location()), At: stamp(v.Since), at: v.Since})
 	}
 	for _, r := range k.Regions {
 		m := moment{
-			Key: shown(k.Key.ID()), What: "Re-encryption", Version: versionText(r.Version), At: stamp(r.At), Lag: notRecorded,
-			Where: shown(cmp.Or(r.Name, r.Cluster) + ", " + r.Region),
+			Key: shown(k.Key.ID()), What: "Re-encryption", Version: versionText(r.Version), At: stamp(r.At), Lag: notRecorded, at: r.At,
+			Where: shown(cmp.Or(r.Name, r.Cluster) + ", " + r.Region), Proof: all.proofOf(k, r),
 		}
-		if began := since[r.Version]; !began.IsZero() && !r.At.IsZero() && !r.At.Before(began) {
+		began := since[r.Version]
+		switch {
+		case r.Adopted != "":
+			m.What, m.Lag = "Found up to date", ""
+		case !began.IsZero() && !r.At.IsZero() && !r.At.Before(began):
 			m.Lag = span(r.At.Sub(began))
 		}
-		all = append(all, m)
+		moments = append(moments, m)
+		if p := m.Proof; p.Old != "" {
+			moments = append(moments, moment{Key: m.Key, What: "Use of an old version", Version: p.oldVersion, Where: m.Where, At: stamp(p.oldAt), at: p.oldAt, Proof: proofView{
+				Class: failed.Class(), Word: string(OldVersionUsed), Log: p.Old,
+			}})
+		}
 	}
-	return all
+	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
+	return moments
 }
 
 func versionText(v cmek.KeyVersion) string { return cmp.Or(shown(v.Short()), notRecorded) }

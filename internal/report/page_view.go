@@ -41,6 +41,9 @@ type pageView struct {
 	// Absent counts the clusters of the population that the matrices do not show.
 	Absent int
 	Keys   keysView
+	Proofs proofsView
+	// SinceUnread is why it is not known since when the findings stand.
+	SinceUnread string
 
 	Findings       []*checkView
 	Shown, Details int
@@ -119,7 +122,7 @@ type fileView struct {
 func (p *page) view() *pageView {
 	v := &pageView{
 		Policy: contentPolicy(pageStyle), Style: template.CSS(pageStyle), Title: "CMEK compliance", //nolint:gosec // embedded, nothing from outside
-		Matrices: p.fleet.matrices(p.population.Unread), Keys: p.keys.view(), Scheduled: p.manifest != nil, Program: p.program(),
+		Matrices: p.fleet.matrices(p.population.Unread), Keys: p.keys.view(), Proofs: p.proofs.view(), SinceUnread: shown(p.sinceUnread), Scheduled: p.manifest != nil, Program: p.program(),
 		Legend: []state{failed, unanswered, excepted, unrecorded, passed, notApplicable},
 	}
 	p.viewResults(v)

@@ -34,6 +34,8 @@ type Report struct {
 	// Checks are those that have findings.
 	Checks   []Check          `json:"checks"`
 	Findings []checks.Finding `json:"findings"`
+	// SinceUnread is why it is not known since when the findings stand; "" if it is.
+	SinceUnread string `json:"since_unread,omitempty"`
 	// Timelines are of the keys that the run was about; absent if it records none.
 	Timelines []Timeline `json:"timelines,omitempty"`
 	// Proofs are of the last re-encryptions that keyturn requested; absent if there are none.
@@ -63,7 +65,7 @@ type Summary struct {
 func New(run Run, by version.Version) Report {
 	r := Report{
 		Format: Format, Version: by.Version, Commit: by.Commit, Began: run.Began.UTC(), Ended: run.Ended.UTC(),
-		Population: run.Population, Findings: run.Findings, Timelines: run.Timelines, Proofs: run.Proofs, Summary: Summary{Severities: map[alert.Severity]int{}},
+		Population: run.Population, Findings: run.Findings, SinceUnread: run.SinceUnread, Timelines: run.Timelines, Proofs: run.Proofs, Summary: Summary{Severities: map[alert.Severity]int{}},
 	}
 	r.Checks = []Check{}
 	if r.Findings == nil {

@@ -78,7 +78,36 @@ func sample() report.Run {
 			},
 			{Key: "k", Unread: "access denied"},
 		},
+		Proofs:      []report.Proof{used("orders"), corroborated("orders"), notCorroborated("orders")},
+		SinceUnread: "the ledger is " + evil,
 	}
+}
+
+// The re-encryptions of a cluster: corroborated; not; and followed by a use of an older version.
+func corroborated(name string) report.Proof {
+	return report.Proof{Cluster: "id-of-" + name, Name: name, Region: "us-east-1", Key: theKey, Version: material(2), DoneAt: noon.Add(-48 * time.Hour), State: report.Corroborated,
+		Seen: "updated_at moved", Evidence: "evidence/id-of-" + name + "/20260301T120000Z-000002-us-east-1.json", EvidenceSHA256: hex64(4),
+		Record: "proofs/id-of-" + name + "/20260301T120000Z-000001-us-east-1.json", At: noon.Add(-24 * time.Hour), Source: "AWS CloudTrail LookupEvents",
+		Use:         &cmek.RecordedUse{Event: "0d1e2f3a-0001", At: noon.Add(-47 * time.Hour), Operation: "GenerateDataKey", By: theUser, Encrypted: material(2)},
+		OtherCauses: []string{"a full backup of the cluster, which is encrypted under its key", "=anybody else"}}
+}
+
+func notCorroborated(name string) report.Proof {
+	p := corroborated(name)
+	p.Region, p.State, p.Record, p.At, p.Source, p.Use, p.OtherCauses = "us-west-2", report.NotYetCorroborated, "", time.Time{}, "", nil, nil
+	p.Because, p.Evidence, p.EvidenceSHA256 = "nobody has used the key since 2026-11-01 12:00 UTC, says its KMS "+evil, "", ""
+	return p
+}
+
+func used(name string) report.Proof {
+	p := corroborated(name)
+	p.Region, p.State = "eu-west-1", report.OldVersionUsed
+	p.OldUse = &cmek.RecordedUse{Event: "0d1e2f3a-0002", At: noon.Add(-2 * time.Hour), Operation: "Decrypt", By: theUser, Decrypted: material(1)}
+	return p
+}
+
+func material(n int) cmek.KeyVersion {
+	return cmek.KeyVersion{Scheme: cmek.Material, ID: strings.Repeat(string(rune('a'+n)), 64)}
 }
 
 func sampleReport() report.Report {
@@ -195,6 +224,8 @@ func TestJSON_is_as_its_schema_says(t *testing.T) {
 		{`"result":"FAIL","severity":"medium","why":"key is elsewhere"`, `"result":"ERROR","severity":"medium","why":"key is elsewhere"`},
 		{`"began":"2026`, `"began":"x2026`}, {`"cryptoperiod_days":365`, `"cryptoperiod_days":-365`}, {`"version":"rotated:`, `"version":"turned:`},
 		{`"region":"us-east-1"}]`, `"region":""}]`}, {`"since":"2026-10`, `"since":"never 2026-10`}, {`"unread":"access denied"}]`, `"read":"access denied"}]`},
+		{`"state":"CORROBORATED"`, `"state":"PROVED"`}, {`"evidence_sha256":"`, `"evidence_sha256":"x`}, {`"event":"0d1e2f3a-0001"`, `"event":""`},
+		{`"other_causes":["a`, `"other_causes":["","a`}, {`"since_unread":"the`, `"since_unread":"","x":"the`}, {`"old_use":{`, `"older_use":{`},
 	} {
 		spoiled := strings.Replace(string(text), miss.from, miss.to, 1)
 		if spoiled == string(text) {
@@ -244,7 +275,7 @@ func TestOCSF_is_as_its_schema_says(t *testing.T) {
 func TestCSV_has_no_formula(t *testing.T) {
 	got := write(t, func(r report.Report, b *bytes.Buffer) error { return r.CSV(b) })
 	rows, err := csv.NewReader(strings.NewReader(got)).ReadAll()
-	if err != nil || len(rows) != 1+len(sample().Findings) {
+	if err != nil || len(rows) != 1+len(sample().Findings)+len(sample().Proofs) {
 		t.Fatal(len(rows), err)
 	}
 	for _, row := range rows {

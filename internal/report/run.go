@@ -15,6 +15,8 @@ type Run struct {
 	Findings   []checks.Finding `json:"findings"`
 	Timelines  []Timeline       `json:"timelines,omitempty"`
 	Proofs     []Proof          `json:"proofs,omitempty"`
+	// SinceUnread is why it is not known since when the findings stand; "" if it is.
+	SinceUnread string `json:"since_unread,omitempty"`
 }
 
 // Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread) + UnreadMore.

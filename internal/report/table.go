@@ -28,6 +28,11 @@ func (r Report) Table(out io.Writer, paint Paint) error {
 		t.group(g)
 	}
 	t.passed(r)
+	t.proofs(r)
+	if r.SinceUnread != "" {
+		t.line("")
+		t.line("Since when the findings stand is not known: %s", clean(r.SinceUnread))
+	}
 	_, err := io.WriteString(out, t.text.String())
 	if err != nil {
 		return fmt.Errorf("write table: %w", err)

@@ -25,6 +25,8 @@ type Declarations struct {
 	// Residency lists, for a region of clusters, the locations that its key may be in beside the region itself.
 	Residency map[string][]string `json:"residency,omitempty" yaml:"residency"`
 	Keys      []KeyDeclaration    `json:"keys,omitempty" yaml:"keys"`
+	// ClusterKeys are the keys that keyturn.yaml lists for its accounts, in the section beside this one. They decide only what a key is tied to.
+	ClusterKeys []cmek.KeyURI `json:"-" yaml:"-"`
 	// OutOfScope are clusters that are not checked.
 	OutOfScope []Exclusion `json:"out_of_scope,omitempty" yaml:"out_of_scope"`
 	// AuditCredential: there is a second credential that may read the organization's audit log and roles.

@@ -127,6 +127,9 @@ type Key struct {
 	// Uses are all key infos, current and past, of all clusters that name the key or a related multi-Region key (the ledger's inventory by
 	// key). None: the inventory is complete, and no cluster does.
 	Uses Fact[[]Use] `json:"uses"`
+	// Ties are what else than a key info of a cluster ties the key to one: that it is declared, or that the ledger knows it. Only [Retire] needs
+	// them, of a key without uses.
+	Ties Fact[[]string] `json:"ties"`
 	// Retention is the longest time that any cluster of Uses keeps a backup (Cloud API, backups-config of each).
 	Retention Fact[time.Duration] `json:"retention"`
 	// Policy is the key policy as JSON text, at most 2 hours old: the one that the sweep noted, or AWS KMS GetKeyPolicy. AWS only.
@@ -161,6 +164,8 @@ type Use struct {
 	// Done is the version that the region's store key was last re-encrypted under with this key, and when; zero if the ledger has none.
 	Done   cmek.KeyVersion `json:"done,omitzero"`
 	DoneAt time.Time       `json:"done_at,omitzero"`
+	// Adopted is how keyturn found the region up to date without a request of its own; "" if it sent one.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // KeyGrant is a grant of AWS KMS.

@@ -109,6 +109,7 @@ var (
 		of: ofKey(func(k *Key) *Reading { return &k.FirstSeen.Reading })}
 	needUses = Need{Name: "uses of the key", From: "ledger (inventory by key)", MaxAge: fleetAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Uses.Reading }), lacks: (*scope).unlisted}
+	needTies      = Need{Name: "what else ties the key to a cluster", From: "ledger", MaxAge: runAge, of: ofKey(func(k *Key) *Reading { return &k.Ties.Reading })}
 	needRetention = Need{Name: "backup retention of the key's clusters", From: "Cloud API GET /clusters/{id}/backups-config (Cluster Operator)", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.Retention.Reading })}
 	needPolicy = Need{Name: "key policy", From: "ledger (noted policies), else kms:GetKeyPolicy", MaxAge: runAge,

@@ -31,6 +31,9 @@ type Retirement struct {
 	// Reasons say what decided, sorted; there is at least one. Grants are the permissions that are missing to know.
 	Reasons []string `json:"reasons"`
 	Grants  []string `json:"grants,omitempty"`
+	// Unrelated: every cluster was read, and nothing ties the key to one. It is not known whether it may go, and that is no matter of CMEK:
+	// whoever judges every key of a plan says nothing about it.
+	Unrelated bool `json:"unrelated,omitempty"`
 }
 
 // Allowed reports whether it may be disabled or deleted at now.
@@ -43,6 +46,10 @@ func (r Retirement) Allowed(now time.Time) bool {
 // Encryption Keys": backups).
 func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 	r := Retirement{Key: key.URI, Version: version}
+	if why, unrelated := key.unrelated(now); unrelated {
+		r.Unrelated = true
+		return r.decide(NotKnown, time.Time{}, []string{why})
+	}
 	s := &scope{world: &world{now: now}, key: &key}
 	needs := []Need{needUses, needDescription, needRetention, needLastUse}
 	if cloudOf(key.URI) == AWS {
@@ -79,6 +86,12 @@ func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 	if n.unclear != "" && !unread[needUses.Name] {
 		unknown = append(unknown, n.unclear)
 	}
+	if len(key.Uses.Value) == 0 {
+		unknown = append(unknown, key.Ties.Value...)
+		if why := needTies.unread(key.Ties.Reading, now); why != "" && !unread[needUses.Name] {
+			unknown = append(unknown, needTies.Name+" "+why)
+		}
+	}
 	if !unread[needGrants.Name] && cloudOf(key.URI) == AWS {
 		for _, g := range key.Grants.Value {
 			unknown = append(unknown, fmt.Sprintf("grant %s lets %s use it", clip(g.ID), clip(g.Grantee)))
@@ -101,6 +114,14 @@ func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 		until = later(until, last.Tracked.Add(retention))
 	}
 	return r.decide(NotBefore, until, append(reasons, fmt.Sprintf("the longest backup retention of its clusters is %s", span(retention))))
+}
+
+// unrelated reports whether nothing ties the key to a cluster. What was not read may be what does.
+func (k *Key) unrelated(now time.Time) (why string, ok bool) {
+	if needUses.unread(k.Uses.Reading, now) != "" || len(k.Uses.Value) > 0 || needTies.unread(k.Ties.Reading, now) != "" || len(k.Ties.Value) > 0 {
+		return "", false
+	}
+	return "every cluster was read, none names the key, now or in the past, and nothing else ties it to one; keys of clusters that were deleted are not shown", true
 }
 
 func (r Retirement) decide(p Permission, notBefore time.Time, reasons []string) Retirement {

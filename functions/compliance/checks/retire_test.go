@@ -111,3 +111,36 @@ func TestRetire_keeps_what_is_not_proven(t *testing.T) {
 		t.Errorf("nothing known: %+v", r)
 	}
 }
+
+// A key of which it was read that no cluster names it, now or in the past, and that nothing else ties to one, is no matter of CMEK. It is not
+// known whether it may go, all the same.
+func TestRetire_tells_keys_of_no_cluster(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Key)
+		want   bool
+		why    string
+	}{
+		{"nothing ties it to a cluster", func(*Key) {}, true, "none names the key, now or in the past"},
+		{"nothing, and the KMS says nothing of it", func(k *Key) {
+			k.Description, k.LastUse, k.Grants = Unread[Description]("x", "denied", "kms:DescribeKey"), Unread[LastUse]("x", "denied", ""), Unread[[]KeyGrant]("x", "denied", "")
+		}, true, "nothing else ties it to one"},
+		{"the ledger knows it", func(k *Key) { k.Ties.Value = []string{"the ledger knows it of cluster old"} }, false, "the ledger knows it of cluster old"},
+		{"what ties it was not read", func(k *Key) { k.Ties = Fact[[]string]{} }, false, "what else ties the key to a cluster"},
+		{"what ties it could not be read", func(k *Key) { k.Ties = Unread[[]string]("ledger", "no answer", "") }, false, "no answer"},
+		{"not all clusters were read", func(k *Key) { k.Uses = Unread[[]Use]("x", "the keys of cluster x are not known", "") }, false, "the keys of cluster x are not known"},
+		{"the clusters were read long ago", func(k *Key) { k.Uses.ReadAt = ago(5 * oneDay) }, false, "uses of the key"},
+		{"a cluster uses a related key", func(k *Key) {
+			k.Uses.Value = []Use{{ClusterName: "a", Spec: cmek.KeySpec{URI: past}, Status: cmek.Enabled}}
+		}, false, "no cluster names the key"},
+	} {
+		facts, _ := goodFleet()
+		k := facts.Keys[2]
+		k.URI, k.Uses, k.Ties = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-00000000000f", Known[[]Use](nil, now, "x"), Known[[]string](nil, now, "x")
+		tt.change(&k)
+		r := Retire(k, cmek.KeyVersion{}, now)
+		if r.Permission != NotKnown || r.Unrelated != tt.want || !strings.Contains(strings.Join(r.Reasons, "; "), tt.why) {
+			t.Errorf("%s: %+v, want unrelated %t, %q", tt.name, r, tt.want, tt.why)
+		}
+	}
+}

@@ -47,8 +47,9 @@ func Read(ctx context.Context, p *Plan, known Known, from Reader) Known {
 		}
 	}
 	b := build(p, known)
+	j := newJudging(b)
 	for _, c := range p.changes {
-		if uri := cmek.KeyURI(b.names[c.Address]); c.acts() && !b.fresh[string(uri)] && uri.Type() != "" && len(known.Keys) < mostRead {
+		if uri := j.uriOf(c); c.acts() && !b.fresh[string(uri)] && uri.Type() != "" && len(known.Keys) < mostRead {
 			if _, err := cmek.ParseKeyURI(string(uri)); err == nil {
 				known.Keys[uri] = from.Key(ctx, uri)
 			}

@@ -1,6 +1,7 @@
 package planned
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -106,14 +107,17 @@ func cipher(s side) bool {
 	return true
 }
 
-func (j *judging) key(c change) {
-	before, after, uri := c.before(), c.after(), cmek.KeyURI(j.b.names[c.Address])
-	if c.Deposed != "" {
-		uri = cmek.KeyURI(before.text("arn"))
-		if uri == "" {
-			uri = cmek.KeyURI(before.text("id"))
-		}
+// uriOf is the key that the change is about; "" if it is not known. One that an earlier plan replaced is another one than its resource's.
+func (j *judging) uriOf(c change) cmek.KeyURI {
+	if c.Deposed == "" {
+		return cmek.KeyURI(j.b.names[c.Address])
 	}
+	before := c.before()
+	return cmek.KeyURI(cmp.Or(before.text("arn"), before.text("id")))
+}
+
+func (j *judging) key(c change) {
+	before, after, uri := c.before(), c.after(), j.uriOf(c)
 	f := Finding{Address: c.Address, Subject: string(uri)}
 	if c.sensitive("arn", "key_id", "id", "name", "key_ring", "policy") {
 		f.Subject = ""
@@ -170,12 +174,9 @@ func because(c change) string {
 	return why
 }
 
-// retire adds a finding unless it is proven that nothing needs the key or the version.
+// retire adds a finding unless it is proven that nothing needs the key or the version, or that it is of no cluster: as "keyturn retire" says.
 func (j *judging) retire(f Finding, uri cmek.KeyURI, version cmek.KeyVersion, what string) {
 	uses, assumed := j.usesOf(uri)
-	if len(uses) == 0 && !j.assumes() {
-		return // of no cluster
-	}
 	key, read := j.b.known.Keys[uri]
 	if !read {
 		key = checks.Key{URI: uri}
@@ -184,7 +185,7 @@ func (j *judging) retire(f Finding, uri cmek.KeyURI, version cmek.KeyVersion, wh
 		key.Uses = checks.Known(plainUses(uses), j.b.known.Now, source)
 	}
 	r := checks.Retire(key, version, j.b.known.Now)
-	if r.Allowed(j.b.known.Now) {
+	if r.Allowed(j.b.known.Now) || r.Unrelated {
 		return
 	}
 	f.Severity, f.Result, f.Why = alert.Critical, checks.Fail, what+"; "+strings.Join(r.Reasons, "; ")

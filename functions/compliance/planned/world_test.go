@@ -142,6 +142,40 @@ func inventory(key, principal, account string) planned.Known {
 	return planned.Known{Inventory: &planned.Inventory{Uses: []planned.Use{u}}}
 }
 
+// reading is what is known, with the key as it was read.
+func reading(known planned.Known, key checks.Key) planned.Known {
+	known.Keys = map[cmek.KeyURI]checks.Key{key.URI: key}
+	return known
+}
+
+// What may have been read of a key that no cluster names: nothing ties it to one; the ledger knows it; not all clusters were read; and it is the
+// primary key of one that a cluster uses.
+var unrelated, tied, partly, primary = withoutUses(nil), withoutUses(func(k *checks.Key) { k.Ties.Value = []string{"the ledger knows it of cluster old"} }),
+	withoutUses(func(k *checks.Key) {
+		k.Uses = checks.Unread[[]checks.Use]("x", "the keys of cluster x are not known", "")
+	}),
+	withoutUses(func(k *checks.Key) {
+		replica := cmek.KeyURI(strings.Replace(keyARN, "us-east-1", "eu-west-1", 1))
+		k.Uses.Value = []checks.Use{{ClusterID: "c", ClusterName: "orders", Region: "eu-west-1", Status: cmek.Enabled, Spec: cmek.KeySpec{Type: cmek.AWSKMS, URI: replica}}}
+		d := checks.Description{}
+		d.State, d.Primary, d.Replicas = cmek.KeyEnabled, keyARN, []cmek.KeyURI{replica}
+		k.Description = checks.Known(d, now, "x")
+	})
+
+// ofGoogle is the same of a key of Cloud KMS.
+func ofGoogle(k checks.Key) checks.Key {
+	k.URI = keyName
+	return k
+}
+
+func withoutUses(change func(*checks.Key)) checks.Key {
+	k := checks.Key{URI: keyARN, Uses: checks.Known[[]checks.Use](nil, now, "x"), Ties: checks.Known[[]string](nil, now, "x")}
+	if change != nil {
+		change(&k)
+	}
+	return k
+}
+
 func text(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -79,5 +79,5 @@ func (p *Program) DeploymentFlag(root *cobra.Command) {
 
 // ArchiveFlag adds --archive, which overrides KEYTURN_ARCHIVE.
 func (p *Program) ArchiveFlag(c *cobra.Command) {
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "the archive: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "the archive of evidence and compliance runs: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
 }

@@ -155,6 +155,17 @@ func (s *Settings) follow(f *rotation.Function, all map[cmek.KeyType]KeyCloud, g
 	}
 }
 
+// KeyTypes are those of the keys that the ledger's installation owns; none: of all, as with a ledger on this machine.
+func (s *Settings) KeyTypes() []cmek.KeyType {
+	switch s.Ledger.Scheme {
+	case "dynamodb":
+		return []cmek.KeyType{cmek.AWSKMS}
+	case "firestore":
+		return []cmek.KeyType{cmek.GCPCloudKMS}
+	}
+	return nil
+}
+
 // withoutRoles reads no policies of roles: a simulator of AWS has none.
 type withoutRoles struct{ cmek.Policies }
 

@@ -42,7 +42,7 @@ func (p Commands) operationFlags(c *cobra.Command, o *operationOptions, kind led
 	}
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 }
 

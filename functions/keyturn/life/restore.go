@@ -48,7 +48,7 @@ Nothing is sent to the Cloud API but reads. Exit code 3: something is still miss
 	c.Flags().StringVar(&ticket, "ticket", "", "the `file` that the support ticket is written to")
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

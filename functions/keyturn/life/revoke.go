@@ -126,7 +126,7 @@ What was sent before by an interrupted command is watched, and not sent again.`,
 	c.Flags().BoolVar(&yes, "yes", false, "refused: only the cluster's name, typed at a terminal, confirms a revocation")
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

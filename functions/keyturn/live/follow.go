@@ -40,7 +40,7 @@ A file ledger serves simulators on loopback only: two ledgers must never drive o
 	p.Variable(c, "mode", "KEYTURN_MODE", "`follow` to act")
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

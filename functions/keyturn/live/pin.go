@@ -84,7 +84,7 @@ Clusters on Google Cloud need none: a CryptoKey keeps its name, and its new vers
 	flags.StringVar(&r.pin.By, "by", "", "`who` gives the order (default USER@HOST)")
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR` or s3://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

@@ -92,7 +92,7 @@ The old key stays needed for backups of before. Never delete it because of this 
 	flags.StringVar(&r.asking.By, "by", "", "`who` gives the order (default USER@HOST)")
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

@@ -121,7 +121,7 @@ Exit code 2: a setting is wrong. All are shown nevertheless.`,
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
 	p.Variable(c, "mode", "KEYTURN_MODE", "`observe` or follow")
-	p.Variable(c, "archive", "KEYTURN_ARCHIVE", "where evidence goes: `file:DIR`, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+	p.ArchiveFlag(c)
 	p.OutputFlag(c)
 	return c
 }

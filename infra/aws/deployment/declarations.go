@@ -23,6 +23,7 @@ func LoadDeclarations(file string) (declared checks.Declarations, alone bool, er
 		if err != nil {
 			return checks.Declarations{}, false, fmt.Errorf("%s has problems:\n%w", file, err)
 		}
+		d.Compliance.ClusterKeys = d.Keys()
 		return d.Compliance, false, nil
 	}
 	v := &validation{}
