@@ -240,7 +240,7 @@ func (g *gatherer) add(c cmek.Cluster) {
 	switch {
 	case c.State == cmek.StateDeleted:
 		why = "deleted"
-	case c.Plan != "" && c.Plan != cmek.PlanAdvanced:
+	case cmek.PlanWithoutCMEK(c.Plan):
 		why = fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, c.Plan)
 	}
 	if why != "" {
