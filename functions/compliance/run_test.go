@@ -664,6 +664,25 @@ func TestRun_takes_nothing_from_a_run_that_the_ledger_forgot(t *testing.T) {
 	})
 }
 
+// What somebody put where the next run writes is not that run's.
+func TestRun_takes_nothing_that_it_did_not_write(t *testing.T) {
+	for _, planted := range []func(time.Time, int) string{report.PopulationName, report.PageName, report.ManifestName,
+		func(chain time.Time, run int) string { return report.PartName(chain, run, 1, ".jsonl") },
+		func(chain time.Time, run int) string { return report.PartName(chain, run, 1, ".csv") },
+	} {
+		scheduled(t, func(t *testing.T, s schedule) {
+			s.tick()
+			first, _ := s.manifest(1)
+			name := planted(first.ChainStart, 2)
+			s.archive.Overwrite(name, []byte(`{"finding":{"check":"CMEK-13"}}`))
+			s.nextDay()
+			if r := s.runs(); r.Last.Number != 3 || len(s.findings(3)) != len(s.findings(1)) {
+				t.Errorf("%s: run %d", name, r.Last.Number)
+			}
+		})
+	}
+}
+
 func TestRun_is_one_at_a_time(t *testing.T) {
 	scheduled(t, func(t *testing.T, s schedule) {
 		if _, err := s.Ledger.LeaseRuns(t.Context(), "another", time.Now(), time.Now().Add(time.Minute)); err != nil {
