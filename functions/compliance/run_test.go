@@ -464,10 +464,15 @@ func TestRun_that_does_not_end_replaces_nothing(t *testing.T) {
 		if second.Complete || second.Incomplete == "" || second.PreviousSHA256 != first {
 			t.Errorf("%+v", second)
 		}
+		p := second.Population
+		if p.Listed == 0 || p.Unreached == 0 || p.Listed != p.Checked+len(p.OutOfScope)+p.Missing() {
+			t.Errorf("the clusters of an incomplete run do not add up: %+v", p)
+		}
+		reached := fmt.Sprintf("%d of %d clusters were reached", p.Checked+len(p.Unread), p.Listed)
 		if !slices.ContainsFunc(s.notifier.Alerts(), func(a alert.Alert) bool {
-			return a.Change == compliance.ChangeIncomplete && strings.Contains(a.Impact, hash)
+			return a.Change == compliance.ChangeIncomplete && strings.Contains(a.Impact, hash) && strings.Contains(a.Impact, reached)
 		}) {
-			t.Error("nobody is notified")
+			t.Errorf("nobody is notified that %s", reached)
 		}
 		third, _ := s.manifest(3)
 		if third.PreviousSHA256 != hash || !third.Complete || s.runs().Last.Number != 3 {
