@@ -189,3 +189,40 @@ func TestLedgerItem_that_cannot_be_decoded_is_no_proof_that_nothing_was_done(t *
 		}
 	})
 }
+
+// The Cloud API shows no keys of a deleted cluster, and the ledger remembers them: its backups may need them for as long as any are kept.
+func TestRetire_of_a_key_that_a_deleted_cluster_used(t *testing.T) {
+	for days, want := range map[int]checks.Permission{10: checks.NotKnown, 366: checks.NotBefore} {
+		within(t, func(t *testing.T, w *world) {
+			left := time.Now().AddDate(-2, 0, 0)
+			past := func(id string) cmek.ClusterInfo {
+				info, err := w.Cloud.CMEK(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k := info.RegionInfos[0].KeyInfos[0]
+				k.Spec.URI, k.Status, k.UpdatedAt = former, cmek.Disabled, left
+				info.RegionInfos[0].KeyInfos = append(info.RegionInfos[0].KeyInfos, k)
+				return info
+			}
+			info := past(payments)
+			deleted := cmek.Cluster{ID: "gone", Name: "gone", State: cmek.StateDeleted, DeletedAt: time.Now().AddDate(0, 0, -days)}
+			if _, err := w.Ledger.UpdateCluster(t.Context(), "gone", func(c *ledger.Cluster) error {
+				c.Cluster, c.CMEK, c.SeenAt, c.NextLook, c.Gone = deleted, past(payments), time.Now(), time.Now(), true
+				c.CMEK.RegionInfos[0].KeyInfos[1].Status = cmek.Enabled // when it was last seen
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{deleted}, cmek: map[string]func() (cmek.ClusterInfo, error){payments: answers(info, nil)}}
+			w.AWS.Use = longUnused{left.AddDate(-1, 0, 0)}
+			r, err := w.Retire(t.Context(), former, cmek.KeyVersion{})
+			if err != nil || r.Permission != want || (want == checks.NotKnown) != strings.Contains(strings.Join(r.Reasons, "; "), "cluster gone used it") {
+				t.Errorf("deleted %d days ago: %s, %q, %v", days, r.Permission, r.Reasons, err)
+			}
+			if w.sent("GET", "/clusters/gone/backups-config") > 0 {
+				t.Error("the backups of a cluster that is gone are asked for")
+			}
+		})
+	}
+}

@@ -44,6 +44,8 @@ type gatherer struct {
 	// listed are all clusters of the organization that can have a CMEK, by id. answers are the CMEKs that the API was asked for.
 	listed  map[string]checks.Fact[cmek.Cluster]
 	answers map[string]checks.Fact[cmek.ClusterInfo]
+	// deleted are those that the Cloud API says are deleted.
+	deleted map[string]cmek.Cluster
 	// all are all clusters that are listed or in the ledger, unread those whose keys are not known.
 	all    []member
 	unread []string
@@ -66,7 +68,7 @@ type gatherer struct {
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
-		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+		deleted: map[string]cmek.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, backups: map[string]checks.Fact[cmek.Backups]{}}
 	g.nextPart()
 	return g
 }
@@ -201,6 +203,9 @@ func (g *gatherer) inventory(ctx context.Context) error {
 				g.index(*m, known[m.ID], keys)
 			}
 		}
+		if c, ok := g.deleted[m.ID]; ok {
+			g.indexDeleted(ctx, c)
+		}
 		delete(known, m.ID)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -240,6 +245,7 @@ func (g *gatherer) add(c cmek.Cluster) {
 	switch {
 	case c.State == cmek.StateDeleted:
 		why = "deleted"
+		g.deleted[c.ID] = c
 	case cmek.PlanWithoutCMEK(c.Plan):
 		why = fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, c.Plan)
 	}

@@ -34,7 +34,7 @@ func TestCheck_exitsAsFindingsSay(t *testing.T) {
 		{[]string{"--check", "CMEK-26", "--fail-on", "none"}, exitNeedsPerson},      // an ERROR
 		{[]string{"--check", "CMEK-26", "--allow-unread"}, exitFine},                // which is allowed
 		{[]string{"--check", "CMEK-01,CMEK-26", "--allow-unread"}, exitNeedsPerson}, // and hides no failure
-		{[]string{"orders", "--check", "CMEK-30"}, exitNeedsPerson}, // of credentials, which are in no cluster
+		{[]string{"orders", "--check", "CMEK-30"}, exitNeedsPerson},                 // of credentials, which are in no cluster
 		{[]string{"orders", "--check", "CMEK-30", "--allow-unread"}, exitFine},
 		{[]string{"nobody"}, exitFailed},
 		{[]string{"--check", "CMEK-19"}, exitUsage},

@@ -310,6 +310,7 @@ func (j *judging) concerned(d *document) (uses []alerting.Use) {
 		key, principal := u.Spec.URI, u.Spec.AuthPrincipal
 		counts := false
 		switch {
+		case !u.Deleted.IsZero(): // its backups may need the key, and nobody acts as its principal
 		case u.Spec.Type == cmek.AWSKMS:
 			counts = string(key) == resource || principal.Same(cmek.Principal(resource))
 		case u.Spec.Type != cmek.GCPCloudKMS || strings.HasPrefix(resource, "arn:"):

@@ -64,7 +64,7 @@ func (j *judging) principals() {
 
 func (j *judging) by(p cmek.Principal) (uses []alerting.Use) {
 	for _, u := range j.uses {
-		if p.Same(u.Spec.AuthPrincipal) {
+		if u.Deleted.IsZero() && p.Same(u.Spec.AuthPrincipal) {
 			uses = append(uses, alerting.Use{ClusterID: u.ClusterID, CloudAccount: u.CloudAccount, Spec: u.Spec})
 		}
 	}
