@@ -62,6 +62,31 @@ func TestAnswers_about_a_CMEK(t *testing.T) {
 	}
 }
 
+// What is found about a key is not over because the cluster that names it was not read: the ledger remembers that it does.
+func TestUnreadCluster_keeps_its_keys(t *testing.T) {
+	for name, answer := range map[string]func() (cmek.ClusterInfo, error){
+		"denied": answers(cmek.ClusterInfo{}, cmek.ErrDenied), "not found": answers(cmek.ClusterInfo{}, cmek.ErrNotFound), "no keys": answers(cmek.ClusterInfo{Status: cmek.Disabled}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			within(t, func(t *testing.T, w *world) {
+				before := results(w.check(payments))
+				w.note(payments, time.Hour)
+				w.Cloud = staged{Cloud: w.Cloud, cmek: map[string]func() (cmek.ClusterInfo, error){payments: answer}}
+				run := w.check(payments)
+				after := results(run)
+				for key := range before {
+					if _, ok := after[key]; !ok {
+						t.Errorf("nothing is said of %s any more", key)
+					}
+				}
+				if run.Population.Missing() != 1 || after["CMEK-02 "+payments+"/us-east-1"].Result != checks.Error {
+					t.Errorf("%+v, %+v", run.Population, after["CMEK-02 "+payments+"/us-east-1"])
+				}
+			})
+		})
+	}
+}
+
 func TestClusters_that_cannot_have_a_CMEK_are_counted_and_not_read(t *testing.T) {
 	within(t, func(t *testing.T, w *world) {
 		w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{{ID: "d", Name: "former", State: cmek.StateDeleted}, {ID: "b", Name: "small", State: cmek.StateCreated, Plan: "BASIC"}}}

@@ -346,11 +346,11 @@ func (g *gatherer) ask(ctx context.Context, id string, item *ledger.Cluster) che
 	if errors.Is(err, cmek.ErrNotFound) {
 		info, err = cmek.ClusterInfo{}, nil // one of the ways in which the API may show a cluster without CMEK
 	}
-	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
-		return notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
-	}
 	fact := read(g, info, err, fromCMEK, operatorRole)
-	if err != nil && item != nil {
+	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
+		fact = notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
+	}
+	if fact.Unread != "" && item != nil {
 		fact.Value = item.CMEK // what it had proves no more that it has it, but the keys are named
 	}
 	return fact
