@@ -121,7 +121,7 @@ func TestReport_readsTheArchiveAlone(t *testing.T) {
 	history.wantCode(t, exitFine, "report", "--from")
 	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00, not ended by 2026-03-02")
 	for _, args := range [][]string{
-		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"},
+		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"}, {"--from", "0001-01-01", "--to", "9999-12-31"}, {"--from", "2016-03-01", "--to", "2026-03-02"},
 		{"--run", "1", "--from", "2026-03-01", "--to", "2026-03-01"}, {"--from", "2026-03-01", "--to", "2026-03-01", "--format", "ocsf"},
 	} {
 		b.keyturn(t, append([]string{"report"}, args...)...).wantCode(t, exitUsage, args...)

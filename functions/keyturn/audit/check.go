@@ -85,6 +85,9 @@ the output says so. "keyturn schema check planned" describes the JSON.`,
 			if p.JSON {
 				o.format = "json"
 			}
+			if err := o.change.given(c.Flags().Changed); err != nil {
+				return err
+			}
 			if o.change.asked() {
 				return p.checkChange(c.Context(), o, args)
 			}
