@@ -62,6 +62,31 @@ func TestAnswers_about_a_CMEK(t *testing.T) {
 	}
 }
 
+// What is found about a key is not over because the cluster that names it was not read: the ledger remembers that it does.
+func TestUnreadCluster_keeps_its_keys(t *testing.T) {
+	for name, answer := range map[string]func() (cmek.ClusterInfo, error){
+		"denied": answers(cmek.ClusterInfo{}, cmek.ErrDenied), "not found": answers(cmek.ClusterInfo{}, cmek.ErrNotFound), "no keys": answers(cmek.ClusterInfo{Status: cmek.Disabled}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			within(t, func(t *testing.T, w *world) {
+				before := results(w.check(payments))
+				w.note(payments, time.Hour)
+				w.Cloud = staged{Cloud: w.Cloud, cmek: map[string]func() (cmek.ClusterInfo, error){payments: answer}}
+				run := w.check(payments)
+				after := results(run)
+				for key := range before {
+					if _, ok := after[key]; !ok {
+						t.Errorf("nothing is said of %s any more", key)
+					}
+				}
+				if run.Population.Missing() != 1 || after["CMEK-02 "+payments+"/us-east-1"].Result != checks.Error {
+					t.Errorf("%+v, %+v", run.Population, after["CMEK-02 "+payments+"/us-east-1"])
+				}
+			})
+		})
+	}
+}
+
 func TestClusters_that_cannot_have_a_CMEK_are_counted_and_not_read(t *testing.T) {
 	within(t, func(t *testing.T, w *world) {
 		w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{{ID: "d", Name: "former", State: cmek.StateDeleted}, {ID: "b", Name: "small", State: cmek.StateCreated, Plan: "BASIC"}}}
@@ -188,4 +213,41 @@ func TestLedgerItem_that_cannot_be_decoded_is_no_proof_that_nothing_was_done(t *
 			t.Errorf("%s, %s", f.Result, f.Why)
 		}
 	})
+}
+
+// The Cloud API shows no keys of a deleted cluster, and the ledger remembers them: its backups may need them for as long as any are kept.
+func TestRetire_of_a_key_that_a_deleted_cluster_used(t *testing.T) {
+	for days, want := range map[int]checks.Permission{10: checks.NotKnown, 366: checks.NotBefore} {
+		within(t, func(t *testing.T, w *world) {
+			left := time.Now().AddDate(-2, 0, 0)
+			past := func(id string) cmek.ClusterInfo {
+				info, err := w.Cloud.CMEK(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k := info.RegionInfos[0].KeyInfos[0]
+				k.Spec.URI, k.Status, k.UpdatedAt = former, cmek.Disabled, left
+				info.RegionInfos[0].KeyInfos = append(info.RegionInfos[0].KeyInfos, k)
+				return info
+			}
+			info := past(payments)
+			deleted := cmek.Cluster{ID: "gone", Name: "gone", State: cmek.StateDeleted, DeletedAt: time.Now().AddDate(0, 0, -days)}
+			if _, err := w.Ledger.UpdateCluster(t.Context(), "gone", func(c *ledger.Cluster) error {
+				c.Cluster, c.CMEK, c.SeenAt, c.NextLook, c.Gone = deleted, past(payments), time.Now(), time.Now(), true
+				c.CMEK.RegionInfos[0].KeyInfos[1].Status = cmek.Enabled // when it was last seen
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			w.Cloud = staged{Cloud: w.Cloud, more: []cmek.Cluster{deleted}, cmek: map[string]func() (cmek.ClusterInfo, error){payments: answers(info, nil)}}
+			w.AWS.Use = longUnused{left.AddDate(-1, 0, 0)}
+			r, err := w.Retire(t.Context(), former, cmek.KeyVersion{})
+			if err != nil || r.Permission != want || (want == checks.NotKnown) != strings.Contains(strings.Join(r.Reasons, "; "), "cluster gone used it") {
+				t.Errorf("deleted %d days ago: %s, %q, %v", days, r.Permission, r.Reasons, err)
+			}
+			if w.sent("GET", "/clusters/gone/backups-config") > 0 {
+				t.Error("the backups of a cluster that is gone are asked for")
+			}
+		})
+	}
 }

@@ -23,7 +23,7 @@ const longestRun = 6 * time.Hour
 func decide(r *ledger.Runs, now time.Time, offset time.Duration) (s step, day int) {
 	day = dayOf(now, offset)
 	switch {
-	case r.Current == nil && (r.Number == 0 || day > r.Day):
+	case r.Current == nil && (r.Number == 0 || day > r.Day || day < r.Day-1): // the last run's clock was ahead by more than a day
 		return begin, day
 	case r.Current == nil:
 		return rest, day

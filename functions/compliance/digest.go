@@ -44,7 +44,7 @@ func digestOf(m report.Manifest, sha256 string) alert.Alert {
 	p := m.Population
 	text := []string{fmt.Sprintf("%d clusters listed = %d checked + %d out of scope + %d not read.", p.Listed, p.Checked, len(p.OutOfScope), p.Missing())}
 	if !m.Complete {
-		text[0] = fmt.Sprintf("%d of %d clusters were reached. The last complete run stays the one that counts.", p.Checked+p.Missing(), p.Listed)
+		text[0] = fmt.Sprintf("%d of %d clusters were reached. The last complete run stays the one that counts.", p.Checked+p.Missing()-p.Unreached, p.Listed)
 	}
 	if m.MissedRuns > 0 {
 		text = append(text, fmt.Sprintf("Days without a run before it: %d.", m.MissedRuns))

@@ -120,8 +120,9 @@ func (r *run) manifest(ctx context.Context, incomplete string) (m report.Manifes
 		Catalog: digest([]byte(checks.Table())), Configuration: r.configuration, Population: r.tally.Population, Counts: r.tally.Counts, Denied: r.tally.Denied, Changes: r.tally.Changes,
 		Files: r.tally.Files, HubRefused: r.tally.HubRefused, HubRefusals: r.tally.HubRefusals, Unreported: r.tally.Unreported,
 	}
-	if !m.Complete {
+	if p := &m.Population; !m.Complete {
 		m.Period.Ended = time.Now().UTC()
+		p.Unreached = p.Listed - p.Checked - len(p.OutOfScope) - p.Missing()
 	}
 	for _, x := range r.Declared.Exceptions {
 		m.Exceptions = append(m.Exceptions, report.Excepted{Exception: x, Accepts: r.tally.Accepts[x.Check+" "+x.Subject]})

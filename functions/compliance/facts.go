@@ -115,6 +115,31 @@ func (g *gatherer) index(m member, item *ledger.Cluster, info checks.Fact[cmek.C
 	}
 }
 
+// indexDeleted takes in the keys that a deleted cluster had, as the ledger remembers them: its backups may need them still.
+func (g *gatherer) indexDeleted(ctx context.Context, c cmek.Cluster) {
+	if g.Ledger == nil || !c.DeletedAt.IsZero() && time.Since(c.DeletedAt) > checks.LongestRetention {
+		return
+	}
+	item, err := g.Ledger.Cluster(ctx, c.ID)
+	if err != nil {
+		g.unread = append(g.unread, c.ID)
+		return
+	}
+	for _, region := range item.CMEK.RegionInfos {
+		seen := map[cmek.KeyURI]bool{}
+		for _, k := range region.KeyInfos {
+			uri := k.Spec.URI
+			if seen[uri] {
+				continue
+			}
+			seen[uri] = true
+			u := use(c, item, region, k)
+			u.Status, u.Until, u.Deleted = cmek.Disabled, c.DeletedAt, c.DeletedAt
+			g.uses[uri.Canonical()] = append(g.uses[uri.Canonical()], u)
+		}
+	}
+}
+
 func use(cluster cmek.Cluster, item *ledger.Cluster, region cmek.RegionInfo, info cmek.KeyInfo) checks.Use {
 	u := checks.Use{ClusterID: cluster.ID, ClusterName: cluster.Name, Labels: cluster.Labels, Region: region.Region, Spec: info.Spec, Status: info.Status}
 	if !checks.InForce(info.Status) {
@@ -143,6 +168,9 @@ func (g *gatherer) retentions(ctx context.Context) {
 func (g *gatherer) retention(ctx context.Context, uses []checks.Use) checks.Fact[time.Duration] {
 	longest := checks.Known(time.Duration(0), time.Now(), fromBackups)
 	for _, u := range uses {
+		if _, deleted := g.deleted[u.ClusterID]; deleted {
+			continue // its configuration is gone, too
+		}
 		b := g.backupsOf(ctx, u.ClusterID)
 		if b.Unread != "" {
 			return checks.Fact[time.Duration]{Reading: b.Reading}

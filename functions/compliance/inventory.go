@@ -44,6 +44,8 @@ type gatherer struct {
 	// listed are all clusters of the organization that can have a CMEK, by id. answers are the CMEKs that the API was asked for.
 	listed  map[string]checks.Fact[cmek.Cluster]
 	answers map[string]checks.Fact[cmek.ClusterInfo]
+	// deleted are those that the Cloud API says are deleted.
+	deleted map[string]cmek.Cluster
 	// all are all clusters that are listed or in the ledger, unread those whose keys are not known.
 	all    []member
 	unread []string
@@ -78,7 +80,7 @@ type gatherer struct {
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
-		uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+		deleted: map[string]cmek.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
 	g.nextPart()
 	return g
 }
@@ -214,6 +216,9 @@ func (g *gatherer) inventory(ctx context.Context) error {
 				g.index(*m, known[m.ID], keys)
 			}
 		}
+		if c, ok := g.deleted[m.ID]; ok {
+			g.indexDeleted(ctx, c)
+		}
 		delete(known, m.ID)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -253,7 +258,8 @@ func (g *gatherer) add(c cmek.Cluster) {
 	switch {
 	case c.State == cmek.StateDeleted:
 		why = "deleted"
-	case c.Plan != "" && c.Plan != cmek.PlanAdvanced:
+		g.deleted[c.ID] = c
+	case cmek.PlanWithoutCMEK(c.Plan):
 		why = fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, c.Plan)
 	}
 	if why != "" {
@@ -353,11 +359,11 @@ func (g *gatherer) ask(ctx context.Context, id string, item *ledger.Cluster) che
 	if errors.Is(err, cmek.ErrNotFound) {
 		info, err = cmek.ClusterInfo{}, nil // one of the ways in which the API may show a cluster without CMEK
 	}
-	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
-		return notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
-	}
 	fact := read(g, info, err, fromCMEK, operatorRole)
-	if err != nil && item != nil {
+	if err == nil && item != nil && item.CMEK.HasKeys() && !info.HasKeys() {
+		fact = notRead[cmek.ClusterInfo](fromCMEK, "the answer shows no keys, the cluster had some, and a CMEK cannot be switched off")
+	}
+	if fact.Unread != "" && item != nil {
 		fact.Value = item.CMEK // what it had proves no more that it has it, but the keys are named
 	}
 	return fact

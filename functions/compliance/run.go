@@ -136,19 +136,31 @@ func (r *run) step(ctx context.Context) error {
 }
 
 // free is the number of the next run. What is archived counts as a run's own, so that a number must have nothing in the archive yet. It
-// has if the ledger is older than that: one restored from a backup.
+// has if the ledger is older than that, one restored from a backup, or if somebody else wrote there.
 func (r *run) free(ctx context.Context) (number int, err error) {
 	const most = 10_000
 	for number = r.state.Number + 1; number <= r.state.Number+most; number++ {
-		switch _, err := r.Archive.Read(ctx, report.PopulationName(r.state.Start, number), ""); {
-		case errors.Is(err, cmek.ErrNotFound):
-			return number, nil
+		switch taken, err := r.taken(ctx, number); {
 		case err != nil:
 			return 0, err
+		case !taken:
+			return number, nil
 		}
 		r.Log.Warn("the archive has a run that the ledger does not know", "run", number)
 	}
 	return 0, fmt.Errorf("the archive has %d runs that the ledger does not know", most)
+}
+
+// taken reports whether the archive has a file that a run of the number begins or ends with.
+func (r *run) taken(ctx context.Context, number int) (bool, error) {
+	start := r.state.Start
+	for _, name := range []string{report.PopulationName(start, number), report.PartName(start, number, 1, ".jsonl"), report.PartName(start, number, 1, ".csv"),
+		report.PageName(start, number), report.ManifestName(start, number)} {
+		if _, err := r.Archive.Read(ctx, name, ""); !errors.Is(err, cmek.ErrNotFound) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // resume takes up what the run has counted.

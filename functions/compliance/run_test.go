@@ -464,10 +464,15 @@ func TestRun_that_does_not_end_replaces_nothing(t *testing.T) {
 		if second.Complete || second.Incomplete == "" || second.PreviousSHA256 != first {
 			t.Errorf("%+v", second)
 		}
+		p := second.Population
+		if p.Listed == 0 || p.Unreached == 0 || p.Listed != p.Checked+len(p.OutOfScope)+p.Missing() {
+			t.Errorf("the clusters of an incomplete run do not add up: %+v", p)
+		}
+		reached := fmt.Sprintf("%d of %d clusters were reached", p.Checked+len(p.Unread), p.Listed)
 		if !slices.ContainsFunc(s.notifier.Alerts(), func(a alert.Alert) bool {
-			return a.Change == compliance.ChangeIncomplete && strings.Contains(a.Impact, hash)
+			return a.Change == compliance.ChangeIncomplete && strings.Contains(a.Impact, hash) && strings.Contains(a.Impact, reached)
 		}) {
-			t.Error("nobody is notified")
+			t.Errorf("nobody is notified that %s", reached)
 		}
 		third, _ := s.manifest(3)
 		if third.PreviousSHA256 != hash || !third.Complete || s.runs().Last.Number != 3 {
@@ -662,6 +667,25 @@ func TestRun_takes_nothing_from_a_run_that_the_ledger_forgot(t *testing.T) {
 			t.Errorf("%s: it is of another day", f.Result)
 		}
 	})
+}
+
+// What somebody put where the next run writes is not that run's.
+func TestRun_takes_nothing_that_it_did_not_write(t *testing.T) {
+	for _, planted := range []func(time.Time, int) string{report.PopulationName, report.PageName, report.ManifestName,
+		func(chain time.Time, run int) string { return report.PartName(chain, run, 1, ".jsonl") },
+		func(chain time.Time, run int) string { return report.PartName(chain, run, 1, ".csv") },
+	} {
+		scheduled(t, func(t *testing.T, s schedule) {
+			s.tick()
+			first, _ := s.manifest(1)
+			name := planted(first.ChainStart, 2)
+			s.archive.Overwrite(name, []byte(`{"finding":{"check":"CMEK-13"}}`))
+			s.nextDay()
+			if r := s.runs(); r.Last.Number != 3 || len(s.findings(3)) != len(s.findings(1)) {
+				t.Errorf("%s: run %d", name, r.Last.Number)
+			}
+		})
+	}
 }
 
 func TestRun_is_one_at_a_time(t *testing.T) {

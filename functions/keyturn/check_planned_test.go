@@ -49,7 +49,7 @@ func TestCheckOfAPlan_exitsAsFindingsSay(t *testing.T) {
 	}
 	b.keyturn(t, "check", "--terraform-plan", plans+"README.md").wantCode(t, exitFailed, "no plan")
 	wantText(t, "the error", b.keyturn(t, "check", "--terraform-plan", plans+"README.md").err, "no JSON object", "terraform show -json")
-	for _, args := range [][]string{{"--policy", "x"}, {"--key", "x"}, {"--role", "x"}, {"--policy", "x", "--key", "k", "--role", "r"}} {
+	for _, args := range [][]string{{"--terraform-plan", ""}, {"--policy", ""}, {"--key", ""}, {"--role", ""}, {"--policy", "x"}, {"--key", "x"}, {"--role", "x"}, {"--policy", "x", "--key", "k", "--role", "r"}} {
 		b.keyturn(t, append([]string{"check"}, args...)...).wantCode(t, exitUsage, args...)
 	}
 }

@@ -43,6 +43,8 @@ func TestCheck_exitsAsFindingsSay(t *testing.T) {
 		{[]string{"--check", "CMEK-26", "--fail-on", "none"}, exitNeedsPerson},      // an ERROR
 		{[]string{"--check", "CMEK-26", "--allow-unread"}, exitFine},                // which is allowed
 		{[]string{"--check", "CMEK-01,CMEK-26", "--allow-unread"}, exitNeedsPerson}, // and hides no failure
+		{[]string{"orders", "--check", "CMEK-30"}, exitNeedsPerson},                 // of credentials, which are in no cluster
+		{[]string{"orders", "--check", "CMEK-30", "--allow-unread"}, exitFine},
 		{[]string{"nobody"}, exitFailed},
 		{[]string{"--check", "CMEK-19"}, exitUsage},
 		{[]string{"--check", "cmek-01"}, exitUsage},
@@ -54,6 +56,7 @@ func TestCheck_exitsAsFindingsSay(t *testing.T) {
 	allowed := b.keyturn(t, "check", "--check", "CMEK-26", "--allow-unread")
 	wantText(t, "what is allowed", allowed.err, "could not be read", "--allow-unread")
 	wantText(t, "the table", allowed.out, "ERROR  CMEK-26")
+	wantText(t, "a check that was asked about nothing", b.keyturn(t, "check", "orders", "--check", "CMEK-30").err, "CMEK-30 was asked about nothing")
 	wrong := b.keyturn(t, "check", "--format", "html5", "--check", "X", "--fail-on", "info")
 	wantText(t, "every problem at once", wrong.err, "--format", "--check", "--fail-on")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,8 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	good.wantCode(t, exitFine, "evidence", "verify")
 	wantText(t, "the verdict", good.out, "2 records", "as written", "no ledger")
+	b.keyturn(t, "evidence", "verify", "--manifest", strings.ToUpper(manifest)).wantCode(t, exitFine, "evidence", "verify")
+	b.keyturn(t, "evidence", "verify", "--manifest", manifest[1:]).wantCode(t, exitUsage, "evidence", "verify")
 	b.succeed(t, "evidence", "list", "-o", "json")
 	b.succeed(t, "evidence", "verify", "--manifest", manifest, "-o", "json")
 	if err := os.WriteFile(filepath.Join(folder, "evidence/c-1/20260301T120000Z-000001-us-east-1.json"), []byte(`{"schema":"keyturn.evidence/v1","number":1,"previous_sha256":""}`), 0o600); err != nil {
@@ -89,6 +92,9 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	wantText(t, "the verdict", bad.out, "altered", "-000001-us-east-1.json", "1 problem")
 	b.environ = []string{"KEYTURN_ARCHIVE=file:" + t.TempDir()}
 	wantText(t, "the list of nothing", b.succeed(t, "evidence", "list", "c-1"), "Nothing is archived of cluster c-1: a record is written when")
+	nothing := b.keyturn(t, "evidence", "verify")
+	nothing.wantCode(t, exitNeedsPerson, "evidence", "verify")
+	wantText(t, "what is wrong with nothing", nothing.out, "is it the right one?")
 	none := b.keyturn(t, "report")
 	none.wantCode(t, exitFailed, "report")
 	wantText(t, "the report of nothing", none.err, "no run of the compliance function has ended yet")
@@ -113,9 +119,9 @@ func TestReport_readsTheArchiveAlone(t *testing.T) {
 	wantText(t, "the page", b.keyturn(t, "report", "--format", "html").out, "This is the first complete run of its chain", report.PartName(archiveBegan, 1, 1, ".jsonl")[len(report.Folder(archiveBegan, 1)):])
 	history := b.keyturn(t, "report", "--from", "2026-03-01", "--to", "2026-03-02")
 	history.wantCode(t, exitFine, "report", "--from")
-	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00 to now")
+	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00, not ended by 2026-03-02")
 	for _, args := range [][]string{
-		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"},
+		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"}, {"--from", "0001-01-01", "--to", "9999-12-31"}, {"--from", "2016-03-01", "--to", "2026-03-02"},
 		{"--run", "1", "--from", "2026-03-01", "--to", "2026-03-01"}, {"--from", "2026-03-01", "--to", "2026-03-01", "--format", "ocsf"},
 	} {
 		b.keyturn(t, append([]string{"report"}, args...)...).wantCode(t, exitUsage, args...)

@@ -297,7 +297,7 @@ func (w *worker) listed(ctx context.Context, known []*ledger.Cluster) iter.Seq2[
 			}
 			for _, c := range clusters {
 				shown[c.ID] = true
-				if !withoutCMEK(c.Plan) && c.State != cmek.StateDeleted && !yield(seenCluster{Cluster: c}, nil) {
+				if !cmek.PlanWithoutCMEK(c.Plan) && c.State != cmek.StateDeleted && !yield(seenCluster{Cluster: c}, nil) {
 					return
 				}
 			}

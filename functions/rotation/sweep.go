@@ -198,7 +198,7 @@ func inInventory(c *ledger.Cluster) bool { return !c.SeenAt.IsZero() && !c.Gone 
 // visit refreshes the inventory of one cluster and opens the work that no event announced. It sends nothing. The item returned is
 // the one in the ledger as far as it is known, never nil; found says whether the ledger knew the cluster before.
 func (w *worker) visit(ctx context.Context, cluster cmek.Cluster) (item *ledger.Cluster, found bool, err error) {
-	if withoutCMEK(cluster.Plan) {
+	if cmek.PlanWithoutCMEK(cluster.Plan) {
 		return &ledger.Cluster{}, false, nil
 	}
 	c, err := w.Ledger.Cluster(ctx, cluster.ID)
@@ -274,9 +274,6 @@ func (w *worker) refresh(ctx context.Context, cluster cmek.Cluster, c *ledger.Cl
 func (w *worker) owns(cluster cmek.Cluster, info cmek.ClusterInfo) bool {
 	return cluster.MayHaveKeys(info, w.follows)
 }
-
-// withoutCMEK reports whether clusters of the plan cannot have a CMEK. A plan that we do not know may.
-func withoutCMEK(plan string) bool { return plan == "BASIC" || plan == "STANDARD" }
 
 // disown ends the record that an earlier release kept of another installation's cluster.
 func (w *worker) disown(ctx context.Context, c *ledger.Cluster) error {

@@ -162,6 +162,9 @@ const (
 	PlanAdvanced = "ADVANCED"
 )
 
+// PlanWithoutCMEK reports whether clusters of the plan cannot have a CMEK. A plan that we do not know may have one.
+func PlanWithoutCMEK(plan string) bool { return plan == "BASIC" || plan == "STANDARD" }
+
 // Region is a region of a cluster.
 type Region struct {
 	Name      string `json:"name"`

@@ -76,15 +76,18 @@ func csvRow(f checks.Finding, until, sinceUnread string) []string {
 // formulas are what begins a formula in a spreadsheet, in the wide forms, too (owasp.org/www-community/attacks/CSV_Injection).
 const formulas = "=+-@|%＝＋－＠"
 
-// defused puts an apostrophe before what a spreadsheet would compute, also after blanks and at the start of each line of a cell.
+// defused puts an apostrophe before what a spreadsheet would compute, also after blanks, at the start of each line of a cell, and after a
+// semicolon, which separates cells where a comma separates decimals.
 func defused(cell string) string {
 	lines := strings.Split(cell, "\n")
 	for i, line := range lines {
-		line = clean(line)
-		if first := []rune(strings.TrimLeft(line, " '\"")); len(first) > 0 && slices.Contains([]rune(formulas), first[0]) {
-			line = "'" + line
+		parts := strings.Split(clean(line), ";")
+		for j, part := range parts {
+			if first := []rune(strings.TrimLeft(part, " '\"")); len(first) > 0 && slices.Contains([]rune(formulas), first[0]) {
+				parts[j] = "'" + part
+			}
 		}
-		lines[i] = line
+		lines[i] = strings.Join(parts, ";")
 	}
 	return strings.Join(lines, "\n")
 }

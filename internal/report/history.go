@@ -47,7 +47,8 @@ type Control struct {
 	Failures      []Failure `json:"failures"`
 }
 
-// Failure is a failure of a check about one subject. From may be before the history; To is zero as long as it lasts.
+// Failure is a failure of a check about one subject. From may be before the history; To is zero if it had not ended with the history's last
+// run, which says nothing of the time after.
 type Failure struct {
 	Subject  string         `json:"subject"`
 	Severity alert.Severity `json:"severity"`
@@ -185,12 +186,12 @@ func (h History) Table(out io.Writer) error {
 	}
 	for _, c := range h.Controls {
 		for _, f := range c.Failures {
-			until := "now"
+			until := ", not ended by " + h.To
 			if !f.To.IsZero() {
-				until = f.To.UTC().Format(time.DateTime)
+				until = " to " + f.To.UTC().Format(time.DateTime)
 			}
 			t.line("")
-			t.line("FAIL  %s  %s  %s to %s", c.Check, f.Severity, f.From.UTC().Format(time.DateTime), until)
+			t.line("FAIL  %s  %s  %s%s", c.Check, f.Severity, f.From.UTC().Format(time.DateTime), until)
 			t.line("  %s", clean(f.Subject))
 			t.line("  %s", clean(f.Why))
 		}

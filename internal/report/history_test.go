@@ -111,7 +111,7 @@ func TestHistory_counts_days_and_failures(t *testing.T) {
 		t.Fatal(h.Runs, err)
 	}
 	var table, cells bytes.Buffer
-	if err := errors.Join(h.Table(&table), h.CSV(&cells)); err != nil || !strings.Contains(table.String(), "to now") {
+	if err := errors.Join(h.Table(&table), h.CSV(&cells)); err != nil || !strings.Contains(table.String(), ", not ended by "+h.To) {
 		t.Errorf("%v\n%s", err, &table)
 	}
 	rows, err := csv.NewReader(&cells).ReadAll()
@@ -143,6 +143,16 @@ func TestLoad_of_a_run(t *testing.T) {
 	}
 	if _, err := report.Load(t.Context(), a, 11); !errors.Is(err, report.ErrNoRun) {
 		t.Error(err)
+	}
+	a.Overwrite(report.ManifestName(noon, 4), []byte(`{"schema":"keyturn.run/v1","run":4,"complete":true}`))
+	a.Delete(report.ManifestName(noon, 5))
+	for _, run := range []int{4, 5} {
+		if _, err := report.Load(t.Context(), a, run); err == nil || !strings.Contains(err.Error(), "2 versions") {
+			t.Errorf("a manifest that somebody wrote over is shown: %v", err)
+		}
+	}
+	if _, err := report.Between(t.Context(), a, noon, noon); err == nil || !strings.Contains(err.Error(), "2 versions") {
+		t.Errorf("a manifest that somebody wrote over counts: %v", err)
 	}
 	a.Tamper(report.PartName(noon, 3, 1, ".jsonl"), []byte("{}"))
 	got, err := report.Load(t.Context(), a, 3)

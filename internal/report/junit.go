@@ -59,6 +59,9 @@ func (r Report) JUnit(out io.Writer) error {
 	for _, c := range r.Population.Unread {
 		population.Cases = append(population.Cases, testCase{Name: named(c), Error: &problem{Message: c.Why, Type: string(checks.Error)}})
 	}
+	if more := r.Population.Missing() - len(r.Population.Unread); more > 0 {
+		population.Cases = append(population.Cases, testCase{Name: plural(more, "more cluster"), Error: &problem{Message: "not read, or not reached", Type: string(checks.Error)}})
+	}
 	if len(population.Cases) == 0 {
 		population.Cases = []testCase{{Name: "every cluster was read"}}
 	}

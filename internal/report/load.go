@@ -35,10 +35,11 @@ func Draft(m Manifest, archive cmek.ArchiveReader) *Archived {
 // ErrNoRun is the error about a run that is not in the archive.
 var ErrNoRun = errors.New("the run is not in the archive")
 
-// Named is a run that the archive has a manifest of.
+// Named is a run that the archive has a manifest of. Versions counts those of the manifest, a deletion among them: keyturn writes one.
 type Named struct {
-	Chain time.Time
-	Run   int
+	Chain    time.Time
+	Run      int
+	Versions int
 }
 
 // Runs lists the runs that have ended, by chain and number.
@@ -48,7 +49,7 @@ func Runs(ctx context.Context, archive cmek.ArchiveReader) (all []Named, err err
 			return nil, err
 		}
 		if chain, run, ok := ParseFolder(stored.Name); ok && path.Base(stored.Name) == manifestFile {
-			all = append(all, Named{chain, run})
+			all = append(all, Named{chain, run, len(stored.Versions)})
 		}
 	}
 	slices.SortFunc(all, func(a, b Named) int { return cmp.Or(a.Chain.Compare(b.Chain), cmp.Compare(a.Run, b.Run)) })
@@ -73,7 +74,11 @@ func Load(ctx context.Context, archive cmek.ArchiveReader, run int) (*Archived, 
 }
 
 // Load reads the manifest of the run.
+// One that somebody wrote over or deleted is an error: what is there now vouches for nothing.
 func (n Named) Load(ctx context.Context, archive cmek.ArchiveReader) (*Archived, error) {
+	if n.Versions > 1 {
+		return nil, fmt.Errorf("run %d: its manifest has %d versions in the archive, and keyturn writes one (%q says more)", n.Run, n.Versions, "keyturn evidence verify")
+	}
 	data, err := archive.Read(ctx, ManifestName(n.Chain, n.Run), "")
 	if err != nil {
 		return nil, err

@@ -300,7 +300,8 @@ func TestCSV_defuses_every_form_of_a_formula(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1": "'=1", "+1": "'+1", "-1": "'-1", "@x": "'@x", " =1": "' =1", "\"=1": "'\"=1", "＝1": "'＝1", "|x": "'|x", "a\n=1": "a\n'=1", "\t=1": "' =1",
 		"\r=1": "' =1", "\tx": " x", "\rx": " x", "a\r=1": "a =1",
-		"a=1": "a=1", "": "", "1-2": "1-2",
+		"a;=1": "a;'=1", "a; +1": "a;' +1", ";-1;@x": ";'-1;'@x", "a;\t＝1": "a;' ＝1",
+		"a=1": "a=1", "": "", "1-2": "1-2", "a; b=1": "a; b=1", ";": ";",
 	} {
 		run := report.Run{Findings: []checks.Finding{{Check: "CMEK-01", Why: text}}}
 		var b bytes.Buffer
@@ -313,6 +314,18 @@ func TestCSV_defuses_every_form_of_a_formula(t *testing.T) {
 		}
 		if got := rows[1][slices.Index(rows[0], "why")]; got != want {
 			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestJUnit_counts_clusters_that_it_does_not_name(t *testing.T) {
+	for _, p := range []report.Population{{Listed: 3, UnreadMore: 3}, {Listed: 3, Unreached: 3}} {
+		var b bytes.Buffer
+		if err := report.New(report.Run{Population: p}, version.Version{}).JUnit(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), `errors="1"`) || !strings.Contains(b.String(), "3 more clusters") {
+			t.Errorf("%+v:\n%s", p, b.String())
 		}
 	}
 }

@@ -19,7 +19,7 @@ type Run struct {
 	SinceUnread string `json:"since_unread,omitempty"`
 }
 
-// Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread) + UnreadMore.
+// Population accounts for every cluster: Listed = Checked + len(OutOfScope) + len(Unread) + UnreadMore + Unreached.
 type Population struct {
 	Listed     int       `json:"listed"`
 	Checked    int       `json:"checked"`
@@ -28,6 +28,8 @@ type Population struct {
 	// which are named by their findings only.
 	Unread     []Cluster `json:"unread,omitempty"`
 	UnreadMore int       `json:"unread_more,omitempty"`
+	// Unreached counts the clusters that a run had not come to when it was given up.
+	Unreached int `json:"unreached,omitempty"`
 }
 
 // Cluster is a cluster that was not checked, and why.
@@ -38,7 +40,7 @@ type Cluster struct {
 }
 
 // Missing counts the clusters that were not read.
-func (p Population) Missing() int { return len(p.Unread) + p.UnreadMore }
+func (p Population) Missing() int { return len(p.Unread) + p.UnreadMore + p.Unreached }
 
 // ChangeKind is what became of a finding since the run before.
 type ChangeKind string

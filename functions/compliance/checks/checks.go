@@ -208,8 +208,10 @@ func (c Check) verdict(s *scope, f *Finding) verdict {
 	switch {
 	case s.cloud == "" && s.whyNoCloud != "":
 		return unknown("%s", s.whyNoCloud).wanting(s.grants...)
+	case s.cloud == azure:
+		return notApplicable("keyturn has no checks for %s", azure)
 	case !ok:
-		return notApplicable("keyturn has no checks for %s", clip(cmp.Or(string(s.cloud), "this provider")))
+		return unknown("it is not known which cloud it is on: %q", clip(string(cmp.Or(s.cloud, Cloud(s.subject.Key), Cloud(s.subject.Principal)))))
 	case rule.NotApplicable != "":
 		return notApplicable("%s", rule.NotApplicable)
 	case c.OptIn != "" && !s.declared.AuditCredential:

@@ -37,8 +37,8 @@ var coverage = []Check{
 		Clause:     "No status of the region's CMEK is a failure, and no operation runs longer than the limit.",
 		Severities: []alert.Severity{alert.Critical, alert.High}, Subject: RegionSubject,
 		Needs:     []Need{needInfo, needCMEK},
-		AWS:       Rule{judge: judgeOperation, fix: fixOperation},
-		GCP:       Rule{judge: judgeOperation, fix: fixOperation},
+		AWS:       Rule{judge: judgeOperation, fix: fixOperation, GoesWith: []string{"CMEK-04"}},
+		GCP:       Rule{judge: judgeOperation, fix: fixOperation, GoesWith: []string{"CMEK-04"}},
 		Citations: none,
 		Mirrors:   []string{},
 	},
@@ -47,8 +47,8 @@ var coverage = []Check{
 		Clause:     "The region's store key is re-encrypted under the key's current version within the time allowed after a rotation.",
 		Severities: []alert.Severity{alert.High}, Subject: RegionSubject,
 		Needs:     []Need{needInfo, needCMEK, needDone, needDescription, needFirstSeen},
-		AWS:       Rule{judge: judgeFollowed, fix: fixFollowed},
-		GCP:       Rule{judge: judgeFollowed, fix: fixFollowed},
+		AWS:       Rule{judge: judgeFollowed, fix: fixFollowed, GoesWith: []string{"CMEK-03"}},
+		GCP:       Rule{judge: judgeFollowed, fix: fixFollowed, GoesWith: []string{"CMEK-03"}},
 		Citations: slices.Concat(cite(nist, nistRev, byInference, "SC-12"), cite(pci, pciVersion, byInference, "3.7.4")),
 		Mirrors:   []string{},
 	},
@@ -131,12 +131,6 @@ func judgeOperation(s *scope) verdict {
 		return notApplicable("the CMEK does not have the region (CMEK-02)")
 	}
 	var found problems
-	var newest time.Time
-	for _, info := range r.KeyInfos {
-		if info.UpdatedAt.After(newest) {
-			newest = info.UpdatedAt
-		}
-	}
 	judge := func(what string, status cmek.Status, since time.Time) {
 		switch {
 		case !slices.Contains(cmek.Statuses, status):
@@ -144,14 +138,15 @@ func judgeOperation(s *scope) verdict {
 		case strings.HasSuffix(string(status), "_FAILED"):
 			found.add(alert.Critical, "%s is %s", what, status)
 		case !strings.HasSuffix(string(status), "ING"):
-		case since.IsZero():
+		case since.IsZero() || s.future(since):
 			found.cannotTell("%s is %s, and the Cloud API does not tell since when", what, status)
 		case s.now.Sub(since) > limit:
 			found.add(alert.High, "%s is %s since %s, longer than %s", what, status, at(since), span(limit))
 		}
 	}
-	judge("the cluster's CMEK", s.cluster.CMEK.Value.Status, newest)
-	judge("the region", r.Status, newest)
+	// The status of the whole is that of an operation in any of its regions.
+	judge("the cluster's CMEK", s.cluster.CMEK.Value.Status, updated(s.cluster.CMEK.Value.RegionInfos...))
+	judge("the region", r.Status, updated(r))
 	for _, info := range r.KeyInfos {
 		if newest := r.Newest(info.Spec.URI); newest == info {
 			judge("key "+string(info.Spec.URI), info.Status, info.UpdatedAt)
@@ -168,6 +163,16 @@ func fixOperation(s *scope, p *plan) {
 	p.cluster(s, "status")
 	p.say("When the cause is fixed, let keyturn try again:")
 	p.cluster(s, "retry")
+}
+
+// updated is when a key info of the regions last changed.
+func updated(regions ...cmek.RegionInfo) (newest time.Time) {
+	for _, r := range regions {
+		for _, info := range r.KeyInfos {
+			newest = later(newest, info.UpdatedAt)
+		}
+	}
+	return newest
 }
 
 // longestOperation is how long after its beginning a re-encryption may still change a key info.
@@ -202,7 +207,9 @@ func judgeFollowed(s *scope) verdict {
 		return unknown("the ledger has version %s and the KMS shows %s: they cannot be compared", done.Version.Short(), key.Version.Short())
 	case done.Version.IsZero() && key.NeverRotated:
 		return pass("the key was never rotated")
-	case done.Version.IsZero() && !rotated.IsZero() && info.UpdatedAt.After(rotated.Add(key.Settle+longestOperation)):
+	case s.future(rotated):
+		return unknown("the key was rotated on %s, which is in the future", at(rotated))
+	case done.Version.IsZero() && !rotated.IsZero() && info.Status == cmek.Enabled && !s.future(info.UpdatedAt) && info.UpdatedAt.After(rotated.Add(key.Settle+longestOperation)):
 		return pass("the key info was updated on %s, after the rotation", at(info.UpdatedAt))
 	case rotated.IsZero() && done.Version.IsZero():
 		return unknown("the ledger has no re-encryption of the region, and it is not known when the key was rotated")

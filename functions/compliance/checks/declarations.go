@@ -125,6 +125,9 @@ const (
 	longestException = 366 * 24 * time.Hour
 )
 
+// mostThreshold is 100 years in days. A duration holds no more than 292 years, and one that overflows allows anything, or nothing.
+const mostThreshold = 36500
+
 // Validate returns every problem of the declarations at once, joined, each with what to write instead.
 func (d Declarations) Validate(now time.Time) error {
 	var problems []error
@@ -132,6 +135,9 @@ func (d Declarations) Validate(now time.Time) error {
 	for _, t := range d.Thresholds.all() {
 		if *t.value < 0 {
 			problem("thresholds.%s is %d: give a positive number, or leave it out for %d", t.name, *t.value, *t.initial)
+		}
+		if *t.value > mostThreshold {
+			problem("thresholds.%s is %d: give at most %d", t.name, *t.value, mostThreshold)
 		}
 	}
 	if every := int(cmek.HeartbeatEvery / time.Minute); d.Thresholds.HeartbeatMinutes > 0 && d.Thresholds.HeartbeatMinutes <= every {
@@ -144,6 +150,9 @@ func (d Declarations) Validate(now time.Time) error {
 		}
 		if k.CryptoperiodDays < 0 {
 			problem("keys[%d].cryptoperiod_days is %d: give a positive number, or leave it out", i, k.CryptoperiodDays)
+		}
+		if k.CryptoperiodDays > mostThreshold {
+			problem("keys[%d].cryptoperiod_days is %d: give at most %d", i, k.CryptoperiodDays, mostThreshold)
 		}
 		if place := k.Key.Canonical() + "@" + k.Key.Location(); seen[place] {
 			problem("keys[%d]: %s is declared twice: join the two", i, k.Key)

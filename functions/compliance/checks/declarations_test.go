@@ -65,6 +65,24 @@ func TestValidate_accepts(t *testing.T) {
 	}
 }
 
+func TestValidate_bounds_every_limit(t *testing.T) {
+	for i := range (&Thresholds{}).all() {
+		for value, fine := range map[int]bool{36500: true, 36501: false} {
+			var d Declarations
+			*d.Thresholds.all()[i].value = value
+			if err := d.Validate(now); (err == nil) != fine {
+				t.Errorf("%s of %d: %v", d.Thresholds.all()[i].name, value, err)
+			}
+		}
+	}
+	for value, fine := range map[int]bool{36500: true, 36501: false} {
+		d := Declarations{Keys: []KeyDeclaration{{Key: east, CryptoperiodDays: value}}}
+		if err := d.Validate(now); (err == nil) != fine {
+			t.Errorf("a period of %d: %v", value, err)
+		}
+	}
+}
+
 func TestThresholds_have_defaults(t *testing.T) {
 	if got := (Thresholds{}).WithDefaults(); got != defaults {
 		t.Errorf("%+v", got)

@@ -161,6 +161,8 @@ type Use struct {
 	Status      cmek.Status       `json:"status"`
 	// Until is when a DISABLED info was last updated, which is when the region left the key; zero for others, and if it is not known.
 	Until time.Time `json:"until,omitzero"`
+	// Deleted is when the cluster was deleted, if it was; its infos are DISABLED then, whatever they were.
+	Deleted time.Time `json:"deleted,omitzero"`
 	// Done is the version that the region's store key was last re-encrypted under with this key, and when; zero if the ledger has none.
 	Done   cmek.KeyVersion `json:"done,omitzero"`
 	DoneAt time.Time       `json:"done_at,omitzero"`

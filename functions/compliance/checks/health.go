@@ -132,7 +132,7 @@ func gcpDeletion(s *scope) verdict {
 	return s.versions("no version that is needed is scheduled for destruction", disturbed, func(cmek.KeyVersionInfo) bool { return true })
 }
 
-// versions judges the key's versions that are in a bad state.
+// versions judges the key's versions that are in a bad state, or in one that is not known.
 func (s *scope) versions(good string, bad func(cmek.KeyState) bool, of func(cmek.KeyVersionInfo) bool) verdict {
 	key := s.key.Description.Value
 	switch {
@@ -144,8 +144,14 @@ func (s *scope) versions(good string, bad func(cmek.KeyState) bool, of func(cmek
 		return unknown("the KMS shows no version of the key")
 	}
 	var found problems
+	for _, u := range s.own().inForce {
+		if !u.Done.IsZero() && u.Done.Scheme == key.Version.Scheme && key.Position(u.Done) < 0 {
+			found.cannotTell("the KMS does not show version %s, which the store key of region %s of cluster %s is encrypted under", clip(u.Done.ID), clip(u.Region), clip(u.ClusterName))
+		}
+	}
 	for _, v := range key.Versions {
-		if !bad(v.State) || !of(v) {
+		told := v.State != "" && v.State != cmek.KeyUnknown
+		if told && !bad(v.State) || !of(v) {
 			continue
 		}
 		wrong := fmt.Sprintf("version %s is %s", clip(v.Version.ID), v.State)
@@ -154,6 +160,10 @@ func (s *scope) versions(good string, bad func(cmek.KeyState) bool, of func(cmek
 		}
 		switch one := s.unlessDone(s.neededVersion(v.Version), wrong); one.result {
 		case Fail:
+			if !told {
+				found.cannotTell("the state of version %s: the KMS shows %q", clip(v.Version.ID), clip(string(v.State)))
+				continue
+			}
 			found.add(alert.Critical, "%s", one.why)
 		case Error:
 			found.cannotTell("%s", one.why)
@@ -180,7 +190,7 @@ func awsOld(s *scope) verdict {
 
 func gcpOld(s *scope) verdict {
 	inUse, current := len(s.own().inForce) > 0, s.key.Description.Value.Version
-	return s.versions("every older version that is needed is enabled", func(state cmek.KeyState) bool { return !state.Usable() }, func(v cmek.KeyVersionInfo) bool {
+	return s.versions("every older version that is needed is enabled", cmek.KeyState.Unusable, func(v cmek.KeyVersionInfo) bool {
 		return !inUse || v.Version != current
 	})
 }
@@ -236,7 +246,7 @@ func gcpRestore(uri cmek.KeyURI, version cmek.KeyVersion, state cmek.KeyState, p
 func gcpFixDeletion(s *scope, p *plan) { gcpFixVersions(s, p, disturbed) }
 
 func gcpFixOld(s *scope, p *plan) {
-	gcpFixVersions(s, p, func(state cmek.KeyState) bool { return !state.Usable() })
+	gcpFixVersions(s, p, cmek.KeyState.Unusable)
 }
 
 func gcpFixVersions(s *scope, p *plan, bad func(cmek.KeyState) bool) {

@@ -51,6 +51,9 @@ func (n Need) unread(r Reading, now time.Time) string {
 	return ""
 }
 
+// future reports whether a time that a fact has is one that no clock can show yet: a wrong one, of which nothing follows.
+func (s *scope) future(t time.Time) bool { return t.After(s.now.Add(clocks)) }
+
 func one(r *Reading) []reading { return []reading{{Reading: r}} }
 
 func ofCluster(f func(*Cluster) *Reading) func(*scope) []reading {

@@ -141,13 +141,17 @@ func judgeShared(s *scope) verdict {
 	}
 	undeclared := environments[""]
 	delete(environments, "")
+	where := "in one environment"
+	if len(environments) == 0 && len(clusters) > 1 {
+		where = "of which no environment is declared"
+	}
 	switch {
 	case len(environments) > 1:
 		found.add(alert.Medium, "environments %s share the key", clip(listed(slices.Sorted(maps.Keys(environments)))))
 	case len(environments) == 1 && undeclared:
 		found.cannotTell("some of its clusters have no environment")
 	}
-	return found.verdict("clusters that use the key: %d, in one environment", len(clusters))
+	return found.verdict("clusters that use the key: %d, %s", len(clusters), where)
 }
 
 func fixShared(_ *scope, p *plan) {

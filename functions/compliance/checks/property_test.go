@@ -286,6 +286,47 @@ func TestClusters_that_are_not_to_be_checked(t *testing.T) {
 	}
 }
 
+// A word that no reference knows leaves nothing out: only what is known to be something else has no meaning.
+func TestUnknownWord_leaves_nothing_out(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Facts, *Declarations)
+		ours   func(Subject) bool
+	}{
+		{"the provider of a cluster", clusterAt(2, func(c *Cluster) { c.Info.Value.CloudProvider = "aws" }), func(s Subject) bool { return s.ClusterID == payments }},
+		{"a key", clusterAt(1, func(c *Cluster) { c.CMEK.Value.RegionInfos[0].KeyInfos[0].Spec.URI = "kms://key" }), func(s Subject) bool { return s.Key == "kms://key" }},
+		{"a principal", clusterAt(1, func(c *Cluster) { c.CMEK.Value.RegionInfos[0].KeyInfos[0].Spec.AuthPrincipal = "nobody" }), func(s Subject) bool {
+			return s.Kind == PrincipalSubject && s.Principal == "nobody"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			facts, declared := goodFleet()
+			tt.change(&facts, &declared)
+			count := 0
+			for _, f := range Run(facts, declared, now) {
+				if !tt.ours(f.Subject) {
+					continue
+				}
+				if count++; f.Result != Error {
+					t.Errorf("%s about %s: %s, %s", f.Check, f.Subject.ID, f.Result, f.Why)
+				}
+			}
+			if count == 0 {
+				t.Error("no findings")
+			}
+		})
+	}
+	t.Run("the plan of a cluster", func(t *testing.T) {
+		facts, declared := goodFleet()
+		facts.Clusters[2].Info.Value.Plan = "ADVANCED_PLUS"
+		for _, f := range Run(facts, declared, now) {
+			if f.Subject.ClusterID == payments && f.Result == NotApplicable && strings.Contains(f.Why, "only ADVANCED") {
+				t.Errorf("%s: %s", f.Check, f.Why)
+			}
+		}
+	})
+}
+
 func TestWithoutAuditCredential_nothing_that_takes_one_is_needed(t *testing.T) {
 	facts, declared := goodFleet()
 	declared.AuditCredential = false

@@ -153,6 +153,8 @@ func (s *scope) neededKey() need {
 		switch {
 		case InForce(u.Status):
 			n.inUse = append(n.inUse, fmt.Sprintf("cluster %s uses it in %s (%s)", clip(u.ClusterName), clip(u.Region), clip(string(u.Status))))
+		case !u.Deleted.IsZero():
+			n.unclear = cmp.Or(s.keptFor(u), n.unclear)
 		case u.Until.IsZero():
 			n.unclear = fmt.Sprintf("it is not known when cluster %s left it in %s", clip(u.ClusterName), clip(u.Region))
 		case u.Until.After(n.left):
@@ -161,6 +163,18 @@ func (s *scope) neededKey() need {
 		}
 	}
 	return s.closed(n)
+}
+
+// LongestRetention is the longest time that a cluster can be configured to keep its backups (CockroachDB docs, "Managed Backups": 2, 7, 30,
+// 90 or 365 days). Whether those of a deleted cluster are kept as long is not documented, and its configuration cannot be read any more.
+const LongestRetention = 365 * 24 * time.Hour
+
+// keptFor is why a backup of a deleted cluster may need what the cluster used; "" once none can.
+func (s *scope) keptFor(u Use) string {
+	if s.now.Sub(u.Deleted) > LongestRetention {
+		return ""
+	}
+	return fmt.Sprintf("cluster %s used it in %s and was deleted on %s, and how long its backups are kept is not known", clip(u.ClusterName), clip(u.Region), day(u.Deleted))
 }
 
 // closed adds the retention, or why there is no date.
@@ -190,6 +204,10 @@ func (s *scope) neededVersion(version cmek.KeyVersion) need {
 	}
 	var n need
 	for _, u := range s.own().all {
+		if !u.Deleted.IsZero() {
+			n.unclear = cmp.Or(s.keptFor(u), n.unclear)
+			continue
+		}
 		where := fmt.Sprintf("region %s of cluster %s", clip(u.Region), clip(u.ClusterName))
 		left := u.DoneAt
 		if !InForce(u.Status) {

@@ -9,6 +9,15 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
+// deletedCluster adds a use by a cluster that was deleted.
+func deletedCluster(at time.Time) func(*Key) {
+	return func(k *Key) {
+		u := useOf("former", "former", "us-east1", k.URI, account, at)
+		u.Deleted = at
+		k.Uses.Value = append(k.Uses.Value, u)
+	}
+}
+
 func TestRetire(t *testing.T) {
 	none := func(*Key) {}
 	used := func(at time.Time) func(*Key) {
@@ -44,6 +53,11 @@ func TestRetire(t *testing.T) {
 			used(ago(60 * oneDay))(k)
 		}, NotBefore, ago(30 * oneDay), ""},
 		{"a primary whose replica is in use", 0, "", func(k *Key) { k.Uses.Value[0].Status, k.Uses.Value[0].Until = cmek.Disabled, ago(60*oneDay) }, Never, time.Time{}, "primary key of"},
+		{"left long ago, and by a cluster that was deleted 364 days ago", 7, "", deletedCluster(ago(364 * oneDay)), NotKnown, time.Time{}, "cluster former used it in us-east1 and was deleted on 2025-11-30"},
+		{"left long ago, and by a cluster that was deleted 366 days ago", 7, "", deletedCluster(ago(366 * oneDay)), NotBefore, ago(120 * oneDay), ""},
+		{"in use, and by a deleted cluster", 5, "", deletedCluster(ago(oneDay)), Never, time.Time{}, "cluster payments uses it"},
+		{"a version of a key that a deleted cluster used", 5, "1", deletedCluster(ago(oneDay)), NotKnown, time.Time{}, "cluster former used it"},
+		{"a version of a key that a cluster used which was deleted long ago", 5, "1", deletedCluster(ago(366 * oneDay)), NotBefore, now.Add(21 * oneDay), ""},
 		{"no cluster names it", 7, "", func(k *Key) { k.Uses.Value = nil }, NotKnown, time.Time{}, "no cluster names the key"},
 		{"not known when it was left", 7, "", func(k *Key) { k.Uses.Value[0].Until = time.Time{} }, NotKnown, time.Time{}, "not known when cluster payments left it"},
 		{"no retention", 7, "", func(k *Key) { k.Retention.Value = 0 }, NotKnown, time.Time{}, "retention"},

@@ -109,7 +109,7 @@ func judgeAge(s *scope) verdict {
 	switch {
 	case period <= 0:
 		return unknown("the KMS does not tell the rotation period")
-	case began.IsZero():
+	case began.IsZero() || s.future(began):
 		return unknown("it is not known when the current material came into use")
 	case s.now.Sub(began) > limit:
 		return fail("the current material is in use since %s, longer than the %s period and grace of %s", day(began), whose, span(limit))
@@ -117,16 +117,21 @@ func judgeAge(s *scope) verdict {
 	return pass("the current material is in use since %s; the %s period and grace are %s", day(began), whose, span(limit))
 }
 
-// began is when the current material came into use: as the KMS proves it, as keyturn saw it, or when it was made; zero if none is known.
+// began is when the current material came into use: as the KMS proves it, as keyturn saw it, or when it was made; zero if none is known. Of
+// a version that was set back to, it is when it was made.
 func (k *Key) began() time.Time {
 	key := k.Description.Value
 	if !key.RotatedAt.IsZero() {
 		return key.RotatedAt
 	}
+	v, listed := key.VersionInfo(key.Version)
+	if !key.SetBackAfter().IsZero() {
+		return v.CreatedAt // it was in use before keyturn saw it become current again, or may have been
+	}
 	if seen := k.FirstSeen.Value; !seen.IsZero() {
 		return seen
 	}
-	if v, ok := key.VersionInfo(key.Version); ok && !v.CreatedAt.IsZero() {
+	if listed && !v.CreatedAt.IsZero() {
 		return v.CreatedAt
 	}
 	if key.NeverRotated {

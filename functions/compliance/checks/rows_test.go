@@ -168,6 +168,26 @@ var rows = slices.Concat(
 		}
 		c.CMEK.Value.RegionInfos[0].KeyInfos[0].Status = cmek.Rotating
 	}, Error, "", "since when"),
+	twice("CMEK-03", "a rotation since tomorrow", rotating(-oneDay), Error, "", "since when"),
+	[]row{
+		{"CMEK-03", AWS, "another region rotates", clusterAt(0, func(c *Cluster) { rotatingIn(c, 1, 5*time.Minute) }), Pass, "", "", nil},
+		{"CMEK-03", AWS, "another region's rotation is stuck", clusterAt(0, func(c *Cluster) {
+			rotatingIn(c, 1, 3*time.Hour)
+			for i := range c.CMEK.Value.RegionInfos[0].KeyInfos {
+				c.CMEK.Value.RegionInfos[0].KeyInfos[i].UpdatedAt = ago(9 * oneDay)
+			}
+		}), Fail, alert.High, "longer than", nil},
+	},
+	twice("CMEK-04", "nothing in the ledger, and a failed re-encryption", func(c *Cluster) {
+		c.Done.Value, c.CMEK.Value.RegionInfos[0].KeyInfos[0].Status = nil, cmek.RotateFailed
+	}, Fail, "", "not re-encrypted", "CMEK-03"),
+	twice("CMEK-04", "nothing in the ledger, and a re-encryption that is under way", func(c *Cluster) {
+		c.Done.Value = nil
+		rotatingIn(c, 0, time.Hour)
+	}, Fail, "", "not re-encrypted"),
+	twice("CMEK-04", "nothing in the ledger, and an update tomorrow", func(c *Cluster) {
+		c.Done.Value, c.CMEK.Value.RegionInfos[0].KeyInfos[0].UpdatedAt = nil, now.Add(oneDay)
+	}, Fail, "", "not re-encrypted"),
 	twice("CMEK-04", "still under the version before", func(c *Cluster) { c.Done.Value[0].Version.ID = "1" }, Fail, "", "not re-encrypted"),
 	twice("CMEK-04", "another scheme of versions", func(c *Cluster) { c.Done.Value[0].Version.Scheme = "rotated" }, Error, "", "cannot be compared"),
 	twice("CMEK-04", "nothing in the ledger, and no later update", func(c *Cluster) {
@@ -183,6 +203,9 @@ var rows = slices.Concat(
 		r.Status, r.KeyInfos[0].Status = cmek.Revoked, cmek.Revoked
 	}, Fail, "", "REVOKED", "CMEK-04:NOT_APPLICABLE", "CMEK-22:NOT_APPLICABLE"),
 	twice("CMEK-27", "no backup", func(c *Cluster) { c.Backups.Value.Newest = time.Time{} }, Fail, "", "no backup"),
+	twice("CMEK-27", "no backup of a cluster of tomorrow", func(c *Cluster) {
+		c.Backups.Value.Newest, c.Info.Value.CreatedAt = time.Time{}, now.Add(oneDay)
+	}, Fail, "", "no backup"),
 	twice("CMEK-27", "too young for a backup", func(c *Cluster) {
 		c.Backups.Value.Newest, c.Info.Value.CreatedAt = time.Time{}, ago(oneDay)
 	}, NotApplicable, "", "too young"),
@@ -218,6 +241,12 @@ var rows = slices.Concat(
 			k.Description.Value.RotatedAt = ago(96 * oneDay)
 		}
 	}, Pass, ""),
+	keys("CMEK-10", "material of tomorrow", func(k *Key) {
+		k.FirstSeen.Value = now.Add(oneDay)
+		if !k.Description.Value.RotatedAt.IsZero() {
+			k.Description.Value.RotatedAt = now.Add(oneDay)
+		}
+	}, Error, "not known when"),
 	keys("CMEK-31", "declared as retired, and in use", nil, Fail, "a cluster uses it"),
 
 	[]row{
@@ -238,6 +267,20 @@ var rows = slices.Concat(
 		{"CMEK-07", GCP, "an older version disabled", keyAt(5, version(2, cmek.KeyDisabled)), Fail, "", "version 2 is disabled", nil},
 		{"CMEK-07", GCP, "a version of a past key disabled", keyAt(6, version(3, cmek.KeyDisabled)), Fail, "", "version 3 is disabled", nil},
 		{"CMEK-07", GCP, "a version of a long past key disabled", keyAt(7, version(3, cmek.KeyDisabled)), Pass, "", "", nil},
+		{"CMEK-06", GCP, "an older version in a state that is not known", keyAt(5, version(1, cmek.KeyUnknown)), Error, "", "the state of version 1", []string{"CMEK-07"}},
+		{"CMEK-06", GCP, "an older version without a state", keyAt(5, version(1, "")), Error, "", "the state of version 1", []string{"CMEK-07"}},
+		{"CMEK-06", GCP, "a version of a long past key in a state that is not known", keyAt(7, version(1, cmek.KeyUnknown)), Pass, "", "", nil},
+		{"CMEK-06", GCP, "the version of the store key is not shown", keyAt(5, func(k *Key) { k.Uses.Value[0].Done = primary("9") }), Error, "", "does not show version 9", []string{"CMEK-07"}},
+		{"CMEK-06", GCP, "a newer version that is being made", keyAt(5, func(k *Key) {
+			k.Description.Value.Versions = append(k.Description.Value.Versions, cmek.KeyVersionInfo{Version: primary("4"), State: cmek.KeyTransient, CreatedAt: ago(time.Minute)})
+		}), Pass, "", "", nil},
+		{"CMEK-10", GCP, "set back to old material", keyAt(5, func(k *Key) {
+			k.Description.Value.Version, k.Uses.Value[0].Done, k.FirstSeen.Value = primary("1"), primary("1"), ago(oneDay)
+		}), Fail, "", "longer than", nil},
+		{"CMEK-10", GCP, "set back to material that is young", keyAt(5, func(k *Key) {
+			d := &k.Description.Value
+			d.Version, d.Versions[1].CreatedAt, k.FirstSeen.Value = primary("2"), ago(20*oneDay), ago(oneDay)
+		}), Pass, "", "", nil},
 		{"CMEK-08", AWS, "owner-rotated", both(keyAt(0, func(k *Key) { k.Rotation.Value = Rotation{} }), declare(func(d *Declarations) {
 			d.Keys = append(d.Keys, KeyDeclaration{Key: east, OwnerRotated: true})
 		})), Pass, "", "", []string{"CMEK-09:NOT_APPLICABLE"}},
@@ -386,11 +429,13 @@ var rows = slices.Concat(
 )
 
 func rotating(since time.Duration) func(*Cluster) {
-	return func(c *Cluster) {
-		info := &c.CMEK.Value.RegionInfos[0].KeyInfos[0]
-		info.Status, info.UpdatedAt = cmek.Rotating, ago(since)
-		c.CMEK.Value.Status, c.CMEK.Value.RegionInfos[0].Status = cmek.Rotating, cmek.Rotating
-	}
+	return func(c *Cluster) { rotatingIn(c, 0, since) }
+}
+
+func rotatingIn(c *Cluster, region int, since time.Duration) {
+	info := &c.CMEK.Value.RegionInfos[region].KeyInfos[0]
+	info.Status, info.UpdatedAt = cmek.Rotating, ago(since)
+	c.CMEK.Value.Status, c.CMEK.Value.RegionInfos[region].Status = cmek.Rotating, cmek.Rotating
 }
 
 // twice is a row about the cluster on each cloud.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -167,6 +168,9 @@ func (w *world) principalOf(p cmek.Principal) *Principal {
 	return w.principals[id]
 }
 
+// azure is a cloud that keyturn has no checks for. A word that is none of the three is not known, and so no reason to leave anything out.
+const azure Cloud = "AZURE"
+
 // cloudOf is the cloud of a key; "" for any other.
 func cloudOf(uri cmek.KeyURI) Cloud {
 	switch uri.Type() {
@@ -175,7 +179,7 @@ func cloudOf(uri cmek.KeyURI) Cloud {
 	case cmek.GCPCloudKMS:
 		return GCP
 	case cmek.AzureKeyVault:
-		return "AZURE"
+		return azure
 	}
 	return ""
 }
@@ -232,8 +236,14 @@ func cloudOfPrincipal(p cmek.Principal) Cloud {
 	case strings.Contains(string(p), "@"):
 		return GCP
 	}
-	return "AZURE" // a tenant id
+	if tenant.MatchString(string(p)) {
+		return azure
+	}
+	return ""
 }
+
+// tenant is what the id of a tenant of Azure looks like.
+var tenant = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
 func (w *world) clusterScope(c *Cluster, region string) *scope {
 	s := &scope{world: w, cluster: c, subject: Subject{Kind: ClusterSubject, ID: c.ID, ClusterID: c.ID, ClusterName: c.Info.Value.Name, Region: region}}
@@ -347,7 +357,7 @@ func (s *scope) excluded() string {
 	switch info := s.cluster.Info.Value; {
 	case info.State == cmek.StateDeleted || !info.DeletedAt.IsZero():
 		return "the cluster is deleted"
-	case info.Plan != "" && info.Plan != cmek.PlanAdvanced:
+	case cmek.PlanWithoutCMEK(info.Plan):
 		return fmt.Sprintf("only %s clusters can have a CMEK, this one is %s", cmek.PlanAdvanced, clip(info.Plan))
 	}
 	return ""

@@ -71,7 +71,7 @@ func judgeBackups(s *scope) verdict {
 	limit := time.Duration(s.declared.Thresholds.BackupFactor) * b.Frequency
 	created := s.cluster.Info.Value.CreatedAt
 	switch {
-	case b.Newest.IsZero() && !created.IsZero() && s.now.Sub(created) <= limit:
+	case b.Newest.IsZero() && !created.IsZero() && !s.future(created) && s.now.Sub(created) <= limit:
 		return notApplicable("the cluster is of %s, too young to have a backup", at(created))
 	case b.Newest.IsZero():
 		return fail("there is no backup of the last %s", span(limit))

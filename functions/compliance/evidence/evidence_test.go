@@ -290,9 +290,35 @@ func TestVerify_of_the_files_of_a_run(t *testing.T) {
 	}
 }
 
+func TestVerify_of_nothing(t *testing.T) {
+	w := &world{t, &cmektest.Archive{}, ledger.New(cmektest.NewStore(), rand.New(rand.NewPCG(1, 2)))}
+	if v := w.verify(true); len(v.Problems) > 0 {
+		t.Errorf("before anything was archived: %+v", v.Problems)
+	}
+	w.archive.Overwrite("somebody/else's", []byte("x"))
+	if v := w.verify(false); len(v.Problems) != 1 || v.Problems[0].Kind != evidence.Missing {
+		t.Errorf("of another archive: %+v", v.Problems)
+	}
+}
+
+// A run begins with an empty folder: what somebody put there before would be taken for its own.
+func TestVerify_of_files_of_no_run(t *testing.T) {
+	w := newWorld(t)
+	file := report.PartName(start, 4, 1, ".jsonl")
+	w.archive.Overwrite(file, []byte("x"))
+	if v := w.verify(true); len(v.Problems) != 1 || v.Problems[0].Kind != evidence.Unanchored || v.Problems[0].Name != file {
+		t.Errorf("%+v", v.Problems)
+	}
+	if v := w.verify(false); !slices.ContainsFunc(v.Notes, func(note string) bool { return strings.Contains(note, "-000004 has no manifest") }) {
+		t.Errorf("%+v", v.Notes)
+	}
+}
+
 func TestVerify_of_the_run_under_way(t *testing.T) {
 	w := newWorld(t)
 	w.archive.Overwrite(report.PartName(start, 4, 1, ".csv"), []byte("x"))
+	other := report.PartName(start, 5, 1, ".csv")
+	w.archive.Overwrite(other, []byte("x"))
 	runs, err := w.ledger.Runs(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -301,7 +327,7 @@ func TestVerify_of_the_run_under_way(t *testing.T) {
 	if err := w.ledger.SaveRuns(t.Context(), runs); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.verify(true); len(v.Problems) > 0 {
+	if v := w.verify(true); len(v.Problems) != 1 || v.Problems[0].Name != other {
 		t.Errorf("%+v", v.Problems)
 	}
 }

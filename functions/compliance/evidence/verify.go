@@ -42,6 +42,8 @@ type Heads struct {
 	clusters map[chainID]anchor
 	pending  map[string][]byte
 	runs     map[chainID]anchor
+	// underWay is the folder of the run under way; "" for none.
+	underWay string
 	// Manifest is the SHA-256 of the last manifest as a message had it; "" if nobody gives it.
 	Manifest string
 }
@@ -99,6 +101,7 @@ func HeadsOf(ctx context.Context, l *ledger.Ledger) (Heads, error) {
 	ended := runs.Number
 	if runs.Current != nil {
 		ended--
+		h.underWay = path.Clean(report.Folder(runs.Start, runs.Number))
 	}
 	if ended > 0 {
 		// The manifest of a run is archived before the ledger says that the run has ended.
@@ -145,6 +148,9 @@ func Verify(ctx context.Context, archive cmek.ArchiveReader, heads Heads) (Verif
 		if id, at, ok := parseRecord(name); ok {
 			w.take(id, at, name, data)
 		}
+	}
+	if w.heads.clusters == nil && w.v.Records+w.v.Proofs+w.v.Runs+w.v.Files == 0 {
+		w.found(Missing, "archive", "there is nothing of keyturn in it, and no ledger says that nothing was archived yet: is it the right one?")
 	}
 	w.runFiles()
 	w.judgeChains()
@@ -286,10 +292,20 @@ func (w *verifier) runFiles() {
 			}
 		}
 	}
+	noted := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(w.files)) {
-		_, ended := w.manifests[path.Dir(name)+"/"+path.Base(report.ManifestName(time.Time{}, 1))]
-		if ended && !named[name] {
+		run := path.Dir(name)
+		_, ended := w.manifests[run+"/"+path.Base(report.ManifestName(time.Time{}, 1))]
+		switch {
+		case named[name]:
+		case ended:
 			w.found(Foreign, name, "the manifest of its run does not name it")
+		case run == w.heads.underWay:
+		case w.heads.clusters != nil:
+			w.found(Unanchored, name, "its run has no manifest, and is not under way")
+		case !noted[run]:
+			noted[run] = true
+			w.v.Notes = append(w.v.Notes, fmt.Sprintf("%s has no manifest, so nothing vouches for its files: without a ledger nobody can tell whether the run is under way.", run))
 		}
 	}
 }

@@ -354,8 +354,8 @@ func takeRole(_ *plannedRole, p *parts, s side, add bool) {
 }
 
 func takeInline(_ *plannedRole, p *parts, s side, add bool) {
-	if s.known("policy") {
-		set(p.inline, s.text("name"), s.text("policy"), add)
+	if s.known("policy") { // names that are not known are not one name
+		set(p.inline, cmp.Or(s.text("name"), "unnamed: "+s.text("policy")), s.text("policy"), add)
 	}
 }
 

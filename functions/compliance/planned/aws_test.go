@@ -60,6 +60,12 @@ func onRole(changed object) resource {
 	return resource{address: "aws_iam_role.cmek", before: role, after: with(role, changed)}
 }
 
+var external = with(key, object{"enabled": true, "valid_to": "", "enable_key_rotation": nil})
+
+func unnamed(name, policy string) resource {
+	return resource{address: "aws_iam_role_policy." + name, after: object{"role": "cmek", "policy": policy}, unknown: object{"name": true}}
+}
+
 // sameKey and sameRole are there and do not change.
 var sameKey, sameRole = onKey(nil), onRole(nil)
 
@@ -225,6 +231,29 @@ func awsRows() []row {
 		{"a key store", []resource{{address: "aws_kms_custom_key_store.x", before: object{"id": "a"}, after: object{"id": "b"}}}, planned.Known{}, []string{"ERROR not judged aws_kms_custom_key_store.x"}},
 		{"an SCP", []resource{{address: "aws_organizations_policy.x", before: object{"id": "a"}, after: object{"id": "b"}}}, planned.Known{}, []string{"ERROR not judged aws_organizations_policy.x"}},
 		{"an exclusive list of policies", []resource{{address: "aws_iam_role_policies_exclusive.x", after: object{"role_name": "cmek"}}}, planned.Known{}, []string{"ERROR not judged aws_iam_role_policies_exclusive.x"}},
+		{"an account is closed", []resource{{address: "aws_organizations_account.x", before: object{"parent_id": "ou-1"}}}, planned.Known{}, []string{"ERROR not judged aws_organizations_account.x"}},
+		{"an account moves", []resource{{address: "aws_organizations_account.x", before: object{"parent_id": "ou-1"}, after: object{"parent_id": "ou-2"}}}, planned.Known{}, []string{"ERROR not judged aws_organizations_account.x"}},
+		{"an account gets a tag", []resource{{address: "aws_organizations_account.x", before: object{"parent_id": "ou-1"}, after: object{"parent_id": "ou-1", "tags": object{"a": "b"}}}}, planned.Known{}, nil},
+		{"a Region is switched off", []resource{{address: "aws_account_region.x", before: object{"enabled": true}, after: object{"enabled": false}}}, planned.Known{}, []string{"ERROR not judged aws_account_region.x"}},
+		{"a key is forgotten, and another made", []resource{{address: "aws_kms_key.orders", actions: []string{"create", "forget"}, before: key, after: key, unknown: object{"arn": true}}, sameRole}, planned.Known{}, []string{unread}},
+
+		{"imported material that will expire", []resource{{address: "aws_kms_external_key.x", before: external, after: with(external, object{"valid_to": "2026-04-01T00:00:00Z"})}, sameRole}, planned.Known{}, []string{"FAIL cuts off aws_kms_external_key.x"}},
+		{"the same, and the owner replaces it", []resource{{address: "aws_kms_external_key.x", before: external, after: with(external, object{"valid_to": "2026-12-01T00:00:00Z"})}, sameRole}, owned, nil},
+		{"the same, too soon", []resource{{address: "aws_kms_external_key.x", before: external, after: with(external, object{"valid_to": "2026-03-20T00:00:00Z"})}, sameRole}, owned, []string{"FAIL cuts off aws_kms_external_key.x"}},
+		{"imported material that will expire earlier", []resource{{address: "aws_kms_external_key.x", before: with(external, object{"valid_to": "2026-12-01T00:00:00Z"}), after: with(external, object{"valid_to": "2026-11-01T00:00:00Z"})}, sameRole}, planned.Known{}, []string{"FAIL cuts off aws_kms_external_key.x"}},
+		{"imported material that will expire later", []resource{{address: "aws_kms_external_key.x", before: with(external, object{"valid_to": "2026-11-01T00:00:00Z"}), after: with(external, object{"valid_to": "2026-12-01T00:00:00Z"})}, sameRole}, planned.Known{}, nil},
+		{"imported material, and nobody knows whether it will expire", []resource{{address: "aws_kms_external_key.x", before: external, after: external, unknown: object{"valid_to": true}}, sameRole}, planned.Known{}, []string{"ERROR cuts off aws_kms_external_key.x"}},
+
+		{"two policies without names, of which one denies", []resource{sameKey, sameRole, unnamed("a", document(statement("Deny", nil, "kms:*", "*"))), unnamed("b", document(statement("Allow", nil, "s3:GetObject", "*")))},
+			planned.Known{}, []string{"FAIL cuts off aws_iam_role_policy.a"}},
+		{"two policies without names", []resource{sameKey, sameRole, unnamed("a", document(statement("Deny", nil, "s3:*", "*"))), unnamed("b", document(statement("Allow", nil, "s3:GetObject", "*")))}, planned.Known{}, nil},
+
+		{"a cluster's keys are revoked", []resource{{address: "cockroach_cmek.x", before: object{"id": "c", "status": "ENABLED"}, after: object{"id": "c", "status": "REVOKED"}}}, planned.Known{}, []string{"FAIL cuts off cockroach_cmek.x"}},
+		{"a cluster's keys are revoked or not", []resource{{address: "cockroach_cmek.x", before: object{"id": "c", "status": "ENABLED"}, after: object{"id": "c"}, unknown: object{"status": true}}}, planned.Known{}, []string{"ERROR cuts off cockroach_cmek.x"}},
+		{"a cluster's keys stay revoked", []resource{{address: "cockroach_cmek.x", before: object{"id": "c", "status": "REVOKED"}, after: object{"id": "d", "status": "REVOKED"}}}, planned.Known{}, nil},
+		{"a cluster's CMEK is no more managed", []resource{{address: "cockroach_cmek.x", before: object{"id": "c", "status": "ENABLED"}}}, planned.Known{}, nil},
+		{"a cluster gets a CMEK", []resource{{address: "cockroach_cmek.x", after: object{"id": "c", "status": "ENABLED"}}}, planned.Known{}, nil},
+
 		{"a bucket", []resource{{address: "aws_s3_bucket.x", after: object{"bucket": "b"}}}, planned.Known{}, nil},
 		{"a user", []resource{{address: "aws_iam_user.x", after: object{"name": "b"}}}, planned.Known{}, nil},
 	}

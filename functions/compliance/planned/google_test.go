@@ -48,6 +48,13 @@ var (
 	gMint   = object{"service_account_id": account, "role": minter, "member": crl, "condition": []any{}}
 )
 
+var gProject = object{"project_id": "customer-keys", "name": "keys", "folder_id": "1", "org_id": nil, "billing_account": "A"}
+
+// ending is the condition that a binding holds until the time.
+func ending(at string) object {
+	return object{"condition": []any{object{"title": "until", "expression": `request.time < timestamp("` + at + `")`}}}
+}
+
 func unchanged(address string, attributes object) resource {
 	return resource{address: address, before: attributes, after: attributes}
 }
@@ -182,5 +189,25 @@ func googleRows() []row {
 		{"an account that reaches no key gets an actor", []resource{made("google_service_account_iam_member.x", object{"service_account_id": "projects/p/serviceAccounts/web@p.iam.gserviceaccount.com", "role": minter, "member": "user:a@example.com"})}, planned.Known{}, nil},
 		{"an account that will reach a key gets an actor", []resource{made("google_service_account_iam_member.x", object{"service_account_id": account, "role": minter, "member": "user:a@example.com"}), made("google_kms_crypto_key_iam_member.cluster", gMember)}, planned.Known{}, []string{"FAIL exposes google_service_account_iam_member.x"}},
 		{"a service is switched off", []resource{gone("google_project_service.s", object{"service": "cloudkms.googleapis.com"})}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
+		{"a service is no more managed, and stays on", []resource{gone("google_project_service.s", object{"service": "cloudkms.googleapis.com", "disable_on_destroy": false})}, planned.Known{}, nil},
+		{"a service that keys do not need is switched off", []resource{gone("google_project_service.s", object{"service": "bigquery.googleapis.com", "disable_on_destroy": true})}, planned.Known{}, nil},
+		{"the same, with all that need it", []resource{gone("google_project_service.s", object{"service": "bigquery.googleapis.com", "disable_dependent_services": true})}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
+		{"a service is replaced by another", []resource{{address: "google_project_service.s", actions: []string{"delete", "create"}, before: object{"service": "cloudkms.googleapis.com"}, after: object{"service": "pubsub.googleapis.com"}}}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
+		{"a service is switched on", []resource{made("google_project_service.s", object{"service": "cloudkms.googleapis.com"})}, planned.Known{}, nil},
+
+		{"a project gets a name", []resource{changed("google_project.p", gProject, object{"name": "Keys"})}, planned.Known{}, nil},
+		{"a project moves to another folder", []resource{changed("google_project.p", gProject, object{"folder_id": "2"})}, planned.Known{}, []string{"ERROR not judged google_project.p"}},
+		{"a project moves to a folder that is not known", []resource{{address: "google_project.p", before: gProject, after: with(gProject, object{"folder_id": nil}), unknown: object{"folder_id": true}}}, planned.Known{}, []string{"ERROR not judged google_project.p"}},
+		{"a project loses its billing account", []resource{changed("google_project.p", gProject, object{"billing_account": nil})}, planned.Known{}, []string{"ERROR not judged google_project.p"}},
+		{"a project is deleted", []resource{gone("google_project.p", gProject)}, planned.Known{}, []string{"ERROR not judged google_project.p"}},
+		{"a new project", []resource{made("google_project.p", gProject)}, planned.Known{}, nil},
+		{"a folder moves", []resource{changed("google_folder.f", object{"parent": "folders/1"}, object{"parent": "folders/2"})}, planned.Known{}, []string{"ERROR not judged google_folder.f"}},
+		{"a folder gets a name", []resource{changed("google_folder.f", object{"parent": "folders/1", "display_name": "a"}, object{"display_name": "b"})}, planned.Known{}, nil},
+		{"a service perimeter", []resource{made("google_access_context_manager_service_perimeter.p", object{"name": "x"})}, planned.Known{}, []string{"ERROR not judged google_access_context_manager_service_perimeter.p"}},
+
+		{"access that ends tomorrow", []resource{m, changed("google_kms_crypto_key_iam_member.m", gMember, ending("2026-03-02T00:00:00Z"))}, planned.Known{}, []string{"FAIL cuts off google_kms_crypto_key_iam_member.m"}},
+		{"access that ended yesterday", []resource{m, changed("google_kms_crypto_key_iam_member.m", gMember, ending("2026-02-28T00:00:00Z"))}, planned.Known{}, []string{"FAIL cuts off google_kms_crypto_key_iam_member.m"}},
+		{"access that ends later than before", []resource{m, {address: "google_kms_crypto_key_iam_member.m", before: with(gMember, ending("2026-03-02T00:00:00Z")), after: with(gMember, ending("2026-04-02T00:00:00Z"))}}, planned.Known{}, nil},
+		{"access that ends no more", []resource{m, {address: "google_kms_crypto_key_iam_member.m", before: with(gMember, ending("2026-03-02T00:00:00Z")), after: gMember}}, planned.Known{}, nil},
 	}
 }

@@ -137,8 +137,20 @@ func (j *judging) document(d *document) (caused bool, shared []Finding) {
 	if j.b.fresh[d.name] || len(uses) == 0 && !j.assumes() {
 		return false, nil // nobody uses it
 	}
-	return j.lost(d, uses)
+	found := len(j.findings)
+	caused, shared = j.lost(d, uses, "")
+	if caused || len(shared) > 0 || len(j.findings) > found || !strings.Contains(d.after, "request.time") {
+		return caused, shared
+	}
+	now := j.b.known.Now
+	j.b.known.Now = now.AddDate(farYears, 0, 0)
+	caused, shared = j.lost(d, uses, "Once the time in a condition has come: ")
+	j.b.known.Now = now
+	return caused, shared
 }
+
+// farYears is how far away no condition about the time is meant to hold any more.
+const farYears = 100
 
 // about is a finding about a document.
 func (d *document) about() Finding {
@@ -195,7 +207,8 @@ func (j *judging) exposed(d *document, uses []alerting.Use) {
 }
 
 // lost adds which uses lose their access by a document, each judged by itself: one that had none before says nothing about the others.
-func (j *judging) lost(d *document, uses []alerting.Use) (caused bool, shared []Finding) {
+// when says at which time.
+func (j *judging) lost(d *document, uses []alerting.Use, when string) (caused bool, shared []Finding) {
 	single := slices.Collect(slices.Chunk(uses, 1))
 	if len(single) == 0 {
 		single = [][]alerting.Use{nil}
@@ -224,13 +237,13 @@ func (j *judging) lost(d *document, uses []alerting.Use) (caused bool, shared []
 		if depends {
 			lost = append(lost, "This is so unless something outside the plan grants it.")
 		}
-		f.Why = d.said(unique(lost), "the clusters lose their access")
+		f.Why = when + d.said(unique(lost), "the clusters lose their access")
 		if !caused {
 			return false, []Finding{f}
 		}
 		j.add(f)
 	case len(unclear) > 0:
-		f.Question, f.Result, f.Why = CutsOff, checks.Error, d.said(unique(unclear), "it is not known whether the clusters keep their access")
+		f.Question, f.Result, f.Why = CutsOff, checks.Error, when+d.said(unique(unclear), "it is not known whether the clusters keep their access")
 		j.add(f)
 	}
 	return caused, nil
@@ -297,6 +310,7 @@ func (j *judging) concerned(d *document) (uses []alerting.Use) {
 		key, principal := u.Spec.URI, u.Spec.AuthPrincipal
 		counts := false
 		switch {
+		case !u.Deleted.IsZero(): // its backups may need the key, and nobody acts as its principal
 		case u.Spec.Type == cmek.AWSKMS:
 			counts = string(key) == resource || principal.Same(cmek.Principal(resource))
 		case u.Spec.Type != cmek.GCPCloudKMS || strings.HasPrefix(resource, "arn:"):

@@ -65,7 +65,7 @@ func (j *judging) principals() {
 
 func (j *judging) by(p cmek.Principal) (uses []alerting.Use) {
 	for _, u := range j.uses {
-		if p.Same(u.Spec.AuthPrincipal) {
+		if u.Deleted.IsZero() && p.Same(u.Spec.AuthPrincipal) {
 			uses = append(uses, alerting.Use{ClusterID: u.ClusterID, CloudAccount: u.CloudAccount, Spec: u.Spec})
 		}
 	}
@@ -93,6 +93,9 @@ func (j *judging) keys() {
 		case c.Type == "aws_kms_alias":
 			j.judged[c.Address] = true
 			j.alias(c)
+		case c.Type == "cockroach_cmek":
+			j.judged[c.Address] = true
+			j.revoke(c)
 		}
 	}
 }
@@ -151,6 +154,11 @@ func (j *judging) key(c change) {
 	j.compare(f, Rotation, uri, []string{"CMEK-08", "CMEK-09"}, j.rotation(c, before), j.rotation(c, after), func(a, b checks.Key) bool {
 		return b.Rotation.Value.Period > a.Rotation.Value.Period
 	})
+	if slices.Contains(externalKeys, c.Type) {
+		j.compare(f, CutsOff, uri, []string{"CMEK-11"}, j.expiry(c, before), j.expiry(c, after), func(a, b checks.Key) bool {
+			return b.Description.Value.ValidTo.Before(a.Description.Value.ValidTo)
+		})
+	}
 	if t, u := before.values["version_template"], after.values["version_template"]; !c.replaced() && (!after.known("version_template") && j.b.configured(c, "version_template") || after.known("version_template") && !reflect.DeepEqual(t, u)) {
 		f.Question, f.Result, f.Severity, f.Check, f.Why = NotJudged, checks.Error, alert.Medium, "", "what new versions of the key are made of changes (version_template)"
 		j.add(f)
@@ -224,6 +232,9 @@ func plainUses(uses []Use) (list []checks.Use) {
 
 // compare runs checks over a key before and after, and adds those that hold no more, or are worse.
 func (j *judging) compare(f Finding, q Question, uri cmek.KeyURI, ids []string, before, after checks.Key, worse func(before, after checks.Key) bool) {
+	if uri.Type() == "" {
+		return // that its name is not known is said of the change
+	}
 	run := func(k checks.Key) map[string]checks.Finding {
 		uses, _ := j.usesOf(uri)
 		if len(uses) == 0 && j.assumes() {
@@ -270,6 +281,24 @@ func window(b *builder, c change, s side) (k checks.Key) {
 		return k
 	}
 	k.Description = checks.Known(d, b.known.Now, source)
+	return k
+}
+
+// externalKeys are the keys of AWS KMS with imported material.
+var externalKeys = []string{"aws_kms_external_key", "aws_kms_replica_external_key"}
+
+// expiry is a key whose imported material expires as the resource says.
+func (j *judging) expiry(c change, s side) (k checks.Key) {
+	d := checks.Description{Origin: "EXTERNAL", ExpirationModel: "KEY_MATERIAL_DOES_NOT_EXPIRE"}
+	if text := s.text("valid_to"); text != "" {
+		d.ExpirationModel = "KEY_MATERIAL_EXPIRES"
+		d.ValidTo, _ = time.Parse(time.RFC3339, text) // a time that cannot be read is not known
+	}
+	if !s.known("valid_to") && j.b.configured(c, "valid_to") {
+		k.Description = checks.Unread[checks.Description](source, afterApply, "")
+		return k
+	}
+	k.Description = checks.Known(d, j.b.known.Now, source)
 	return k
 }
 
@@ -326,6 +355,23 @@ func (j *judging) version(c change) {
 	case after.known("state") && after.text("state") != "ENABLED" && after.text("state") != before.text("state"):
 		f.Question = CutsOff
 		j.retire(f, uri, version, "the version will be "+clip(after.text("state")))
+	}
+}
+
+// revoke judges the CMEK of a cluster: its status is set to revoke the keys. A deletion does nothing at CockroachDB Cloud (Terraform provider,
+// resource cockroach_cmek).
+func (j *judging) revoke(c change) {
+	const revoked = string(cmek.Revoked)
+	before, after := c.before(), c.after()
+	f := Finding{Address: c.Address, Question: CutsOff, Severity: alert.Critical, Check: "CMEK-02"}
+	switch {
+	case !after.exists() || before.is("status", revoked):
+	case after.is("status", revoked):
+		f.Result, f.Why = checks.Fail, "the cluster's keys are revoked, and only Cockroach Labs' support can bring them back"
+		j.add(f)
+	case !after.known("status") && j.b.configured(c, "status"):
+		f.Result, f.Why = checks.Error, "whether the cluster's keys are revoked "+afterApply
+		j.add(f)
 	}
 }
 
@@ -406,13 +452,46 @@ var understood = append([]string{
 	"google_kms_secret_ciphertext", "google_kms_key_ring_import_job",
 }, awsKeys...)
 
-// guarding are types whose changes can take access away, and which are named neither for KMS nor for IAM.
-var guarding = []string{"google_project", "google_project_service", "google_org_policy_policy", "aws_organizations_policy", "aws_organizations_policy_attachment"}
+// guarding are types whose changes can take access away, and which are named neither for KMS nor for IAM, with the attributes that do so
+// when they change; of one without, every change may. A deletion always may, and a new one only of those without.
+var guarding = map[string][]string{
+	"google_project": {"folder_id", "org_id", "billing_account"}, "google_folder": {"parent"}, "google_project_service": {"service"},
+	"aws_organizations_account": {"parent_id"}, "aws_account_region": {"enabled"},
+	"google_org_policy_policy": nil, "google_organization_policy": nil, "google_folder_organization_policy": nil, "google_project_organization_policy": nil,
+	"aws_organizations_policy": nil, "aws_organizations_policy_attachment": nil,
+	"google_access_context_manager_service_perimeter": nil, "google_access_context_manager_service_perimeters": nil,
+	"google_access_context_manager_service_perimeter_resource": nil, "google_access_context_manager_service_perimeter_ingress_policy": nil,
+	"google_access_context_manager_service_perimeter_egress_policy": nil, "google_access_context_manager_access_level": nil,
+	"google_access_context_manager_access_levels": nil, "google_access_context_manager_access_level_condition": nil,
+}
+
+// neededServices are those of Google that the use of a key takes.
+var neededServices = []string{"cloudkms.googleapis.com", "iam.googleapis.com", "iamcredentials.googleapis.com", "sts.googleapis.com"}
+
+// spares reports whether a change of a guarding type leaves alone what it guards.
+func spares(c change, attributes []string) bool {
+	before, after := c.before(), c.after()
+	switch {
+	case attributes == nil:
+		return false
+	case !before.exists():
+		return true
+	case !after.exists() || c.replaced():
+		return c.Type == "google_project_service" && (!before.truth("disable_on_destroy", true) ||
+			before.text("service") != "" && !slices.Contains(neededServices, before.text("service")) && !before.truth("disable_dependent_services", false))
+	}
+	return !slices.ContainsFunc(attributes, func(a string) bool { return !after.known(a) || !reflect.DeepEqual(before.values[a], after.values[a]) })
+}
 
 // matters reports whether resources of the type can be about keys or access by their name.
 func matters(typ string) bool {
 	words := strings.Split(typ, "_")
-	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || slices.Contains(guarding, typ) || strings.HasPrefix(typ, "google_service_account") || strings.HasPrefix(typ, "azurerm_key_vault")
+	return slices.Contains(words, "kms") || slices.Contains(words, "iam") || guards(typ) || strings.HasPrefix(typ, "google_service_account") || strings.HasPrefix(typ, "azurerm_key_vault")
+}
+
+func guards(typ string) bool {
+	_, ok := guarding[typ]
+	return ok
 }
 
 // harmless reports whether a type is about the allow policy of something else than keys and what is above them.
@@ -439,8 +518,12 @@ func (j *judging) rest() {
 		if c.Deposed != "" && c.acts() && (c.Type == "aws_iam_role" || c.Type == "google_service_account") {
 			j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Why: "one that was replaced by an earlier plan is deleted, and whether a cluster acts as it is not known"})
 		}
+		if c.Mode == "managed" && c.does("forget") && c.does("create") && matters(c.Type) {
+			j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Why: "what is there stays and is forgotten, and another is made: what that does to the one that stays is not known"})
+			continue
+		}
 		if c.Mode == "managed" && c.acts() && matters(c.Type) && !judged && !harmless(c.Type) && !slices.Contains(understood, c.Type) {
-			if c.Type == "google_project" && !c.does("delete") || c.Type == "google_project_service" && !c.does("delete") {
+			if attributes, guards := guarding[c.Type]; guards && spares(c, attributes) {
 				continue
 			}
 			j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Severity: alert.High,

@@ -68,6 +68,7 @@ func refused(format string, args ...any) error {
 
 // Parse reads a plan. What is none, is cut, or has a format that is not known is an error that says how to make one.
 func Parse(data []byte) (*Plan, error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // as PowerShell writes it
 	switch text := bytes.TrimSpace(data); {
 	case len(text) == 0:
 		return nil, refused("the file is empty")

@@ -52,6 +52,9 @@ func TestParse_saysWhatIsWrongAndWhatToRun(t *testing.T) {
 	if _, err := planned.Parse(planOf(sameKey, sameKey)); err == nil || !strings.Contains(err.Error(), "in it twice") {
 		t.Error(err)
 	}
+	if _, err := planned.Parse([]byte("\xef\xbb\xbf" + plan)); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
+	}
 	for _, version := range []string{"1.0", "1.2", "1.99"} {
 		if _, err := planned.Parse([]byte(replaced(`"1.2"`, `"`+version+`"`))); err != nil {
 			t.Errorf("%s: %v", version, err)

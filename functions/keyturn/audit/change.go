@@ -30,6 +30,16 @@ func (w *plannedChange) flags(c *cobra.Command) {
 
 func (w plannedChange) asked() bool { return w != plannedChange{} }
 
+// given refuses a flag without a value, as a variable makes it that is not set: the fleet would be checked in place of the change.
+func (w plannedChange) given(named func(flag string) bool) error {
+	for name, value := range map[string]string{"terraform-plan": w.plan, "policy": w.policy, "key": w.key, "role": w.role} {
+		if named(name) && value == "" {
+			return &terminal.ConfigurationError{Problems: fmt.Errorf("--%s is empty", name)}
+		}
+	}
+	return nil
+}
+
 // validate reports what does not go together.
 func (w plannedChange) validate(o checkOptions, clusters []string) error {
 	var problems []error

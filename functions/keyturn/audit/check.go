@@ -85,6 +85,9 @@ the output says so. "keyturn schema check planned" describes the JSON.`,
 			if p.JSON {
 				o.format = "json"
 			}
+			if err := o.change.given(c.Flags().Changed); err != nil {
+				return err
+			}
 			if o.change.asked() {
 				return p.checkChange(c.Context(), o, args)
 			}
@@ -154,6 +157,9 @@ func (p Commands) check(ctx context.Context, o checkOptions, clusters []string) 
 			run.Proofs = nil
 		}
 	}
+	unasked := slices.DeleteFunc(slices.Clone(o.checks), func(id string) bool {
+		return slices.ContainsFunc(run.Findings, func(f checks.Finding) bool { return f.Check == id })
+	})
 	r := report.New(run, version.Read())
 	if err := p.writing(o.out, func(out io.Writer) error { return p.writeReport(out, r, o.format) }); err != nil {
 		return err
@@ -162,8 +168,11 @@ func (p Commands) check(ctx context.Context, o checkOptions, clusters []string) 
 		terminal.Tell(p.Err, "keyturn: %s and %s could not be read; --allow-unread lets them pass\n",
 			terminal.Count(len(r.Population.Unread), "cluster"), terminal.Count(r.Summary.Error, "check"))
 	}
+	if len(unasked) > 0 {
+		terminal.Tell(p.Err, "keyturn: %s was asked about nothing: there is none of what it is about among what was checked\n", strings.Join(unasked, ", "))
+	}
 	failOn := alert.Severity(o.failOn)
-	if failOn != alert.None && r.Reaches(failOn) || r.Unread() && !o.allowUnread {
+	if failOn != alert.None && r.Reaches(failOn) || (r.Unread() || len(unasked) > 0) && !o.allowUnread {
 		return terminal.ErrNeedsPerson
 	}
 	return nil

@@ -2,6 +2,10 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,6 +71,10 @@ Exit code 3: something is not as it was written.`,
   keyturn evidence verify --archive "s3://BUCKET/PREFIX" --manifest SHA256`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			manifest = strings.ToLower(strings.TrimSpace(manifest))
+			if sum, err := hex.DecodeString(manifest); manifest != "" && (err != nil || len(sum) != sha256.Size) {
+				return &terminal.ConfigurationError{Problems: fmt.Errorf("--manifest is %q; want a SHA-256 of %d hex digits", manifest, hex.EncodedLen(sha256.Size))}
+			}
 			return p.withArchive(c.Context(), func(ctx context.Context, a *installation.Archive) error {
 				return p.verifyEvidence(ctx, a, manifest)
 			})

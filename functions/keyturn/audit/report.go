@@ -24,6 +24,9 @@ type reportOptions struct {
 	out      string
 }
 
+// longestHistory is how many years a history has at most. Each of its days is counted for each check.
+const longestHistory = 10
+
 // The formats of a history.
 var historyFormats = []string{"table", "json", "csv"}
 
@@ -99,6 +102,8 @@ func (o reportOptions) validate(named bool) (from, to time.Time, err error) {
 			problem("--from is %q and --to is %q; want two days, as 2026-01-31", o.from, o.to)
 		case to.Before(from):
 			problem("--to is before --from")
+		case to.After(from.AddDate(longestHistory, 0, 0)):
+			problem("--to is more than %d years after --from", longestHistory)
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
