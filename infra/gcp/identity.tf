@@ -21,11 +21,15 @@ locals {
     "iam.serviceAccounts.getIamPolicy",
     "resourcemanager.projects.get",
     "resourcemanager.projects.getIamPolicy",
+    "resourcemanager.projects.searchPolicyBindings",
   ]
   # The same on what is above projects. A role of a project cannot hold these.
   read_above_permissions = [
+    "iam.principalaccessboundarypolicies.get",
     "resourcemanager.folders.getIamPolicy",
+    "resourcemanager.folders.searchPolicyBindings",
     "resourcemanager.organizations.getIamPolicy",
+    "resourcemanager.organizations.searchPolicyBindings",
   ]
   ledger_permissions = [
     "datastore.entities.create",
@@ -92,7 +96,7 @@ resource "google_organization_iam_custom_role" "read_above" {
   org_id      = var.organization
   role_id     = "${local.role_prefix}_read_above"
   title       = "keyturn: read policies above projects"
-  description = "What keyturn reads of the allow policies of folders and of the organization, and of roles."
+  description = "What keyturn reads of the allow policies of folders and of the organization, of roles, and of principal access boundaries."
   permissions = concat(local.read_above_permissions, ["iam.roles.get"])
 }
 
