@@ -111,6 +111,9 @@ func TestSimulatedGoogle_lossAndRecovery(t *testing.T) {
 	none := `{"bindings":[]}`
 	stripped := func(text string) string { return strings.Replace(text, `"etag":"BwX=",`, "", 1) }
 	denyRule := `{"rules":[{"denyRule":{"deniedPrincipals":["principalSet://goog/public:all"],"deniedPermissions":["cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt"]}}]}`
+	boundaries, bindings := "v3/organizations/9/locations/global/principalAccessBoundaryPolicies", "v3/folders/77/locations/global/policyBindings"
+	elsewhere := `{"details":{"rules":[{"resources":["//cloudresourcemanager.googleapis.com/projects/elsewhere"],"effect":"ALLOW"}]}}`
+	bind := `{"target":{"principalSet":"//cloudresourcemanager.googleapis.com/folders/77"},"policy":"organizations/9/locations/global/principalAccessBoundaryPolicies/own"}`
 	denies := "v2/policies/cloudresourcemanager.googleapis.com%2Ffolders%2F77/denypolicies"
 	for _, row := range []struct {
 		name      string
@@ -125,6 +128,8 @@ func TestSimulatedGoogle_lossAndRecovery(t *testing.T) {
 		{"Token Creator", nil, setPolicy(accountName, "v1", none), setPolicy(accountName, "v1", stripped(mint)), alert.Critical},
 		{"the account, disabled", nil, "POST v1/" + accountName + ":disable {}", "POST v1/" + accountName + ":enable {}", alert.Critical},
 		{"a deny policy of the folder", nil, "POST " + denies + "?policyId=stop " + denyRule, "DELETE " + denies + "/stop", alert.Critical},
+		{"a principal access boundary of the folder", []string{"POST " + boundaries + "?principalAccessBoundaryPolicyId=own " + elsewhere},
+			"POST " + bindings + "?policyBindingId=bound " + bind, "DELETE " + bindings + "/bound", alert.Critical},
 		{"an old version", nil, "PATCH v1/" + simulatedKey + "/cryptoKeyVersions/1?updateMask=state {\"state\":\"DISABLED\"}", "PATCH v1/" + simulatedKey + "/cryptoKeyVersions/1?updateMask=state {\"state\":\"ENABLED\"}", alert.High},
 		{"the primary version", nil, "PATCH v1/" + simulatedKey + "/cryptoKeyVersions/2?updateMask=state {\"state\":\"DISABLED\"}", "PATCH v1/" + simulatedKey + "/cryptoKeyVersions/2?updateMask=state {\"state\":\"ENABLED\"}", alert.Critical},
 	} {

@@ -55,7 +55,10 @@ func setBy(e cmek.Event) string {
 	case risk.KeyPolicy:
 		return e.Key.Canonical()
 	case risk.Inherited:
-		if node := e.Parameters["resource"]; risk.Denies(e) && node != "" {
+		switch node := e.Parameters["resource"]; {
+		case risk.Bounds(e):
+			return ""
+		case risk.Denies(e) && node != "":
 			return google.Denies(node)
 		}
 		return e.Parameters["resource"]

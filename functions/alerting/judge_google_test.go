@@ -73,6 +73,7 @@ func googleTexts(edits ...string) map[string]string {
 		string(cryptoKey): bindingsOf(useRole + " " + member), onKeyRing: noGrant, onProject: noGrant, onFolder: noGrant, onOrg: noGrant,
 		onAccount: bindingsOf(mintRole + " " + crlMember), itsState: enabled, itsParents: `["` + onFolder + `","` + onOrg + `"]`,
 		onProject + "#denies": "[]", onFolder + "#denies": "[]", onOrg + "#denies": "[]",
+		onProject + "#boundaries": "[]", onFolder + "#boundaries": "[]", onOrg + "#boundaries": "[]",
 	}
 	for i := 0; i < len(edits); i += 2 {
 		if texts[edits[i]] = edits[i+1]; edits[i+1] == "" {
@@ -149,6 +150,22 @@ func onDenyPolicy(call, node, name, text string) cmek.Event {
 	})
 }
 
+// onBoundary is a call about a principal access boundary, which says nothing that can be judged.
+func onBoundary(call, node string) cmek.Event {
+	return gcloud("iam", call, cmek.ChangeAccessBoundary, func(e *cmek.Event) {
+		e.Parameters = map[string]string{"resource": node, "binding": "bound"}
+		if node != onProject {
+			e.Account = ""
+		}
+	})
+}
+
+// bounding are the boundaries of a node: one policy, which lists the resource.
+func bounding(resource string) string {
+	return `[{"binding":{"policy":"organizations/42/locations/global/principalAccessBoundaryPolicies/own"},"policy":{"name":"organizations/42/locations/global/principalAccessBoundaryPolicies/own",` +
+		`"details":{"rules":[{"resources":["//cloudresourcemanager.googleapis.com/` + resource + `"],"effect":"ALLOW"}],"enforcementVersion":"4"}}}]`
+}
+
 func onOwnRole(call, text string) cmek.Event {
 	return gcloud("iam", call, cmek.ChangeManagedPolicy, document(text), with("role", ownRole))
 }
@@ -211,6 +228,15 @@ func TestJudge_google(t *testing.T) {
 		{"the project gives somebody Token Creator", withDelta(onNode(onProject, bindingsOf(mintRole+" user:eve@acme.example")), "ADD", mintRole, "user:eve@acme.example"), onGoogleRead(), "exposes", []string{"user:eve@acme.example may act as"}},
 		{"the project gives somebody a role of no use", withDelta(onNode(onProject, bindingsOf("roles/viewer user:eve@acme.example")), "ADD", "roles/viewer", "user:eve@acme.example"), onGoogleRead(), "keeps", []string{"no previous document is not known"}},
 		{"the entry says what was removed, and has no policy", withDelta(onNode(onProject, ""), "REMOVE", useRole, member), onGoogleRead(string(cryptoKey), noGrant, onProject, bindingsOf(useRole+" "+member)), "cuts off", []string{"lost the right"}},
+
+		// Principal access boundaries: what is bound now is read.
+		{"a boundary that does not list the key", onBoundary("CreatePolicyBinding", onProject), onGoogleRead(onProject+"#boundaries", bounding("projects/elsewhere")), "cuts off", []string{"principal access boundary policy \"own\", which binds the principals of project acme-keys"}},
+		{"a boundary that lists the organization", onBoundary("CreatePolicyBinding", onOrg), onGoogleRead(onOrg+"#boundaries", bounding(onOrg)), "keeps", nil},
+		{"a boundary that is gone", onBoundary("DeletePolicyBinding", onFolder), onGoogleRead(), "keeps", nil},
+		{"a policy that may be bound to anybody", onBoundary("UpdatePrincipalAccessBoundaryPolicy", onOrg), onGoogleRead(onOrg+"#boundaries", bounding("projects/elsewhere")), "cuts off", nil},
+		{"a boundary, and nobody may read what is bound", onBoundary("CreatePolicyBinding", onProject), onGoogleRead(onProject+"#boundaries", ""), unclear + "not read: the principal access boundaries of project acme-keys", nil},
+		{"a boundary that cannot be understood", onBoundary("CreatePolicyBinding", onProject), onGoogleRead(onProject+"#boundaries", "<html>"), unclear + "not read: the principal access boundaries of project acme-keys", nil},
+		{"a boundary, and nothing was read", onBoundary("CreatePolicyBinding", onOrg), Documents{}, unclear + "not read: ", nil},
 
 		// Deny policies.
 		{"a deny policy of the project", onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), onGoogleRead(), "cuts off", nil},
@@ -507,6 +533,9 @@ func TestMayUse_google(t *testing.T) {
 		{"gone", onGoogleRead().missing(itsState), policy.Denied, "", false},
 		{"the account was not read", onGoogleRead(itsState, ""), policy.CannotTell, "the current state of " + clusterAccount, false},
 		{"the organization's deny policies were not read", onGoogleRead(onOrg+"#denies", ""), policy.CannotTell, "the deny policies of organization 42", true},
+		{"the organization's boundaries were not read", onGoogleRead(onOrg+"#boundaries", ""), policy.CannotTell, "the principal access boundaries of organization 42", true},
+		{"the project's boundaries were not read", onGoogleRead(onProject+"#boundaries", ""), policy.CannotTell, "the principal access boundaries of project acme-keys", false},
+		{"a boundary does not list the key", onGoogleRead(onFolder+"#boundaries", bounding("projects/elsewhere")), policy.Denied, "", false},
 		{"what is above was not read", onGoogleRead(itsParents, ""), policy.CannotTell, "the folders and the organization of project acme-keys", true},
 		{"the project's deny policies were not read", onGoogleRead(onProject+"#denies", ""), policy.CannotTell, "the deny policies of project acme-keys", false},
 		{"the key's policy was not read", onGoogleRead(string(cryptoKey), ""), policy.CannotTell, "the policy of key payments", false},

@@ -251,7 +251,7 @@ const notHere = "this run does not read it"
 func (g *gatherer) keyOfGoogle(ctx context.Context, k *checks.Key) {
 	g.details(ctx, k, g.Google.Keys, "Cloud KMS GetCryptoKey and ListCryptoKeyVersions", "Cloud KMS GetCryptoKey")
 	ring, _, _ := strings.Cut(k.URI.Canonical(), "/cryptoKeys/")
-	k.IAM = g.hierarchy(ctx, "projects/"+k.URI.Account(), k.URI.Canonical(), ring)
+	k.IAM = g.hierarchy(ctx, false, "projects/"+k.URI.Account(), k.URI.Canonical(), ring)
 	k.LastUse = notRead[cmek.KeyUsage]("Data Access logs of Cloud KMS", notHere)
 }
 

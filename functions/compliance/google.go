@@ -14,7 +14,8 @@ import (
 
 // What is read of Google Cloud beside its keys, each document once for a part of the fleet: of its own a key takes the allow policies of
 // itself and of its ring, and a service account itself and its allow policy; a project and each folder or organization above it take
-// the allow policy, a list of deny policies and each of those, and the project what is above it. Each role that a policy binds and whose
+// the allow policy, a list of deny policies and each of those, and the project what is above it. Each of those of a service account takes a
+// search for what bounds its principals, and each principal access boundary policy. Each role that a policy binds and whose
 // permissions are not documented takes one more.
 
 const fromIAM = "Google Cloud IAM"
@@ -46,7 +47,9 @@ func (g *gatherer) levels(ctx context.Context, project string, resources ...stri
 
 // hierarchy reads the allow and deny policies of the resources, of their project and of what is above, and the roles that they bind. A
 // document that is refused is left out: a check that needs it says so, with the permission. For want of any other the whole is unread.
-func (g *gatherer) hierarchy(ctx context.Context, project string, resources ...string) checks.Fact[google.Documents] {
+//
+// Of the principals of a project it reads what bounds them: bounded.
+func (g *gatherer) hierarchy(ctx context.Context, bounded bool, project string, resources ...string) checks.Fact[google.Documents] {
 	if g.Google.Policies == nil {
 		return notRead[google.Documents](fromIAM, notHere)
 	}
@@ -56,6 +59,9 @@ func (g *gatherer) hierarchy(ctx context.Context, project string, resources ...s
 		names = append(names, level)
 		if strings.Count(level, "/") == 1 { // a project, a folder or an organization
 			names = append(names, google.Denies(level))
+			if bounded {
+				names = append(names, google.Boundaries(level))
+			}
 		}
 	}
 	all := checks.Fact[google.Documents]{Reading: checks.Reading{Source: fromIAM}}
@@ -131,7 +137,7 @@ func (g *gatherer) serviceAccount(ctx context.Context, p *checks.Principal) {
 		p.IAM = checks.Known(google.Documents{}, p.Account.ReadAt, p.Account.Source) // what does not exist has no policies
 		return
 	}
-	p.IAM = g.hierarchy(ctx, "projects/"+project, google.ResourceOf(p.ID))
+	p.IAM = g.hierarchy(ctx, true, "projects/"+project, google.ResourceOf(p.ID))
 }
 
 func (g *gatherer) account(ctx context.Context, p *checks.Principal) checks.Fact[google.ServiceAccount] {

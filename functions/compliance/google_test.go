@@ -215,8 +215,9 @@ func TestGoogle_calls_are_bounded(t *testing.T) {
 				n += count
 			}
 		}
-		// The ring; what is above the project; the role; the policy and the list of deny policies of the project, the folder and the organization.
-		const shared = 1 + 1 + 1 + 3*2
+		// The ring; what is above the project; the role; of the project, the folder and the organization the policy, the list of deny policies
+		// and what bounds their principals.
+		const shared = 1 + 1 + 1 + 3*3
 		if want := 3*keys + 2 + shared; n != want {
 			t.Errorf("%d calls, want %d: %v", n, want, w.requests)
 		}

@@ -68,7 +68,7 @@ func TestExplainJudgesGoogleByTheLedger(t *testing.T) {
 		}
 	}
 	note(map[string]string{
-		ring: none, project: none, project + "#denies": "[]", project + "#parents": "[]", itself + "#state": `{"email":"` + account + `","uniqueId":"1001"}`,
+		ring: none, project: none, project + "#denies": "[]", project + "#boundaries": "[]", project + "#parents": "[]", itself + "#state": `{"email":"` + account + `","uniqueId":"1001"}`,
 		itself: `{"bindings":[{"role":"roles/iam.serviceAccountTokenCreator","members":["serviceAccount:crl-kms-user-a90d4e613b1f@crl-prod-xyz.iam.gserviceaccount.com"]}]}`,
 	})
 	removed := strings.ReplaceAll(samples["kms-setiampolicy-key"], "2026-03-01T12:00:00.123456789Z", time.Now().UTC().Format(time.RFC3339))

@@ -86,7 +86,7 @@ func TestASweepKeepsAllDocumentsThatDecideOnGoogleCloud(t *testing.T) {
 		f.KMS, f.Policies, f.Archive, f.KeyTypes = kms, google.NewPolicies(config), archive, []cmek.KeyType{cmek.GCPCloudKMS}
 		minutes(f, 59)
 		const project, account = "projects/acme", "projects/acme/serviceAccounts/cmek@acme.iam.gserviceaccount.com"
-		for _, name := range []string{string(googleKey), "projects/acme/locations/us-east1/keyRings/crdb", project, project + "#denies", project + "#parents", account, account + "#state"} {
+		for _, name := range []string{string(googleKey), "projects/acme/locations/us-east1/keyRings/crdb", project, project + "#denies", project + "#boundaries", project + "#parents", account, account + "#state"} {
 			noted, err := f.Ledger.PolicyNoted(t.Context(), name)
 			if err != nil || noted.Document == "" || !slices.Contains(archive.Names(), ledger.PolicyName(name, noted.Document)) {
 				t.Errorf("%s is noted as %q, error %v; want it noted and archived", name, noted.Document, err)

@@ -46,6 +46,10 @@ var needs = []struct{ call, permissions string }{
 	{`GET iam\.googleapis\.com/v1/roles/[^/]+`, ""},
 	{`GET iam\.googleapis\.com/v2/policies/[^/]+/denypolicies`, "iam.denypolicies.list"},
 	{`GET iam\.googleapis\.com/v2/policies/[^/]+/denypolicies/[^/]+`, "iam.denypolicies.get"},
+	{`GET iam\.googleapis\.com/v3/projects/[^/]+/locations/global/policyBindings:searchTargetPolicyBindings`, "resourcemanager.projects.searchPolicyBindings"},
+	{`GET iam\.googleapis\.com/v3/folders/[^/]+/locations/global/policyBindings:searchTargetPolicyBindings`, "resourcemanager.folders.searchPolicyBindings"},
+	{`GET iam\.googleapis\.com/v3/organizations/[^/]+/locations/global/policyBindings:searchTargetPolicyBindings`, "resourcemanager.organizations.searchPolicyBindings"},
+	{`GET iam\.googleapis\.com/v3/organizations/[^/]+/locations/global/principalAccessBoundaryPolicies/[^/]+`, "iam.principalaccessboundarypolicies.get"},
 	{`POST cloudresourcemanager\.googleapis\.com/v3/projects/[^/]+:getIamPolicy`, "resourcemanager.projects.getIamPolicy"},
 	{`POST cloudresourcemanager\.googleapis\.com/v3/folders/[^/]+:getIamPolicy`, "resourcemanager.folders.getIamPolicy"},
 	{`POST cloudresourcemanager\.googleapis\.com/v3/organizations/[^/]+:getIamPolicy`, "resourcemanager.organizations.getIamPolicy"},
@@ -229,7 +233,7 @@ func readsPolicies(t *testing.T, made *recorder) {
 	ring, _, _ := strings.Cut(key, "/cryptoKeys/")
 	for _, name := range []string{
 		key, ring, policies.ResourceOf(account), "projects/acme-keys", "folders/55", "organizations/77",
-		policies.Denies("projects/acme-keys"), "projects/acme-keys#parents", policies.State(account),
+		policies.Denies("projects/acme-keys"), policies.Boundaries("projects/acme-keys"), policies.Boundaries("folders/55"), policies.Boundaries("organizations/77"), "projects/acme-keys#parents", policies.State(account),
 		"roles/viewer", "projects/acme-keys/roles/r", "organizations/77/roles/r",
 	} {
 		if _, err := reader.Document(t.Context(), name); err != nil {
@@ -411,6 +415,10 @@ func (r *recorder) answer(req *http.Request) (status int, body string) {
 		return 200, `{"permissions":["` + google.UseLogPermission + `"]}`
 	case strings.HasSuffix(last, ":publish"):
 		return 200, `{"messageIds":["1"]}`
+	case strings.HasSuffix(last, ":searchTargetPolicyBindings"):
+		return 200, `{"policyBindings":[{"policy":"organizations/77/locations/global/principalAccessBoundaryPolicies/own"}]}`
+	case strings.Contains(path, "/principalAccessBoundaryPolicies/"):
+		return 200, `{"name":"` + strings.TrimPrefix(path, "/v3/") + `","details":{"rules":[],"enforcementVersion":"4"}}`
 	case last == "denypolicies":
 		return 200, `{"policies":[{"name":"policies/p/denypolicies/d"}]}`
 	case strings.Contains(path, "/denypolicies/"):

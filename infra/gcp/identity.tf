@@ -21,11 +21,15 @@ locals {
     "iam.serviceAccounts.getIamPolicy",
     "resourcemanager.projects.get",
     "resourcemanager.projects.getIamPolicy",
+    "resourcemanager.projects.searchPolicyBindings",
   ]
   # The same on what is above projects. A role of a project cannot hold these.
   read_above_permissions = [
+    "iam.principalaccessboundarypolicies.get",
     "resourcemanager.folders.getIamPolicy",
+    "resourcemanager.folders.searchPolicyBindings",
     "resourcemanager.organizations.getIamPolicy",
+    "resourcemanager.organizations.searchPolicyBindings",
   ]
   # Data Access logs have no narrower permission: it holds for those of all services. A log view on the log bucket of each project would be
   # narrower, and is not to be had for the projects of a folder or an organization, nor where entries go to another bucket.
@@ -97,7 +101,7 @@ resource "google_organization_iam_custom_role" "read_above" {
   org_id      = var.organization
   role_id     = "${local.role_prefix}_read_above"
   title       = "keyturn: read policies above projects"
-  description = "What keyturn reads of the allow policies of folders and of the organization, and of roles."
+  description = "What keyturn reads of the allow policies of folders and of the organization, of roles, and of principal access boundaries."
   permissions = concat(local.read_above_permissions, ["iam.roles.get"])
 }
 

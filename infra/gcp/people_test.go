@@ -14,7 +14,10 @@ import (
 // What doctor tries is what the module grants.
 func TestPeople_areGrantedWhatDoctorTries(t *testing.T) {
 	granted := permitted(t, readModule(t, "."))
-	for _, untried := range []string{"iam.denypolicies.get", "iam.denypolicies.list", "resourcemanager.folders.getIamPolicy", "resourcemanager.organizations.getIamPolicy"} { // see hub.OperatorGrants
+	for _, untried := range []string{
+		"iam.denypolicies.get", "iam.denypolicies.list", "iam.principalaccessboundarypolicies.get", "resourcemanager.folders.getIamPolicy", "resourcemanager.folders.searchPolicyBindings",
+		"resourcemanager.organizations.getIamPolicy", "resourcemanager.organizations.searchPolicyBindings", "resourcemanager.projects.searchPolicyBindings",
+	} { // see hub.OperatorGrants
 		if _, is := granted["operator"][untried]; !is {
 			t.Errorf("an operator is not granted %s", untried)
 		}

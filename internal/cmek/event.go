@@ -66,6 +66,7 @@ const (
 	// Who may use the key, by what is not the key's own.
 	ChangeInheritedPolicy    Change = "inherited policy changed"
 	ChangeDenyPolicy         Change = "deny policy changed"
+	ChangeAccessBoundary     Change = "principal access boundary changed"
 	ChangeJustifications     Change = "key access justifications policy changed"
 	ChangeExternalKeys       Change = "external key manager or HSM instance changed"
 	ChangePrincipalDisabled  Change = "principal disabled"
@@ -156,7 +157,7 @@ type Event struct {
 	// ("pending_window_days", "key_state", "rotation_period_days", "expiration_model", "bypass_policy_lockout_safety_check",
 	// "policy_arn", "set_as_default", "state", "tags"), what it is about ("custom_key_store_id", "alias", "policy_name", "target", "trail",
 	// "rule", "event_bus", "alarm", "topic", "subscription", "schedule", "schedule_group", "function", "secret", "queue", "table",
-	// "resource" (the project, folder or organization that a policy stands at), "key_ring", "role", "api", "sink" and others),
+	// "resource" (the project, folder or organization that a policy stands at), "key_ring", "role", "api", "sink", "binding" and others),
 	// and which service of the provider made the call for somebody ("via"). "omitted" is "true" if the provider left the
 	// parameters of the call out because they are too large: the name of the role and the document are missing then.
 	Parameters map[string]string `json:"parameters,omitempty"`

@@ -47,6 +47,8 @@ func (p *Policies) Document(ctx context.Context, name string) (string, error) {
 	switch m := google.MissingIn(name); m.Kind {
 	case google.MissingDenies:
 		return p.denyPolicies(ctx, m.Name)
+	case google.MissingBoundaries:
+		return p.boundaries(ctx, m.Name)
 	case google.MissingParents:
 		return p.parents(ctx, m.Name)
 	case google.MissingRole:
@@ -160,6 +162,84 @@ func (p *Policies) denyNames(ctx context.Context, path string) (names []string, 
 		}
 	}
 	return nil, fmt.Errorf("more than %d, or pages without end", mostDenies)
+}
+
+// mostBoundaries bounds the principal access boundary policies of one set of principals, of which there may be ten
+// (cloud.google.com/iam/quotas).
+const mostBoundaries = 100
+
+// boundaryName is what the name of a principal access boundary policy may be.
+var boundaryName = regexp.MustCompile(`^organizations/[0-9]{1,20}/locations/[a-z0-9-]{1,63}/principalAccessBoundaryPolicies/[a-z0-9.-]{1,63}$`)
+
+// boundaries reads the principal access boundary policies that are bound to the principals of a project, folder or organization: each binding
+// with its policy (IAM API v3, policyBindings.searchTargetPolicyBindings and principalAccessBoundaryPolicies.get).
+func (p *Policies) boundaries(ctx context.Context, resource string) (string, error) {
+	doing := "read principal access boundaries of " + clip(resource)
+	if kind := resourceKind(resource); kind != "projects" && kind != "folders" && kind != "organizations" {
+		return "", fmt.Errorf("%s: none can be bound to its principals", doing)
+	}
+	bindings, err := p.bindingsTo(ctx, resource)
+	if err != nil {
+		return "", explain(err, doing)
+	}
+	read := []string{}
+	for _, text := range bindings {
+		var binding struct {
+			Policy string `json:"policy"`
+			Kind   string `json:"policyKind"`
+		}
+		if err := json.Unmarshal(text, &binding); err != nil {
+			return "", fmt.Errorf("%s: a binding has members of another type", doing)
+		}
+		if binding.Kind == "ACCESS" {
+			continue // a policy of another kind, which gives or takes none of the permissions that keys need
+		}
+		if !boundaryName.MatchString(binding.Policy) {
+			return "", fmt.Errorf("%s: %q is not the name of a principal access boundary policy", doing, clip(binding.Policy))
+		}
+		one, err := p.rest.call(ctx, request{host: iamHost, path: "/v3/" + binding.Policy})
+		if err != nil {
+			return "", explain(err, doing)
+		}
+		var policy struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal(one, &policy) != nil || policy.Name != binding.Policy {
+			return "", fmt.Errorf("%s: the answer is about %q", doing, clip(policy.Name))
+		}
+		read = append(read, `{"binding":`+compact(text)+`,"policy":`+compact(one)+`}`)
+	}
+	list := "[" + strings.Join(read, ",") + "]"
+	if _, err := google.ParseBoundaries(list); err != nil {
+		return "", explain(err, doing)
+	}
+	return list, nil
+}
+
+// bindingsTo lists the bindings of policies to the principals of a project, folder or organization.
+func (p *Policies) bindingsTo(ctx context.Context, resource string) (list []json.RawMessage, err error) {
+	query := url.Values{"target": {"//" + resourceManagerHost + "/" + resource}}
+	for range mostBoundaries {
+		text, err := p.rest.call(ctx, request{host: iamHost, path: "/v3/" + resource + "/locations/global/policyBindings:searchTargetPolicyBindings", query: query})
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Bindings      []json.RawMessage `json:"policyBindings"`
+			NextPageToken string            `json:"nextPageToken"`
+		}
+		if err := only(text, &page, "policyBindings", "nextPageToken"); err != nil {
+			return nil, err
+		}
+		if list = append(list, page.Bindings...); len(list) > mostBoundaries {
+			break
+		}
+		if page.NextPageToken == "" {
+			return list, nil
+		}
+		query.Set("pageToken", page.NextPageToken)
+	}
+	return nil, fmt.Errorf("more than %d, or pages without end", mostBoundaries)
 }
 
 // only reads an object that has no other members: of an answer in which nothing must be there, this is all that shows that it is

@@ -64,11 +64,34 @@ const (
 	projectDeny  = denyPrefix + "projects%2Fp/denypolicies"
 	folderDeny   = denyPrefix + "folders%2F12/denypolicies"
 	organizeDeny = denyPrefix + "organizations%2F34/denypolicies"
+
+	searches      = "/locations/global/policyBindings:searchTargetPolicyBindings?target=%2F%2Fcloudresourcemanager.googleapis.com%2F"
+	projectBound  = "GET /v3/projects/p" + searches + "projects%2Fp"
+	folderBound   = "GET /v3/folders/12" + searches + "folders%2F12"
+	organizeBound = "GET /v3/organizations/34" + searches + "organizations%2F34"
 )
 
 func bound(role string, members ...string) string {
 	text, _ := json.Marshal(map[string]any{"version": 3, "etag": "BwX=", "bindings": []any{map[string]any{"role": role, "members": members}}})
 	return string(text)
+}
+
+// boundaryOf is the name of a principal access boundary policy, bindingOf a binding of it, and boundaryText the policy.
+func boundaryOf(id string) string {
+	return "organizations/34/locations/global/principalAccessBoundaryPolicies/" + id
+}
+
+func bindingOf(id string) string {
+	return `{"name":"x","policy":"` + boundaryOf(id) + `","policyKind":"PRINCIPAL_ACCESS_BOUNDARY"}`
+}
+
+func boundaryText(id, resource string) string {
+	return `{"name":"` + boundaryOf(id) + `","details":{"rules":[{"resources":["//cloudresourcemanager.googleapis.com/` + resource + `"],"effect":"ALLOW"}],"enforcementVersion":"4"}}`
+}
+
+// nextPage is a call with the token "next"; parameters of calls come in their order.
+func nextPage(call string) string {
+	return strings.Replace(call, "?target=", "?pageToken=next&target=", 1)
 }
 
 // newFakeIAM is an organization with a folder, in which is the project of the key, with no policy anywhere.
@@ -79,7 +102,7 @@ func newFakeIAM(more map[string]string) *fakeIAM {
 		"GET " + accountURL:                `{"name":"projects/p/serviceAccounts/` + testAccount + `","projectId":"p","uniqueId":"1001","email":"` + testAccount + `"}`,
 		"POST /v3/projects/p:getIamPolicy": nothing, "POST /v3/folders/12:getIamPolicy": nothing, "POST /v3/organizations/34:getIamPolicy": nothing,
 		ancestry:    `{"ancestor":[{"resourceId":{"type":"project","id":"p"}},{"resourceId":{"type":"folder","id":"12"}},{"resourceId":{"type":"organization","id":"34"}}]}`,
-		projectDeny: `{}`, folderDeny: `{}`, organizeDeny: `{}`,
+		projectDeny: `{}`, folderDeny: `{}`, organizeDeny: `{}`, projectBound: `{}`, folderBound: `{}`, organizeBound: `{}`,
 	}}
 	for call, answer := range more {
 		f.answers[call] = answer
@@ -149,6 +172,17 @@ func TestDocuments_readUntilTheAnswerIsCertain(t *testing.T) {
 			folderDeny + "?pageToken=next": `{"policies":[{"name":"policies/cloudresourcemanager.googleapis.com%2Ffolders%2F12/denypolicies/stop"}]}`,
 			folderDeny + "/stop":           denyAll,
 		}, policy.Denied},
+		{"on the key, and the organization binds its principals to others on the second page", map[string]string{
+			keyPolicy:                         bound(usesKeys, member),
+			organizeBound:                     `{"policyBindings":[],"nextPageToken":"next"}`,
+			nextPage(organizeBound):           `{"policyBindings":[` + bindingOf("others") + `]}`,
+			"GET /v3/" + boundaryOf("others"): boundaryText("others", "organizations/35"),
+		}, policy.Denied},
+		{"on the key, and the project binds its principals to the key's folder", map[string]string{
+			keyPolicy:                      bound(usesKeys, member),
+			projectBound:                   `{"policyBindings":[` + bindingOf("own") + `,{"name":"x","policy":"projects/p/locations/global/accessPolicies/a","policyKind":"ACCESS"}]}`,
+			"GET /v3/" + boundaryOf("own"): boundaryText("own", "folders/12"),
+		}, policy.Allowed},
 	} {
 		f := newFakeIAM(row.more)
 		access, unread := f.mayUse(t.Context())
@@ -193,6 +227,14 @@ func TestDocuments_thatCannotBeRead(t *testing.T) {
 			keyPolicy: bound(usesKeys, member), projectDeny: `{"policies":[{"name":"policies/x/denypolicies/stop"}]}`,
 			projectDeny + "/stop": `{"name":"policies/x/denypolicies/other","rules":[]}`,
 		}, nil, []string{"the deny policies of project p ("}},
+		{"boundaries of the organization that we may not read", map[string]string{keyPolicy: bound(usesKeys, member), organizeBound: denied}, cmek.ErrDenied, []string{"the principal access boundaries of organization 34 ("}},
+		{"a boundary that we may not read", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"policyBindings":[` + bindingOf("own") + `]}`, "GET /v3/" + boundaryOf("own"): denied}, cmek.ErrDenied, []string{"the principal access boundaries of project p ("}},
+		{"a boundary that is gone", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"policyBindings":[` + bindingOf("own") + `]}`}, cmek.ErrNotFound, []string{"the principal access boundaries of project p ("}},
+		{"another boundary", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"policyBindings":[` + bindingOf("own") + `]}`, "GET /v3/" + boundaryOf("own"): boundaryText("other", "projects/p")}, nil, []string{"the principal access boundaries of project p ("}},
+		{"a boundary without rules", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"policyBindings":[` + bindingOf("own") + `]}`, "GET /v3/" + boundaryOf("own"): `{"name":"` + boundaryOf("own") + `"}`}, nil, []string{"the principal access boundaries of project p ("}},
+		{"a boundary with a hostile name", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"policyBindings":[{"policy":"organizations/34/locations/global/principalAccessBoundaryPolicies/../$(rm)"}]}`}, nil, []string{"the principal access boundaries of project p ("}},
+		{"boundaries in disguise", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `{"items":[]}`}, nil, []string{"the principal access boundaries of project p ("}},
+		{"no boundaries at all", map[string]string{keyPolicy: bound(usesKeys, member), projectBound: `null`}, nil, []string{"the principal access boundaries of project p ("}},
 	} {
 		access, unread := newFakeIAM(row.more).mayUse(t.Context())
 		if access.Decision() != policy.CannotTell || len(unread) != len(row.says) {
@@ -224,8 +266,11 @@ func TestDocuments_areBounded(t *testing.T) {
 		fmt.Fprint(w, `{"nextPageToken":"again"}`)
 	})
 	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: inProcess{handler}}, Endpoint: "http://iam.test"})
-	if got, err := reader.Document(t.Context(), policies.Denies("projects/p")); err == nil || len(endless.calls) > 1000 {
-		t.Errorf("pages without end were read as %v after %d calls", got, len(endless.calls))
+	for _, name := range []string{policies.Denies("projects/p"), policies.Boundaries("projects/p")} {
+		endless.calls = nil
+		if got, err := reader.Document(t.Context(), name); err == nil || len(endless.calls) > 1000 {
+			t.Errorf("pages of %s without end were read as %v after %d calls", name, got, len(endless.calls))
+		}
 	}
 }
 

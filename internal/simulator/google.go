@@ -25,6 +25,10 @@ type googleCloud struct {
 	roles    map[string]*googleRole
 	// denies are the deny policies by the name of the project, folder or organization that they are attached to.
 	denies map[string][]*denyPolicy
+	// bound are the bindings of principal access boundary policies by the project, folder or organization whose principals they bind, and
+	// boundaries the policies by their names.
+	bound      map[string][]boundPolicy
+	boundaries map[string]boundaryPolicy
 	// policies are the allow policies that were set, by the name of the resource.
 	policies map[string]*allowPolicy
 	// secrets are the contents of secrets, objects those of Cloud Storage by bucket/name with all generations, the oldest first.
@@ -302,7 +306,7 @@ func googleNumber(size int, parts ...string) string {
 func newGoogleCloud() googleCloud {
 	return googleCloud{
 		projects: map[string]*googleProject{}, parents: map[string]string{}, rings: map[string]*googleRing{}, keys: map[string]*googleKey{},
-		roles: map[string]*googleRole{}, denies: map[string][]*denyPolicy{}, policies: map[string]*allowPolicy{}, denied: map[string][]string{},
+		roles: map[string]*googleRole{}, denies: map[string][]*denyPolicy{}, bound: map[string][]boundPolicy{}, boundaries: map[string]boundaryPolicy{}, policies: map[string]*allowPolicy{}, denied: map[string][]string{},
 		secrets: map[string]string{}, objects: map[string][]storedObject{},
 	}
 }

@@ -98,6 +98,7 @@ func (w *World) mayUse(k *googleKey, email string, now time.Time) bool {
 	ring, _, _ := strings.Cut(k.name, "/cryptoKeys/")
 	docs := w.googleDocuments(w.google.project(k.name).id, ring, k.name)
 	account := google.ServiceAccount{Email: a.email, UniqueID: a.uniqueID}
+	docs = docs.WithPrincipals(w.google.boundariesOf(a.project))
 	return google.KeyAccess(docs, cmek.KeyURI(k.name), account, now).Decision() == policy.Allowed
 }
 

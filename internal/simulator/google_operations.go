@@ -44,6 +44,8 @@ const (
 	accountsPath = "v1/projects/*/serviceAccounts"
 	accountPath  = accountsPath + "/*"
 	deniesPath   = "v2/policies/*/denypolicies"
+
+	boundariesPath = "v3/organizations/*/locations/*/principalAccessBoundaryPolicies"
 )
 
 // googleOperations are all methods that are simulated, and googleVerbs the verbs in their paths.
@@ -120,6 +122,21 @@ func iamRows() (rows []googleOperation) {
 	add("GET", deniesPath+"/*", "", "policies.get", "denypolicies.get", "", (*World).getDenyPolicy)
 	add("PUT", deniesPath+"/*", "", "policies.update", "denypolicies.update", v2+"UpdatePolicy", (*World).updateDenyPolicy)
 	add("DELETE", deniesPath+"/*", "", "policies.delete", "denypolicies.delete", v2+"DeletePolicy", (*World).deleteDenyPolicy)
+
+	const v3 = "google.iam.v3."
+	for _, parent := range []string{"projects", "folders", "organizations"} {
+		path, name := "v3/"+parent+"/*/locations/*/policyBindings", parent+".locations.policyBindings."
+		add("GET", path, "searchTargetPolicyBindings", name+"searchTargetPolicyBindings", "", "", (*World).searchBindings)
+		add("POST", path, "", name+"create", "", v3+"PolicyBindings.CreatePolicyBinding", (*World).createBinding)
+		add("DELETE", path+"/*", "", name+"delete", "", v3+"PolicyBindings.DeletePolicyBinding", (*World).deleteBinding)
+		for i, verb := range []string{"search", "create", "delete"} {
+			row := &rows[len(rows)-3+i]
+			row.permission = "resourcemanager." + parent + "." + verb + map[bool]string{true: "PolicyBindings", false: "PolicyBinding"}[verb == "search"]
+		}
+	}
+	const pab = v3 + "PrincipalAccessBoundaryPolicies."
+	add("GET", boundariesPath+"/*", "", "organizations.locations.principalAccessBoundaryPolicies.get", "principalaccessboundarypolicies.get", "", (*World).getBoundary)
+	add("POST", boundariesPath, "", "organizations.locations.principalAccessBoundaryPolicies.create", "principalaccessboundarypolicies.create", pab+"CreatePrincipalAccessBoundaryPolicy", (*World).createBoundary)
 	return rows
 }
 

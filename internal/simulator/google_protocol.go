@@ -249,6 +249,9 @@ func (row googleOperation) resource(names []string) string {
 	if i := slices.Index(parts, "cryptoKeyVersions"); i >= 0 {
 		parts = parts[:i]
 	}
+	if slices.Contains(parts, "policyBindings") || slices.Contains(parts, "principalAccessBoundaryPolicies") || row.isOfBoundaries() {
+		parts = parts[:2] // they are the project's, the folder's or the organization's, in every location
+	}
 	for i, n := 0, 0; i < len(parts); i++ {
 		if parts[i] == "*" {
 			parts[i] = names[n]

@@ -32,6 +32,10 @@ func Dormant(e cmek.Event) bool {
 // Denies reports whether an event set a policy that takes access away whatever others grant, beside those.
 func Denies(e cmek.Event) bool { return e.Change == cmek.ChangeDenyPolicy }
 
+// Bounds reports whether an event changed which resources principals are eligible for, whatever policies grant: no document that can be read
+// is what it set.
+func Bounds(e cmek.Event) bool { return e.Change == cmek.ChangeAccessBoundary }
+
 // Creates reports whether the call of an event created what it is about.
 func Creates(e cmek.Event) bool { return strings.HasPrefix(call(e), "Create") }
 

@@ -39,6 +39,7 @@ var catalog = []Row{
 
 	{Change: cmek.ChangeInheritedPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeDenyPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
+	{Change: cmek.ChangeAccessBoundary, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.AccessLost, Recovery: true},
 
 	{Change: cmek.ChangePrincipalTrust, Entry: "RK-09", Severity: alert.High, Kind: Trust, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true, Proven: alert.Info},

@@ -194,6 +194,41 @@ var gcp = map[cmek.Change]words{
 			p.check()
 		},
 	},
+	cmek.ChangeAccessBoundary: {
+		subject: func(c Case) string {
+			if gcpBinds(c) {
+				return the("Binding of a principal access boundary", inQuotes(c.Event.Parameters["binding"]))
+			}
+			return the("Principal access boundary policy", inQuotes(c.Event.Parameters["policy_name"]))
+		},
+		happened: gcpCall("was changed", "CreatePrincipalAccessBoundaryPolicy", "was created", "DeletePrincipalAccessBoundaryPolicy", "was deleted",
+			"CreatePolicyBinding", "was created", "DeletePolicyBinding", "was deleted"), attempt: "change %s",
+		impact: always("Whoever is bound to such policies can use no resource that none of them lists, whatever other policies grant. If that is the clusters' service account, and none lists the key's project, it is cut off."),
+		steps: func(c Case, p *plan) {
+			parent, name := append([]string{"location", "global"}, gcpParent(c)...), c.Event.Parameters["binding"]
+			switch {
+			case gcpBinds(c) && call(c.Event) == "DeletePolicyBinding":
+				p.say("Check which policies still bind the clusters' service account. If any do, one of them must list the key's project, or what is above it:")
+				p.gcloud("iam policy-bindings search-target-policy-bindings", "", "", append([]string{"target", gcpSet(c)}, parent...)...)
+				p.say("If the binding was deleted by mistake, create it again:")
+				p.gcloud("iam policy-bindings create", "binding", name, append([]string{"policy", c.Event.Parameters["policy_name"], "target-principal-set", gcpSet(c)}, parent...)...)
+			case gcpBinds(c):
+				p.say("Check whom the binding binds, and whether its policy lists the project of the clusters' key, or what is above it:")
+				p.gcloud("iam policy-bindings describe", "binding", name, parent...)
+				p.boundary(c, "describe")
+				p.say("If it cuts the clusters' service account off, and was not planned, delete the binding:")
+				p.gcloud("iam policy-bindings delete", "binding", name, parent...)
+			case call(c.Event) == "DeletePrincipalAccessBoundaryPolicy":
+				p.say("If the policy listed the project of the clusters' key, bind their service account to another one that does. Those that are left:")
+				p.gcloud("iam principal-access-boundary-policies list", "", "", gcpOrganization(c)...)
+			default:
+				p.say("Check that the policy lists the project of the clusters' key, or what is above it, and whom it binds:")
+				p.boundary(c, "describe")
+				p.boundary(c, "search-policy-bindings")
+			}
+			p.check()
+		},
+	},
 	cmek.ChangeJustifications: {
 		subject: gcpKey, attempt: "change the Key Access Justifications policy of %s",
 		happened: func(c Case) string {

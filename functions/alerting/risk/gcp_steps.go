@@ -94,6 +94,35 @@ func gcpParent(c Case) []string {
 	return []string{"project", gcpProject(c)}
 }
 
+// gcpBinds reports whether the event is about the binding of a principal access boundary, and not about the policy itself.
+func gcpBinds(c Case) bool { return strings.HasSuffix(call(c.Event), "PolicyBinding") }
+
+// gcpOrganization are the flags that say where principal access boundary policies are: all are in an organization.
+func gcpOrganization(c Case) []string {
+	id, ok := strings.CutPrefix(c.Event.Parameters["resource"], "organizations/")
+	if !ok {
+		id = ""
+	}
+	return []string{"organization", id, "location", "global"}
+}
+
+// boundary adds a command about the principal access boundary policy of the event. A whole name needs no flags.
+func (p *plan) boundary(c Case, operation string) {
+	name, flags := c.Event.Parameters["policy_name"], gcpOrganization(c)
+	if strings.Contains(name, "/") {
+		flags = nil
+	}
+	p.gcloud("iam principal-access-boundary-policies "+operation, "policy", name, flags...)
+}
+
+// gcpSet is the set of principals of the project, folder or organization that the event is about; "" if it names none.
+func gcpSet(c Case) string {
+	if node := c.Event.Parameters["resource"]; node != "" {
+		return "//cloudresourcemanager.googleapis.com/" + node
+	}
+	return ""
+}
+
 // gcpNodeCommand is the group of commands for the IAM policy of what the event is about, with the name and the flags that these need.
 func gcpNodeCommand(c Case) (group, name string, flags []string) {
 	resource := c.Event.Parameters["resource"]

@@ -98,7 +98,7 @@ var variants = []struct {
 
 // aboveKeys reports whether the change is one of a policy that may stand at any level.
 func aboveKeys(c Case) bool {
-	return slices.Contains([]cmek.Change{cmek.ChangeInheritedPolicy, cmek.ChangeDenyPolicy}, c.Event.Change) || call(c.Event) == "UpdateSink" || call(c.Event) == "SetOrgPolicy"
+	return slices.Contains([]cmek.Change{cmek.ChangeInheritedPolicy, cmek.ChangeDenyPolicy, cmek.ChangeAccessBoundary}, c.Event.Change) || call(c.Event) == "UpdateSink" || call(c.Event) == "SetOrgPolicy"
 }
 
 // What a person reads who is woken: read testdata aloud before changing it. Each change is shown by every call, and in every

@@ -96,4 +96,7 @@ func TestDormant(t *testing.T) {
 	if !Denies(of(cmek.ChangeDenyPolicy).Event) || Denies(of(cmek.ChangeKeyPolicy).Event) {
 		t.Error("a deny policy denies beside what others grant, and a key policy does not")
 	}
+	if !Bounds(of(cmek.ChangeAccessBoundary).Event) || Bounds(of(cmek.ChangeBoundary).Event) || Bounds(of(cmek.ChangeDenyPolicy).Event) {
+		t.Error("a principal access boundary bounds, and neither a deny policy nor the permissions boundary of a role does")
+	}
 }

@@ -188,7 +188,7 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 var parameters = []string{"policy_arn", "policy_name", "version_id", "grant_id", "grantee", "operations", "alias", "key_material_id", "valid_to", "replica_region", "primary_region",
 	"custom_key_store_id", "policy_id", "policy_type", "target", "source_parent", "destination_parent", "trail", "rule", "event_bus", "region_name",
 	"alarm", "topic", "subscription", "schedule", "function", "secret", "queue", "table", "rotation_period_days", "schedule_group",
-	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "resource"}
+	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "resource", "binding"}
 
 // full is a case in which everything is known.
 func full(cloud string, change cmek.Change) Case {
@@ -200,6 +200,10 @@ func full(cloud string, change cmek.Change) Case {
 	if cloud == "gcp" {
 		e.Key, e.On, e.Identity, e.Issuer, e.Account, e.Region, e.Principal = cryptoKey, primary("3"), serviceAccount, "", "acme-keys", "us-east1", "ana@acme.example"
 		e.Parameters["resource"], e.Parameters["rotation_period_days"] = "projects/acme-keys", "90"
+		if change == cmek.ChangeAccessBoundary {
+			e.Parameters["resource"] = "organizations/42"
+			e.Parameters["policy_name"] = "organizations/42/locations/global/principalAccessBoundaryPolicies/own"
+		}
 		e.Delta = `{"bindingDeltas":[{"action":"REMOVE","role":"roles/cloudkms.cryptoKeyEncrypterDecrypter","member":"serviceAccount:` + serviceAccount + `"}]}`
 		return Case{Event: e, Own: true, InUse: true, Keys: []cmek.KeyURI{cryptoKey}, Effect: &Effect{}, Wraps: []cmek.KeyVersion{primary("4")}, WrapsKnown: true}
 	}

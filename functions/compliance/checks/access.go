@@ -14,7 +14,7 @@ var access = []Check{
 		Clause:     "The policies of the key and of the principal grant exactly what CockroachDB Cloud needs of the key.",
 		Severities: []alert.Severity{alert.Critical, alert.Medium}, Subject: AccessSubject,
 		AWS:       Rule{Needs: []Need{needPolicy, needPolicies}, judge: awsExact, fix: awsFixExact, GoesWith: []string{"CMEK-15", "CMEK-16", "CMEK-18"}},
-		GCP:       Rule{Needs: []Need{needIAM, needAccount}, judge: gcpExact, fix: gcpFixExact, GoesWith: []string{"CMEK-15", "CMEK-17", "CMEK-18"}},
+		GCP:       Rule{Needs: []Need{needIAM, needAccount, needAccountIAM}, judge: gcpExact, fix: gcpFixExact, GoesWith: []string{"CMEK-15", "CMEK-17", "CMEK-18"}},
 		Citations: slices.Concat(cite(nist, nistRev, byFINOS, "AC-6"), cite(ccc, cccVersion, byFINOS, "CCC.KeyMgmt.CN02")),
 		Mirrors:   []string{alert.AccessLost},
 	},

@@ -92,7 +92,7 @@ func bound(docs google.Documents, resources []string) (roles map[string][]google
 }
 
 func gcpExact(s *scope) verdict {
-	docs, account := s.key.IAM.Value, s.principal.Account.Value
+	docs, account := s.key.IAM.Value.WithPrincipals(s.principal.IAM.Value), s.principal.Account.Value
 	if account.Email == "" {
 		account.Email = string(s.principal.ID)
 	}
@@ -139,7 +139,7 @@ func beyondUse(docs google.Documents, role string) (more, known bool) {
 }
 
 func gcpFixExact(s *scope, p *plan) {
-	p.say("Let the service account encrypt and decrypt with the key. If access is still denied, look for a deny policy on the project and above.")
+	p.say("Let the service account encrypt and decrypt with the key. If access is still denied, look for a deny policy on the project and above, and for a principal access boundary of the service account.")
 	p.gcloud(s.key.URI, "add-iam-policy-binding", "member", member(s.principal.ID), "role", gcpUses[0])
 	s.unbind(p, "Remove its other roles of Cloud KMS:", func(m string, b google.Binding) bool {
 		more, _ := beyondUse(s.key.IAM.Value, b.Role)

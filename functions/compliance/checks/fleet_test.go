@@ -84,9 +84,10 @@ const use2 = "roles/cloudkms.cryptoKeyEncrypterDecrypter serviceAccount:" + stri
 
 func googleDocuments() google.Documents {
 	docs := google.Documents{
-		Denies:  map[string][]google.DenyPolicy{"projects/acme-keys": {}, "organizations/42": {}},
-		Roles:   map[string]google.Role{"roles/logging.viewer": {Name: "roles/logging.viewer", Permissions: []google.Permission{"logging.logs.list"}}},
-		Parents: map[string][]string{"projects/acme-keys": {"organizations/42"}},
+		Denies:     map[string][]google.DenyPolicy{"projects/acme-keys": {}, "organizations/42": {}},
+		Boundaries: map[string][]google.Boundary{"projects/acme-keys": {}, "organizations/42": {}},
+		Roles:      map[string]google.Role{"roles/logging.viewer": {Name: "roles/logging.viewer", Permissions: []google.Permission{"logging.logs.list"}}},
+		Parents:    map[string][]string{"projects/acme-keys": {"organizations/42"}},
 		Policies: map[string]google.Policy{
 			"projects/acme-keys/locations/us-east1/keyRings/crdb": allow(),
 			"projects/acme-keys": allow("roles/cloudkms.admin group:key-admins@acme.example", "roles/logging.viewer user:eve@acme.example"),

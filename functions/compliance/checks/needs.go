@@ -134,7 +134,7 @@ var (
 		"iam:GetPolicy, iam:GetPolicyVersion", MaxAge: runAge, of: ofPrincipal(func(p *Principal) *Reading { return &p.Policies.Reading })}
 	needAccount = Need{Name: "service account", From: "iam.serviceAccounts.get", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.Account.Reading })}
-	needAccountIAM = Need{Name: "IAM policies of the service account", From: "iam.serviceAccounts.getIamPolicy and those of the project and above", MaxAge: runAge,
+	needAccountIAM = Need{Name: "IAM policies of the service account", From: "iam.serviceAccounts.getIamPolicy and those of the project and above, with what bounds their principals", MaxAge: runAge,
 		of: ofPrincipal(func(p *Principal) *Reading { return &p.IAM.Reading })}
 
 	needWatch = Need{Name: "detection", From: "events:DescribeRule, events:ListTargetsByRule, sqs:GetQueueAttributes; " +

@@ -466,7 +466,7 @@ func (j *judging) aroundGoogle(u alerting.Use, beyond outside, text func(string)
 			switch {
 			case m.Kind == google.MissingRole && !ok:
 				continue // what it gives is not known
-			case !ok && m.Kind == google.MissingDenies:
+			case !ok && (m.Kind == google.MissingDenies || m.Kind == google.MissingBoundaries):
 				t = `[]`
 			case !ok && m.Kind == google.MissingParents:
 				if t = `[]`; !beyond.apart {

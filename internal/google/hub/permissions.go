@@ -49,8 +49,8 @@ func ViewerGrants() []Grant {
 	}
 }
 
-// OperatorGrants are what every command calls, but for deny policies and what is above projects: it is not documented whether a project says who
-// may read those, and a permission that it does not know would fail the question about all others.
+// OperatorGrants are what every command calls, but for deny policies, principal access boundaries and what is above projects: it is not documented
+// whether a project says who may read those, and a permission that it does not know would fail the question about all others.
 func OperatorGrants() []Grant {
 	return append(ViewerGrants(),
 		Grant{"cloudkms.cryptoKeys.getIamPolicy", OnKeys},

@@ -13,7 +13,7 @@ import (
 
 // KeyAccess decides whether the account may use the key at that time: [KeyPermissions].
 //
-// A deny rule of the project or above wins; else a binding of the key, its key ring, its project or above must give a role that
+// A deny rule of the project or above wins, and so does a principal access boundary of the account's own project or above; else a binding of the key, its key ring, its project or above must give a role that
 // includes the permission (IAM documentation, "Policy types": policy evaluation). A key that is not one of Cloud KMS, and an
 // account without an e-mail, can not be told about. A zero time makes conditions about time uncertain.
 func KeyAccess(docs Documents, key cmek.KeyURI, account ServiceAccount, at time.Time) Access {
@@ -41,12 +41,14 @@ type request struct {
 	// levels are the resource and what is above it, as far as it is known; top is false if there may be more.
 	levels []string
 	top    bool
+	// bounds: principal access boundaries of the account count.
+	bounds bool
 	facts  facts
 }
 
 func keyRequest(docs Documents, key cmek.KeyURI, at time.Time) request {
 	name := key.Canonical()
-	r := request{Documents: docs, resource: name, facts: facts{name, "cloudkms.googleapis.com/CryptoKey", "cloudkms.googleapis.com", at}}
+	r := request{Documents: docs, resource: name, bounds: true, facts: facts{name: name, kind: "cloudkms.googleapis.com/CryptoKey", service: "cloudkms.googleapis.com", at: at}}
 	if key.Type() != cmek.GCPCloudKMS || key.Account() == "" {
 		r.err = fmt.Sprintf("%q is not a Cloud KMS key", clip(string(key)))
 		return r
@@ -94,8 +96,8 @@ func (r request) decide(who ServiceAccount, permissions []Permission) map[Permis
 		case unusable != "":
 			verdicts[p] = Verdict{policy.Verdict{Decision: policy.Denied, Why: unusable}, policy.Denied, nil}
 		default:
-			verdict := both(r.granted(who, p, maybe), r.denied(who, p, maybe))
-			verdict.ByRead = both(r.granted(who, p, no), r.denied(who, p, no)).Decision
+			verdict := both(r.granted(who, p, maybe), r.takenAway(who, p, maybe))
+			verdict.ByRead = both(r.granted(who, p, no), r.takenAway(who, p, no)).Decision
 			verdicts[p] = verdict
 		}
 	}
@@ -193,6 +195,15 @@ func (r request) condition(b Binding, dropped bool) finding {
 	return r.facts.meets(b.Condition)
 }
 
+// takenAway decides whether something takes the permission from the account, whatever bindings give.
+func (r request) takenAway(who ServiceAccount, p Permission, unread truth) finding {
+	result := r.denied(who, p, unread)
+	if r.bounds {
+		result.add(r.bounded(who, p, unread))
+	}
+	return result
+}
+
 // denied decides whether a deny rule takes the permission from the account.
 func (r request) denied(who ServiceAccount, p Permission, unread truth) finding {
 	var result finding
@@ -271,7 +282,7 @@ func matches(pattern string, p Permission) truth {
 func unreadLevel(is truth, missing Missing) finding {
 	name := label(missing.Name)
 	why := map[MissingKind]string{MissingPolicy: "the policy of " + name + " was not read", MissingDenies: "the deny policies of " + name + " were not read",
-		MissingParents: "what is above " + name + " was not read"}[missing.Kind]
+		MissingBoundaries: "the principal access boundaries of " + name + " were not read", MissingParents: "what is above " + name + " was not read"}[missing.Kind]
 	return finding{is, why, []Missing{missing}}
 }
 

@@ -14,6 +14,9 @@ import (
 type facts struct {
 	name, kind, service string
 	at                  time.Time
+	// principal and subject are the type and the e-mail of who makes the request, which conditions of bindings of principal access
+	// boundaries ask about.
+	principal, subject string
 }
 
 // meets decides whether the request meets the condition.
@@ -32,8 +35,8 @@ func (f facts) meets(c *Condition) finding {
 }
 
 // evaluate decides an expression of the Common Expression Language, as far as it consists of and, or, not, comparisons of
-// request.time with a timestamp, and of resource.name, resource.type and resource.service with texts (==, !=, startsWith,
-// endsWith). Whatever else it has is a maybe. As in CEL, a false part decides an and whatever the others are.
+// request.time with a timestamp, and of resource.name, resource.type, resource.service, principal.type and principal.subject with texts
+// (==, !=, startsWith, endsWith). Whatever else it has is a maybe. As in CEL, a false part decides an and whatever the others are.
 func (f facts) evaluate(expression string) truth {
 	const most = 4096 // IAM allows twelve logical operators
 	if len(expression) > most {
@@ -250,7 +253,8 @@ func (p *parser) resolve(v value) value {
 	if v.kind != "path" {
 		return v
 	}
-	text, found := map[string]string{"resource.name": p.name, "resource.type": p.kind, "resource.service": p.service}[v.text]
+	text, found := map[string]string{"resource.name": p.name, "resource.type": p.kind, "resource.service": p.service,
+		"principal.type": p.principal, "principal.subject": p.subject}[v.text]
 	switch {
 	case found && text != "":
 		return value{kind: "text", text: text, isName: v.text == "resource.name"}

@@ -99,7 +99,7 @@ func TestConditions_projectNumber(t *testing.T) {
 		`resource.name == "` + key + `"`: cannotTell, `resource.name.startsWith("` + ring + `/cryptoKeys/other")`: denied,
 	} {
 		d := everything().With(numbered, allow(t, bind(use, serviceAccount, expression)))
-		d.Parents = map[string][]string{"projects/123": {}}
+		d.Parents = map[string][]string{"projects/123": {}, project: {}}
 		d.Denies = map[string][]google.DenyPolicy{"projects/123": nil}
 		for _, level := range []string{strings.Replace(ring, "keys-prod", "123", 1), "projects/123"} {
 			d = d.With(level, google.Policy{})

@@ -35,7 +35,8 @@ func TestDiffKey_account(t *testing.T) {
 		{name: "the binding is gone, and nothing else was read", before: google.Documents{}.With(key, allow(t, bind(use, serviceAccount))), after: google.Documents{}.With(key, google.Policy{}),
 			want: []string{account + " may have lost the right to encrypt and decrypt with key store: the policy of key ring cmek was not read; missing: the policy of key ring cmek (cloudkms.keyRings.getIamPolicy), " +
 				"the policy of project keys-prod (resourcemanager.projects.getIamPolicy), the folders and the organization of project keys-prod (resourcemanager.projects.get), with their policies, " +
-				"the deny policies of project keys-prod (iam.denypolicies.list and iam.denypolicies.get)"}},
+				"the deny policies of project keys-prod (iam.denypolicies.list and iam.denypolicies.get), " +
+				"the principal access boundaries of project keys-prod (resourcemanager.projects.searchPolicyBindings and iam.principalaccessboundarypolicies.get)"}},
 		{name: "another role that was not read", before: granted, after: everything().With(key, allow(t, bind(other, serviceAccount))),
 			want: []string{account + " may have lost the right to encrypt and decrypt with key store: binding 1 of key store gives it " + other + ", but the permissions of role " + other +
 				" are not known; missing: the permissions of role " + other + " (iam.roles.get)"}},

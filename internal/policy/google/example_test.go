@@ -14,7 +14,8 @@ func Example() {
 	account, now := google.ServiceAccount{Email: sa}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 	// What getIamPolicy returned for each resource that Missing names; deny policies and parents likewise.
-	docs := google.Documents{Parents: map[string][]string{"projects/p": {}}, Denies: map[string][]google.DenyPolicy{"projects/p": {}}}
+	docs := google.Documents{Parents: map[string][]string{"projects/p": {}}, Denies: map[string][]google.DenyPolicy{"projects/p": {}},
+		Boundaries: map[string][]google.Boundary{"projects/p": {}}}
 	for _, missing := range google.KeyAccess(docs, key, account, now).Missing() {
 		fmt.Println("read", missing)
 		text := `{"etag":"ACAB"}`

@@ -4,7 +4,8 @@
 //
 // It is pure, and it never guesses: what depends on something that is not in the documents is [policy.CannotTell], with a list
 // of what would make it certain. Documents that were not read never make an answer more certain. Answers are about allow
-// policies, deny policies and roles. Principal access boundaries, organization policies, VPC Service Controls, Key Access
+// policies, deny policies, roles, and the principal access boundaries of the service account that uses the key. Those of Cockroach Labs'
+// accounts, which another organization sets, organization policies, VPC Service Controls, Key Access
 // Justifications and the states of APIs, billing and key versions are not among them.
 package google
 
@@ -45,6 +46,9 @@ type Documents struct {
 	Policies map[string]Policy
 	// Denies are all deny policies attached to a project, folder or organization, with their rules; none is an empty list.
 	Denies map[string][]DenyPolicy
+	// Boundaries are all principal access boundaries that bind the principals of a project, folder or organization; none is an empty
+	// list.
+	Boundaries map[string][]Boundary
 	// Roles are the roles that were read, by name, custom and predefined ones.
 	Roles map[string]Role
 	// Parents are what is above a project (projects/P), nearest first, up to the organization; none is an empty list.
@@ -63,15 +67,17 @@ type Verdict struct {
 // MissingKind is the kind of something that is not known.
 type MissingKind string
 
-// What may be missing. The first four can be read with the permission that [Missing.String] names.
+// What may be missing. The first five can be read with the permission that [Missing.String] names.
 const (
-	MissingPolicy    MissingKind = "policy"
-	MissingDenies    MissingKind = "deny policies"
-	MissingParents   MissingKind = "parents"
-	MissingRole      MissingKind = "role"
-	MissingMembers   MissingKind = "members"
-	MissingCondition MissingKind = "condition"
-	MissingIdentity  MissingKind = "identity"
+	MissingPolicy MissingKind = "policy"
+	MissingDenies MissingKind = "deny policies"
+	// MissingBoundaries are the principal access boundaries of the principals of a resource.
+	MissingBoundaries MissingKind = "principal access boundaries"
+	MissingParents    MissingKind = "parents"
+	MissingRole       MissingKind = "role"
+	MissingMembers    MissingKind = "members"
+	MissingCondition  MissingKind = "condition"
+	MissingIdentity   MissingKind = "identity"
 )
 
 // Missing is something that is not known, and on which an answer depends.
@@ -88,6 +94,9 @@ func (m Missing) String() string {
 		return fmt.Sprintf("the policy of %s (%s)", label(m.Name), readPolicy(m.Name))
 	case MissingDenies:
 		return fmt.Sprintf("the deny policies of %s (iam.denypolicies.list and iam.denypolicies.get)", label(m.Name))
+	case MissingBoundaries:
+		return fmt.Sprintf("the principal access boundaries of %s (resourcemanager.%s.searchPolicyBindings and iam.principalaccessboundarypolicies.get)",
+			label(m.Name), strings.SplitN(m.Name, "/", 2)[0])
 	case MissingParents:
 		return fmt.Sprintf("the folders and the organization of %s (resourcemanager.projects.get), with their policies", label(m.Name))
 	case MissingRole:

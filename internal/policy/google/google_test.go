@@ -73,7 +73,7 @@ func deny(t testing.TB, rules ...string) google.DenyPolicy {
 
 // everything is a hierarchy in which all is read and nothing grants or denies anything.
 func everything() google.Documents {
-	d := google.Documents{Policies: map[string]google.Policy{}, Denies: map[string][]google.DenyPolicy{},
+	d := google.Documents{Policies: map[string]google.Policy{}, Denies: map[string][]google.DenyPolicy{}, Boundaries: map[string][]google.Boundary{},
 		Parents: map[string][]string{project: {folder, organization}},
 		Roles: map[string]google.Role{own: {Name: own, Permissions: []google.Permission{google.Encrypt, google.Decrypt}},
 			"roles/logging.viewer": {Name: "roles/logging.viewer"}}}
@@ -81,19 +81,23 @@ func everything() google.Documents {
 		d.Policies[level] = google.Policy{}
 	}
 	for _, level := range []string{project, folder, organization} {
-		d.Denies[level] = nil
+		d.Denies[level], d.Boundaries[level] = nil, nil
 	}
 	return d
 }
 
-// without leaves documents out: those named, "denies of X", "parents" and the names of roles.
+// without leaves documents out: those named, "denies of X", "boundaries of X", "parents" and the names of roles.
 func without(d google.Documents, names ...string) google.Documents {
 	d.Policies, d.Denies, d.Parents, d.Roles = maps.Clone(d.Policies), maps.Clone(d.Denies), maps.Clone(d.Parents), maps.Clone(d.Roles)
+	d.Boundaries = maps.Clone(d.Boundaries)
 	for _, name := range names {
 		delete(d.Policies, name)
 		delete(d.Roles, name)
 		if attached, ok := strings.CutPrefix(name, "denies of "); ok {
 			delete(d.Denies, attached)
+		}
+		if attached, ok := strings.CutPrefix(name, "boundaries of "); ok {
+			delete(d.Boundaries, attached)
 		}
 		if name == "parents" {
 			clear(d.Parents)

@@ -15,14 +15,19 @@ import (
 // Named documents: what is read of a hierarchy is kept under a name each, as JSON text. The allow policy of a resource has the
 // resource's name, and a role its own. What else is read of a resource has its name with an ending.
 const (
-	deniesEnding  = "#denies"
-	parentsEnding = "#parents"
-	stateEnding   = "#state"
+	deniesEnding     = "#denies"
+	boundariesEnding = "#boundaries"
+	parentsEnding    = "#parents"
+	stateEnding      = "#state"
 )
 
 // Denies is the name of the deny policies that are attached to a project, folder or organization: a JSON array of them, each as
 // iam.googleapis.com/v2 returns a single one.
 func Denies(resource string) string { return resource + deniesEnding }
+
+// Boundaries is the name of the principal access boundaries that bind the principals of a project, folder or organization: a JSON array of
+// {"binding": B, "policy": P}, each as iam.googleapis.com/v3 returns it.
+func Boundaries(resource string) string { return resource + boundariesEnding }
 
 // Parents is the name of what is above a project, as [ParseParents] reads it.
 func Parents(project string) string { return project + parentsEnding }
@@ -50,6 +55,8 @@ func MissingIn(name string) Missing {
 	switch "#" + ending {
 	case deniesEnding:
 		return Missing{MissingDenies, resource}
+	case boundariesEnding:
+		return Missing{MissingBoundaries, resource}
 	case parentsEnding:
 		return Missing{MissingParents, resource}
 	case stateEnding:
@@ -82,12 +89,12 @@ func Domain(project string) string {
 
 // mostNamed bounds what is named for one question: a key, its ring, its project, ten folders and the organization, each with deny
 // policies (cloud.google.com/resource-manager/docs/cloud-platform-resource-hierarchy), the same of another project with the service
-// account, and some tens of custom roles.
+// account, with what bounds its principals, and some tens of custom roles.
 const mostNamed = 100
 
 // Deciding names the documents that decide whether the account may use the key, and whether the others may act as the account: the
-// allow policies and deny policies of all levels, what is above the projects, the account itself, and the roles that these policies
-// give any of them and that are not documented. known are the texts that were read so far, by name; with more of them more may be
+// allow policies and deny policies of all levels, what is above the projects, the account itself, what bounds it, and the roles that these
+// policies give any of them and that are not documented. known are the texts that were read so far, by name; with more of them more may be
 // named. It names them in one order, each once.
 func Deciding(key cmek.KeyURI, account cmek.Principal, known map[string]string, others ...ServiceAccount) []string {
 	var docs Documents
@@ -109,6 +116,11 @@ func Deciding(key cmek.KeyURI, account cmek.Principal, known map[string]string, 
 		parents := on().project() + parentsEnding
 		add(parents)
 		names, levels = append(names, parents), append(levels, on().levels...)
+	}
+	if project := target.project(); project != "" {
+		for _, level := range append([]string{project}, docs.Parents[project]...) {
+			names = append(names, Boundaries(level))
+		}
 	}
 	levels = unique(levels)
 	for _, level := range levels {
@@ -184,6 +196,12 @@ func (d Documents) Add(name, text string) (Documents, error) {
 			return d, err
 		}
 		return d.WithDenies(m.Name, policies...), nil
+	case MissingBoundaries:
+		list, err := ParseBoundaries(text)
+		if err != nil {
+			return d, err
+		}
+		return d.WithBoundaries(m.Name, list...), nil
 	case MissingParents:
 		parents, err := ParseParents(text)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 // What decides is named as far as it is known, each once: what is above a project shows more levels, and a policy shows roles.
 func TestDeciding(t *testing.T) {
 	state := target + "#state"
-	begin := []string{state, project + "#parents", key, ring, project, project + "#denies", target}
+	begin := []string{state, project + "#parents", key, ring, project, project + "#denies", project + "#boundaries", target}
 	binding := func(role, who string) string {
 		return `{"bindings":[{"role":"` + role + `","members":["` + who + `"]}]}`
 	}
@@ -23,7 +23,7 @@ func TestDeciding(t *testing.T) {
 	}{
 		{"nothing is known", nil, nil},
 		{"no organization", map[string]string{project + "#parents": `[]`}, nil},
-		{"a folder and an organization", map[string]string{project + "#parents": `["` + folder + `","` + organization + `"]`}, []string{folder, folder + "#denies", organization, organization + "#denies"}},
+		{"a folder and an organization", map[string]string{project + "#parents": `["` + folder + `","` + organization + `"]`}, []string{folder, folder + "#denies", folder + "#boundaries", organization, organization + "#denies", organization + "#boundaries"}},
 		{"garbled parents", map[string]string{project + "#parents": `{`}, nil},
 		{"parents of another project", map[string]string{"projects/other#parents": `["` + organization + `"]`}, nil},
 		{"a custom role for the account", map[string]string{key: binding("projects/keys-prod/roles/wrap", serviceAccount)}, []string{"projects/keys-prod/roles/wrap"}},

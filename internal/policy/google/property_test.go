@@ -108,7 +108,7 @@ func (g generator) rule() modelRule {
 
 // documents writes the model down.
 func (m model) documents(t testing.TB) google.Documents {
-	d := google.Documents{Policies: map[string]google.Policy{}, Denies: map[string][]google.DenyPolicy{}, Roles: everything().Roles, Parents: map[string][]string{}}
+	d := google.Documents{Policies: map[string]google.Policy{}, Denies: map[string][]google.DenyPolicy{}, Roles: everything().Roles, Boundaries: everything().Boundaries, Parents: map[string][]string{}}
 	if m.parents {
 		d.Parents[project] = levels[3:]
 	}
