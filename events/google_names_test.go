@@ -131,6 +131,44 @@ func TestGoogle_formsOfNames(t *testing.T) {
 	}
 }
 
+// A role that is disabled gives nothing, whatever it includes. Its stage counts only if the call set it.
+func TestGoogle_roleThatIsDisabled(t *testing.T) {
+	for request, want := range map[string]string{
+		`{"role":{"stage":"DISABLED"},"update_mask":{"paths":["stage"]}}`:              `{"stage":"DISABLED"}`,
+		`{"role":{"stage":"DISABLED","title":"x"},"updateMask":"title,stage"}`:         `{"stage":"DISABLED","title":"x"}`,
+		`{"role":{"stage":"DISABLED","title":"x"},"updateMask":"title"}`:               "",
+		`{"role":{"stage":"GA","includedPermissions":["a.b.c"]},"updateMask":"stage"}`: "",
+		`{"role":{"stage":"DEPRECATED"},"updateMask":"stage"}`:                         "",
+		`{"updateMask":"stage"}`: "",
+		`{"role":{"stage":"GA","includedPermissions":["a.b.c"]},"updateMask":"stage,includedPermissions"}`: `{"stage":"GA","includedPermissions":["a.b.c"]}`,
+	} {
+		n := entryOf(t, `{"protoPayload":{"resourceName":"projects/acme-keys/roles/kmsUser","request":`+request+`}}`)
+		list, err := customRole(n, cmek.Event{})
+		if err != nil || len(list) != 1 || list[0].Policy != want {
+			t.Errorf("%s sets %+v (%v), want %q", request, list, err, want)
+		}
+	}
+}
+
+// A Key Access Justifications policy that is not shown may be one without reasons.
+func TestGoogle_justifications(t *testing.T) {
+	for key, want := range map[string][]string{
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":["A","B"]}}`: {"reasons", "A,B"},
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":[5]}}`:       {"reasons", "5"},
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":[]}}`:        {"justifications", "none"},
+		`{"keyAccessJustificationsPolicy":{}}`:                                 {"justifications", "none"},
+		`{"keyAccessJustificationsPolicy":null}`:                               {"justifications", "absent"},
+		`{"keyAccessJustificationsPolicy":"x"}`:                                {"justifications", "absent"},
+		`{"labels":{}}`:                                                        {"justifications", "absent"},
+		`{}`:                                                                   {"justifications", "absent"},
+	} {
+		n := entryOf(t, `{"protoPayload":{"request":{"cryptoKey":`+key+`}}}`)
+		if got := justifications(n.Audit.Request.object("cryptoKey")); !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+}
+
 const account = "crdb-cmek@acme-keys.iam.gserviceaccount.com"
 
 // A log that is switched off, or not written for somebody, is less logging; of another service it is none of ours.

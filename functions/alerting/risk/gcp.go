@@ -202,12 +202,21 @@ var gcp = map[cmek.Change]words{
 				return "was changed, perhaps in its Key Access Justifications policy"
 			case reasons != "":
 				return "had its Key Access Justifications policy changed, to allow only " + clip(reasons)
+			case c.Event.Parameters["justifications"] == "none":
+				return "had its Key Access Justifications policy changed, to allow no reason"
 			}
-			return "had its Key Access Justifications policy changed, to allow no reason"
+			return "had its Key Access Justifications policy removed, or changed to allow no reason"
 		},
-		impact: always("Cloud KMS refuses every use of the key for which it is given a reason that the policy does not list."),
+		impact: func(c Case) string {
+			if c.Event.Parameters["justifications"] == "none" && !Omitted(c.Event) {
+				return "Cloud KMS refuses every use of the key. " + unusable
+			}
+			return "Cloud KMS refuses every use of the key for which it is given a reason that the policy does not list. Without a policy it refuses none."
+		},
 		steps: func(c Case, p *plan) {
-			p.say("If the change was not planned, remove the policy:")
+			p.say("Check whether the key has a policy (keyAccessJustificationsPolicy):")
+			p.describe(c)
+			p.say("If it has one, and that was not planned, remove it; every reason is allowed then:")
 			p.gcloudKey(c, "update --remove-key-access-justifications-policy")
 			p.check()
 		},

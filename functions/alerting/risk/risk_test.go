@@ -188,7 +188,7 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 var parameters = []string{"policy_arn", "policy_name", "version_id", "grant_id", "grantee", "operations", "alias", "key_material_id", "valid_to", "replica_region", "primary_region",
 	"custom_key_store_id", "policy_id", "policy_type", "target", "source_parent", "destination_parent", "trail", "rule", "event_bus", "region_name",
 	"alarm", "topic", "subscription", "schedule", "function", "secret", "queue", "table", "rotation_period_days", "schedule_group",
-	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "resource"}
+	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "justifications", "resource"}
 
 // full is a case in which everything is known.
 func full(cloud string, change cmek.Change) Case {
