@@ -34,6 +34,7 @@ locals {
     [for f in keys(local.filters) : "${var.name}-${f}"],
     [for p in keys(var.heartbeats) : "${var.name}-heartbeat-${replace(p, "/[:.]/", "-")}"],
     [var.name], # ledger, and feed
+    [for m in concat(keys(local.counters), keys(local.values)) : "${var.name}-${m}"],
     [local.api_key_secret, local.compliance_secret], values(local.channel_secrets),
     # Deletions name alert policies and notification channels by number alone.
     [for p in google_monitoring_alert_policy.alarm : p.display_name], [for p in google_monitoring_alert_policy.alarm : basename(p.name)],
