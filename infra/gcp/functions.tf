@@ -103,11 +103,11 @@ resource "google_storage_bucket" "source" {
   public_access_prevention    = "enforced"
   labels                      = var.labels
 
-  # What is deployed is the newest of each.
+  # Sources are named by their content, so one that is replaced is not a newer version of the other. None is needed once nothing is deployed from it.
+  force_destroy = true
   lifecycle_rule {
     condition {
-      age                = 30
-      num_newer_versions = 3
+      days_since_noncurrent_time = 30
     }
     action {
       type = "Delete"

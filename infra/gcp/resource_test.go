@@ -12,14 +12,16 @@ import (
 func argumentsOf(t *testing.T, b block, want map[string]string) {
 	t.Helper()
 	for name, text := range want {
-		at, argument := b, name
-		if outer, inner, nested := strings.Cut(name, "."); nested {
-			blocks := b.inner(outer)
+		at, path := b, strings.Split(name, ".")
+		argument := path[len(path)-1]
+		for _, outer := range path[:len(path)-1] {
+			blocks := at.inner(outer)
 			if len(blocks) != 1 {
 				t.Errorf("%s has %d blocks %s, want 1", b.address(), len(blocks), outer)
-				continue
+				at = block{}
+				break
 			}
-			at, argument = blocks[0], inner
+			at = blocks[0]
 		}
 		if at.text[argument] != text {
 			t.Errorf("%s: %s is %s, want %s", b.address(), name, at.text[argument], text)
@@ -123,6 +125,10 @@ func TestWhatMustSurvive_isProtected(t *testing.T) {
 		"retention_policy.is_locked": "var.archive_locked", "retention_policy.retention_period": "var.archive_days * 86400",
 		"uniform_bucket_level_access": "true", "public_access_prevention": `"enforced"`, "force_destroy": "false",
 	})
+	// The alert about a database that was deleted says to restore its newest backup.
+	argumentsOf(t, m.resource(t, "google_firestore_backup_schedule.ledger"), map[string]string{"database": "google_firestore_database.ledger.name", "retention": `"${14 * 86400}s"`})
+	// Versions that are kept would keep the bucket.
+	argumentsOf(t, m.resource(t, "google_storage_bucket.source"), map[string]string{"force_destroy": "true", "versioning.enabled": "true", "lifecycle_rule.condition.days_since_noncurrent_time": "30"})
 	if versions := m.resources("google_secret_manager_secret_version"); len(versions) > 0 {
 		t.Error("a secret has a value in Terraform's state")
 	}

@@ -91,7 +91,7 @@ run "own_resources_are_known_to_alerting" {
     condition = length(setsubtract(
       concat(
         ["keyturn-rotation", "keyturn-alerting", "keyturn-rotation-events", "keyturn-alerts", "keyturn-alerting-dead", "keyturn-notify-slack-alerts", "keyturn-alerts-critical"],
-        ["keyturn-rotation-tick", "keyturn-compliance", "keyturn-compliance-tick", "keyturn-compliance-api-key", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "12345678901234567890", "987"],
+        ["keyturn-rotation-tick", "keyturn-compliance", "keyturn-compliance-tick", "keyturn-compliance-api-key", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "keyturn-rotation-poison", "keyturn-oldest-open-seconds", "12345678901234567890", "987"],
       ),
       split(",", google_cloudfunctions2_function.function["alerting"].service_config[0].environment_variables["KEYTURN_OWN_RESOURCES"])
     )) == 0
