@@ -29,6 +29,23 @@ func argumentsOf(t *testing.T, b block, want map[string]string) {
 	}
 }
 
+// The provider's own project is none of the deployment's: functions and bindings find everything in the project that is named. What is not
+// here names its project by something else.
+func TestResources_nameTheirProject(t *testing.T) {
+	elsewhere := regexp.MustCompile(`^google_((cloud_asset_|logging_)?(folder|organization)_\w+|storage_bucket_(object|iam_member)|service_account_iam_member|kms_crypto_key(_iam_member)?)$`)
+	for _, folder := range []string{".", "modules/pubsub", "modules/cmek-key"} {
+		for _, r := range readModule(t, folder).resources("google_.*") {
+			project := r.text["project"]
+			switch isElsewhere := elsewhere.MatchString(r.labels[0]); {
+			case isElsewhere && project != "":
+				t.Errorf("%s in %s has a project, and need not be left out here", r.address(), folder)
+			case !isElsewhere && project != "var.project" && project != "each.key" && !strings.HasPrefix(project, "each.value"):
+				t.Errorf("%s in %s is in project %q", r.address(), folder, project)
+			}
+		}
+	}
+}
+
 func TestSubscriptions_loseNothing(t *testing.T) {
 	m := readModule(t, "modules/pubsub")
 	argumentsOf(t, m.resource(t, "google_pubsub_subscription.push"), map[string]string{
