@@ -91,6 +91,7 @@ var understoodGoogle = []googleEntry{
 
 	// The account that the cluster acts as, and the policies above the key.
 	iamCall("SetIAMPolicy", cmek.ChangePrincipalTrust),
+	iamCall("SetIamPolicy", cmek.ChangePrincipalTrust), // so the API of all policies writes it, google.iam.v1.IAMPolicy
 	iamCall("DisableServiceAccount", cmek.ChangePrincipalDisabled),
 	iamCall("EnableServiceAccount", cmek.ChangePrincipalEnabled),
 	iamCall("DeleteServiceAccount", cmek.ChangePrincipalDeleted),

@@ -74,6 +74,9 @@ func gcpNode(c Case) string {
 	if strings.Contains(id, "/keyRings/") {
 		return the("Key ring", lastSegment(id))
 	}
+	if kind == "projects" {
+		id = gcpProject(c) // commands take its id, and people know it by that
+	}
 	names := map[string]string{"folders": "Folder", "organizations": "Organization", "billingAccounts": "Billing account"}
 	return the(cmp.Or(names[kind], "Project"), id)
 }

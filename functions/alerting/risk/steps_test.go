@@ -43,6 +43,20 @@ func TestSteps_ofADeletedRole(t *testing.T) {
 	}
 }
 
+// A project is called by its id where the event has both, as it is in commands.
+func TestSubject_callsAProjectByItsID(t *testing.T) {
+	for _, row := range []struct{ resource, account, want string }{
+		{"projects/123456789012", "acme-keys", "Project acme-keys"}, {"projects/123456789012", "", "Project 123456789012"}, {"projects/acme-keys", "acme-keys", "Project acme-keys"},
+		{"", "acme-keys", "Project acme-keys"}, {"folders/77", "", "Folder 77"}, {"organizations/42", "", "Organization 42"}, {"billingAccounts/0A-1", "", "Billing account 0A-1"},
+		{"projects/acme-keys/locations/us-east1/keyRings/crdb", "acme-keys", "Key ring crdb"},
+	} {
+		c := Case{Event: cmek.Event{Account: row.account, Parameters: map[string]string{"resource": row.resource}}}
+		if got := gcpNode(c); got != row.want {
+			t.Errorf("%q in %q is called %q, want %q", row.resource, row.account, got, row.want)
+		}
+	}
+}
+
 // What was lost of the use of keys is shown first, however much else a call changed. A deleted principal can be given nothing.
 func TestSteps_orderOfBindings(t *testing.T) {
 	binding := func(action, role, member string) string {
