@@ -181,5 +181,5 @@ resource "google_cloudfunctions2_function" "function" {
     )
   }
 
-  depends_on = [google_project_iam_member.build, google_storage_bucket_iam_member.build, google_storage_bucket_object.declarations]
+  depends_on = [google_project_iam_member.build, google_project_iam_member.build_source, google_storage_bucket_iam_member.build, google_storage_bucket_object.declarations]
 }
