@@ -39,7 +39,8 @@ var catalog = []Row{
 
 	{Change: cmek.ChangeInheritedPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeDenyPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
-	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.AccessLost, Recovery: true},
+	// The key reads unavailable while the policy lets nobody use it, so that ends the incident.
+	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.KeyUnusable, Recovery: true},
 
 	{Change: cmek.ChangePrincipalTrust, Entry: "RK-09", Severity: alert.High, Kind: Trust, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true, Proven: alert.Info},
 	{Change: cmek.ChangePrincipalDeleted, Entry: "RK-09", Severity: alert.Critical, Kind: PrincipalDeleted, Scope: ScopePrincipal, Incident: alert.AccessLost},
