@@ -182,6 +182,32 @@ func (n *googleNotice) boundary(e cmek.Event, collection, word, id string, body 
 	return one(e)
 }
 
+// inForce are the fields of a service perimeter that decide what it lets through. Its spec is tried only, until that is committed
+// (cloud.google.com/access-context-manager/docs/reference/rest/v1/accessPolicies.servicePerimeters).
+var inForce = []string{"status", "perimetertype", "useexplicitdryrunspec", "*"}
+
+// perimeter reads a notice about a service perimeter, accessPolicies/P/servicePerimeters/NAME, or about what one refers to. One that is shown to
+// restrict neither of the APIs that access to a key needs is nothing to us, as is a change of its title alone.
+func perimeter(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	r := n.Audit.Request
+	name := cmp.Or(n.Audit.ResourceName, r.object("servicePerimeter").text("name"), r.object("accessLevel").text("name"), r.text("name"), r.text("parent"))
+	policy, rest, _ := strings.Cut(strings.TrimPrefix(name, "accessPolicies/"), "/")
+	if mask := masked(r); len(mask) > 0 && strings.HasPrefix(rest, "servicePerimeters/") && !slices.ContainsFunc(inForce, func(field string) bool { return mask[field] }) {
+		return nil, nil
+	}
+	restricted := r.object("servicePerimeter").object("status").text("restrictedServices")
+	if restricted != "" && !slices.ContainsFunc(strings.Split(restricted, ","), func(service string) bool { return service == "*" || slices.Contains(apis, service) }) && !n.isSplit() {
+		return nil, nil
+	}
+	if isNumber(policy) {
+		setParameter(&e, "access_policy", policy)
+	}
+	if strings.Trim(lastPart(rest), letters+digits+"_") == "" {
+		setParameter(&e, "perimeter", lastPart(rest))
+	}
+	return one(e)
+}
+
 // billing reads a notice about the billing of a project, or about a billing account.
 func billing(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	if err := at(&e, n.nodeName()); err != nil && e.Succeeded() {
@@ -257,7 +283,7 @@ func watcher(collection, word string) googleReader {
 		name := n.Audit.ResourceName
 		if !strings.Contains(name, "/"+collection+"/") {
 			singular := strings.TrimSuffix(collection, "s")
-			name = cmp.Or(r.text("sinkName"), r.text(singular), r.object(singular).text("name"), r.text("name"), name)
+			name = cmp.Or(r.text("sinkName"), r.text("metricName"), r.text(singular), r.object(singular).text("name"), r.text("name"), r.text("resource"), name)
 		}
 		if _, after, ok := strings.Cut(name, "/"+collection+"/"); ok {
 			name, _, _ = strings.Cut(after, "/") // of a secret's version, too, the secret
@@ -271,4 +297,51 @@ func watcher(collection, word string) googleReader {
 		}
 		return one(e)
 	}
+}
+
+// ownPolicy reads a notice about who may use something that entries or alerts go through.
+func ownPolicy(collection, word string) googleReader {
+	return func(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+		e.Delta = n.Audit.ServiceData.text("policyDelta")
+		return watcher(collection, word)(n, e)
+	}
+}
+
+// messagePolicy reads a notice about who may publish to a topic, or take messages from a subscription. The names of both are in one call.
+func messagePolicy(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	switch name := cmp.Or(n.Audit.ResourceName, n.Audit.Request.text("resource")); {
+	case strings.Contains(name, "/subscriptions/"):
+		return ownPolicy("subscriptions", "subscription")(n, e)
+	case strings.Contains(name, "/snapshots/"), strings.Contains(name, "/schemas/"):
+		return nil, nil
+	}
+	return ownPolicy("topics", "topic")(n, e)
+}
+
+// secretVersion reads a notice about a version of a secret: projects/P/secrets/NAME/versions/N.
+func secretVersion(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	list, err := watcher("secrets", "secret")(n, e)
+	if _, version, ok := strings.Cut(n.Audit.ResourceName, "/versions/"); ok && err == nil && isNumber(version) {
+		setParameter(&list[0], "secret_version", version)
+	}
+	return list, err
+}
+
+// snooze reads a notice about alert policies of which nobody is notified for a while.
+func snooze(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	var names []string
+	for name := range strings.SplitSeq(n.Audit.Request.object("snooze").object("criteria").text("policies"), ",") {
+		if name = lastPart(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	for _, name := range []string{n.Audit.ResourceName, n.Audit.Request.object("snooze").text("name"), n.Audit.Response.text("name")} {
+		if _, id, ok := strings.Cut(name, "/snoozes/"); ok && isNumber(id) {
+			setParameter(&e, "snooze", id)
+		}
+	}
+	if setParameter(&e, "alarm", strings.Join(names, ",")); len(names) == 0 {
+		setParameter(&e, "omitted", "true")
+	}
+	return one(e)
 }

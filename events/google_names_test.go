@@ -131,6 +131,122 @@ func TestGoogle_formsOfNames(t *testing.T) {
 	}
 }
 
+// A perimeter that is shown to restrict neither API is none of ours, nor is one that is only tried, or has another title. What is not shown may be.
+func TestGoogle_perimeters(t *testing.T) {
+	const name = "accessPolicies/42/servicePerimeters/data"
+	for _, row := range []struct {
+		resource, request string
+		events            int
+		policy, perimeter string
+	}{
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":["storage.googleapis.com","cloudkms.googleapis.com"]}}}`, 1, "42", "data"},
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":["iamcredentials.googleapis.com"]}},"updateMask":"status"}`, 1, "42", "data"},
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":["*"]}},"updateMask":"*"}`, 1, "42", "data"},
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":["storage.googleapis.com"]}},"updateMask":"status"}`, 0, "", ""},
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":["notcloudkms.googleapis.com"]}}}`, 0, "", ""},
+		{name, `{"servicePerimeter":{"status":{"restrictedServices":[]}},"updateMask":"status.ingressPolicies"}`, 1, "42", "data"},
+		{name, `{"updateMask":"status.resources"}`, 1, "42", "data"},
+		{name, `{"updateMask":"useExplicitDryRunSpec,spec"}`, 1, "42", "data"},
+		{name, `{"updateMask":"spec"}`, 0, "", ""},
+		{name, `{"updateMask":"title,description"}`, 0, "", ""},
+		{name, `{}`, 1, "42", "data"},
+		{"accessPolicies/42/accessLevels/crdb", `{"updateMask":"title"}`, 1, "42", "crdb"},
+		{"accessPolicies/42", `{"servicePerimeters":[]}`, 1, "42", ""},
+		{"", `{"servicePerimeter":{"name":"` + name + `"}}`, 1, "42", "data"},
+		{"accessPolicies/x;y/servicePerimeters/$(rm)", `{}`, 1, "", ""},
+		{"", `{}`, 1, "", ""},
+	} {
+		list, err := perimeter(entryOf(t, `{"protoPayload":{"resourceName":"`+row.resource+`","request":`+row.request+`}}`), cmek.Event{})
+		if err != nil || len(list) != row.events {
+			t.Errorf("%s with %s makes %d events (%v), want %d", row.resource, row.request, len(list), err, row.events)
+			continue
+		}
+		if row.events == 1 && (list[0].Parameters["access_policy"] != row.policy || list[0].Parameters["perimeter"] != row.perimeter) {
+			t.Errorf("%s with %s is about %v, want %q of %q", row.resource, row.request, list[0].Parameters, row.perimeter, row.policy)
+		}
+	}
+	split := entryOf(t, `{"split":{"uid":"1"},"protoPayload":{"resourceName":"`+name+`","request":{"servicePerimeter":{"status":{"restrictedServices":["storage.googleapis.com"]}}}}}`)
+	if list, err := perimeter(split, cmek.Event{}); err != nil || len(list) != 1 {
+		t.Errorf("of a split entry, which shows a part of the services: %v, %v; want an event", list, err)
+	}
+}
+
+// A snooze names the alert policies that it silences by their numbers, and is named itself where it is there already.
+func TestGoogle_snoozes(t *testing.T) {
+	for _, row := range []struct{ entry, alarm, snooze, omitted string }{
+		{`{"request":{"snooze":{"criteria":{"policies":["projects/p/alertPolicies/1","projects/p/alertPolicies/2"]}}}}`, "1,2", "", ""},
+		{`{"resourceName":"projects/p/snoozes/7","request":{"snooze":{"criteria":{"policies":["projects/p/alertPolicies/1"]}}}}`, "1", "7", ""},
+		{`{"request":{"snooze":{"criteria":{"policies":["1"]}}},"response":{"name":"projects/p/snoozes/8"}}`, "1", "8", ""},
+		{`{"resourceName":"projects/p/snoozes/$(rm)","request":{}}`, "", "", "true"},
+		{`{}`, "", "", "true"},
+	} {
+		list, err := snooze(entryOf(t, `{"protoPayload":`+row.entry+`}`), cmek.Event{})
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s: %v, %v", row.entry, list, err)
+		}
+		if p := list[0].Parameters; p["alarm"] != row.alarm || p["snooze"] != row.snooze || p["omitted"] != row.omitted {
+			t.Errorf("%s is about %v, want policies %q by %q, omitted %q", row.entry, p, row.alarm, row.snooze, row.omitted)
+		}
+	}
+}
+
+// One call of Pub/Sub sets the policies of topics, subscriptions, and of what keyturn has none of.
+func TestGoogle_policiesOfMessages(t *testing.T) {
+	for name, want := range map[string]string{
+		"projects/p/topics/t": "topic=t", "projects/p/subscriptions/s": "subscription=s", "projects/p/snapshots/x": "", "projects/p/schemas/x": "",
+		"projects/example.com:p/topics/t": "topic=t", "": "topic=",
+	} {
+		list, err := messagePolicy(entryOf(t, `{"protoPayload":{"resourceName":"`+name+`","serviceData":{"policyDelta":{"bindingDeltas":[{}]}}}}`), cmek.Event{})
+		switch {
+		case err != nil, (len(list) == 0) != (want == ""):
+			t.Errorf("%s: %v, %v; want %q", name, list, err, want)
+		case len(list) == 1:
+			word, value, _ := strings.Cut(want, "=")
+			if list[0].Parameters[word] != value || list[0].Delta == "" || (list[0].Parameters["omitted"] == "true") != (value == "") {
+				t.Errorf("%s is about %v, delta %q; want %q", name, list[0].Parameters, list[0].Delta, want)
+			}
+		}
+	}
+}
+
+// A role that is disabled gives nothing, whatever it includes. Its stage counts only if the call set it.
+func TestGoogle_roleThatIsDisabled(t *testing.T) {
+	for request, want := range map[string]string{
+		`{"role":{"stage":"DISABLED"},"update_mask":{"paths":["stage"]}}`:              `{"stage":"DISABLED"}`,
+		`{"role":{"stage":"DISABLED","title":"x"},"updateMask":"title,stage"}`:         `{"stage":"DISABLED","title":"x"}`,
+		`{"role":{"stage":"DISABLED","title":"x"},"updateMask":"title"}`:               "",
+		`{"role":{"stage":"GA","includedPermissions":["a.b.c"]},"updateMask":"stage"}`: "",
+		`{"role":{"stage":"DEPRECATED"},"updateMask":"stage"}`:                         "",
+		`{"updateMask":"stage"}`: "",
+		`{"role":{"stage":"GA","includedPermissions":["a.b.c"]},"updateMask":"stage,includedPermissions"}`: `{"stage":"GA","includedPermissions":["a.b.c"]}`,
+	} {
+		n := entryOf(t, `{"protoPayload":{"resourceName":"projects/acme-keys/roles/kmsUser","request":`+request+`}}`)
+		list, err := customRole(n, cmek.Event{})
+		if err != nil || len(list) != 1 || list[0].Policy != want {
+			t.Errorf("%s sets %+v (%v), want %q", request, list, err, want)
+		}
+	}
+}
+
+// A Key Access Justifications policy that is not shown may be one without reasons.
+func TestGoogle_justifications(t *testing.T) {
+	for key, want := range map[string][]string{
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":["A","B"]}}`: {"reasons", "A,B"},
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":[5]}}`:       {"reasons", "5"},
+		`{"keyAccessJustificationsPolicy":{"allowedAccessReasons":[]}}`:        {"justifications", "none"},
+		`{"keyAccessJustificationsPolicy":{}}`:                                 {"justifications", "none"},
+		`{"keyAccessJustificationsPolicy":null}`:                               {"justifications", "absent"},
+		`{"keyAccessJustificationsPolicy":"x"}`:                                {"justifications", "absent"},
+		`{"labels":{}}`:                                                        {"justifications", "absent"},
+		`{}`:                                                                   {"justifications", "absent"},
+	} {
+		n := entryOf(t, `{"protoPayload":{"request":{"cryptoKey":`+key+`}}}`)
+		if got := justifications(n.Audit.Request.object("cryptoKey")); !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+}
+
 const account = "crdb-cmek@acme-keys.iam.gserviceaccount.com"
 
 // A log that is switched off, or not written for somebody, is less logging; of another service it is none of ours.

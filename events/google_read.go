@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -186,7 +188,7 @@ func keyUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 		list = append(list, next)
 	}
 	if mask["keyaccessjustificationspolicy"] {
-		add(cmek.ChangeJustifications, "reasons", update.object("keyAccessJustificationsPolicy").text("allowedAccessReasons"))
+		add(cmek.ChangeJustifications, justifications(update)...)
 	}
 	period := update.text("rotationPeriod")
 	switch {
@@ -202,6 +204,18 @@ func keyUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 		add(cmek.ChangeKeyDescription)
 	}
 	return list, nil
+}
+
+// justifications are the words of a new Key Access Justifications policy. One without reasons denies every access, and without one every reason
+// is allowed (google/cloud/kms/v1/resources.proto, KeyAccessJustificationsPolicy). An entry that shows none may have left out an empty one.
+func justifications(key object) []string {
+	if key["keyAccessJustificationsPolicy"].Kind() != jsontext.KindBeginObject {
+		return []string{"justifications", "absent"}
+	}
+	if reasons := strings.Trim(key.object("keyAccessJustificationsPolicy").text("allowedAccessReasons"), "[]"); reasons != "" {
+		return []string{"reasons", reasons}
+	}
+	return []string{"justifications", "none"}
 }
 
 // daysOf is a duration of the API, "7776000s", in days, rounded up; "" if it is none.
@@ -335,6 +349,9 @@ func customRole(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 		return nil, fmt.Errorf("name of the role %q: neither projects/P/roles/R nor organizations/O/roles/R", clip(name))
 	}
 	n.setPolicy(&e, "role")
+	if role := n.Audit.Request.object("role"); masked(n.Audit.Request)["stage"] && role.text("stage") == "DISABLED" && !n.isSplit() {
+		e.Policy = n.Audit.Request.text("role") // whatever it includes, it gives nothing now
+	}
 	return one(e)
 }
 

@@ -33,6 +33,7 @@ const (
 	googleSecrets     = "secretmanager.googleapis.com"
 	googleFirestore   = "firestore.googleapis.com"
 	googleMonitoring  = "monitoring.googleapis.com"
+	googlePerimeters  = "accesscontextmanager.googleapis.com"
 )
 
 // googleEntry is a kind of notice, with the changes that it can mean and the reader that finds out which.
@@ -90,6 +91,7 @@ var understoodGoogle = []googleEntry{
 
 	// The account that the cluster acts as, and the policies above the key.
 	iamCall("SetIAMPolicy", cmek.ChangePrincipalTrust),
+	iamCall("SetIamPolicy", cmek.ChangePrincipalTrust), // so the API of all policies writes it, google.iam.v1.IAMPolicy
 	iamCall("DisableServiceAccount", cmek.ChangePrincipalDisabled),
 	iamCall("EnableServiceAccount", cmek.ChangePrincipalEnabled),
 	iamCall("DeleteServiceAccount", cmek.ChangePrincipalDeleted),
@@ -111,11 +113,21 @@ var understoodGoogle = []googleEntry{
 	googleCall(googleResources, "DeleteProject", node, cmek.ChangeProjectShutDown),
 	googleCall(googleResources, "UndeleteProject", node, cmek.ChangeProjectRestored),
 	googleCall(googleResources, "MoveProject", node, cmek.ChangeGuardRails),
+	googleCall(googleResources, "MoveFolder", node, cmek.ChangeGuardRails),
 	googleCall(googleResources, "SetOrgPolicy", orgPolicy, cmek.ChangeGuardRails),
 	googleCall(googleResources, "ClearOrgPolicy", orgPolicy, cmek.ChangeGuardRails),
 	googleCall(googleOrgPolicy, "CreatePolicy", orgPolicy, cmek.ChangeGuardRails),
 	googleCall(googleOrgPolicy, "UpdatePolicy", orgPolicy, cmek.ChangeGuardRails),
 	googleCall(googleOrgPolicy, "DeletePolicy", orgPolicy, cmek.ChangeGuardRails),
+	// Service perimeters are logged at the organization.
+	googleCall(googlePerimeters, "CreateServicePerimeter", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "UpdateServicePerimeter", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "DeleteServicePerimeter", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "ReplaceServicePerimeters", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "CommitServicePerimeters", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "UpdateAccessLevel", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "DeleteAccessLevel", perimeter, cmek.ChangeGuardRails),
+	googleCall(googlePerimeters, "ReplaceAccessLevels", perimeter, cmek.ChangeGuardRails),
 	googleCall(googleBilling, "DisableResourceBilling", billing, cmek.ChangeBillingDisabled),
 	googleCall(googleBilling, "CloseBillingAccount", billing, cmek.ChangeBillingDisabled),
 	googleCall(googleBilling, "AssignResourceToBillingAccount", billing, cmek.ChangeBillingAssigned),
@@ -128,6 +140,8 @@ var understoodGoogle = []googleEntry{
 	googleCall(googleLogging, "DeleteSink", watcher("sinks", "sink"), cmek.ChangeLogSink),
 	googleCall(googleLogging, "CreateExclusion", watcher("exclusions", "exclusion"), cmek.ChangeLogSink),
 	googleCall(googleLogging, "UpdateExclusion", watcher("exclusions", "exclusion"), cmek.ChangeLogSink),
+	googleCall(googleLogging, "UpdateLogMetric", watcher("metrics", "alarm"), cmek.ChangeAlarm),
+	googleCall(googleLogging, "DeleteLogMetric", watcher("metrics", "alarm"), cmek.ChangeAlarm),
 	googleCall(googleAssets, "UpdateFeed", watcher("feeds", "feed"), cmek.ChangeLogSink),
 	googleCall(googleAssets, "DeleteFeed", watcher("feeds", "feed"), cmek.ChangeLogSink),
 	googleCall(googlePubSub, "UpdateTopic", watcher("topics", "topic"), cmek.ChangeAlertTopic),
@@ -136,21 +150,31 @@ var understoodGoogle = []googleEntry{
 	googleCall(googlePubSub, "DeleteSubscription", watcher("subscriptions", "subscription"), cmek.ChangeAlertTopic),
 	googleCall(googlePubSub, "DetachSubscription", watcher("subscriptions", "subscription"), cmek.ChangeAlertTopic),
 	googleCall(googlePubSub, "ModifyPushConfig", watcher("subscriptions", "subscription"), cmek.ChangeAlertTopic),
+	googleCall(googlePubSub, "SetIamPolicy", messagePolicy, cmek.ChangeAlertTopic),
 	googleCall(googleFunctions, "UpdateFunction", watcher("functions", "function"), cmek.ChangeFunction),
 	googleCall(googleFunctions, "DeleteFunction", watcher("functions", "function"), cmek.ChangeFunction),
+	googleCall(googleFunctions, "SetIamPolicy", ownPolicy("functions", "function"), cmek.ChangeFunction),
 	googleCall(googleRun, "ReplaceService", watcher("services", "function"), cmek.ChangeFunction),
 	googleCall(googleRun, "UpdateService", watcher("services", "function"), cmek.ChangeFunction),
 	googleCall(googleRun, "DeleteService", watcher("services", "function"), cmek.ChangeFunction),
+	googleCall(googleRun, "SetIamPolicy", ownPolicy("services", "function"), cmek.ChangeFunction),
 	googleCall(googleScheduler, "UpdateJob", watcher("jobs", "schedule"), cmek.ChangeSchedule),
 	googleCall(googleScheduler, "PauseJob", watcher("jobs", "schedule"), cmek.ChangeSchedule),
 	googleCall(googleScheduler, "DeleteJob", watcher("jobs", "schedule"), cmek.ChangeSchedule),
-	googleCall(googleSecrets, "AddSecretVersion", watcher("secrets", "secret"), cmek.ChangeSecret),
-	googleCall(googleSecrets, "DisableSecretVersion", watcher("secrets", "secret"), cmek.ChangeSecret),
-	googleCall(googleSecrets, "DestroySecretVersion", watcher("secrets", "secret"), cmek.ChangeSecret),
+	googleCall(googleSecrets, "AddSecretVersion", secretVersion, cmek.ChangeSecret),
+	googleCall(googleSecrets, "DisableSecretVersion", secretVersion, cmek.ChangeSecret),
+	googleCall(googleSecrets, "DestroySecretVersion", secretVersion, cmek.ChangeSecret),
 	googleCall(googleSecrets, "DeleteSecret", watcher("secrets", "secret"), cmek.ChangeSecret),
+	googleCall(googleSecrets, "UpdateSecret", watcher("secrets", "secret"), cmek.ChangeSecret), // it can be made to expire
+	googleCall(googleSecrets, "SetIamPolicy", ownPolicy("secrets", "secret"), cmek.ChangeSecret),
+	googleCall(googleFirestore, "UpdateDatabase", watcher("databases", "table"), cmek.ChangeTable),
 	googleCall(googleFirestore, "DeleteDatabase", watcher("databases", "table"), cmek.ChangeTable),
+	googleCall(googleFirestore, "BulkDeleteDocuments", watcher("databases", "table"), cmek.ChangeTable),
+	googleCall(googleFirestore, "ImportDocuments", watcher("databases", "table"), cmek.ChangeTable),
 	googleCall(googleMonitoring, "UpdateAlertPolicy", watcher("alertPolicies", "alarm"), cmek.ChangeAlarm),
 	googleCall(googleMonitoring, "DeleteAlertPolicy", watcher("alertPolicies", "alarm"), cmek.ChangeAlarm),
+	googleCall(googleMonitoring, "CreateSnooze", snooze, cmek.ChangeAlarm),
+	googleCall(googleMonitoring, "UpdateSnooze", snooze, cmek.ChangeAlarm),
 	googleCall(googleMonitoring, "UpdateNotificationChannel", watcher("notificationChannels", "alarm"), cmek.ChangeAlarm),
 	googleCall(googleMonitoring, "DeleteNotificationChannel", watcher("notificationChannels", "alarm"), cmek.ChangeAlarm),
 }

@@ -172,7 +172,7 @@ func (onGoogleCloud) judge(j *judgement, kind risk.Kind, uses []Use) {
 		j.CutsOff = true
 		return
 	case kind == risk.Inherited && j.event.Key != "": // a Key Access Justifications policy
-		j.unclear("whether Cloud KMS is given a reason that the policy lists, when a cluster uses the key, is not known")
+		j.reasons()
 		return
 	}
 	g := googleJudgement{judgement: j, name: setBy(j.event)}
@@ -192,6 +192,20 @@ func (onGoogleCloud) judge(j *judgement, kind risk.Kind, uses []Use) {
 	if kind == risk.Restored {
 		j.StillLost, j.CutsOff = j.CutsOff, false
 		j.Unclear, j.Words = nil, nil // that it is enabled is certain; whether access is back, polls of the incident show
+	}
+}
+
+// reasons judges a Key Access Justifications policy by itself: one without reasons denies every use.
+func (j *judgement) reasons() {
+	switch kind := j.event.Parameters["justifications"]; {
+	case risk.Omitted(j.event):
+		j.unclear("the event does not show the key's Key Access Justifications policy")
+	case kind == "none":
+		j.CutsOff = true
+	case kind == "absent":
+		j.unclear("the event shows no policy: either it was removed, which allows every reason, or it allows none")
+	default:
+		j.unclear("whether Cloud KMS is given a reason that the policy lists, when a cluster uses the key, is not known")
 	}
 }
 

@@ -264,6 +264,7 @@ func TestJudge_google(t *testing.T) {
 		{"the role's request is empty", onOwnRole("UpdateRole", "null"), onGoogleRead(byRole...), "keeps", nil},
 		{"the role is as it was", onOwnRole("UpdateRole", roleOfUse), onGoogleRead(byRole...).notedBefore(ownRole, strings.Replace(roleOfUse, `"GA"`, `"BETA"`, 1)), "same", nil},
 		{"the role loses decrypting, and what it had is known", onOwnRole("UpdateRole", strings.Replace(roleOfUse, `,"cloudkms.cryptoKeyVersions.useToDecrypt"`, "", 1)), onGoogleRead(byRole...).notedBefore(ownRole, roleOfUse), "cuts off", []string{"lost the right to decrypt", "no previous document is not known"}},
+		{"the role is disabled, and what it had is read", onOwnRole("UpdateRole", `{"stage":"DISABLED"}`), onGoogleRead(byRole...), "cuts off", nil},
 		{"a role of no binding is deleted", onOwnRole("DeleteRole", ""), onGoogleRead(), "unattached", nil},
 		{"a role is deleted, and the project's policy was not read", onOwnRole("DeleteRole", ""), onGoogleRead(onProject, ""), "keeps", nil},
 
@@ -283,6 +284,9 @@ func TestJudge_google(t *testing.T) {
 		{"an account that does not exist gets a policy", edited(onServiceAccount(bindingsOf(mintRole+" "+crlMember)), with("unique_id", "2002")), onGoogleRead().missing(itsState), "cuts off", nil},
 		{"an account of the same e-mail is created, and nothing is read", created("2002"), Documents{}, unclear + "not read: ", nil},
 
+		{"no reason is allowed", gcloud("cloudkms", "UpdateCryptoKey", cmek.ChangeJustifications, of(cryptoKey), with("justifications", "none")), onGoogleRead(), "cuts off", nil},
+		{"no reason is allowed, in an entry that is not whole", gcloud("cloudkms", "UpdateCryptoKey", cmek.ChangeJustifications, of(cryptoKey), with("justifications", "none"), with("omitted", "true")), onGoogleRead(), unclear + "the event does not show", nil},
+		{"the entry shows no reasons at all", gcloud("cloudkms", "UpdateCryptoKey", cmek.ChangeJustifications, of(cryptoKey), with("justifications", "absent")), onGoogleRead(), unclear + "the event shows no policy", nil},
 		{"reasons for the use of the key", gcloud("cloudkms", "UpdateCryptoKey", cmek.ChangeJustifications, of(cryptoKey), with("reasons", "CUSTOMER_INITIATED_SUPPORT")), onGoogleRead(), unclear + "whether Cloud KMS is given a reason", nil},
 	} {
 		wantEffect(t, tc.name, Judge(tc.event, tc.docs, []Use{googleUse, anyUse}), tc.want, tc.texts...)

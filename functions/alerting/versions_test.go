@@ -26,6 +26,8 @@ type versionedKMS struct {
 	*fakeKMS
 	versions map[string]cmek.KeyState
 	primary  string
+	// unjustified: the key's policy allows no reason, so that it cannot be used whatever its versions' states.
+	unjustified bool
 }
 
 func (k *versionedKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
@@ -34,6 +36,9 @@ func (k *versionedKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, erro
 	}
 	k.interrupted()
 	key := cmek.Key{URI: uri, State: k.versions[k.primary], Version: primary(k.primary)}
+	if k.unjustified {
+		key.State = cmek.KeyUnavailable
+	}
 	for _, id := range []string{"1", "2", "3", "4"} {
 		if state, ok := k.versions[id]; ok {
 			key.Versions = append(key.Versions, cmek.KeyVersionInfo{Version: primary(id), State: state})
@@ -45,7 +50,7 @@ func (k *versionedKMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, erro
 // onGoogle gives the world a cluster on Google Cloud, whose store key is wrapped by the version; "" if that is not on record.
 func onGoogle(t *testing.T, w *world, wrappedBy string) *versionedKMS {
 	t.Helper()
-	kms := &versionedKMS{w.kms, map[string]cmek.KeyState{"1": cmek.KeyDisabled, "2": cmek.KeyEnabled, "3": cmek.KeyEnabled, "4": cmek.KeyEnabled}, "4"}
+	kms := &versionedKMS{w.kms, map[string]cmek.KeyState{"1": cmek.KeyDisabled, "2": cmek.KeyEnabled, "3": cmek.KeyEnabled, "4": cmek.KeyEnabled}, "4", false}
 	w.KMS = kms
 	_, err := w.Ledger.UpdateCluster(t.Context(), googleCluster, func(c *ledger.Cluster) error {
 		c.Cluster = cmek.Cluster{ID: googleCluster, Name: "ledger", AccountID: crlProject, State: cmek.StateCreated}
@@ -211,6 +216,27 @@ func TestVersion_restoredIsNotRecovered(t *testing.T) {
 		w.ticks(20 * time.Minute)
 		if !w.last().Resolved || len(w.open()) != 0 {
 			t.Errorf("it is enabled, and the last is %s", w.last().Headline())
+		}
+	})
+}
+
+// A policy that allows no reason makes the whole key unusable. However well IAM reads, the incident stays open until the key does.
+func TestVersion_keyWithoutAnAllowedReason(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		kms, _ := withIAM(t, w)
+		kms.unjustified = true
+		w.receives(logged(t, "kms-updatecryptokey-justifications-none", "a"))
+		if a := w.last(); a.Severity != alert.Critical || len(w.open()) != 1 || !strings.Contains(a.Summary, "to allow no reason") {
+			t.Fatalf("the alert is %s, open are %v", a.Headline(), w.open())
+		}
+		w.ticks(3 * time.Hour)
+		if len(w.open()) != 1 {
+			t.Errorf("the key reads unavailable, and the last is %s", w.last().Headline())
+		}
+		kms.unjustified = false
+		w.ticks(2 * time.Hour)
+		if len(w.open()) != 0 || !w.last().Resolved {
+			t.Errorf("the key can be used again, and open are %v", w.open())
 		}
 	})
 }

@@ -55,6 +55,12 @@ locals {
       labels = {}
     }
     }, {
+    # Ticks that the function answered, be it that they failed. Pushes are requests, too, so requests say nothing of ticks.
+    for f in keys(local.ticks) : "${f}-ticks" => {
+      filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=\"${var.name}-${f}-tick\" AND jsonPayload.\"@type\"=\"type.googleapis.com/google.cloud.scheduler.logging.AttemptFinished\" AND (severity<ERROR OR jsonPayload.status=\"INTERNAL\")"
+      labels = {}
+    }
+    }, {
     for f in keys(local.ticks) : "${f}-tick-errors" => {
       filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=\"${var.name}-${f}-tick\" AND severity>=ERROR AND jsonPayload.\"@type\"=\"type.googleapis.com/google.cloud.scheduler.logging.AttemptFinished\""
       labels = {}
@@ -191,10 +197,10 @@ locals {
     }, {
     for f, every in local.ticks : "${f}-tick-silent" => {
       severity = "high", runbook = "tick-silent", for = "0s"
-      summary  = "There was no request to ${f} for ${max(10, 3 * every)} minutes."
+      summary  = "${f} has answered no tick for ${max(10, 3 * every)} minutes."
       impact   = "Nothing that is due is done."
       steps    = ["Check that the schedule ${var.name}-${f}-tick is enabled, and that it may invoke the function:", "gcloud scheduler jobs describe ${var.name}-${f}-tick --location=${var.region} --project=${var.project}", "Check that the function exists."]
-      query    = "(sum(increase(run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name=\"${var.name}-${f}\"}[${max(10, 3 * every)}m])) or vector(0)) <= 0"
+      query    = "(sum(increase(${local.promql["${f}-ticks"]}[${max(10, 3 * every)}m])) or vector(0)) <= 0"
     }
     }, {
     for f in keys(local.functions) : "${f}-secret-unreadable" => {

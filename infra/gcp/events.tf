@@ -3,6 +3,7 @@
 module "pubsub" {
   source = "./modules/pubsub"
 
+  project   = var.project
   name      = var.name
   channels  = toset(keys(var.channels))
   feed      = var.asset_feed

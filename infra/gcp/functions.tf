@@ -34,6 +34,7 @@ locals {
     [for f in keys(local.filters) : "${var.name}-${f}"],
     [for p in keys(var.heartbeats) : "${var.name}-heartbeat-${replace(p, "/[:.]/", "-")}"],
     [var.name], # ledger, and feed
+    [for m in concat(keys(local.counters), keys(local.values)) : "${var.name}-${m}"],
     [local.api_key_secret, local.compliance_secret], local.audit_secrets, values(local.channel_secrets),
     # Deletions name alert policies and notification channels by number alone.
     [for p in google_monitoring_alert_policy.alarm : p.display_name], [for p in google_monitoring_alert_policy.alarm : basename(p.name)],
@@ -105,11 +106,11 @@ resource "google_storage_bucket" "source" {
   public_access_prevention    = "enforced"
   labels                      = var.labels
 
-  # What is deployed is the newest of each.
+  # Sources are named by their content, so one that is replaced is not a newer version of the other. None is needed once nothing is deployed from it.
+  force_destroy = true
   lifecycle_rule {
     condition {
-      age                = 30
-      num_newer_versions = 3
+      days_since_noncurrent_time = 30
     }
     action {
       type = "Delete"
@@ -183,5 +184,5 @@ resource "google_cloudfunctions2_function" "function" {
     )
   }
 
-  depends_on = [google_project_iam_member.build, google_storage_bucket_iam_member.build, google_storage_bucket_object.declarations]
+  depends_on = [google_project_iam_member.build, google_project_iam_member.build_source, google_storage_bucket_iam_member.build, google_storage_bucket_object.declarations]
 }

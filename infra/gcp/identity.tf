@@ -60,6 +60,8 @@ locals {
     "cloudkms.cryptoKeys.update",
   ]
 
+  build_bucket = "projects/_/buckets/gcf-v2-sources-${var.project_number}-${var.region}"
+
   # What the code calls is for people to read; ids of roles take no hyphens.
   role_prefix = replace(var.name, "-", "_")
 }
@@ -424,6 +426,19 @@ resource "google_project_iam_member" "build" {
   project = var.project
   role    = each.key
   member  = google_service_account.account["build"].member
+}
+
+# Cloud Functions copies a source into a bucket of its own, which it makes with the first function of a region, and the build reads it from there
+# (cloud.google.com/functions/docs/securing/build-custom-sa). So it cannot be bound there before.
+resource "google_project_iam_member" "build_source" {
+  project = var.project
+  role    = "roles/storage.objectViewer"
+  member  = google_service_account.account["build"].member
+
+  condition {
+    title      = "sources of functions only"
+    expression = "resource.name == \"${local.build_bucket}\" || resource.name.startsWith(\"${local.build_bucket}/\")"
+  }
 }
 
 resource "google_storage_bucket_iam_member" "build" {

@@ -52,6 +52,7 @@ var grants = map[string]string{
 	"google_cloud_run_service_iam_member.tick":           "tick",
 	"google_kms_crypto_key_iam_member.heartbeat":         "heartbeat",
 	"google_project_iam_member.build":                    "build",
+	"google_project_iam_member.build_source":             "build",
 	"google_storage_bucket_iam_member.build":             "build",
 	"google_service_account_iam_member.sign_pushes":      "agent:pubsub",
 	"google_pubsub_topic_iam_member.dead":                "agent:pubsub",

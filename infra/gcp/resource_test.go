@@ -12,17 +12,36 @@ import (
 func argumentsOf(t *testing.T, b block, want map[string]string) {
 	t.Helper()
 	for name, text := range want {
-		at, argument := b, name
-		if outer, inner, nested := strings.Cut(name, "."); nested {
-			blocks := b.inner(outer)
+		at, path := b, strings.Split(name, ".")
+		argument := path[len(path)-1]
+		for _, outer := range path[:len(path)-1] {
+			blocks := at.inner(outer)
 			if len(blocks) != 1 {
 				t.Errorf("%s has %d blocks %s, want 1", b.address(), len(blocks), outer)
-				continue
+				at = block{}
+				break
 			}
-			at, argument = blocks[0], inner
+			at = blocks[0]
 		}
 		if at.text[argument] != text {
 			t.Errorf("%s: %s is %s, want %s", b.address(), name, at.text[argument], text)
+		}
+	}
+}
+
+// The provider's own project is none of the deployment's: functions and bindings find everything in the project that is named. What is not
+// here names its project by something else.
+func TestResources_nameTheirProject(t *testing.T) {
+	elsewhere := regexp.MustCompile(`^google_((cloud_asset_|logging_)?(folder|organization)_\w+|storage_bucket_(object|iam_member)|service_account_iam_member|kms_crypto_key(_iam_member)?)$`)
+	for _, folder := range []string{".", "modules/pubsub", "modules/cmek-key"} {
+		for _, r := range readModule(t, folder).resources("google_.*") {
+			project := r.text["project"]
+			switch isElsewhere := elsewhere.MatchString(r.labels[0]); {
+			case isElsewhere && project != "":
+				t.Errorf("%s in %s has a project, and need not be left out here", r.address(), folder)
+			case !isElsewhere && project != "var.project" && project != "each.key" && !strings.HasPrefix(project, "each.value"):
+				t.Errorf("%s in %s is in project %q", r.address(), folder, project)
+			}
 		}
 	}
 }
@@ -123,6 +142,10 @@ func TestWhatMustSurvive_isProtected(t *testing.T) {
 		"retention_policy.is_locked": "var.archive_locked", "retention_policy.retention_period": "var.archive_days * 86400",
 		"uniform_bucket_level_access": "true", "public_access_prevention": `"enforced"`, "force_destroy": "false",
 	})
+	// The alert about a database that was deleted says to restore its newest backup.
+	argumentsOf(t, m.resource(t, "google_firestore_backup_schedule.ledger"), map[string]string{"database": "google_firestore_database.ledger.name", "retention": `"${14 * 86400}s"`})
+	// Versions that are kept would keep the bucket.
+	argumentsOf(t, m.resource(t, "google_storage_bucket.source"), map[string]string{"force_destroy": "true", "versioning.enabled": "true", "lifecycle_rule.condition.days_since_noncurrent_time": "30"})
 	if versions := m.resources("google_secret_manager_secret_version"); len(versions) > 0 {
 		t.Error("a secret has a value in Terraform's state")
 	}

@@ -114,6 +114,14 @@ func TestMetrics_areReadAndThere(t *testing.T) {
 	}
 }
 
+// That no tick comes is seen by the ticks: pushes are requests of the same function.
+func TestTickSilent_countsTicks(t *testing.T) {
+	alarm := regexp.MustCompile(`"\$\{f\}-tick-silent" => \{[^{]*(?:\$\{[^}]*\}[^{}]*)*\}`).FindString(readModule(t, ".").source["alarms"])
+	if !strings.Contains(alarm, `local.promql["${f}-ticks"]`) || strings.Contains(alarm, "request_count") {
+		t.Errorf("the alarm about ticks that do not come is\n%s", alarm)
+	}
+}
+
 // A measured value counts as the upper bound of its bucket, so an alarm's limit must be a bound.
 func TestLimits_areBoundsOfTheBuckets(t *testing.T) {
 	m := readModule(t, ".")

@@ -30,6 +30,15 @@ resource "google_firestore_database" "ledger" {
   deletion_policy                   = "ABANDON"
 }
 
+# Point-in-time recovery ends with the database, and backups do not.
+resource "google_firestore_backup_schedule" "ledger" {
+  project   = var.project
+  database  = google_firestore_database.ledger.name
+  retention = "${14 * 86400}s"
+
+  daily_recurrence {}
+}
+
 resource "google_firestore_field" "unindexed" {
   for_each = { for pair in setproduct(local.collections, local.unindexed) : join("/", pair) => { collection = pair[0], field = pair[1] } }
 

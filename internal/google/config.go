@@ -3,6 +3,7 @@ package google
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // EndpointVariable names the base URL of all REST APIs, for a simulator or a private endpoint.
@@ -39,7 +42,7 @@ type Config struct {
 // Default Credentials"), which are looked for when the first call needs them, and [EndpointVariable]. An endpoint on this
 // machine gets no credentials. The client must not be nil.
 func ConfigFromEnv(getenv func(string) string, client *http.Client) (Config, error) {
-	c := Config{HTTP: client, Endpoint: getenv(EndpointVariable), Tokens: &defaultTokens{}}
+	c := Config{HTTP: client, Endpoint: getenv(EndpointVariable), Tokens: &defaultTokens{quota: getenv(quotaVariable)}}
 	if c.Endpoint == "" {
 		return c, nil
 	}
@@ -60,24 +63,77 @@ func ConfigFromEnv(getenv func(string) string, client *http.Client) (Config, err
 	return c, nil
 }
 
+// quotaVariable names the project whose quota calls count against, before what the credentials say
+// (cloud.google.com/docs/quotas/set-quota-project).
+const quotaVariable = "GOOGLE_CLOUD_QUOTA_PROJECT"
+
 // defaultTokens are the application default credentials, found at their first use. It is safe for concurrent use.
 type defaultTokens struct {
 	mu    sync.Mutex
 	found oauth2.TokenSource
+	quota string
 }
 
 // Token returns a token that is valid. Its error wraps nothing that tells why: see [tokenError].
 func (d *defaultTokens) Token() (*oauth2.Token, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.found == nil {
-		found, err := google.DefaultTokenSource(context.Background(), scope)
-		if err != nil {
-			return nil, err
-		}
-		d.found = found
+	if err := d.find(); err != nil {
+		return nil, err
 	}
 	return d.found.Token()
+}
+
+func (d *defaultTokens) find() error {
+	if d.found != nil {
+		return nil
+	}
+	found, err := google.FindDefaultCredentials(context.Background(), scope)
+	if err != nil {
+		return err
+	}
+	var file struct {
+		Quota string `json:"quota_project_id"`
+	}
+	_ = json.Unmarshal(found.JSON, &file) // there is none on Google Cloud
+	d.found, d.quota = found.TokenSource, cmp.Or(d.quota, file.Quota)
+	return nil
+}
+
+// quotaProject is the project that calls are counted for; "" for that of the credentials. A person's have none, and many APIs refuse them
+// without (cloud.google.com/docs/authentication/troubleshoot-adc, "User credentials not working").
+func (d *defaultTokens) quotaProject() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.find() != nil {
+		return "" // whoever asks for a token learns why
+	}
+	return d.quota
+}
+
+// quotaHeader says whose quota a call counts against (cloud.google.com/apis/docs/system-parameters). Over gRPC it is in lower case.
+const quotaHeader = "X-Goog-User-Project"
+
+// quotaProject is that of the credentials, if they know one.
+func (c Config) quotaProject() string {
+	if of, ok := c.Tokens.(interface{ quotaProject() string }); ok {
+		return of.quotaProject()
+	}
+	return ""
+}
+
+// counted names the quota's project in each call. Tokens themselves are none's.
+type counted struct {
+	config Config
+	next   http.RoundTripper
+}
+
+func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
+	if project := c.config.quotaProject(); project != "" && req.URL.Host != "oauth2.googleapis.com" {
+		req = req.Clone(req.Context())
+		req.Header.Set(quotaHeader, project)
+	}
+	return c.next.RoundTrip(req)
 }
 
 // tokenError marks an error that kept us from getting a token.
@@ -107,7 +163,7 @@ func (c Config) client() *http.Client {
 	}
 	client := &http.Client{Timeout: c.HTTP.Timeout, Transport: bounded{next}, CheckRedirect: noRedirect}
 	if c.Tokens != nil {
-		client.Transport = &oauth2.Transport{Source: tokens{c.Tokens}, Base: client.Transport}
+		client.Transport = &oauth2.Transport{Source: tokens{c.Tokens}, Base: counted{c, client.Transport}}
 	}
 	return client
 }
@@ -119,6 +175,30 @@ func (c Config) options() []option.ClientOption {
 		options = append(options, option.WithEndpoint(c.base()))
 	}
 	return options
+}
+
+// counting is the context of a call over gRPC that names the quota's project.
+func (c Config) counting(ctx context.Context) context.Context {
+	if project := c.quotaProject(); project != "" {
+		return metadata.AppendToOutgoingContext(ctx, strings.ToLower(quotaHeader), project)
+	}
+	return ctx
+}
+
+// overGRPC are the options of a client that uses gRPC.
+func (c Config) overGRPC() []option.ClientOption {
+	if c.Tokens == nil {
+		return []option.ClientOption{option.WithoutAuthentication()}
+	}
+	unary := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		return invoke(c.counting(ctx), method, request, reply, conn, options...)
+	}
+	stream := func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		return open(c.counting(ctx), d, conn, method, options...)
+	}
+	return []option.ClientOption{
+		option.WithTokenSource(tokens{c.Tokens}), option.WithGRPCDialOption(grpc.WithChainUnaryInterceptor(unary)), option.WithGRPCDialOption(grpc.WithChainStreamInterceptor(stream)),
+	}
 }
 
 // base is the endpoint as a path can follow it.

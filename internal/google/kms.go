@@ -40,7 +40,8 @@ func NewKMS(config Config) (*KMS, error) {
 // Key reads the key and all its versions. A key that does not exist has the state cmek.KeyNotFound. An error means that the truth
 // could not be read, and wraps cmek.ErrDenied if we may not.
 //
-// On Cloud KMS versions have states and the key has none: its state is that of its primary version. A key for encryption whose
+// On Cloud KMS versions have states and the key has none: its state is that of its primary version, and unavailable while the key's Key
+// Access Justifications policy lets nobody use that. A key for encryption whose
 // versions cannot be primary yet has the newest version's state, and no version. A key for anything else is cmek.KeyUnknown.
 func (k *KMS) Key(ctx context.Context, uri cmek.KeyURI) (cmek.Key, error) {
 	read, err := k.read(ctx, uri)
@@ -143,9 +144,18 @@ func keyOf(uri cmek.KeyURI, read *kmspb.CryptoKey) cmek.Key {
 	key := cmek.Key{URI: uri, State: cmek.KeyUnknown, Settle: settle}
 	if read.Purpose == kmspb.CryptoKey_ENCRYPT_DECRYPT && read.Primary != nil {
 		key.Version, _ = versionOf(read.Primary, uri.Canonical()) // complete checked it
-		key.State, key.DeletionDate = versionState(read.Primary.State), destruction(read.Primary)
+		key.State, key.DeletionDate = allowed(read, versionState(read.Primary.State)), destruction(read.Primary)
 	}
 	return key
+}
+
+// allowed is the state of a key whose primary version has the one given: a Key Access Justifications policy that lists no reason denies every
+// use of the key, whatever its versions' states (google/cloud/kms/v1/resources.proto, KeyAccessJustificationsPolicy).
+func allowed(read *kmspb.CryptoKey, primary cmek.KeyState) cmek.KeyState {
+	if policy := read.KeyAccessJustificationsPolicy; policy != nil && len(policy.AllowedAccessReasons) == 0 && primary.Usable() {
+		return cmek.KeyUnavailable
+	}
+	return primary
 }
 
 // versionState is the state in our words (cloud.google.com/kms/docs/key-states). One that this client does not know is unknown. A
@@ -198,7 +208,7 @@ func (k *KMS) withVersions(ctx context.Context, key cmek.Key, read *kmspb.Crypto
 		return cmek.Key{}, fmt.Errorf("read versions of key %s: %w: the primary %s is not among the %d shown", clip(string(key.URI)), cmek.ErrIncomplete, key.Version, len(versions))
 	}
 	// The list was read after the key.
-	key.State, key.DeletionDate = versions[at].State, versions[at].DeletionDate
+	key.State, key.DeletionDate = allowed(read, versions[at].State), versions[at].DeletionDate
 	// Numbers are not used again, and a version can be deleted only after it was destroyed: whoever re-encrypted under a version that
 	// is no longer shown has lost that key.
 	key.NeverRotated = len(versions) == 1 && key.Version.ID == "1"

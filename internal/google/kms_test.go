@@ -1,6 +1,8 @@
 package google_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +108,28 @@ func TestKey_statesOfVersions(t *testing.T) {
 			got, err := fake.serve(t).Key(t.Context(), testKey)
 			if err != nil || got.State != want || len(got.Versions) != 2 || got.Versions[0].State != want {
 				t.Errorf("%q: key is %+v, error %v; want %s", state, got, err, want)
+			}
+		}
+	}
+}
+
+// A Key Access Justifications policy without reasons lets nobody use the key. Whether one that has some lets a cluster use it is not known.
+func TestKey_whoseUseNoReasonJustifies(t *testing.T) {
+	for policy, want := range map[string]map[string]cmek.KeyState{
+		`{}`:                          {"ENABLED": cmek.KeyUnavailable, "DISABLED": cmek.KeyDisabled, "DESTROYED": cmek.KeyDestroyed},
+		`{"allowedAccessReasons":[]}`: {"ENABLED": cmek.KeyUnavailable},
+		`{"allowedAccessReasons":["GOOGLE_INITIATED_SERVICE"]}`: {"ENABLED": cmek.KeyEnabled, "DISABLED": cmek.KeyDisabled},
+		`{"allowedAccessReasons":[5]}`:                          {"ENABLED": cmek.KeyEnabled},
+		`null`:                                                  {"ENABLED": cmek.KeyEnabled},
+	} {
+		for state, want := range want {
+			fake := newFakeKMS(2, "ENABLED", state)
+			fake.key["keyAccessJustificationsPolicy"] = json.RawMessage(policy)
+			for name, read := range map[string]func(context.Context, cmek.KeyURI) (cmek.Key, error){"Key": fake.serve(t).Key, "Describe": fake.serve(t).Describe} {
+				got, err := read(t.Context(), testKey)
+				if err != nil || got.State != want || got.Version.ID != "2" || len(got.Versions) > 1 && got.Versions[0].State != cmek.KeyEnabled {
+					t.Errorf("%s with the policy %s and a version that is %s: %+v, %v; want %s", name, policy, state, got, err, want)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -31,12 +32,10 @@ type Store struct {
 
 // NewStore returns the ledger in the project's database; "" is the one named "(default)".
 func NewStore(config Config, project, database string) (*Store, error) {
-	options := []option.ClientOption{option.WithTelemetryDisabled()}
-	if config.Tokens != nil {
-		options = append(options, option.WithTokenSource(tokens{config.Tokens}))
-	} else {
-		options = append(options, option.WithoutAuthentication())
+	if os.Getenv("FIRESTORE_EMULATOR_HOST") != "" {
+		config.Tokens = nil
 	}
+	options := append(config.overGRPC(), option.WithTelemetryDisabled())
 	client, err := firestore.NewClientWithDatabase(context.Background(), project, cmp.Or(database, firestore.DefaultDatabaseID), options...)
 	if err != nil {
 		return nil, explain(err, "open the ledger of project "+clip(project))

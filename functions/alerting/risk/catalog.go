@@ -40,7 +40,8 @@ var catalog = []Row{
 	{Change: cmek.ChangeInheritedPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeDenyPolicy, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
 	{Change: cmek.ChangeAccessBoundary, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeAccount, Incident: alert.AccessLost, Recovery: true},
-	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.AccessLost, Recovery: true},
+	// The key reads unavailable while the policy lets nobody use it, so that ends the incident.
+	{Change: cmek.ChangeJustifications, Entry: "RK-07", Severity: alert.Medium, Kind: Inherited, Scope: ScopeKey, Incident: alert.KeyUnusable, Recovery: true},
 
 	{Change: cmek.ChangePrincipalTrust, Entry: "RK-09", Severity: alert.High, Kind: Trust, Scope: ScopePrincipal, Incident: alert.AccessLost, Recovery: true, Proven: alert.Info},
 	{Change: cmek.ChangePrincipalDeleted, Entry: "RK-09", Severity: alert.Critical, Kind: PrincipalDeleted, Scope: ScopePrincipal, Incident: alert.AccessLost},
@@ -71,9 +72,9 @@ var catalog = []Row{
 	{Change: cmek.ChangeEventRule, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, rate: rateRule},
 	{Change: cmek.ChangeEventBus, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
 	{Change: cmek.ChangeAlarm, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
-	{Change: cmek.ChangeAlertTopic, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
+	{Change: cmek.ChangeAlertTopic, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true, rate: rateBinding},
 	{Change: cmek.ChangeSchedule, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
-	{Change: cmek.ChangeFunction, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
+	{Change: cmek.ChangeFunction, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true, rate: rateBinding},
 	{Change: cmek.ChangeSecret, Entry: "RK-17", Severity: alert.High, Kind: Watch, Scope: ScopeAll, OwnOnly: true, rate: rateSecret},
 	{Change: cmek.ChangeQueue, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true, rate: rateQueue},
 	{Change: cmek.ChangeTable, Entry: "RK-17", Severity: alert.Critical, Kind: Watch, Scope: ScopeAll, OwnOnly: true},
@@ -189,6 +190,14 @@ func rateSecret(c Case, s alert.Severity) alert.Severity {
 	switch call(c.Event) {
 	case "PutSecretValue", "AddSecretVersion":
 		return alert.Medium
+	}
+	return s
+}
+
+// rateBinding: a binding that was added takes nothing away. One of keyturn's own deployments adds some with each channel and operator.
+func rateBinding(c Case, s alert.Severity) alert.Severity {
+	if call(c.Event) == "SetIamPolicy" && onlyAdds(c.Event.Delta) {
+		return alert.High
 	}
 	return s
 }

@@ -130,19 +130,33 @@ var gcp = map[cmek.Change]words{
 	},
 	cmek.ChangeExternalKeys: {
 		subject: func(c Case) string {
-			if c.Event.Key != "" {
+			switch name := inQuotes(c.Event.Parameters["custom_key_store_id"]); {
+			case c.Event.Key != "":
 				return gcpVersion(c)
+			case call(c.Event) == "UpdateEkmConfig":
+				return the("EKM configuration", "of "+clip(cmp.Or(c.Event.Region, "a location"))+" in project "+clip(c.Event.Account))
+			case call(c.Event) == "UpdateEkmConnection":
+				return the("EKM connection", name)
+			case strings.HasPrefix(call(c.Event), "ExecuteSingleTenantHsm"):
+				return the("HSM instance", name)
+			default:
+				return the("External key manager or HSM instance", name)
 			}
-			return the("External key manager or HSM instance", inQuotes(c.Event.Parameters["custom_key_store_id"]))
 		},
-		happened: gcpCall("was changed", "UpdateCryptoKeyVersion", "had its external key changed"), attempt: "change %s",
+		happened: gcpCall("was changed", "UpdateCryptoKeyVersion", "had its external key changed", "ExecuteSingleTenantHsmInstanceProposal", "had a proposal executed, which may disable or delete it"), attempt: "change %s",
 		impact: always("Keys with the protection level EXTERNAL, EXTERNAL_VPC or HSM_SINGLE_TENANT that depend on it may be unusable. Other keys are not affected. If they can no longer be used: " + unusable),
 		steps: func(c Case, p *plan) {
 			p.say("Check whether a cluster's key depends on it. If so, undo the change, and check that the key can be used:")
-			if c.Event.Key != "" {
+			switch at := []string{"location", c.Event.Region, "project", c.Event.Account}; {
+			case c.Event.Key != "":
 				p.version(c, "describe")
-			} else {
-				p.gcloud("kms ekm-connections list", "", "", "location", c.Event.Region, "project", c.Event.Account)
+			case call(c.Event) == "UpdateEkmConfig":
+				p.gcloud("kms ekm-config describe", "", "", at...)
+			case call(c.Event) == "UpdateEkmConnection":
+				p.gcloud("kms ekm-connections describe", "ekm-connection", c.Event.Parameters["custom_key_store_id"], at...)
+			default:
+				p.say("Look at the instance and its proposals in the Google Cloud console (Security, Key Management), and find the keys in the key rings of its location:")
+				p.gcloud("kms keyrings list", "", "", at...)
 			}
 			p.check()
 		},
@@ -237,12 +251,21 @@ var gcp = map[cmek.Change]words{
 				return "was changed, perhaps in its Key Access Justifications policy"
 			case reasons != "":
 				return "had its Key Access Justifications policy changed, to allow only " + clip(reasons)
+			case c.Event.Parameters["justifications"] == "none":
+				return "had its Key Access Justifications policy changed, to allow no reason"
 			}
-			return "had its Key Access Justifications policy changed, to allow no reason"
+			return "had its Key Access Justifications policy removed, or changed to allow no reason"
 		},
-		impact: always("Cloud KMS refuses every use of the key for which it is given a reason that the policy does not list."),
+		impact: func(c Case) string {
+			if c.Event.Parameters["justifications"] == "none" && !Omitted(c.Event) {
+				return "Cloud KMS refuses every use of the key. " + unusable
+			}
+			return "Cloud KMS refuses every use of the key for which it is given a reason that the policy does not list. Without a policy it refuses none."
+		},
 		steps: func(c Case, p *plan) {
-			p.say("If the change was not planned, remove the policy:")
+			p.say("Check whether the key has a policy (keyAccessJustificationsPolicy):")
+			p.describe(c)
+			p.say("If it has one, and that was not planned, remove it; every reason is allowed then:")
 			p.gcloudKey(c, "update --remove-key-access-justifications-policy")
 			p.check()
 		},
@@ -458,21 +481,49 @@ var gcp = map[cmek.Change]words{
 	},
 	cmek.ChangeGuardRails: {
 		subject: func(c Case) string {
-			if call(c.Event) == "MoveProject" {
+			switch {
+			case gcpMoved(c):
 				return gcpNode(c)
+			case gcpPerimeter(c):
+				return gcpPerimeterName(c)
 			}
 			return the("Organization policy", c.Event.Parameters["policy_id"])
 		},
-		happened: gcpCall("was changed", "MoveProject", "was moved to another folder or organization", "CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared"),
-		attempt:  "change %s", impact: always("Such a policy can forbid the use of a key, of an API or of service accounts of other projects, or shorten the waiting period of a destruction. keyturn does not evaluate these policies."),
-		steps: func(c Case, p *plan) {
-			if call(c.Event) == "MoveProject" {
-				p.say("Check that the clusters' service account has no access to the keys by a policy of the folder or organization that the project left, and that no deny policy of the new one forbids it:")
-				p.gcloud("projects get-ancestors-iam-policy", "project-id", gcpProject(c))
-				return
+		happened: gcpCall("was changed", "MoveProject", "was moved to another folder or organization", "MoveFolder", "was moved to another folder or organization",
+			"CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared",
+			"CreateServicePerimeter", "was created", "DeleteServicePerimeter", "was deleted", "DeleteAccessLevel", "was deleted",
+			"ReplaceServicePerimeters", "were replaced", "CommitServicePerimeters", "had their dry runs put into force", "ReplaceAccessLevels", "were replaced"),
+		attempt: "change %s",
+		impact: func(c Case) string {
+			switch {
+			case gcpMoved(c):
+				return "Policies of the folders and the organization that are above it now hold, those that were above it no longer do. If the clusters' service account had its access to a key from there, or a deny policy of the new place forbids it, they are cut off. keyturn does not compare the two."
+			case gcpPerimeter(c):
+				return "CockroachDB Cloud calls Cloud KMS and the IAM Credentials API from outside of every perimeter. If a key's or a service account's project is within one that restricts these services, and no ingress rule or access level lets it in, the clusters are cut off. keyturn does not evaluate perimeters."
 			}
-			p.say("Check the policy that holds now:")
-			p.gcloud("org-policies describe", "constraint", c.Event.Parameters["policy_id"], gcpParent(c)...)
+			return "Such a policy can forbid the use of a key, of an API or of service accounts of other projects, or shorten the waiting period of a destruction. keyturn does not evaluate these policies."
+		},
+		steps: func(c Case, p *plan) {
+			switch {
+			case gcpMoved(c):
+				p.say("Check whether the clusters' service account and CockroachDB Cloud's (crl-kms-user-…) still have their roles, and grant on the key and on the service account what they had from above before:")
+				if call(c.Event) == "MoveFolder" {
+					_, name, _ := gcpNodeCommand(c)
+					p.gcloud("resource-manager folders get-ancestors-iam-policy", "folder-id", name)
+				} else {
+					p.gcloud("projects get-ancestors-iam-policy", "project-id", gcpProject(c))
+				}
+			case gcpPerimeter(c):
+				p.say("Check that no perimeter around a project of keys or service accounts restricts cloudkms.googleapis.com or iamcredentials.googleapis.com without an ingress rule or an access level that lets CockroachDB Cloud in:")
+				if name := c.Event.Parameters["perimeter"]; name != "" && strings.HasSuffix(call(c.Event), "ServicePerimeter") && call(c.Event) != "DeleteServicePerimeter" {
+					p.gcloud("access-context-manager perimeters describe", "perimeter", name, "policy", c.Event.Parameters["access_policy"])
+				} else {
+					p.gcloud("access-context-manager perimeters list", "", "", "policy", c.Event.Parameters["access_policy"])
+				}
+			default:
+				p.say("Check the policy that holds now:")
+				p.gcloud("org-policies describe --effective", "constraint", c.Event.Parameters["policy_id"], gcpParent(c)...)
+			}
 			p.check()
 		},
 	},
@@ -518,10 +569,27 @@ var gcp = map[cmek.Change]words{
 	},
 	cmek.ChangeFunction: {
 		subject:  func(c Case) string { return the("Function", inQuotes(c.Event.Parameters["function"])) },
-		happened: gcpCall("was changed or deleted", "DeleteFunction", "was deleted", "DeleteService", "was deleted", "UpdateFunction", "was changed", "ReplaceService", "was changed", "UpdateService", "was changed"),
-		attempt:  "change or delete %s", impact: always("The function acts with keyturn's permissions; changed code can do whatever they allow. " + blind),
+		happened: gcpCall("was changed or deleted", "DeleteFunction", "was deleted", "DeleteService", "was deleted", "UpdateFunction", "was changed", "ReplaceService", "was changed", "UpdateService", "was changed", "SetIamPolicy", "had its IAM policy changed"),
+		attempt:  "change or delete %s",
+		impact: func(c Case) string {
+			switch {
+			case gcpPolicySet(c):
+				return "If the service account that sends events and ticks to the function lost the right to invoke it, it gets none. Who gained that right can send it events that never happened. " + blind
+			case strings.HasPrefix(call(c.Event), "Delete"):
+				return "What the function did is no longer done. " + blind
+			}
+			return "The function acts with keyturn's permissions; changed code can do whatever they allow. " + blind
+		},
 		steps: func(c Case, p *plan) {
 			p.say(redeploy)
+			switch {
+			case gcpPolicySet(c):
+				p.say("Check that nobody but the service accounts of the deployment (push, tick) may invoke the function:")
+				p.gcloud("functions get-iam-policy", "function", c.Event.Parameters["function"], "region", c.Event.Region, "project", c.Event.Account)
+				return
+			case strings.HasPrefix(call(c.Event), "Delete"):
+				return
+			}
 			p.say("Compare the source and the environment with those of the deployment:")
 			p.gcloud("functions describe", "function", c.Event.Parameters["function"], "region", c.Event.Region, "project", c.Event.Account)
 		},
@@ -543,10 +611,13 @@ var gcp = map[cmek.Change]words{
 	cmek.ChangeSecret: {
 		subject: func(c Case) string { return the("Secret", inQuotes(c.Event.Parameters["secret"])) },
 		happened: gcpCall("was changed or deleted", "AddSecretVersion", "had its value replaced", "DisableSecretVersion", "had a version disabled", "DestroySecretVersion", "had a version destroyed",
-			"DeleteSecret", "was deleted"),
+			"DeleteSecret", "was deleted", "UpdateSecret", "was changed, and may expire", "SetIamPolicy", "had its IAM policy changed"),
 		attempt: "change or delete %s",
 		impact: func(c Case) string {
-			if call(c.Event) == "AddSecretVersion" {
+			switch call(c.Event) {
+			case "SetIamPolicy":
+				return "If a function lost access, it cannot follow rotations (the API key) or notify (a channel's secret). Who gained access can read the credential."
+			case "AddSecretVersion":
 				return "If the new value is wrong, keyturn cannot follow rotations (the API key), or a channel sends alerts elsewhere or to nobody (its secret)."
 			}
 			return "keyturn may no longer read what the secret holds: without the API key it cannot follow rotations, without a channel's secret it cannot notify."
@@ -557,29 +628,84 @@ var gcp = map[cmek.Change]words{
 				p.say("A deleted secret cannot be restored: replace the credential at its issuer, and store it again.")
 				return
 			}
-			p.say("If nobody replaced the credential on purpose, make the previous version the newest enabled one, and replace the credential at its issuer:")
-			p.gcloud("secrets versions list", "secret", c.Event.Parameters["secret"], "project", c.Event.Account)
+			secret := c.Event.Parameters["secret"]
+			// The newest version is read, enabled or not (cloud.google.com/secret-manager/docs/access-secret-version).
+			switch call(c.Event) {
+			case "SetIamPolicy":
+				p.say(redeploy)
+				p.say("Check that nobody but the functions that need it may read the secret. If somebody else could, replace the credential at its issuer:")
+				p.gcloud("secrets get-iam-policy", "secret", secret, "project", c.Event.Account)
+			case "UpdateSecret":
+				p.say("If an expiry was set, remove it: the secret is deleted then.")
+				p.gcloud("secrets update --remove-expiration", "secret", secret, "project", c.Event.Account)
+			case "DisableSecretVersion":
+				p.say("The newest version is the one that is read. If it is disabled, enable it:")
+				p.gcloud("secrets versions list", "secret", secret, "project", c.Event.Account)
+				p.gcloud("secrets versions enable", "version", c.Event.Parameters["secret_version"], "secret", secret, "project", c.Event.Account)
+			default:
+				p.say("The newest version is the one that is read, whatever state it is in:")
+				p.gcloud("secrets versions list", "secret", secret, "project", c.Event.Account)
+				p.say("If nobody replaced the credential on purpose, replace it at its issuer, save the new value as secret.txt, and store it as the newest version:")
+				p.gcloud("secrets versions add", "secret", secret, "data-file", "secret.txt", "project", c.Event.Account)
+			}
 		},
 	},
 	cmek.ChangeTable: {
-		subject: func(c Case) string { return the("Database", inQuotes(c.Event.Parameters["table"])) }, happened: always("was deleted"), attempt: "delete %s",
-		impact: always("keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."),
+		subject: func(c Case) string { return the("Database", inQuotes(c.Event.Parameters["table"])) },
+		happened: gcpCall("was changed or deleted", "DeleteDatabase", "was deleted", "UpdateDatabase", "was changed",
+			"BulkDeleteDocuments", "had documents deleted", "ImportDocuments", "had documents overwritten by an import"),
+		attempt: "change or delete %s",
+		impact: func(c Case) string {
+			if call(c.Event) == "UpdateDatabase" {
+				return "If its delete protection or its point-in-time recovery was disabled, what keyturn knows can be lost."
+			}
+			return "keyturn no longer knows which clusters use which keys, and what is open. It cannot follow rotations, and cannot tell which clusters a change concerns."
+		},
 		steps: func(c Case, p *plan) {
-			p.say("Restore the newest backup under the same name, and enable point-in-time recovery and delete protection again:")
-			p.gcloud("firestore backups list", "", "", "project", c.Event.Account)
+			table, project := c.Event.Parameters["table"], c.Event.Account
+			switch call(c.Event) {
+			case "UpdateDatabase":
+				p.say(redeploy)
+				p.say("Check that delete protection and point-in-time recovery are enabled:")
+				p.gcloud("firestore databases describe", "", "", "database", table, "project", project)
+			case "BulkDeleteDocuments", "ImportDocuments":
+				p.say("Pause the functions, so that nothing is decided by what is left:")
+				p.run("keyturn pause")
+				p.say("Copy the documents as they were before from point-in-time recovery, which goes back for 7 days: export them with a snapshot time before the change, and import them.")
+				p.gcloud("firestore export", "gs-bucket", "", "database", table, "snapshot-time", gcpMinuteBefore(c.Event.Time), "project", project)
+			default:
+				p.say("Restore the newest backup under the same name, and deploy keyturn's infrastructure again:")
+				p.gcloud("firestore backups list", "", "", "project", project)
+				p.gcloud("firestore databases restore", "", "", "source-backup", "", "destination-database", table, "project", project)
+			}
 		},
 	},
 	cmek.ChangeAlarm: {
 		subject: func(c Case) string {
-			if strings.HasSuffix(call(c.Event), "Channel") {
+			switch name := call(c.Event); {
+			case strings.HasSuffix(name, "Channel"):
 				return the("Notification channel", inQuotes(c.Event.Parameters["alarm"]))
+			case strings.HasSuffix(name, "LogMetric"):
+				return the("Log-based metric", inQuotes(c.Event.Parameters["alarm"]))
 			}
 			return the("Alert policy", inQuotes(c.Event.Parameters["alarm"]))
 		},
-		happened: gcpCall("was changed or deleted", "UpdateAlertPolicy", "was changed", "DeleteAlertPolicy", "was deleted", "UpdateNotificationChannel", "was changed", "DeleteNotificationChannel", "was deleted"),
-		attempt:  "change or delete %s", impact: always("If keyturn stops working, nobody is notified. " + blind),
+		happened: gcpCall("was changed or deleted", "UpdateAlertPolicy", "was changed", "DeleteAlertPolicy", "was deleted", "UpdateNotificationChannel", "was changed", "DeleteNotificationChannel", "was deleted",
+			"UpdateLogMetric", "was changed", "DeleteLogMetric", "was deleted", "CreateSnooze", "was snoozed", "UpdateSnooze", "had its snooze changed"),
+		attempt: "change, delete or silence %s", impact: always("If keyturn stops working, nobody is notified. " + blind),
 		steps: func(c Case, p *plan) {
+			if strings.HasSuffix(call(c.Event), "Snooze") {
+				p.say("If nobody works on it, end the snooze:")
+				p.gcloud("monitoring snoozes list", "", "", "project", c.Event.Account)
+				p.gcloud("monitoring snoozes cancel", "snooze", c.Event.Parameters["snooze"], "project", c.Event.Account)
+				return
+			}
 			p.say(redeploy)
+			if strings.HasSuffix(call(c.Event), "LogMetric") {
+				p.say("Check that every metric of the deployment is there, with the filter that the deployment says:")
+				p.gcloud("logging metrics list", "", "", "project", c.Event.Account)
+				return
+			}
 			p.say("Check that every alert policy of the deployment is enabled, and notifies the channels that the deployment says:")
 			p.gcloud("alpha monitoring policies list", "", "", "project", c.Event.Account)
 		},
@@ -592,10 +718,25 @@ var gcp = map[cmek.Change]words{
 			return the("Topic", inQuotes(c.Event.Parameters["topic"]))
 		},
 		happened: gcpCall("was changed or deleted", "UpdateTopic", "was changed", "DeleteTopic", "was deleted", "UpdateSubscription", "was changed", "DeleteSubscription", "was deleted",
-			"DetachSubscription", "was detached from its topic", "ModifyPushConfig", "had its push endpoint changed or removed"),
-		attempt: "change or delete %s", impact: always("Events no longer reach keyturn, or its alerts reach nobody. " + blind),
+			"DetachSubscription", "was detached from its topic", "ModifyPushConfig", "had its push endpoint changed or removed", "SetIamPolicy", "had its IAM policy changed"),
+		attempt: "change or delete %s",
+		impact: func(c Case) string {
+			if gcpPolicySet(c) {
+				return "If a log sink or a function lost the right to publish, or Pub/Sub the right to deliver, events no longer reach keyturn, or its alerts reach nobody. Who gained the right to publish can send events or alerts that never happened. " + blind
+			}
+			return "Events no longer reach keyturn, or its alerts reach nobody. " + blind
+		},
 		steps: func(c Case, p *plan) {
 			p.say(redeploy)
+			if gcpPolicySet(c) {
+				p.say("Check that its bindings are those of the deployment:")
+				if name := c.Event.Parameters["subscription"]; name != "" {
+					p.gcloud("pubsub subscriptions get-iam-policy", "subscription", name, "project", c.Event.Account)
+				} else {
+					p.gcloud("pubsub topics get-iam-policy", "topic", c.Event.Parameters["topic"], "project", c.Event.Account)
+				}
+				return
+			}
 			p.say("Check that every subscription of the deployment is there, and sends to the functions that the deployment says:")
 			p.gcloud("pubsub subscriptions list", "", "", "project", c.Event.Account)
 		},

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -23,6 +25,37 @@ func gcpVersion(c Case) string {
 	return "Version " + clip(c.Event.On.ID) + " of " + key
 }
 
+// gcpMoved reports that what is above keys was put elsewhere.
+func gcpMoved(c Case) bool { return call(c.Event) == "MoveProject" || call(c.Event) == "MoveFolder" }
+
+// gcpPerimeter reports that the change is one of VPC Service Controls.
+func gcpPerimeter(c Case) bool {
+	return strings.HasSuffix(call(c.Event), "ServicePerimeter") || strings.HasSuffix(call(c.Event), "ServicePerimeters") || strings.Contains(call(c.Event), "AccessLevel")
+}
+
+// gcpPerimeterName names a perimeter or an access level, or all of those of an access policy.
+func gcpPerimeterName(c Case) string {
+	kind := "Service perimeter"
+	if strings.Contains(call(c.Event), "AccessLevel") {
+		kind = "Access level"
+	}
+	if strings.HasSuffix(call(c.Event), "s") {
+		return kind + "s of access policy " + clip(cmp.Or(c.Event.Parameters["access_policy"], "of the organization"))
+	}
+	return the(kind, inQuotes(c.Event.Parameters["perimeter"]))
+}
+
+// gcpMinuteBefore is the last whole minute before a time, as point-in-time recovery takes it; "" if the time is not known.
+func gcpMinuteBefore(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Add(-time.Minute).Truncate(time.Minute).Format(time.RFC3339)
+}
+
+// gcpPolicySet reports that the change is one of who may use a part of keyturn.
+func gcpPolicySet(c Case) bool { return call(c.Event) == "SetIamPolicy" }
+
 // gcpNumber is a version in a sentence.
 func gcpNumber(v cmek.KeyVersion) string {
 	if v.IsZero() {
@@ -40,6 +73,9 @@ func gcpNode(c Case) string {
 	kind, id, _ := strings.Cut(cmp.Or(c.Event.Parameters["resource"], "projects/"+c.Event.Account), "/")
 	if strings.Contains(id, "/keyRings/") {
 		return the("Key ring", lastSegment(id))
+	}
+	if kind == "projects" {
+		id = gcpProject(c) // commands take its id, and people know it by that
 	}
 	names := map[string]string{"folders": "Folder", "organizations": "Organization", "billingAccounts": "Billing account"}
 	return the(cmp.Or(names[kind], "Project"), id)
@@ -221,19 +257,43 @@ func (p *plan) account(c Case, operation, name string) {
 	p.gcloud("iam service-accounts "+operation, word, name, "project", c.Event.Account)
 }
 
+// onlyAdds reports that an entry shows what a call changed in a policy, and that it took no binding away.
+func onlyAdds(text string) bool {
+	var delta struct {
+		Bindings []changedBinding `json:"bindingDeltas"`
+	}
+	return json.Unmarshal([]byte(text), &delta) == nil && len(delta.Bindings) > 0 &&
+		!slices.ContainsFunc(delta.Bindings, func(b changedBinding) bool { return b.Action != "ADD" })
+}
+
 // mostBindings bounds the commands of one alert.
 const mostBindings = 5
+
+// changedBinding is what an entry says that a call changed in a policy (google.iam.v1.logging.AuditData).
+type changedBinding struct {
+	Action    string `json:"action"`
+	Role      string `json:"role"`
+	Member    string `json:"member"`
+	Condition any    `json:"condition"`
+}
+
+// order is when a person should look at the binding: 0 is first.
+func (b changedBinding) order() int {
+	order := 0
+	if b.Action == "ADD" {
+		order = 2
+	}
+	if !strings.HasPrefix(b.Role, "roles/cloudkms.") && b.Role != "roles/iam.serviceAccountTokenCreator" && b.Role != "roles/owner" && !strings.Contains(b.Role, "/roles/") {
+		order++
+	}
+	return order
+}
 
 // bindings adds how to undo a change of an IAM policy: the commands for the bindings that the entry says were changed, or how to find
 // them.
 func (p *plan) bindings(c Case, group, name string, flags ...string) {
 	var delta struct {
-		Bindings []struct {
-			Action    string `json:"action"`
-			Role      string `json:"role"`
-			Member    string `json:"member"`
-			Condition any    `json:"condition"`
-		} `json:"bindingDeltas"`
+		Bindings []changedBinding `json:"bindingDeltas"`
 	}
 	const word = "name"
 	if json.Unmarshal([]byte(c.Event.Delta), &delta) != nil || len(delta.Bindings) == 0 {
@@ -243,10 +303,17 @@ func (p *plan) bindings(c Case, group, name string, flags ...string) {
 		p.gcloud(group+" add-iam-policy-binding", word, name, append([]string{"member", "", "role", ""}, flags...)...)
 		return
 	}
-	if more := len(delta.Bindings) - mostBindings; more > 0 {
+	// What was lost comes first, and what decides about keys before the rest. Nobody can be a deleted principal, so nothing of it is undone.
+	list := slices.DeleteFunc(slices.Clone(delta.Bindings), func(b changedBinding) bool { return strings.HasPrefix(b.Member, "deleted:") })
+	slices.SortStableFunc(list, func(a, b changedBinding) int { return cmp.Compare(a.order(), b.order()) })
+	if len(list) == 0 {
+		p.say("The entry changes bindings of deleted principals only, which grant nothing. There is nothing to undo.")
+		return
+	}
+	if more := len(list) - mostBindings; more > 0 {
 		p.say(fmt.Sprintf("The entry has %d more changed bindings than are listed here.", more))
 	}
-	for _, b := range delta.Bindings[:min(len(delta.Bindings), mostBindings)] {
+	for _, b := range list[:min(len(list), mostBindings)] {
 		operation := " add-iam-policy-binding"
 		if b.Action == "ADD" {
 			operation = " remove-iam-policy-binding"

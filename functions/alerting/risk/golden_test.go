@@ -54,6 +54,16 @@ var variants = []struct {
 			with("omitted", "true", "reasons", "", "sink", "")(c)
 		}
 	}},
+	{"no reason allowed", func(c *Case) {
+		if OnGoogle(c.Event) {
+			with("reasons", "", "justifications", "none")(c)
+		}
+	}},
+	{"no reasons shown", func(c *Case) {
+		if OnGoogle(c.Event) {
+			with("reasons", "", "justifications", "absent")(c)
+		}
+	}},
 	{"the version is not named", func(c *Case) { c.Event.On = cmek.KeyVersion{} }},
 	{"the version reads as disabled", func(c *Case) {
 		if OnGoogle(c.Event) {

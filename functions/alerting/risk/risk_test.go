@@ -188,7 +188,7 @@ func TestEveryCloudHasWordsForItsChanges(t *testing.T) {
 var parameters = []string{"policy_arn", "policy_name", "version_id", "grant_id", "grantee", "operations", "alias", "key_material_id", "valid_to", "replica_region", "primary_region",
 	"custom_key_store_id", "policy_id", "policy_type", "target", "source_parent", "destination_parent", "trail", "rule", "event_bus", "region_name",
 	"alarm", "topic", "subscription", "schedule", "function", "secret", "queue", "table", "rotation_period_days", "schedule_group",
-	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "resource", "binding"}
+	"key_ring", "role", "api", "billing_account", "sink", "exclusion", "feed", "unique_id", "reasons", "justifications", "secret_version", "snooze", "access_policy", "perimeter", "resource", "binding"}
 
 // full is a case in which everything is known.
 func full(cloud string, change cmek.Change) Case {
@@ -413,7 +413,7 @@ func TestSteps_haveTheIDsOfTheEvent(t *testing.T) {
 						// What the record of the call does not tell: what was there before.
 						"permissions-boundary PERMISSIONS_BOUNDARY", "version-id VERSION_ID", "target-key-id TARGET_KEY_ID",
 						"protocol PROTOCOL", "notification-endpoint NOTIFICATION_ENDPOINT", "rotation-period ROTATION_PERIOD", "next-rotation-time NEXT_ROTATION_TIME",
-						"billing-account BILLING_ACCOUNT", "member MEMBER",
+						"billing-account BILLING_ACCOUNT", "member MEMBER", "source-backup SOURCE_BACKUP", "export GS_BUCKET",
 						"backup-type SYSTEM", // a value of AWS
 					}, strings.TrimPrefix(placeholder, "--")) && !strings.Contains(step, "get-parameters-for-import") && !strings.Contains(step, "KEY_MATERIAL_DOES_NOT_EXPIRE") {
 						t.Errorf("%s by %s: %s of %s, though the event tells all", change, operation, placeholder, step)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -38,6 +39,74 @@ func TestSteps_ofADeletedRole(t *testing.T) {
 		}
 		if strings.Contains(steps, row.no) {
 			t.Errorf("%s: the steps have %q:\n%s", row.name, row.no, steps)
+		}
+	}
+}
+
+// A project is called by its id where the event has both, as it is in commands.
+func TestSubject_callsAProjectByItsID(t *testing.T) {
+	for _, row := range []struct{ resource, account, want string }{
+		{"projects/123456789012", "acme-keys", "Project acme-keys"}, {"projects/123456789012", "", "Project 123456789012"}, {"projects/acme-keys", "acme-keys", "Project acme-keys"},
+		{"", "acme-keys", "Project acme-keys"}, {"folders/77", "", "Folder 77"}, {"organizations/42", "", "Organization 42"}, {"billingAccounts/0A-1", "", "Billing account 0A-1"},
+		{"projects/acme-keys/locations/us-east1/keyRings/crdb", "acme-keys", "Key ring crdb"},
+	} {
+		c := Case{Event: cmek.Event{Account: row.account, Parameters: map[string]string{"resource": row.resource}}}
+		if got := gcpNode(c); got != row.want {
+			t.Errorf("%q in %q is called %q, want %q", row.resource, row.account, got, row.want)
+		}
+	}
+}
+
+// What was lost of the use of keys is shown first, however much else a call changed. A deleted principal can be given nothing.
+func TestSteps_orderOfBindings(t *testing.T) {
+	binding := func(action, role, member string) string {
+		return `{"action":"` + action + `","role":"` + role + `","member":"` + member + `"}`
+	}
+	const lost, key, eve = "serviceAccount:crdb-cmek@acme-keys.iam.gserviceaccount.com", "roles/cloudkms.cryptoKeyEncrypterDecrypter", "user:eve@acme.example"
+	const gone = "deleted:serviceAccount:old@acme-keys.iam.gserviceaccount.com?uid=1"
+	noise := strings.Repeat(binding("ADD", "roles/viewer", "user:ana@acme.example")+",", 8)
+	for name, row := range map[string]struct{ deltas, first, no string }{
+		"behind much that was added":      {noise + binding("REMOVE", key, lost), "add-iam-policy-binding payments --member " + lost, ""},
+		"behind others that were removed": {strings.ReplaceAll(noise, "ADD", "REMOVE") + binding("REMOVE", key, lost), "add-iam-policy-binding payments --member " + lost, ""},
+		"a custom role":                   {noise + binding("REMOVE", "projects/acme-keys/roles/use", lost), "add-iam-policy-binding payments --member " + lost, ""},
+		"what was given of keys":          {noise + binding("ADD", key, eve), "remove-iam-policy-binding payments --member " + eve, ""},
+		"lost goes before given":          {binding("ADD", key, eve) + "," + binding("REMOVE", "roles/viewer", lost), "add-iam-policy-binding payments --member " + lost, ""},
+		"a deleted principal beside it":   {binding("REMOVE", key, gone) + "," + binding("REMOVE", key, lost), "add-iam-policy-binding payments --member " + lost, "deleted:"},
+		"deleted principals only":         {binding("REMOVE", key, gone), "", "iam-policy-binding"},
+	} {
+		c := of(cmek.ChangeKeyPolicy, about(cryptoKey), onCloud("gcp"), func(c *Case) { c.Event.Delta = `{"bindingDeltas":[` + row.deltas + `]}` })
+		r, _ := Of(c.Event.Change)
+		steps := r.Steps(c)
+		first := slices.IndexFunc(steps, func(s string) bool { return strings.Contains(s, "iam-policy-binding") })
+		if row.first == "" {
+			if first >= 0 || !strings.Contains(strings.Join(steps, "\n"), "nothing to undo") {
+				t.Errorf("%s: the steps are\n%s", name, strings.Join(steps, "\n"))
+			}
+			continue
+		}
+		if first < 0 || !strings.Contains(steps[first], row.first) || row.no != "" && strings.Contains(strings.Join(steps, "\n"), row.no) {
+			t.Errorf("%s: the first command must have %q, and none %q:\n%s", name, row.first, row.no, strings.Join(steps, "\n"))
+		}
+	}
+}
+
+// A policy of keyturn's own parts that only gave is less urgent than one that may have taken something away.
+func TestRate_policyOfAnOwnPart(t *testing.T) {
+	const add, remove = `{"action":"ADD","role":"roles/pubsub.publisher","member":"user:eve@acme.example"}`, `{"action":"REMOVE","role":"roles/pubsub.publisher","member":"user:ana@acme.example"}`
+	for _, row := range []struct {
+		call, delta string
+		want        alert.Severity
+	}{
+		{"SetIamPolicy", `{"bindingDeltas":[` + add + `]}`, alert.High}, {"SetIamPolicy", `{"bindingDeltas":[` + add + `,` + remove + `]}`, alert.Critical},
+		{"SetIamPolicy", `{"bindingDeltas":[` + remove + `]}`, alert.Critical}, {"SetIamPolicy", `{"bindingDeltas":[]}`, alert.Critical}, {"SetIamPolicy", "", alert.Critical},
+		{"SetIamPolicy", `{"bindingDeltas":[{}]}`, alert.Critical}, {"UpdateTopic", `{"bindingDeltas":[` + add + `]}`, alert.Critical},
+	} {
+		for _, change := range []cmek.Change{cmek.ChangeAlertTopic, cmek.ChangeFunction} {
+			c := of(change, about(""), onCloud("gcp"), func(c *Case) { c.Event.Source, c.Event.Delta, c.Own = sources["gcp"]+row.call, row.delta, true })
+			r, _ := Of(change)
+			if got := r.Rate(c); got != row.want {
+				t.Errorf("%s by %s with %s is %s, want %s", change, row.call, row.delta, got, row.want)
+			}
 		}
 	}
 }

@@ -86,12 +86,22 @@ run "one_function_each_and_no_other_invokers" {
   }
 }
 
+run "sources_can_be_built" {
+  assert {
+    condition = (
+      google_project_iam_member.build_source.condition[0].expression == "resource.name == \"projects/_/buckets/gcf-v2-sources-123456789012-us-east1\" || resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-123456789012-us-east1/\")" &&
+      google_project_iam_member.build_source.role == "roles/storage.objectViewer" && google_project_iam_member.build_source.member == google_storage_bucket_iam_member.build.member
+    )
+    error_message = "The build cannot read the source from the bucket of Cloud Functions, or reads more than that."
+  }
+}
+
 run "own_resources_are_known_to_alerting" {
   assert {
     condition = length(setsubtract(
       concat(
         ["keyturn-rotation", "keyturn-alerting", "keyturn-rotation-events", "keyturn-alerts", "keyturn-alerting-dead", "keyturn-notify-slack-alerts", "keyturn-alerts-critical"],
-        ["keyturn-rotation-tick", "keyturn-compliance", "keyturn-compliance-tick", "keyturn-compliance-api-key", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "12345678901234567890", "987"],
+        ["keyturn-rotation-tick", "keyturn-compliance", "keyturn-compliance-tick", "keyturn-compliance-api-key", "keyturn-api-key", "keyturn-notify-pagerduty", "keyturn", "keyturn-critical-published", "keyturn-rotation-poison", "keyturn-oldest-open-seconds", "12345678901234567890", "987"],
       ),
       split(",", google_cloudfunctions2_function.function["alerting"].service_config[0].environment_variables["KEYTURN_OWN_RESOURCES"])
     )) == 0
@@ -288,6 +298,11 @@ run "compliance_runs_on_ticks_alone" {
       strcontains(google_monitoring_alert_policy.alarm["compliance-overdue"].conditions[0].condition_prometheus_query_language[0].query, "[23h]") && google_monitoring_alert_policy.alarm["compliance-overdue"].conditions[0].condition_prometheus_query_language[0].duration == "10800s"
     )
     error_message = "The alert policies of compliance differ."
+  }
+  # Pushes are requests, too: they would hide that no tick comes.
+  assert {
+    condition     = alltrue([for f in ["rotation", "alerting", "compliance"] : startswith(google_monitoring_alert_policy.alarm["${f}-tick-silent"].conditions[0].condition_prometheus_query_language[0].query, "(sum(increase(logging_googleapis_com:user_keyturn_${f}_ticks[")])
+    error_message = "An alert policy about ticks that do not come counts something else."
   }
 }
 

@@ -116,14 +116,14 @@ func terraform(folder string, arguments ...string) (output string, err error) {
 }
 
 // pubsubModule is the part of the module that is about Pub/Sub.
-func pubsubModule(t *testing.T, functions string) *module {
+func pubsubModule(t *testing.T, project, functions string) *module {
 	t.Helper()
 	where := map[string]cty.Value{}
 	for f, url := range endpoints(functions) {
 		where[f] = cty.StringVal(url)
 	}
 	return readModule(t, pubsubFolder, map[string]cty.Value{
-		"name": cty.StringVal(name), "channels": cty.SetVal([]cty.Value{cty.StringVal("slack")}), "feed": cty.True,
+		"project": cty.StringVal(project), "name": cty.StringVal(name), "channels": cty.SetVal([]cty.Value{cty.StringVal("slack")}), "feed": cty.True,
 		"endpoints": cty.MapVal(where), "account": cty.NullVal(cty.String),
 	})
 }
@@ -131,7 +131,7 @@ func pubsubModule(t *testing.T, functions string) *module {
 // makeParsed makes what the text of the module says.
 func makeParsed(t *testing.T, project, functions string) {
 	t.Helper()
-	m := pubsubModule(t, functions)
+	m := pubsubModule(t, project, functions)
 	for _, kind := range []string{"topic", "subscription"} {
 		for _, address := range slices.Sorted(maps.Keys(m.blocks)) {
 			if !strings.HasPrefix(address, "google_pubsub_"+kind+".") {
@@ -142,6 +142,7 @@ func makeParsed(t *testing.T, project, functions string) {
 				message := m.message(m.blocks[address].Body, each)
 				id := fmt.Sprintf("projects/%s/%ss/%s", project, kind, message["name"])
 				delete(message, "name")
+				delete(message, "project") // both are in its address
 				pubsub(t, http.MethodPut, id, message, nil)
 				m.ids[address][key] = cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal(id)})
 			}

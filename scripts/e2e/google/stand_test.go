@@ -169,7 +169,7 @@ func (s *stand) readModule() map[string]string {
 	})
 	m.found["own_resources"] = cty.ListVal([]cty.Value{cty.StringVal(name + "-rotation"), cty.StringVal(name)}) // the rest of it are resources
 	s.filters = texts(m.local("filters"))
-	m.ids["module.pubsub"] = map[string]cty.Value{"pushes": pubsubModule(s.t, s.functions).local("pushes")}
+	m.ids["module.pubsub"] = map[string]cty.Value{"pushes": pubsubModule(s.t, s.project, s.functions).local("pushes")}
 	published, err := ctyjson.Marshal(m.local("published"), m.local("published").Type())
 	if err != nil {
 		s.t.Fatal(err)

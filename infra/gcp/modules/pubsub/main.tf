@@ -22,8 +22,9 @@ locals {
 resource "google_pubsub_topic" "topic" {
   for_each = toset(local.topics)
 
-  name   = "${var.name}-${each.key}"
-  labels = var.labels
+  project = var.project
+  name    = "${var.name}-${each.key}"
+  labels  = var.labels
 
   # Events can be delivered again by seeking back. Topics of alerts keep nothing: it could keep the messages of the subscription for people,
   # and a second critical alert would be no news.
@@ -33,14 +34,16 @@ resource "google_pubsub_topic" "topic" {
 resource "google_pubsub_topic" "dead" {
   for_each = local.functions
 
-  name   = "${var.name}-${each.key}-dead"
-  labels = var.labels
+  project = var.project
+  name    = "${var.name}-${each.key}-dead"
+  labels  = var.labels
 }
 
 # Without a subscription a dead-letter topic would drop what it gets.
 resource "google_pubsub_subscription" "dead" {
   for_each = local.functions
 
+  project                    = var.project
   name                       = "${var.name}-${each.key}-dead"
   topic                      = google_pubsub_topic.dead[each.key].id
   ack_deadline_seconds       = 60
@@ -56,6 +59,7 @@ resource "google_pubsub_subscription" "dead" {
 resource "google_pubsub_subscription" "push" {
   for_each = local.pushes
 
+  project                    = var.project
   name                       = "${var.name}-${each.key}"
   topic                      = google_pubsub_topic.topic[each.value.topic].id
   ack_deadline_seconds       = var.timeout_seconds + 10
@@ -95,6 +99,7 @@ resource "google_pubsub_subscription" "push" {
 resource "google_pubsub_subscription" "critical" {
   for_each = toset(["alerts", "operations"])
 
+  project                    = var.project
   name                       = "${var.name}-${each.key}-critical"
   topic                      = google_pubsub_topic.topic[each.key].id
   filter                     = "attributes.severity = \"critical\""

@@ -1,3 +1,8 @@
+variable "project" {
+  description = "Project of the topics and subscriptions."
+  type        = string
+}
+
 variable "name" {
   description = "Name of the deployment. All topics and subscriptions begin with it."
   type        = string

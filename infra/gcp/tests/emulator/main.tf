@@ -43,6 +43,7 @@ provider "google" {
 module "pubsub" {
   source = "../../modules/pubsub"
 
+  project   = var.project
   name      = "keyturn"
   channels  = var.channels
   feed      = true
