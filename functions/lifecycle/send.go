@@ -137,10 +137,11 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	case ledger.OperationEnable:
 		return f.Cloud.EnableCMEK(ctx, r.ClusterID, r.Specs)
 	case ledger.OperationAddRegion:
-		// A region that was added since the checks would be removed, and so would one that an older read does not show.
+		// A region that was added since the checks would be removed. So would one that an older read does not show, and one that it shows
+		// with other nodes would be resized.
 		c, err := f.Cloud.Cluster(ctx, r.ClusterID)
 		if err != nil || lacks(c, facts.Cluster.Regions) {
-			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked"}
+			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked, each with its nodes"}
 		}
 		return f.Cloud.AddRegions(ctx, c, r.Additions)
 	case ledger.OperationRevoke:
@@ -149,9 +150,9 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: fmt.Sprintf("no request is of the kind %q", r.Kind)}
 }
 
-// lacks reports whether the cluster does not show one of the regions.
+// lacks reports whether the cluster does not show one of the regions with its nodes.
 func lacks(c cmek.Cluster, regions []cmek.Region) bool {
-	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !hasRegion(c, r.Name) })
+	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !slices.Contains(c.Regions, r) })
 }
 
 // answered notes the answer of the request that was sent at that time. It is worth more than our deadline and a single try.
