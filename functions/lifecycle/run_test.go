@@ -346,6 +346,9 @@ func TestApply_refusesAPlanThatDoesNotCountAnyMore(t *testing.T) {
 			if _, err := lifecycle.ParsePlan(data); err != nil {
 				t.Errorf("the plan cannot be read: %v", err)
 			}
+			if _, err := lifecycle.ParsePlan(append(slices.Clone(data), []byte(" {}")...)); err == nil {
+				t.Error("a plan is read that something follows")
+			}
 			c := confirmed
 			tt.change(&p, &c)
 			if data, err = json.Marshal(p); err != nil {
@@ -454,6 +457,47 @@ func TestARequestThatTheRateLimitRefused_isSentAgain(t *testing.T) {
 			must(t, err)
 			if !result.Done() || !op.done(w) || len(w.accepted) != 1 || len(w.records()) != 1 {
 				t.Errorf("%s: %+v, accepted %q, records %q; steps:\n%s", name, result, w.accepted, w.records(), strings.Join(w.steps, "\n"))
+			}
+		})
+	}
+}
+
+// A process was killed while its refused revocation waited to be sent again. What it confirmed is not confirmed for the next command: that
+// needs the name, and a plan that counts.
+func TestApply_confirmsARefusedRevocationAnew(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after time.Duration
+		typed string
+		want  string
+	}{
+		"a wrong name":  {0, "payment", "name"},
+		"no name":       {0, "", "name"},
+		"an old plan":   {lifecycle.PlanLasts, "payments", "plan-expired"},
+		"in good order": {time.Minute, "payments", ""},
+	} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			f := w.function()
+			w.distrust()
+			p, refused, err := f.PlanRevocation(t.Context(), revokePayments(), confirmed.Server, false)
+			must(t, err)
+			if len(refused) > 0 {
+				t.Fatalf("no plan: %+v", refused)
+			}
+			_, err = f.Ledger.UpdateCluster(t.Context(), payments, func(c *ledger.Cluster) error {
+				now := time.Now()
+				c.Operation = &ledger.Operation{Kind: ledger.OperationRevoke, By: "ana", Since: now, Sent: now, Attempts: 1, Answered: now,
+					Baseline: &ledger.OperationBaseline{ReadAt: now, CMEK: w.info(payments)}, Answer: &cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 429, Busy: true}}
+				return nil
+			})
+			must(t, err)
+			later(tt.after)
+			c := confirmed
+			c.Typed = tt.typed
+			result, err := f.Apply(t.Context(), p, c)
+			must(t, err)
+			if got := strings.Join(rows(result.Refusals), " "); got != tt.want || len(w.sent) != map[bool]int{true: 1}[tt.want == ""] {
+				t.Errorf("%s: refused by %q, sent %q; want %q", name, got, w.sent, tt.want)
 			}
 		})
 	}
