@@ -209,13 +209,13 @@ func describe(a cmek.Answer) string {
 
 // watch reads the cluster until the end of its operation is on record, and files the evidence. After the longest operation that is
 // allowed for it returns without one, and the operation stays open.
-func (f *Function) watch(ctx context.Context, id string) (*ledger.Cluster, error) {
-	said := ""
+func (f *Function) watch(ctx context.Context, r Request) (*ledger.Cluster, error) {
+	id, said := r.ClusterID, ""
 	for read := 0; ; read++ {
 		s := f.look(ctx, id)
 		why := ""
 		item, err := f.Ledger.UpdateCluster(ctx, id, func(item *ledger.Cluster) error {
-			if !item.Operation.Open() {
+			if !item.Operation.Open() || !sameRequest(*item.Operation, r) {
 				return ledger.ErrUnchanged
 			}
 			var next ledger.Operation
@@ -232,7 +232,10 @@ func (f *Function) watch(ctx context.Context, id string) (*ledger.Cluster, error
 			return nil, err
 		}
 		o := item.Operation
-		if !o.Open() {
+		switch {
+		case o == nil || !sameRequest(*o, r):
+			return nil, ErrReplaced
+		case !o.Open():
 			f.step(string(o.Result), "%s", o.Why)
 			return item, f.deliver(ctx, item)
 		}
