@@ -60,7 +60,7 @@ func TestAKilledChange_isWatchedByTheNextCommandAndNotSentTwice(t *testing.T) {
 		{"revoke", func(b *bench) []string {
 			b.kms(t, "DisableKey", paymentsKey)
 			plan := filepath.Join(b.folder, "plan.json")
-			b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--out", plan)
+			b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--shared-key", "checkout moves too", "--out", plan)
 			return []string{"apply", plan}
 		}, "payments\n"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -172,12 +173,17 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	plan := filepath.Join(b.folder, "plan.json")
 	b.keyturn(t, "revoke", "payments", "--out", plan).wantCode(t, exitUsage, "revoke")
 	b.keyturn(t, "revoke", "payments", "--reason", "test").wantCode(t, exitUsage, "revoke")
-	b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--dry-run")
-	b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--dry-run", "-o", "json")
+	// A ledger without a sweep does not know who else uses the key.
+	o := b.keyturn(t, "revoke", "payments", "--reason", "key compromised", "--dry-run")
+	o.wantCode(t, exitRefused, "revoke without a sweep")
+	wantText(t, "the refusal", o.err, "whether other clusters use its keys is not known", "--shared-key REASON")
+	const shared = "--shared-key=checkout moves too"
+	b.succeed(t, "revoke", "payments", "--reason", "key compromised", shared, "--dry-run")
+	b.succeed(t, "revoke", "payments", "--reason", "key compromised", shared, "--dry-run", "-o", "json")
 	if _, err := os.Stat(plan); err == nil {
 		t.Fatal("a dry run wrote a plan")
 	}
-	out := b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--out", plan)
+	out := b.succeed(t, "revoke", "payments", "--reason", "key compromised", shared, "--out", plan)
 	wantText(t, "the plan", out, "3 nodes run until they restart", "backups: the newest", "Nothing was sent")
 	wantText(t, "the holds", b.succeed(t, "hold"), "f001", "key compromised")
 
@@ -192,6 +198,9 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 		"with --yes":           b.typing(t, "payments\n", "apply", plan, "--yes"),
 		"a wrong name":         b.typing(t, "Payments\n", "apply", plan),
 		"an empty line":        b.typing(t, "\n", "apply", plan),
+		"without Enter":        b.typing(t, "payments", "apply", plan),
+		"a blank before":       b.typing(t, " payments\n", "apply", plan),
+		"a blank after":        b.typing(t, "payments \n", "apply", plan),
 		"the cluster's id":     b.typing(t, "7c1d9e20-3a4b-4c5d-8e6f-000000000001\n", "apply", plan),
 		"at another Cloud API": b.typing(t, "payments\n", "apply", plan, "--server", strings.Replace(b.url, "127.0.0.1", "localhost", 1)),
 	} {
@@ -206,9 +215,9 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.kms(t, "EnableKey", paymentsKey)
-	o := b.typing(t, "payments\n", "apply", plan)
+	o = b.typing(t, "payments\n", "apply", plan)
 	o.wantCode(t, exitRefused, "apply")
-	wantText(t, "the refusal of a stale plan", o.err, "a key has changed")
+	wantText(t, "the refusal of a stale plan", o.err, "a key changed")
 	for _, w := range b.writes() {
 		if strings.HasPrefix(w, "PATCH") {
 			t.Errorf("sent %s", w)
@@ -216,7 +225,7 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	}
 
 	b.kms(t, "DisableKey", paymentsKey)
-	b.succeed(t, "revoke", "payments", "--reason", "key compromised", "--out", plan)
+	b.succeed(t, "revoke", "payments", "--reason", "key compromised", shared, "--out", plan)
 	o = b.typing(t, "payments\n", "apply", plan)
 	o.wantCode(t, exitFine, "apply")
 	wantText(t, "the end", o.out, "Done: revoke of cluster payments")
@@ -248,6 +257,49 @@ func TestRevoke_needsAPlanATerminalAndTheName(t *testing.T) {
 	wantText(t, "the end", o.out, "reads ENABLED, and every node is live", "Still on hold", "keyturn release")
 	if text, err := os.ReadFile(ticket); err != nil || !strings.Contains(string(text), "Timeline") {
 		t.Errorf("the ticket is %q, %v", text, err)
+	}
+}
+
+// Ctrl-C where the name is asked for ends the command at once, and nothing is sent.
+func TestApply_endsWithCtrlCAtThePrompt(t *testing.T) {
+	b := newBench(t)
+	b.kms(t, "DisableKey", paymentsKey)
+	plan := filepath.Join(b.folder, "plan.json")
+	b.succeed(t, "revoke", "payments", "--reason", "test", "--shared-key", "checkout moves too", "--out", plan)
+	ctx, interrupt := context.WithCancel(t.Context())
+	typing, hand := io.Pipe() // nothing is typed
+	defer func() { _ = hand.Close() }()
+	var out, errs buffer
+	p := &program{Program: installation.Program{Terminal: terminal.Terminal{In: typing, Out: &out, Err: &errs, Environ: b.environ, Interactive: true}, Dir: b.dir}}
+	ended := make(chan int, 1)
+	go func() { ended <- p.run(ctx, []string{"apply", plan}) }()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(errs.String(), "Type the name"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no name is asked for:\n%s", errs.String())
+		}
+	}
+	interrupt()
+	select {
+	case code := <-ended:
+		if code != exitRefused || !strings.Contains(errs.String(), "nothing was sent") || len(b.writes()) > 0 {
+			t.Errorf("exit code %d, sent %q\n%s", code, b.writes(), errs.String())
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it does not end")
+	}
+}
+
+func TestRestore_ofAClusterWithoutCMEK(t *testing.T) {
+	b := newBench(t)
+	o := b.keyturn(t, "restore", "analytics")
+	o.wantCode(t, exitRefused, "restore")
+	wantText(t, "the refusal", o.err, "shows no key")
+	if strings.Contains(o.out, "Please restore") {
+		t.Errorf("it writes a ticket:\n%s", o.out)
+	}
+	out := b.succeed(t, "restore", "orders", "--dry-run")
+	if strings.Contains(out, "Please restore") {
+		t.Errorf("a cluster that is not revoked has a ticket:\n%s", out)
 	}
 }
 

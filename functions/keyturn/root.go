@@ -5,13 +5,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/keyturn/keyturn/functions/keyturn/audit"
@@ -128,6 +131,29 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return exitFailed
 }
 
+// blank reports an argument, or the value of a flag, that is given and empty, as a variable of the shell leaves it that is not set. None stands for
+// nothing given, which may mean all clusters, or all regions.
+func blank(c *cobra.Command, args []string) error {
+	if c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd {
+		return nil // the shell asks about a word of which nothing is typed yet
+	}
+	isBlank := func(text string) bool { return strings.TrimSpace(text) == "" }
+	if slices.ContainsFunc(args, isBlank) {
+		return errors.New("an argument is empty; leave it out, or set the shell's variable")
+	}
+	var empty []string
+	c.Flags().Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		if f.Value.Type() == "string" && isBlank(f.Value.String()) || isList && (len(list.GetSlice()) == 0 || slices.ContainsFunc(list.GetSlice(), isBlank)) {
+			empty = append(empty, "--"+f.Name)
+		}
+	})
+	if len(empty) > 0 {
+		return fmt.Errorf("%s is given without a value; leave it out, or set the shell's variable", strings.Join(empty, ", "))
+	}
+	return nil
+}
+
 func (p *program) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "keyturn",
@@ -135,8 +161,12 @@ func (p *program) command() *cobra.Command {
 		Long:          about,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(c *cobra.Command, args []string) error {
+			if err := blank(c, args); err != nil {
+				return err
+			}
 			p.began = true
+			return nil
 		},
 	}
 	root.Version = version.Read().String()

@@ -403,9 +403,61 @@ func TestRotate_wrongUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"payments"}, {"--to", spareKey}, {"payments", "--to", spareKey, "-f", "x.json"}, {"--from", paymentsKey, "--to", spareKey, "--region", "us-east-1"},
 		{"payments", "--to", spareKey, "--terraform", ".", "--no-terraform"}, {"--cancel"}, {"payments", "--cancel", "--to", spareKey}, {"a", "b", "--to", spareKey},
+		{"", "--from", paymentsKey, "--to", spareKey, "--no-terraform"}, {"payments", "--region", "", "--to", spareKey, "--no-terraform"}, {"payments", "--cancel", "--region", ""},
+		{"payments", "--region", "us-east-1", "--region", "us-east-1", "--to", spareKey, "--no-terraform"},
 	} {
 		b.keyturn(t, append([]string{"rotate"}, args...)...).wantCode(t, exitUsage, args...)
 	}
+}
+
+// A name that no cluster has, or several, names none: the exit code is 4, and nothing is written.
+func TestRotateAndPin_ofNoClusterOrSeveral(t *testing.T) {
+	b := movable(t)
+	b.change(t, "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", func(c *ledger.Cluster) {
+		c.Cluster, c.SeenAt = cmek.Cluster{ID: "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", Name: "payments", State: cmek.StateCreated}, time.Now()
+		c.WaitUntil(time.Now().Add(time.Hour))
+	})
+	for _, name := range []string{"payments", "nobody", "Orders", "orders "} {
+		for _, args := range [][]string{
+			{"rotate", name, "--to", spareKey, "--no-terraform"}, {"rotate", name, "--to", spareKey, "--no-terraform", "-o", "json"},
+			{"pin", name, "--region", "us-east-1", "--alias", "arn:aws:kms:us-east-1:111122223333:alias/payments-cmek"},
+		} {
+			since := len(b.Requests())
+			o := b.keyturn(t, args...)
+			o.wantCode(t, exitRefused, args...)
+			if w := b.written(t, since); len(w) > 0 {
+				t.Errorf("%q wrote %q", args, w)
+			}
+		}
+	}
+	o := b.keyturn(t, "rotate", "--from", strangeKey, "--to", spareKey, "--no-terraform")
+	o.wantCode(t, exitRefused, "rotate of a key that nobody uses")
+	b.change(t, "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", func(c *ledger.Cluster) { c.Cluster.State = cmek.StateDeleted })
+	b.succeed(t, "rotate", "payments", "--to", spareKey, "--no-terraform", "--dry-run")
+	b.succeed(t, "rotate", strings.ToUpper(paymentsID), "--to", spareKey, "--no-terraform", "--dry-run")
+}
+
+// An open order about one region keeps another one from the region, and those of the same command from all others: none is given in part.
+func TestRotate_whileAnotherOrderIsOpen(t *testing.T) {
+	b := movable(t)
+	b.succeed(t, "pause", "--reason", "freeze")
+	b.keyturn(t, "rotate", "checkout", "--to", spareKey, "--no-terraform").wantCode(t, exitNeedsPerson, "rotate checkout")
+	ordered := b.written(t, len(b.Requests()))
+	for _, args := range [][]string{
+		{"rotate", "checkout", "--to", farKey, "--cross-region-key", "--no-terraform", "--dry-run"}, {"rotate", "checkout", "--to", farKey, "--cross-region-key", "--no-terraform"},
+		{"rotate", "--from", paymentsKey, "--to", farKey, "--cross-region-key", "--no-terraform"},
+		{"rotate", "checkout", "--to", paymentsKey, "--no-terraform"}, // it is on that key, and is going to leave it
+	} {
+		o := b.keyturn(t, args...)
+		o.wantCode(t, exitRefused, args...)
+		wantText(t, "the refusal", o.out, "another order is open, to "+spareKey, "rotate 7c1d9e20-3a4b-4c5d-8e6f-000000000002 --cancel --region us-east-1")
+	}
+	if now := b.written(t, len(b.Requests())); len(ordered) != 1 || !slices.Equal(now, ordered) {
+		t.Errorf("the orders are %q, want those of before, %q", now, ordered)
+	}
+	b.keyturn(t, "rotate", "checkout", "--to", spareKey, "--no-terraform").wantCode(t, exitNeedsPerson, "the same order again")
+	b.succeed(t, "rotate", "checkout", "--cancel", "--region", "us-east-1")
+	b.succeed(t, "rotate", "checkout", "--to", farKey, "--cross-region-key", "--no-terraform", "--dry-run")
 }
 
 // terraform prints a state in which payments is managed, as "terraform show -json" of Terraform 1.11 with the provider 1.22 does.

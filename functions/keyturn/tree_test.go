@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // leaves are the commands that do something, with the words that call them.
@@ -47,4 +48,52 @@ func TestEveryCommand_hasHelpAndExitCodes(t *testing.T) {
 	}
 	wantText(t, "the help", b.succeed(t, "--help"), "0  fine", "1  failed", "2  wrong usage", "3  something needs attention", "4  refused by a check before", "5  nothing needs attention")
 	wantText(t, "the version", b.succeed(t, "--version"), "keyturn ", "go1.")
+}
+
+// A variable of the shell that is not set leaves an empty word. It is never the same as nothing, which may mean all clusters, or all regions.
+func TestEveryCommand_refusesWhatIsGivenAndEmpty(t *testing.T) {
+	flags := 0
+	for _, made := range leaves((&program{}).command()) {
+		words := strings.Fields(made.CommandPath())[1:]
+		parsed := func(args ...string) *cobra.Command {
+			c, _, err := (&program{}).command().Find(words)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ParseFlags(args); err != nil {
+				t.Fatalf("%s %q: %v", c.CommandPath(), args, err)
+			}
+			return c
+		}
+		for _, empty := range [][]string{{""}, {"  "}, {"orders", ""}} {
+			if blank(parsed(), empty) == nil {
+				t.Errorf("%s takes the arguments %q", made.CommandPath(), empty)
+			}
+		}
+		if err := blank(parsed(), []string{"orders"}); err != nil {
+			t.Errorf("%s orders: %v", made.CommandPath(), err)
+		}
+		made.Flags().VisitAll(func(f *pflag.Flag) {
+			_, list := f.Value.(pflag.SliceValue)
+			if f.Value.Type() != "string" && !list {
+				return
+			}
+			flags++
+			flag := "--" + f.Name
+			for _, empty := range [][]string{{flag, ""}, {flag + "="}, {flag, " "}} {
+				if err := blank(parsed(empty...), nil); err == nil || !strings.Contains(err.Error(), flag) {
+					t.Errorf("%s %q: %v, want the flag named", made.CommandPath(), empty, err)
+				}
+			}
+			if err := blank(parsed(flag, "x"), nil); err != nil {
+				t.Errorf("%s %s x: %v", made.CommandPath(), flag, err)
+			}
+			if f.Value.Type() == "stringArray" && blank(parsed(flag, "x", flag, ""), nil) == nil {
+				t.Errorf("%s takes %s once with and once without a value", made.CommandPath(), flag)
+			}
+		})
+	}
+	if flags < 50 {
+		t.Errorf("%d flags were tried, want all that take text", flags)
+	}
 }

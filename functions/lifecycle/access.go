@@ -32,7 +32,7 @@ func judgeAWS(use cmek.Use, organization string, documents map[string]document) 
 	switch {
 	case errors.Is(trustErr, cmek.ErrNotFound):
 		missing := policy.Verdict{Decision: policy.Denied, Why: "the role " + arn + " does not exist"}
-		return Access{Key: missing, Principal: missing}
+		return Access{Key: missing, Principal: missing, NoPrincipal: true}
 	case trustErr != nil:
 		a.Principal.Why = "its trust policy was not read: " + trustErr.Error()
 	default:
@@ -71,7 +71,7 @@ func judgeGoogle(use cmek.Use, documents map[string]document, at time.Time) (a A
 	switch state := documents[google.State(use.Spec.AuthPrincipal)]; {
 	case errors.Is(state.err, cmek.ErrNotFound):
 		missing := policy.Verdict{Decision: policy.Denied, Why: "the service account " + account.Email + " does not exist"}
-		return Access{Key: missing, Principal: missing}
+		return Access{Key: missing, Principal: missing, NoPrincipal: true}
 	case state.err == nil:
 		if read, err := google.ParseServiceAccount(state.text); err == nil {
 			account = read

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,16 +69,17 @@ func (h hurried) RoundTrip(q *http.Request) (*http.Response, error) {
 	return writes{h.w, simulator.Transport(h.w.CloudAPI())}.RoundTrip(q)
 }
 
-// forgetful shows the cluster without its last region as long as hide says so, as an older read does.
-type forgetful struct {
+// outdated shows the cluster's regions as older makes them, as long as show says so.
+type outdated struct {
 	lifecycle.Cloud
-	hide *bool
+	show  *bool
+	older func([]cmek.Region) []cmek.Region
 }
 
-func (c forgetful) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
+func (c outdated) Cluster(ctx context.Context, id string) (cmek.Cluster, error) {
 	got, err := c.Cloud.Cluster(ctx, id)
-	if *c.hide && err == nil {
-		got.Regions = got.Regions[:len(got.Regions)-1]
+	if *c.show && err == nil {
+		got.Regions = c.older(slices.Clone(got.Regions))
 	}
 	return got, err
 }

@@ -271,6 +271,8 @@ func (d *decision) newRegions() {
 		switch {
 		case a.Region == "":
 			d.refuse("region-unknown", "name it", "a region has no name")
+		case !regionNames.MatchString(a.Region):
+			d.refuse("region-unknown", "name it as the cluster's cloud does, such as us-west-2", "no region is named %q", a.Region)
 		case hasRegion(d.Cluster, a.Region):
 			d.refuse("region-exists", "leave it out: this command changes no region that the cluster has", "the cluster has the region %s already", a.Region)
 		case seen[a.Region]:
@@ -316,6 +318,9 @@ func (d *decision) key(spec cmek.RegionSpec) {
 	case problem != "":
 		d.refuse("key-uri", "give the key's own name, without alias and version", "%s%s", in, problem)
 		return
+	case spec.KeySpec.AcrossPartitions():
+		d.refuse("principal", "give a key and a role of one partition", "%sthe key %q and the role %q are in two partitions of AWS, between which there is no access", in, uri, spec.KeySpec.AuthPrincipal)
+		return
 	case !principalOf(spec.KeySpec):
 		d.refuse("principal", "give the ARN of the IAM role, or the e-mail of the service account, that the cluster acts as", "%sthe auth_principal %q is none of the cluster's cloud", in, spec.KeySpec.AuthPrincipal)
 		return
@@ -342,6 +347,10 @@ func (d *decision) key(spec cmek.RegionSpec) {
 func (d *decision) access(spec cmek.RegionSpec) {
 	access := d.Access[spec.KeySpec]
 	who := spec.KeySpec.AuthPrincipal
+	if access.NoPrincipal {
+		d.refuse("no-principal", wordsOf(spec.KeySpec.Type).create(spec.KeySpec), "region %s: %s", spec.Region, access.Principal.Why)
+		return
+	}
 	for _, side := range []struct {
 		row, may, fix string
 		policy.Verdict
@@ -388,6 +397,9 @@ func principalOf(spec cmek.KeySpec) bool {
 	return strings.HasSuffix(strings.ToLower(string(spec.AuthPrincipal)), ".gserviceaccount.com") && spec.AuthPrincipal.Name() != string(spec.AuthPrincipal)
 }
 
+// sweptWithin is how old a complete sweep may be by which no other cluster uses a key.
+const sweptWithin = time.Hour
+
 // revocation are the rules for what cannot be taken back.
 func (d *decision) revocation() {
 	if d.NodesErr != nil {
@@ -396,15 +408,19 @@ func (d *decision) revocation() {
 	for _, spec := range inForce(d.CMEK) {
 		switch gone, why := d.accessGone(spec); gone {
 		case policy.Allowed:
-			d.hazard(AccessStillGranted, removeAccess(spec.KeySpec), "region %s: %s may still use the key %s; it is taken away first, so that a restart without REVOKE shows nothing new",
+			d.hazard(AccessStillGranted, removeAccess(spec.KeySpec), "region %s: %s may still use the key %s; take it away first: after that the cluster runs on, and can be given the access back",
 				spec.Region, spec.KeySpec.AuthPrincipal, spec.KeySpec.URI)
 		case policy.CannotTell:
 			d.hazard(AccessUnverified, "let keyturn read the key and its policies", "region %s: whether %s may still use the key %s is not known: %s",
 				spec.Region, spec.KeySpec.AuthPrincipal, spec.KeySpec.URI, why)
 		}
 	}
-	if len(d.Sharing) > 0 {
+	switch {
+	case len(d.Sharing) > 0:
 		d.hazard(SharedKey, "move the other clusters to keys of their own first", "its keys are used by other clusters too, which are put on hold with it: %s", strings.Join(d.Sharing, ", "))
+	case !d.At.Before(d.Swept.Add(sweptWithin)):
+		d.hazard(SharedKey, `wait for the next sweep of the function, or run "keyturn follow", which sweeps first`,
+			"whether other clusters use its keys is not known: no complete sweep has ended in the last hour")
 	}
 	switch {
 	case d.BackupsErr != nil:
@@ -439,7 +455,7 @@ func (d *decision) accessGone(spec cmek.RegionSpec) (policy.Decision, string) {
 // unchanged: what an operator confirmed is what was shown.
 func (d *decision) unchanged() {
 	for _, change := range d.planned.changes(plannedFacts(d.Facts)) {
-		d.refuse("plan-stale", "make a new plan", "since the plan was made, %s has changed", change)
+		d.refuse("plan-stale", "make a new plan", "since the plan was made, %s changed", change)
 	}
 }
 

@@ -33,8 +33,10 @@ type Facts struct {
 	NodesErr   error
 	Backups    cmek.Backups
 	BackupsErr error
-	// Sharing are the other clusters, by name or id, that use one of the keys.
+	// Sharing are the other clusters, by name or id, that use one of the keys, as far as the ledger knows. Swept is when the last complete
+	// sweep ended, by which it knows all of them.
 	Sharing []string
+	Swept   time.Time
 }
 
 // KeyFact is a key, or why it could not be read.
@@ -46,6 +48,8 @@ type KeyFact struct {
 // Access is whether a cluster may use a key: by the key's own policies, and by those of the principal that it acts as.
 type Access struct {
 	Key, Principal policy.Verdict
+	// NoPrincipal: the principal does not exist, so that nobody is admitted.
+	NoPrincipal bool
 }
 
 // read reads the facts. The error is about the ledger: without it nothing is decided.
@@ -67,6 +71,11 @@ func (f *Function) read(ctx context.Context, r Request) (facts Facts, err error)
 		specs = inForce(facts.CMEK)
 		facts.Nodes, facts.NodesErr = f.Cloud.Nodes(ctx, r.ClusterID)
 		facts.Backups, facts.BackupsErr = f.Details.Backups(ctx, r.ClusterID, 2)
+		worker, err := f.Ledger.Worker(ctx)
+		if err != nil {
+			return facts, err
+		}
+		facts.Swept = worker.Sweep.Complete
 		if facts.Sharing, err = f.sharing(ctx, r.ClusterID, specs); err != nil {
 			return facts, err
 		}

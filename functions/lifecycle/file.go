@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -21,10 +23,12 @@ func ParseSpecs(data []byte) ([]cmek.RegionSpec, error) {
 	var body struct {
 		RegionSpecs []cmek.RegionSpec `json:"region_specs"`
 	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields() // a misspelt auth_principal must not be none
 	if data[0] == '[' {
-		err = json.Unmarshal(data, &body.RegionSpecs)
+		err = d.Decode(&body.RegionSpecs)
 	} else {
-		err = json.Unmarshal(data, &body)
+		err = d.Decode(&body)
 	}
 	switch {
 	case err != nil:
@@ -74,17 +78,65 @@ func ParseAdditions(data []byte, has []cmek.Region) ([]cmek.AddedRegion, error) 
 	return additions, nil
 }
 
-// unwrapped is the JSON without blanks around it, and without a "spec" around all of it.
+// unwrapped is the JSON without a byte order mark and blanks around it, and without a "spec" around all of it.
 func unwrapped(data []byte) ([]byte, error) {
-	data = bytes.TrimSpace(data)
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if len(data) == 0 {
 		return nil, errors.New("the file is empty")
 	}
-	var outer struct {
-		Spec json.RawMessage `json:"spec"`
+	if err := unambiguous(data); err != nil {
+		return nil, err
 	}
-	if data[0] == '{' && json.Unmarshal(data, &outer) == nil && len(outer.Spec) > 0 && outer.Spec[0] != 'n' {
-		return outer.Spec, nil
+	var outer map[string]json.RawMessage
+	if data[0] == '{' && json.Unmarshal(data, &outer) == nil && len(outer) == 1 && len(outer["spec"]) > 0 && outer["spec"][0] != 'n' {
+		return outer["spec"], nil
 	}
 	return data, nil
+}
+
+// unambiguous reports what is no single JSON value, and an object that names a member twice: a reader takes the one or the other, or, in a list
+// that is named twice, some of both. Names that differ in case only are one name to Go.
+func unambiguous(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	type level struct {
+		names map[string]bool // nil in an array
+		name  bool            // a name comes next
+	}
+	var open []level
+	for {
+		token, err := d.Token()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read JSON: %w", err)
+		}
+		at := len(open) - 1
+		if name, is := token.(string); is && at >= 0 && open[at].name {
+			folded := strings.ToLower(name)
+			if open[at].names[folded] {
+				return fmt.Errorf("read JSON: an object has %q twice", name)
+			}
+			open[at].names[folded], open[at].name = true, false
+			continue
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{map[string]bool{}, true})
+			continue
+		case json.Delim('['):
+			open = append(open, level{})
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:at]
+		}
+		if len(open) == 0 { // the value is whole
+			if d.More() {
+				return errors.New("read JSON: something follows the value")
+			}
+			continue
+		}
+		open[len(open)-1].name = open[len(open)-1].names != nil
+	}
 }

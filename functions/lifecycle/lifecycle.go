@@ -136,7 +136,10 @@ func (r Result) Done() bool {
 }
 
 // ErrInterrupted is the error of a command that ended before its operation did. What is open goes on, and the same command watches it.
-var ErrInterrupted = errors.New("interrupted; the same command goes on watching what was sent")
+var ErrInterrupted = errors.New("interrupted; the same command goes on: it watches what was sent, and sends nothing twice")
+
+// ErrReplaced is the error of a command whose operation was followed to its end by another command, and then gave way to another request.
+var ErrReplaced = errors.New("another command has followed the request to its end, and another request to the cluster has begun; \"keyturn evidence list\" has its record")
 
 // Check reads the facts and says what stands against the request. It sends nothing and writes nothing.
 func (f *Function) Check(ctx context.Context, r Request) (Facts, []Refusal, error) {
@@ -184,7 +187,7 @@ func (f *Function) Run(ctx context.Context, r Request) (Result, error) {
 
 // finish watches the open operation to its end.
 func (f *Function) finish(ctx context.Context, r Request) (Result, error) {
-	item, err := f.watch(ctx, r.ClusterID)
+	item, err := f.watch(ctx, r)
 	if item == nil {
 		return Result{}, err
 	}
@@ -214,13 +217,18 @@ var idForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]
 // IsID reports whether the text has the form of the Cloud API's cluster ids.
 func IsID(text string) bool { return idForm.MatchString(text) }
 
+// ErrSeveral is, wrapped, the error of a name that several clusters have.
+var ErrSeveral = errors.New("several clusters have that name")
+
 // Find reads the cluster of that id or name. Of several with one name none is meant.
 func (f *Function) Find(ctx context.Context, wanted string) (cmek.Cluster, error) {
 	if IsID(wanted) {
 		return f.Cloud.Cluster(ctx, wanted)
 	}
 	var named []cmek.Cluster
-	for page := ""; ; {
+	const mostPages = 10_000
+	page := ""
+	for range mostPages {
 		clusters, next, err := f.Cloud.ClusterPage(ctx, page)
 		if err != nil {
 			return cmek.Cluster{}, err
@@ -230,16 +238,18 @@ func (f *Function) Find(ctx context.Context, wanted string) (cmek.Cluster, error
 				named = append(named, c)
 			}
 		}
-		if next == "" || next == page {
-			break
+		switch {
+		case next == page && next != "": // on the pages that are not shown there may be another of that name
+			return cmek.Cluster{}, fmt.Errorf("find cluster %q: the page %q of the list of clusters names itself as the next", wanted, page)
+		case next != "":
+			page = next
+			continue
+		case len(named) == 1:
+			return named[0], nil
+		case len(named) > 1:
+			return cmek.Cluster{}, fmt.Errorf("find cluster %q: %w, %d of them; use one of their ids", wanted, ErrSeveral, len(named))
 		}
-		page = next
-	}
-	switch len(named) {
-	case 1:
-		return named[0], nil
-	case 0:
 		return cmek.Cluster{}, fmt.Errorf("find cluster %q: %w: the API key shows none of that name", wanted, cmek.ErrNotFound)
 	}
-	return cmek.Cluster{}, fmt.Errorf("find cluster %q: %d have that name; use one of their ids", wanted, len(named))
+	return cmek.Cluster{}, fmt.Errorf("find cluster %q: the list of clusters has no end after %d pages", wanted, mostPages)
 }

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -252,10 +253,14 @@ func (p Provisioning) Complete() bool {
 // Verify judges what exists: the keys and principals of specs, or if there are none those of the cluster's CMEK. It judges as [Function.Check]
 // does, and writes nothing.
 func (f *Function) Verify(ctx context.Context, r ProvisionRequest, specs []cmek.RegionSpec) (Provisioning, error) {
+	var unread error
 	if len(specs) == 0 {
 		info, err := f.Cloud.CMEK(ctx, r.ClusterID)
-		if err == nil {
+		switch {
+		case err == nil:
 			specs = inForce(info)
+		case !errors.Is(err, cmek.ErrNotFound) && !errors.Is(err, cmek.ErrIncomplete): // which a cluster without CMEK may look like
+			unread = err
 		}
 	}
 	var d decision
@@ -266,21 +271,26 @@ func (f *Function) Verify(ctx context.Context, r ProvisionRequest, specs []cmek.
 	}
 	d.Facts = facts
 	organization, _ := f.Details.OrganizationID(ctx) // what depends on it says that it is not known
-	v := verify(r, d, organization)
+	v := verify(r, d, organization, unread)
 	if r.Vault && len(v.Refusals) == 0 {
 		f.verifyVault(ctx, r, specs, &v, facts.At)
 	}
 	return v, nil
 }
 
-func verify(r ProvisionRequest, d decision, organization string) Provisioning {
+// verify is Verify without the reads; unread is why the cluster's own CMEK was not read, if that is what was to be judged.
+func verify(r ProvisionRequest, d decision, organization string, unread error) Provisioning {
 	v := Provisioning{Cluster: provisionedCluster(d.Cluster, organization), Steps: []ProvisionStep{}, Files: []ProvisionFile{}}
 	if d.exists() {
 		d.takesCMEK()
 		if want := keyTypes[d.Cluster.CloudProvider]; r.Type != "" && want != "" && want != r.Type {
 			d.refuse("key-cloud", fmt.Sprintf("%q", "keyturn provision "+commandOf[want]+" "+d.Cluster.Name+" --verify"), "the cluster is on %s, and its keys are made there", d.Cluster.CloudProvider)
 		}
-		if len(d.Specs) == 0 {
+		switch {
+		case len(d.Specs) > 0:
+		case unread != nil:
+			d.refuse("cmek-unread", "name the file for enable with -f, or try again", "the CMEK could not be read, and no key is named that could be judged: %v", unread)
+		default:
 			d.refuse("no-keys", "name the file for enable with -f", "the cluster has no CMEK, and no key is named that could be judged")
 		}
 	}
@@ -295,7 +305,7 @@ func verify(r ProvisionRequest, d decision, organization string) Provisioning {
 	for _, spec := range d.Specs {
 		d.found = nil
 		d.key(spec)
-		judged := []string{"key-policy", "trust", string(AccessUnverified), "key-not-enabled", "key-unread", "key-denied", "key-not-found"}
+		judged := []string{"key-policy", "trust", "no-principal", string(AccessUnverified), "key-not-enabled", "key-unread", "key-denied", "key-not-found"}
 		wrong := slices.DeleteFunc(slices.Clone(d.found), func(r Refusal) bool { return slices.Contains(judged, r.Row) })
 		for _, refusal := range wrong {
 			found := unmet(refusal.Row, refusal)

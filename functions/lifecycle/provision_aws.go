@@ -95,10 +95,11 @@ func (p *Provisioning) awsKeys(r ProvisionRequest) {
 	p.enable(r, specs)
 }
 
-// keyturnYAML are the fields of keyturn.yaml for the cluster. Names, accounts and regions were checked: none needs more quotes.
+// keyturnYAML are the fields of keyturn.yaml for the cluster. Names, accounts and regions were checked: none needs an escape within quotes. A name
+// has quotes because it may be null, true or off.
 func (p *Provisioning) keyturnYAML(r ProvisionRequest) string {
 	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "cockroachdb:\n  organization_id: %s\ncmek_keys:\n  - name: %s\n    account: %q\n    regions: [%s]\n    rotation_days: 365\n    cluster_account: %q\n",
+	_, _ = fmt.Fprintf(&b, "cockroachdb:\n  organization_id: %s\ncmek_keys:\n  - name: %q\n    account: %q\n    regions: [%s]\n    rotation_days: 365\n    cluster_account: %q\n",
 		p.Cluster.OrganizationID, r.Name, r.Account, strings.Join(p.Cluster.Regions, ", "), p.Cluster.AccountID)
 	return b.String()
 }

@@ -227,7 +227,18 @@ func verification(change ...func(*situation)) Provisioning {
 	for _, c := range change {
 		c(s)
 	}
-	return verify(ProvisionRequest{Type: cmek.AWSKMS}, decision{Request: s.request, Facts: s.facts}, organizationID)
+	return verify(ProvisionRequest{Type: cmek.AWSKMS}, decision{Request: s.request, Facts: s.facts}, organizationID, nil)
+}
+
+// A cluster may be named as YAML writes a truth, or nothing.
+func TestKeyturnYAML_namesAreTexts(t *testing.T) {
+	for _, name := range []string{"null", "true", "off", "yes", "orders"} {
+		var p Provisioning
+		p.Cluster.Regions = []string{east}
+		if text := p.keyturnYAML(ProvisionRequest{Name: name, Account: "111122223333"}); !strings.Contains(text, "- name: \""+name+"\"\n") {
+			t.Errorf("the name %s is not a text in\n%s", name, text)
+		}
+	}
 }
 
 // Everything that enable refuses because of keys and access is missing here too; and nothing but a full judgement is complete.
@@ -249,8 +260,12 @@ func TestVerify_judgesAsEnableDoes(t *testing.T) {
 		says   string
 		file   bool
 	}{
-		"key policy":         {access(no, yes), "kms:Decrypt", true},
-		"trust":              {access(yes, no), "kms:Decrypt", true},
+		"key policy": {access(no, yes), "kms:Decrypt", true},
+		"trust":      {access(yes, no), "kms:Decrypt", true},
+		"no role":    {func(s *situation) { s.facts.Access[spec(east, newKey).KeySpec] = noPrincipal() }, "the role " + string(role) + " does not exist", true},
+		"two partitions": {withSpec(func(r *cmek.RegionSpec) {
+			r.KeySpec.URI = "arn:aws-us-gov:kms:us-east-1:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444"
+		}), "two partitions of AWS", false},
 		"policies unread":    {access(policy.Verdict{}, yes), "was not read", true},
 		"disabled":           {key(func(f *KeyFact) { f.Key.State = cmek.KeyDisabled }), "the key is disabled", false},
 		"gone":               {key(func(f *KeyFact) { f.Key.State = cmek.KeyNotFound }), "the key is not found", false},
@@ -279,6 +294,15 @@ func TestVerify_judgesAsEnableDoes(t *testing.T) {
 		}
 		if v.Complete() || !strings.Contains(said, tt.says) || len(v.Files) > 0 != tt.file {
 			t.Errorf("%s: complete %v, files %v, want %q in %s", name, v.Complete(), v.Files, tt.says, text)
+		}
+	}
+	// Its own CMEK that was not read is not called none.
+	s := enabling()
+	s.request.Specs = nil
+	for says, unread := range map[string]error{"503 Service Unavailable": errors.New("503 Service Unavailable"), "has no CMEK": nil} {
+		v := verify(ProvisionRequest{Type: cmek.AWSKMS}, decision{Request: s.request, Facts: s.facts}, organizationID, unread)
+		if len(v.Refusals) != 1 || !strings.Contains(v.Refusals[0].What, says) || unread != nil && strings.Contains(v.Refusals[0].What, "no CMEK") {
+			t.Errorf("unread %v: %+v", unread, v.Refusals)
 		}
 	}
 	// A cluster that is busy, opted out or enabled already is judged all the same: nothing is sent.

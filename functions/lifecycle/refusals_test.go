@@ -47,8 +47,14 @@ func allowed() Access {
 	return Access{Key: yes, Principal: yes}
 }
 
+func noPrincipal() Access {
+	no := policy.Verdict{Decision: policy.Denied, Why: "the role " + string(role) + " does not exist"}
+	return Access{Key: no, Principal: no, NoPrincipal: true}
+}
+
 func usable(uri cmek.KeyURI) KeyFact {
-	return KeyFact{Key: cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(strings.Repeat("1", 64))}}
+	return KeyFact{Key: cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: cmek.MaterialVersion(strings.Repeat("1", 64)),
+		Versions: []cmek.KeyVersionInfo{{Version: cmek.MaterialVersion(strings.Repeat("1", 64)), State: cmek.KeyEnabled}}}}
 }
 
 // enabling: a cluster without CMEK is to be enabled, and nothing stands against it.
@@ -89,6 +95,7 @@ func revokingIt() *situation {
 	s.request.Kind, s.request.Specs, s.request.Reason = ledger.OperationRevoke, nil, "key compromised"
 	s.facts.Keys = map[cmek.KeyURI]KeyFact{oldKey: usable(oldKey)}
 	s.facts.Access = map[cmek.KeySpec]Access{spec(east, oldKey).KeySpec: {Key: policy.Verdict{Decision: policy.Allowed}, Principal: policy.Verdict{Decision: policy.Denied, Why: "no statement"}}}
+	s.facts.Swept = noon.Add(-time.Hour + time.Nanosecond)
 	s.facts.Nodes = []cmek.Node{{Name: "n1", Region: east, Status: cmek.NodeLive}}
 	s.facts.Backups = cmek.Backups{Frequency: time.Hour, Retention: 30 * 24 * time.Hour, Newest: noon.Add(-time.Minute)}
 	return s
@@ -207,6 +214,12 @@ var refusalRows = []refusalRow{
 	{"the key's policy does not admit the role", enabling, []given{access(func(a *Access) { a.Key = policy.Verdict{Decision: policy.Denied, Why: "no statement"} })}, "key-policy"},
 	{"no waiver admits it", enabling, []given{waived(AccessUnverified), access(func(a *Access) { a.Key = policy.Verdict{Decision: policy.Denied, Why: "no statement"} })}, "key-policy"},
 	{"the role does not trust Cockroach Labs", enabling, []given{access(func(a *Access) { a.Principal = policy.Verdict{Decision: policy.Denied, Why: "no statement"} })}, "trust"},
+	{"the role does not exist, which is one cause", enabling, []given{func(s *situation) { s.facts.Access[spec(east, newKey).KeySpec] = noPrincipal() }}, "no-principal"},
+	{"no waiver makes it", enabling, []given{waived(AccessUnverified), func(s *situation) { s.facts.Access[spec(east, newKey).KeySpec] = noPrincipal() }}, "no-principal"},
+	{"a key in another partition than the role", enabling, []given{withSpec(func(r *cmek.RegionSpec) {
+		r.KeySpec.URI = "arn:aws-cn:kms:us-east-1:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444"
+	})}, "principal"},
+	{"a role in another partition than the key", enabling, []given{withSpec(func(r *cmek.RegionSpec) { r.KeySpec.AuthPrincipal = "arn:aws-us-gov:iam::111122223333:role/cmek" })}, "principal"},
 	{"the policies could not be read", enabling, []given{func(s *situation) { s.facts.Access = nil }}, "access-unverified access-unverified"},
 	{"the policies could not be read, which is taken", enabling, []given{func(s *situation) { s.facts.Access = nil }, waived(AccessUnverified)}, ""},
 
@@ -221,6 +234,10 @@ var refusalRows = []refusalRow{
 	{"no region", adding, []given{func(s *situation) { s.request.Additions = nil }}, "no-addition"},
 	{"a region that the cluster has", adding, []given{func(s *situation) { s.request.Additions[0].Region = east }}, "region-exists"},
 	{"a region without a name", adding, []given{func(s *situation) { s.request.Additions[0].Region = "" }}, "region-unknown"},
+	{"a region in capitals", adding, []given{func(s *situation) { s.request.Additions[0].Region = "US-WEST-2" }}, "region-unknown"},
+	{"a region with a blank", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west-2 " }}, "region-unknown"},
+	{"a zone", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west-2a" }}, "region-unknown"},
+	{"a region of Google's name", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west2" }}, ""}, // which cloud has which is the API's to say
 	{"a region without nodes", adding, []given{func(s *situation) { s.request.Additions[0].Nodes = 0 }}, "nodes"},
 	{"a new region twice", adding, []given{func(s *situation) { s.request.Additions = append(s.request.Additions, s.request.Additions[0]) }}, "region-twice"},
 	{"the nodes of a region are not shown", adding, []given{cluster(func(c *cmek.Cluster) { c.Regions[0].NodeCount = 0 })}, "nodes-unread"},
@@ -242,6 +259,9 @@ var refusalRows = []refusalRow{
 	{"its key is in a state of passage", revokingIt, []given{func(s *situation) { s.facts.Access[spec(east, oldKey).KeySpec] = allowed() }, keyIs(cmek.KeyTransient)}, "access-unverified"},
 	{"other clusters use its key", revokingIt, []given{func(s *situation) { s.facts.Sharing = []string{"checkout"} }}, "shared-key"},
 	{"other clusters use its key, which is taken", revokingIt, []given{func(s *situation) { s.facts.Sharing = []string{"checkout"} }, waived(SharedKey)}, ""},
+	{"no sweep has ended, so that it is not known who uses its key", revokingIt, []given{func(s *situation) { s.facts.Swept = time.Time{} }}, "shared-key"},
+	{"the last complete sweep ended an hour ago", revokingIt, []given{func(s *situation) { s.facts.Swept = noon.Add(-time.Hour) }}, "shared-key"},
+	{"which is taken as well", revokingIt, []given{func(s *situation) { s.facts.Swept = time.Time{} }, waived(SharedKey)}, ""},
 	{"its nodes could not be read", revokingIt, []given{func(s *situation) { s.facts.NodesErr = errors.New("timeout") }}, "nodes-unread"},
 	{"its backups could not be read", revokingIt, []given{func(s *situation) { s.facts.BackupsErr = errors.New("timeout") }}, "backups-unverified"},
 	{"its backups are off", revokingIt, []given{func(s *situation) { s.facts.Backups = cmek.Backups{} }}, "backups-unverified"},

@@ -24,14 +24,14 @@ type Diagnosis struct {
 	Nodes []cmek.Node `json:"nodes_not_live,omitempty"`
 	// Holds are the keys that are on hold.
 	Holds cmek.Holds `json:"holds,omitempty"`
-	// Ticket is the text of the support ticket; "" if the CMEK is not revoked.
+	// Ticket is the text of the support ticket; "" if the CMEK is not being revoked, and was not.
 	Ticket string `json:"ticket,omitempty"`
 }
 
 // Finding is one condition of a region's access to its key.
 type Finding struct {
 	Region string `json:"region"`
-	// Check is key, versions, key policy or principal.
+	// Check is key, versions, key policy or principal, or nodes for nodes that are not shown.
 	Check string `json:"check"`
 	// OK is nil if it could not be read.
 	OK   *bool  `json:"ok" jsonschema:"oneof_type=boolean;null"`
@@ -45,8 +45,13 @@ func (d Diagnosis) Ready() bool {
 	return len(d.Findings) > 0 && !slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.OK == nil || !*f.OK })
 }
 
-// Healthy reports whether the CMEK is in force and every node live.
-func (d Diagnosis) Healthy() bool { return statusOf(d.CMEK) == cmek.Enabled && len(d.Nodes) == 0 }
+// Healthy reports whether the CMEK is in force and every node is shown and live.
+func (d Diagnosis) Healthy() bool {
+	return statusOf(d.CMEK) == cmek.Enabled && len(d.Nodes) == 0 && !slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.Check == checkNodes })
+}
+
+// checkNodes is the check of nodes that are not shown. One that is shown is judged by its status.
+const checkNodes = "nodes"
 
 // Diagnose reads what a restore needs. It writes nothing.
 func (f *Function) Diagnose(ctx context.Context, id string) (Diagnosis, error) {
@@ -63,18 +68,36 @@ func (f *Function) Diagnose(ctx context.Context, id string) (Diagnosis, error) {
 			d.Nodes = append(d.Nodes, n)
 		}
 	}
-	if facts.NodesErr != nil {
-		d.Findings = append(d.Findings, Finding{Check: "nodes", What: "the nodes could not be read: " + facts.NodesErr.Error()})
-	}
+	d.Findings = append(d.Findings, unshownNodes(facts)...)
 	for _, h := range facts.Holds.Standing(facts.At) {
 		if slices.ContainsFunc(inForce(facts.CMEK), func(s cmek.RegionSpec) bool { return h.On(id, s.KeySpec.URI) }) {
 			d.Holds = append(d.Holds, h)
 		}
 	}
-	if s := statusOf(facts.CMEK); s != cmek.Enabled {
+	if revoking(statusOf(facts.CMEK)) {
 		d.Ticket = ticket(d, facts)
 	}
 	return d, nil
+}
+
+// unshownNodes says of which nodes it is not known whether they are live: a list that lacks some is no proof.
+func unshownNodes(facts Facts) (list []Finding) {
+	if facts.NodesErr != nil {
+		return []Finding{{Check: checkNodes, What: "the nodes could not be read: " + facts.NodesErr.Error()}}
+	}
+	shown := map[string]int{}
+	for _, n := range facts.Nodes {
+		shown[n.Region]++
+	}
+	for _, r := range facts.Cluster.Regions {
+		if n := shown[r.Name]; n < max(r.NodeCount, 1) {
+			list = append(list, Finding{Region: r.Name, Check: checkNodes, What: fmt.Sprintf("the Cloud API shows %d of %d nodes", n, r.NodeCount)})
+		}
+	}
+	if len(facts.Nodes) == 0 && len(list) == 0 {
+		list = append(list, Finding{Check: checkNodes, What: "the Cloud API shows no node"})
+	}
+	return list
 }
 
 // conditions of one region, in the order in which they must hold.
@@ -99,6 +122,9 @@ func conditions(spec cmek.RegionSpec, facts Facts) []Finding {
 	list := []Finding{key()}
 	if read && fact.Err == nil {
 		list = append(list, versions(spec, fact.Key))
+	}
+	if access.NoPrincipal { // what the key's policy says counts for nobody
+		return append(list, found("principal", &no, access.Principal.Why, wordsOf(spec.KeySpec.Type).create(spec.KeySpec)))
 	}
 	for _, side := range []struct {
 		check, good, fix string
@@ -126,18 +152,23 @@ func conditions(spec cmek.RegionSpec, facts Facts) []Finding {
 // versions: older versions are needed for what was written under them.
 func versions(spec cmek.RegionSpec, key cmek.Key) Finding {
 	yes, no := true, false
-	var lost []string
+	var lost, unclear []string
 	for _, v := range key.Versions {
-		if v.State.Unusable() {
-			lost = append(lost, v.Version.Short()+" is "+string(v.State))
+		switch says := v.Version.Short() + " is " + string(v.State); {
+		case v.State.Unusable():
+			lost = append(lost, says)
+		case !v.State.Usable():
+			unclear = append(unclear, says)
 		}
 	}
-	f := Finding{Region: spec.Region, Check: "versions", OK: &yes, What: fmt.Sprintf("%d versions are shown, all usable", len(key.Versions))}
+	f := Finding{Region: spec.Region, Check: "versions", OK: &yes, What: fmt.Sprintf("versions shown: %d, none of them lost", len(key.Versions))}
 	switch {
+	case len(key.Versions) == 0: // so it is if they could not be read
+		f.OK, f.What = nil, "the KMS shows no version"
+	case len(unclear) > 0 && len(lost) == 0:
+		f.OK, f.What = nil, strings.Join(unclear, ", ")
 	case len(lost) > 0:
 		f.OK, f.What, f.Fix = &no, strings.Join(lost, ", "), wordsOf(spec.KeySpec.Type).enable(spec.KeySpec, cmek.Key{State: cmek.KeyDisabled})
-	case len(key.Versions) == 0:
-		f.What = "the KMS shows no versions besides the current one"
 	}
 	return f
 }
@@ -199,6 +230,11 @@ func (f *Function) AwaitRestore(ctx context.Context, id, by string) (Diagnosis, 
 			why, since = err.Error(), time.Time{}
 		case !d.Healthy():
 			why, since = fmt.Sprintf("CMEK %s, %d nodes not live", statusOf(d.CMEK), len(d.Nodes)), time.Time{}
+			for _, f := range d.Findings {
+				if f.Check == checkNodes {
+					why += ", " + strings.TrimSpace(f.Region+" "+f.What)
+				}
+			}
 		case since.IsZero():
 			since = now
 		}

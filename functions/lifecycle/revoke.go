@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -178,6 +179,9 @@ func ParsePlan(data []byte) (Plan, error) {
 	if err := d.Decode(&p); err != nil {
 		return Plan{}, fmt.Errorf("read plan: %w", err)
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Plan{}, errors.New("read plan: something follows it in the file; make a new one")
+	}
 	if p.Schema != PlanSchema || p.Kind != ledger.OperationRevoke {
 		return Plan{}, fmt.Errorf("read plan: it is of the schema %q and the kind %q; want %q and %q", p.Schema, p.Kind, PlanSchema, ledger.OperationRevoke)
 	}
@@ -206,8 +210,8 @@ func stops(f Facts) []string {
 		if !f.Backups.Newest.IsZero() {
 			newest = f.Backups.Newest.UTC().Format(time.RFC3339)
 		}
-		lines = append(lines, fmt.Sprintf("backups: the newest is %s; none is taken after the access is gone, and each needs the key that it was encrypted with for the %s that it is kept",
-			newest, f.Backups.Retention))
+		lines = append(lines, fmt.Sprintf("backups: the newest is %s; none is taken after the access is gone, and each needs the key that it was encrypted with for the %d days that it is kept",
+			newest, (f.Backups.Retention+24*time.Hour-1)/(24*time.Hour)))
 	}
 	return append(lines, "only Cockroach Labs' support can bring the cluster back, and only while its keys exist")
 }
@@ -262,8 +266,8 @@ func (f *Function) Apply(ctx context.Context, p Plan, c Confirmation) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	if item.Operation.Open() && sameRequest(*item.Operation, r) {
-		return f.Run(ctx, r)
+	if item.Operation.Open() && !item.Operation.Refused() && sameRequest(*item.Operation, r) {
+		return f.Run(ctx, r) // which only watches it
 	}
 	if refused := p.confirmed(c, time.Now()); len(refused) > 0 {
 		return Result{Refusals: refused}, nil

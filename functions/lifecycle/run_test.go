@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -345,6 +346,9 @@ func TestApply_refusesAPlanThatDoesNotCountAnyMore(t *testing.T) {
 			if _, err := lifecycle.ParsePlan(data); err != nil {
 				t.Errorf("the plan cannot be read: %v", err)
 			}
+			if _, err := lifecycle.ParsePlan(append(slices.Clone(data), []byte(" {}")...)); err == nil {
+				t.Error("a plan is read that something follows")
+			}
 			c := confirmed
 			tt.change(&p, &c)
 			if data, err = json.Marshal(p); err != nil {
@@ -405,26 +409,42 @@ func TestARequestThatWasRefusedAndTookEffect_isWatched(t *testing.T) {
 	}
 }
 
-// An older read right before the request shows fewer regions: nothing is sent by it.
+// An older read, right before the request or for the checks, shows fewer regions, or other nodes in one: it would remove the one and resize the other.
 func TestAddRegion_sendsNothingByAnOlderRead(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		f := w.function()
-		hide, hidden := false, false
-		f.Cloud = forgetful{f.Cloud, &hide}
-		f.Report = func(s lifecycle.Step) {
-			hide = s.Stage == "sending" && !hidden
-			hidden = hidden || hide
+	for name, older := range map[string]func([]cmek.Region) []cmek.Region{
+		"without the last region": func(r []cmek.Region) []cmek.Region { return r[:len(r)-1] },
+		"with fewer nodes":        func(r []cmek.Region) []cmek.Region { r[0].NodeCount--; return r },
+		"with more nodes":         func(r []cmek.Region) []cmek.Region { r[len(r)-1].NodeCount++; return r },
+	} {
+		for _, stage := range []string{"sending", "checked"} {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				f := w.function()
+				// The checks are made with the older read, if it is not the one right before the request.
+				show, shown := stage == "checked", stage == "checked"
+				f.Cloud = outdated{f.Cloud, &show, older}
+				f.Report = func(s lifecycle.Step) {
+					show = s.Stage == stage && !shown
+					shown = shown || show
+				}
+				r := addToPayments()
+				r.ClusterID = orders
+				r.Additions[0].Region, r.Additions[0].KeySpec = "us-east-2", awsSpec("", ordersKey, ordersRole).KeySpec
+				before, err := w.function().Cloud.Cluster(t.Context(), orders)
+				must(t, err)
+				result, err := f.Run(t.Context(), r)
+				must(t, err)
+				after, err := w.function().Cloud.Cluster(t.Context(), orders)
+				must(t, err)
+				want := append(slices.Clone(before.Regions), cmek.Region{Name: "us-east-2", NodeCount: 3})
+				slices.SortFunc(want, func(a, b cmek.Region) int { return strings.Compare(a.Name, b.Name) })
+				refused := len(result.Refusals) > 0 && len(w.sent) == 0 && slices.Equal(after.Regions, before.Regions)
+				if !shown || !refused && (!result.Done() || !slices.Equal(after.Regions, want) || len(w.sent) != 1) {
+					t.Errorf("an older read %s, %s: result %+v; the regions are %v, sent %q", name, stage, result, after.Regions, w.sent)
+				}
+			})
 		}
-		r := addToPayments()
-		r.ClusterID = orders
-		r.Additions[0].Region, r.Additions[0].KeySpec = "us-east-2", awsSpec("", ordersKey, ordersRole).KeySpec
-		result, err := f.Run(t.Context(), r)
-		must(t, err)
-		if !hidden || !result.Done() || len(w.info(orders).RegionInfos) != 4 || len(w.sent) != 1 {
-			t.Errorf("result %+v; the CMEK has %d regions, sent %q", result, len(w.info(orders).RegionInfos), w.sent)
-		}
-	})
+	}
 }
 
 // A rate limit asks for a moment, be it for a revocation, whose facts are then checked again.
@@ -437,6 +457,47 @@ func TestARequestThatTheRateLimitRefused_isSentAgain(t *testing.T) {
 			must(t, err)
 			if !result.Done() || !op.done(w) || len(w.accepted) != 1 || len(w.records()) != 1 {
 				t.Errorf("%s: %+v, accepted %q, records %q; steps:\n%s", name, result, w.accepted, w.records(), strings.Join(w.steps, "\n"))
+			}
+		})
+	}
+}
+
+// A process was killed while its refused revocation waited to be sent again. What it confirmed is not confirmed for the next command: that
+// needs the name, and a plan that counts.
+func TestApply_confirmsARefusedRevocationAnew(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after time.Duration
+		typed string
+		want  string
+	}{
+		"a wrong name":  {0, "payment", "name"},
+		"no name":       {0, "", "name"},
+		"an old plan":   {lifecycle.PlanLasts, "payments", "plan-expired"},
+		"in good order": {time.Minute, "payments", ""},
+	} {
+		bubble(t, func(t *testing.T) {
+			w := newWorld(t)
+			f := w.function()
+			w.distrust()
+			p, refused, err := f.PlanRevocation(t.Context(), revokePayments(), confirmed.Server, false)
+			must(t, err)
+			if len(refused) > 0 {
+				t.Fatalf("no plan: %+v", refused)
+			}
+			_, err = f.Ledger.UpdateCluster(t.Context(), payments, func(c *ledger.Cluster) error {
+				now := time.Now()
+				c.Operation = &ledger.Operation{Kind: ledger.OperationRevoke, By: "ana", Since: now, Sent: now, Attempts: 1, Answered: now,
+					Baseline: &ledger.OperationBaseline{ReadAt: now, CMEK: w.info(payments)}, Answer: &cmek.Answer{Outcome: cmek.Refused, HTTPStatus: 429, Busy: true}}
+				return nil
+			})
+			must(t, err)
+			later(tt.after)
+			c := confirmed
+			c.Typed = tt.typed
+			result, err := f.Apply(t.Context(), p, c)
+			must(t, err)
+			if got := strings.Join(rows(result.Refusals), " "); got != tt.want || len(w.sent) != map[bool]int{true: 1}[tt.want == ""] {
+				t.Errorf("%s: refused by %q, sent %q; want %q", name, got, w.sent, tt.want)
 			}
 		})
 	}

@@ -137,10 +137,11 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	case ledger.OperationEnable:
 		return f.Cloud.EnableCMEK(ctx, r.ClusterID, r.Specs)
 	case ledger.OperationAddRegion:
-		// A region that was added since the checks would be removed, and so would one that an older read does not show.
+		// A region that was added since the checks would be removed. So would one that an older read does not show, and one that it shows
+		// with other nodes would be resized.
 		c, err := f.Cloud.Cluster(ctx, r.ClusterID)
 		if err != nil || lacks(c, facts.Cluster.Regions) {
-			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked"}
+			return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: "the cluster does not show all regions that were checked, each with its nodes"}
 		}
 		return f.Cloud.AddRegions(ctx, c, r.Additions)
 	case ledger.OperationRevoke:
@@ -149,9 +150,9 @@ func (f *Function) write(ctx context.Context, r Request, facts Facts, sent time.
 	return cmek.Answer{Outcome: cmek.Refused, Unsent: true, Message: fmt.Sprintf("no request is of the kind %q", r.Kind)}
 }
 
-// lacks reports whether the cluster does not show one of the regions.
+// lacks reports whether the cluster does not show one of the regions with its nodes.
 func lacks(c cmek.Cluster, regions []cmek.Region) bool {
-	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !hasRegion(c, r.Name) })
+	return slices.ContainsFunc(regions, func(r cmek.Region) bool { return !slices.Contains(c.Regions, r) })
 }
 
 // answered notes the answer of the request that was sent at that time. It is worth more than our deadline and a single try.
@@ -208,13 +209,13 @@ func describe(a cmek.Answer) string {
 
 // watch reads the cluster until the end of its operation is on record, and files the evidence. After the longest operation that is
 // allowed for it returns without one, and the operation stays open.
-func (f *Function) watch(ctx context.Context, id string) (*ledger.Cluster, error) {
-	said := ""
+func (f *Function) watch(ctx context.Context, r Request) (*ledger.Cluster, error) {
+	id, said := r.ClusterID, ""
 	for read := 0; ; read++ {
 		s := f.look(ctx, id)
 		why := ""
 		item, err := f.Ledger.UpdateCluster(ctx, id, func(item *ledger.Cluster) error {
-			if !item.Operation.Open() {
+			if !item.Operation.Open() || !sameRequest(*item.Operation, r) {
 				return ledger.ErrUnchanged
 			}
 			var next ledger.Operation
@@ -231,7 +232,10 @@ func (f *Function) watch(ctx context.Context, id string) (*ledger.Cluster, error
 			return nil, err
 		}
 		o := item.Operation
-		if !o.Open() {
+		switch {
+		case o == nil || !sameRequest(*o, r):
+			return nil, ErrReplaced
+		case !o.Open():
 			f.step(string(o.Result), "%s", o.Why)
 			return item, f.deliver(ctx, item)
 		}

@@ -7,9 +7,9 @@ import (
 
 // words are what people are told to type, in one cloud. words_aws.go and words_gcp.go hold them.
 type words struct {
-	// access and trust say how a principal is admitted to a key, and Cockroach Labs to the principal; remove how the access is taken away.
-	access, remove func(cmek.KeySpec) string
-	trust          func(cmek.KeySpec, cmek.Cluster) string
+	// create says how a principal is made that does not exist, access and trust how a principal is admitted to a key, and Cockroach Labs to the principal; remove how the access is taken away.
+	create, access, remove func(cmek.KeySpec) string
+	trust                  func(cmek.KeySpec, cmek.Cluster) string
 	// enable are the commands that make an unusable key usable again, by its state.
 	enable func(cmek.KeySpec, cmek.Key) string
 }

@@ -1,8 +1,19 @@
 package lifecycle
 
-import "github.com/keyturn/keyturn/internal/cmek"
+import (
+	"strings"
+
+	"github.com/keyturn/keyturn/internal/cmek"
+)
 
 var awsWords = words{
+	create: func(spec cmek.KeySpec) string {
+		command := "make the role, and put the key's policy again, which names a role by its id: aws iam create-role --role-name " + word(spec.AuthPrincipal.Name()) + " --assume-role-policy-document file://trust.json"
+		if _, path, _ := strings.Cut(string(spec.AuthPrincipal), ":role/"); strings.Contains(path, "/") {
+			command += " --path " + word("/"+path[:strings.LastIndex(path, "/")+1])
+		}
+		return command
+	},
 	access: func(spec cmek.KeySpec) string {
 		return "allow " + string(spec.AuthPrincipal) + " kms:Encrypt, kms:Decrypt, kms:GenerateDataKey*, kms:DescribeKey and kms:ReEncrypt* in the key's policy: " +
 			awsKMS("put-key-policy", spec.URI) + " --policy-name default --policy file://policy.json"
@@ -21,7 +32,7 @@ var awsWords = words{
 		case cmek.KeyDisabled:
 			return enable
 		case cmek.KeyDeletionScheduled:
-			return awsKMS("cancel-key-deletion", spec.URI) + " && " + enable + "  # canceling leaves the key disabled"
+			return "cancel the deletion, which leaves the key disabled, and enable it: " + awsKMS("cancel-key-deletion", spec.URI) + " && " + enable
 		case cmek.KeyPendingImport:
 			return "import every key material of the key again, the expired ones too: " + awsKMS("get-parameters-for-import", spec.URI)
 		case cmek.KeyUnavailable:

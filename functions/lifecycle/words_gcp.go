@@ -8,6 +8,9 @@ import (
 )
 
 var gcpWords = words{
+	create: func(spec cmek.KeySpec) string {
+		return "undelete the service account (gcloud iam service-accounts undelete, for 30 days), or make it and bind it again: gcloud iam service-accounts create " + word(spec.AuthPrincipal.Name()) + " --project " + word(spec.AuthPrincipal.Account())
+	},
 	access: func(spec cmek.KeySpec) string {
 		return gcpKey("add-iam-policy-binding", spec.URI) + " --member " + word("serviceAccount:"+string(spec.AuthPrincipal)) + " --role roles/cloudkms.cryptoKeyEncrypterDecrypter"
 	},
@@ -29,7 +32,7 @@ var gcpWords = words{
 		case cmek.KeyDisabled:
 			return enable
 		case cmek.KeyDeletionScheduled:
-			return strings.Replace(version, "%s", "restore", 1) + " && " + enable + "  # restoring leaves the version disabled"
+			return "restore the version, which leaves it disabled, and enable it: " + strings.Replace(version, "%s", "restore", 1) + " && " + enable
 		case cmek.KeyPendingImport:
 			return "import the key material again: gcloud kms keys versions import"
 		case cmek.KeyDestroyed, cmek.KeyNotFound:

@@ -139,6 +139,8 @@ func unfitURI(o ledger.Order, cluster cmek.Cluster) string {
 		return fmt.Sprintf("keyturn does not move clusters to keys of the type %s", uri.Type())
 	case o.To.Type != uri.Type() || o.From.Type != uri.Type() || cluster.CloudProvider != "" && cluster.CloudProvider != providers[uri.Type()]:
 		return fmt.Sprintf("%s is no key of the cluster's cloud", uri)
+	case o.To.AcrossPartitions():
+		return fmt.Sprintf("%s and the cluster's role %s are in two partitions of AWS, between which there is no access", uri, o.To.AuthPrincipal)
 	case o.To.AuthPrincipal == "":
 		return "the order names no auth_principal, the role or service account that the cluster assumes"
 	case o.To.URI == o.From.URI:

@@ -68,6 +68,12 @@ func TestPreflight_everyRow(t *testing.T) {
 		{name: "spaces", change: toURI(" " + newKey), row: "uri", says: "spaces"},
 		{name: "another cloud", change: toURI(googleKey), row: "uri", says: "no key of the cluster's cloud"},
 		{name: "Azure", change: toURI("https://vault.vault.azure.net/keys/cmek/0123"), row: "uri", says: "does not"},
+		{name: "another partition of AWS", change: toURI(cmek.KeyURI(strings.Replace(string(newKey), "arn:aws:", "arn:aws-us-gov:", 1))), row: "uri", says: "two partitions"},
+		{name: "China", change: toURI(cmek.KeyURI(strings.Replace(string(newKey), "arn:aws:", "arn:aws-cn:", 1))), row: "uri", says: "two partitions"},
+		{name: "key and role of one other partition", change: func(c *checking) {
+			toURI(cmek.KeyURI(strings.Replace(string(newKey), "arn:aws:", "arn:aws-cn:", 1)))(c)
+			c.o.To.AuthPrincipal = "arn:aws-cn:iam::111122223333:role/cmek"
+		}},
 		{name: "the same key", change: toURI(eastKey), row: "uri", says: "already"},
 		{name: "no principal", change: func(c *checking) { c.o.To.AuthPrincipal = "" }, row: "uri", says: "auth_principal"},
 

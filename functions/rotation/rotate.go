@@ -72,12 +72,13 @@ func (f *Function) CheckOrders(ctx context.Context, clusterID string, wanted []W
 		checked := CheckedOrder{Order: o}
 		region, _ := info.Region(o.Region)
 		current, distinct := region.Current()
-		n := slices.IndexFunc(given, func(old ledger.Order) bool {
-			return old.Region == o.Region && old.To == o.To && item.MayBegin(old, time.Now())
-		})
+		n := slices.IndexFunc(given, func(old ledger.Order) bool { return old.Region == o.Region && item.MayBegin(old, time.Now()) })
 		switch {
-		case n >= 0:
+		case n >= 0 && given[n].To == o.To:
 			checked.Order, checked.Given = given[n], true
+		case n >= 0:
+			checked.Problems = []Problem{{Row: "order", Message: fmt.Sprintf("another order is open, to %s, by %s; \"keyturn rotate %s --cancel --region %s\" takes it back if nothing was sent",
+				given[n].To.URI, given[n].By, clusterID, o.Region)}}
 		case distinct == 1 && current.Spec == o.To && region.Status == cmek.Enabled:
 			checked.Reached = true
 		default:

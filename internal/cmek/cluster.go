@@ -56,6 +56,13 @@ type KeySpec struct {
 	AuthPrincipal Principal `json:"auth_principal"`
 }
 
+// AcrossPartitions reports whether key and role are in two partitions of AWS (aws, aws-cn, aws-us-gov), between which there is no access.
+func (s KeySpec) AcrossPartitions() bool {
+	key, err := parseARN(string(s.URI))
+	role, ok := s.AuthPrincipal.role()
+	return err == nil && ok && key.partition != role.partition
+}
+
 // RegionSpec asks for a key in one region of a cluster. JSON names are the Cloud API's.
 type RegionSpec struct {
 	Region  string  `json:"region"`

@@ -2,6 +2,7 @@ package cmek
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,14 +33,14 @@ func (h Hold) Stands(now time.Time) bool {
 // Same reports whether both are holds of the same thing.
 func (h Hold) Same(other Hold) bool {
 	if h.Key == "" || other.Key == "" {
-		return h.Key == other.Key && h.ClusterID == other.ClusterID
+		return h.Key == other.Key && strings.EqualFold(h.ClusterID, other.ClusterID)
 	}
 	return h.Key.SameKey(other.Key)
 }
 
-// On reports whether the hold is of the key, or of the cluster with that id.
+// On reports whether the hold is of the key, or of the cluster with that id. Ids are UUIDs, in either case.
 func (h Hold) On(clusterID string, key KeyURI) bool {
-	return h.ClusterID != "" && h.ClusterID == clusterID || h.Key != "" && key != "" && h.Key.SameKey(key)
+	return h.ClusterID != "" && strings.EqualFold(h.ClusterID, clusterID) || h.Key != "" && key != "" && h.Key.SameKey(key)
 }
 
 // Subject names what is held, for people: the key's URI or the cluster.

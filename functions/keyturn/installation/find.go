@@ -18,11 +18,11 @@ import (
 // ErrNoCluster is that the ledger knows no cluster of that name or id.
 var ErrNoCluster = errors.New("the ledger knows no cluster")
 
-// FindCluster finds a cluster of the ledger by id or name.
+// FindCluster finds a cluster of the ledger by id, in either case, or by name.
 func FindCluster(clusters []*ledger.Cluster, wanted string) (*ledger.Cluster, error) {
 	var named []*ledger.Cluster
 	for _, c := range clusters {
-		if c.ID == wanted {
+		if strings.EqualFold(c.ID, wanted) {
 			return c, nil
 		}
 		if c.Cluster.Name == wanted {

@@ -49,7 +49,7 @@ func (p Commands) operationFlags(c *cobra.Command, o *operationOptions, kind led
 var hazardHelp = map[lifecycle.Hazard]string{
 	lifecycle.AccessUnverified:   "go on although it is not known whether the cluster may use a key, for this `reason`",
 	lifecycle.AccessStillGranted: "revoke although the cluster may still use a key, for this `reason`",
-	lifecycle.SharedKey:          "revoke although other clusters use its keys, which are put on hold, for this `reason`",
+	lifecycle.SharedKey:          "revoke although other clusters use its keys, or may; they are put on hold, for this `reason`",
 	lifecycle.BackupsUnverified:  "revoke although it is not known that there are backups, for this `reason`",
 }
 
@@ -176,7 +176,8 @@ func wouldSend(r lifecycle.Request) any {
 
 // conclude says how the operation stands.
 func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error {
-	if len(result.Refusals) > 0 {
+	o, kind := result.Operation, ""
+	if len(result.Refusals) > 0 && (o == nil || o.Attempts == 1 && o.Answer != nil && o.Answer.Unsent) {
 		return p.refuse(cluster, result.Refusals)
 	}
 	if p.JSON {
@@ -184,11 +185,17 @@ func (p Commands) conclude(cluster cmek.Cluster, result lifecycle.Result) error 
 			return err
 		}
 	}
-	o, kind := result.Operation, ""
 	if o != nil {
 		kind = terminal.Printable(string(o.Kind))
 	}
 	name := terminal.Printable(cluster.Name)
+	if len(result.Refusals) > 0 { // a request has left, and the Cloud API has refused it
+		if !p.JSON {
+			terminal.Tell(p.Err, "keyturn: %s of cluster %s was sent and %s; it is not sent again:\n", kind, name, terminal.Printable(o.Why))
+			p.printRefusals(result.Refusals)
+		}
+		return terminal.ErrNeedsPerson
+	}
 	say := func(format string, args ...any) {
 		if !p.JSON {
 			terminal.Tell(p.Out, format, args...)
@@ -229,6 +236,11 @@ func (p Commands) refuse(cluster cmek.Cluster, refused []lifecycle.Refusal) erro
 		name = " to cluster " + terminal.Printable(cluster.Name)
 	}
 	terminal.Tell(p.Err, "keyturn: refused, and nothing was sent%s:\n", name)
+	p.printRefusals(refused)
+	return terminal.ErrRefused
+}
+
+func (p Commands) printRefusals(refused []lifecycle.Refusal) {
 	for _, r := range refused {
 		terminal.Tell(p.Err, "  %s\n", terminal.Printable(r.What))
 		if r.Fix != "" {
@@ -238,7 +250,6 @@ func (p Commands) refuse(cluster cmek.Cluster, refused []lifecycle.Refusal) erro
 			terminal.Tell(p.Err, "    Or take it: --%s REASON\n", r.Waiver)
 		}
 	}
-	return terminal.ErrRefused
 }
 
 // readFile reads a file that a flag or an argument names; "-" is the standard input.
@@ -274,6 +285,8 @@ func (p Commands) onCluster(ctx context.Context, o operationOptions, wanted stri
 	switch {
 	case errors.Is(err, cmek.ErrNotFound):
 		return p.refuse(cluster, []lifecycle.Refusal{{Row: "cluster-not-found", What: err.Error(), Fix: "check the name, and that keyturn's service account has Cluster Operator on it"}})
+	case errors.Is(err, lifecycle.ErrSeveral):
+		return p.refuse(cluster, []lifecycle.Refusal{{Row: "cluster-ambiguous", What: err.Error(), Fix: "name the cluster by its id"}})
 	case err != nil:
 		return err
 	}

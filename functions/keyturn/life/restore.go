@@ -59,8 +59,11 @@ func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticke
 
 func (p Commands) restoreCluster(ctx context.Context, f *operations, cluster cmek.Cluster, o operationOptions, ticket string) error {
 	d, err := f.Diagnose(ctx, cluster.ID)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !d.CMEK.HasKeys():
+		return p.refuse(cluster, []lifecycle.Refusal{{Row: "no-cmek", What: "the Cloud API shows no key of the cluster, so that there is nothing to restore", Fix: `if it had a CMEK, ask Cockroach Labs' support; otherwise "keyturn enable" enables it`}})
 	}
 	if ticket != "" && d.Ticket != "" && !o.dry {
 		if err := os.WriteFile(ticket, []byte(d.Ticket), 0o600); err != nil {

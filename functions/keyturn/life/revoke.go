@@ -162,14 +162,32 @@ func (p Commands) apply(ctx context.Context, o operationOptions, file string, ye
 		terminal.Tell(p.Err, "  %s\n", terminal.Printable(line))
 	}
 	terminal.Tell(p.Err, "Type the name of the cluster to go on: ")
-	typed, err := bufio.NewReader(io.LimitReader(p.In, 1000)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the name: %w", err)
+	typed, ok := p.typedLine(ctx)
+	if !ok {
+		terminal.Tell(p.Err, "\n")
+		return p.refuse(planned(plan), []lifecycle.Refusal{{Row: "name", What: "no line with the cluster's name was typed", Fix: "type the name, and then Enter"}})
 	}
-	confirmation.Typed = strings.TrimSuffix(strings.TrimSuffix(typed, "\n"), "\r")
+	confirmation.Typed = typed
 	result, err := f.Apply(ctx, plan, confirmation)
 	if err != nil {
 		return err
 	}
 	return p.conclude(planned(plan), result)
+}
+
+// typedLine waits for a line at the terminal. It reports whether there was one: Ctrl-C ends the wait at once, and what the input ends within was
+// not typed to its end.
+func (p Commands) typedLine(ctx context.Context) (line string, ok bool) {
+	lines := make(chan string, 1) // a read cannot be interrupted; it ends with the program
+	go func() {
+		defer close(lines)
+		if typed, err := bufio.NewReader(io.LimitReader(p.In, 1000)).ReadString('\n'); err == nil {
+			lines <- strings.TrimSuffix(strings.TrimSuffix(typed, "\n"), "\r")
+		}
+	}()
+	select {
+	case line, ok = <-lines:
+	case <-ctx.Done():
+	}
+	return line, ok && ctx.Err() == nil
 }

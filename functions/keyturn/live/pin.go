@@ -113,6 +113,9 @@ func (p Commands) pin(ctx context.Context, wanted string, r pinning) (err error)
 	}
 	defer w.CloseInto(&err)
 	id, err := clusterID(ctx, w, wanted)
+	if nothing, is := errors.AsType[notOneCluster](err); is {
+		return p.refuseCluster(nothing, func() error { return p.PrintJSON([]PinReport{}) })
+	}
 	if err != nil {
 		return err
 	}

@@ -171,16 +171,25 @@ var clusterIDForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9
 
 // clusterID is the id of a cluster named by id or name, which the ledger need not know.
 func clusterID(ctx context.Context, w *installation.Installation, wanted string) (string, error) {
-	if clusterIDForm.MatchString(wanted) {
-		return wanted, nil
-	}
 	known, err := w.Ledger.Clusters(ctx)
 	if err != nil {
 		return "", err
 	}
-	if c, err := installation.FindCluster(known, wanted); err == nil {
-		return c.ID, nil
+	if clusterIDForm.MatchString(wanted) {
+		if c, err := installation.FindCluster(known, wanted); err == nil {
+			return c.ID, nil // as the Cloud API writes it
+		}
+		return wanted, nil
 	}
+	// A deleted cluster may have had the name before.
+	known = slices.DeleteFunc(known, func(c *ledger.Cluster) bool { return c.Cluster.State == cmek.StateDeleted })
+	switch c, err := installation.FindCluster(known, wanted); {
+	case err == nil:
+		return c.ID, nil
+	case !errors.Is(err, installation.ErrNoCluster):
+		return "", notOneCluster{err}
+	}
+	var named []string
 	const mostPages = 1000
 	page := ""
 	for range mostPages {
@@ -189,17 +198,26 @@ func clusterID(ctx context.Context, w *installation.Installation, wanted string)
 			return "", fmt.Errorf("list clusters: %w", err)
 		}
 		for _, c := range clusters {
-			if c.Name == wanted && c.State != cmek.StateDeleted { // A deleted cluster may have had the name before.
-				return c.ID, nil
+			if c.Name == wanted && c.State != cmek.StateDeleted {
+				named = append(named, c.ID)
 			}
 		}
-		if next == "" {
-			break
+		switch {
+		case next != "":
+			page = next
+			continue
+		case len(named) == 1:
+			return named[0], nil
+		case len(named) > 1:
+			return "", notOneCluster{fmt.Errorf("%d clusters are named %q; use one of their ids", len(named), wanted)}
 		}
-		page = next
+		return "", notOneCluster{fmt.Errorf("the API key sees no cluster %q; check the name, or use the cluster's id", wanted)}
 	}
-	return "", fmt.Errorf("the API key sees no cluster %q; check the name, or use the cluster's id", wanted)
+	return "", fmt.Errorf("list clusters: no end after %d pages", mostPages)
 }
+
+// notOneCluster is the error of a name that no cluster has, or several.
+type notOneCluster struct{ error }
 
 // PlanReport is the output of "keyturn plan -o json".
 type PlanReport struct {

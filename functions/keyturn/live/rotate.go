@@ -81,7 +81,7 @@ The old key stays needed for backups of before. Never delete it because of this 
 	flags := c.Flags()
 	flags.StringVar(&r.to, "to", "", "the `key` to move to")
 	flags.StringVar(&r.from, "from", "", "move all clusters that are on this `key`, or no region that is on another")
-	flags.StringSliceVar(&r.regions, "region", nil, "only this `region` of the cluster; may be repeated")
+	flags.StringArrayVar(&r.regions, "region", nil, "only this `region` of the cluster; may be repeated")
 	flags.StringVarP(&r.file, "file", "f", "", "read regions and keys from this `file`")
 	flags.StringVar(&r.terraform, "terraform", "", "the `folder` whose Terraform manages the clusters")
 	flags.BoolVar(&r.noTerraform, "no-terraform", false, "no Terraform manages the clusters' CMEK")
@@ -117,6 +117,11 @@ func (r *rotating) check(args []string) error {
 		return errors.New("--region goes with one cluster")
 	case r.terraform != "" && r.noTerraform:
 		return errors.New("--terraform and --no-terraform contradict each other; use one of them")
+	}
+	for i, region := range r.regions {
+		if slices.Contains(r.regions[:i], region) {
+			return fmt.Errorf("--region names %q twice", region)
+		}
 	}
 	return nil
 }
@@ -231,6 +236,9 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 	unknown := &unverified{}
 	r.asking.Unwatched = func(ctx context.Context, key cmek.KeyURI) string { return unknown.ask(ctx, p, w, key) }
 	checked, err := p.checkOrders(ctx, w, wanted, r)
+	if nothing, is := errors.AsType[notOneCluster](err); is {
+		return p.refuseCluster(nothing, func() error { return p.printRotateReport(nil, nil) })
+	}
 	if err != nil {
 		return err
 	}
@@ -262,6 +270,17 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 		return nil
 	}
 	return p.carryOut(ctx, w, display, checked, r, unknown.texts)
+}
+
+// refuseCluster refuses a command whose cluster is none, or more than one; printJSON prints its report, if JSON is asked for.
+func (p Commands) refuseCluster(why notOneCluster, printJSON func() error) error {
+	terminal.Tell(p.Err, "keyturn: %s\nNothing was sent: a check refused it.\n", terminal.Printable(terminal.OneLine(why)))
+	if p.JSON {
+		if err := printJSON(); err != nil {
+			return err
+		}
+	}
+	return terminal.ErrRefused
 }
 
 // unverified collects what could not be told about the new keys, each once.
@@ -323,7 +342,7 @@ func (p Commands) checkOrders(ctx context.Context, w *installation.Installation,
 		}
 	}
 	if len(checked) == 0 {
-		return nil, errors.New("no cluster has a region on that key; \"keyturn status\" shows their keys")
+		return nil, notOneCluster{errors.New("no cluster has a region on that key; \"keyturn status\" shows their keys")}
 	}
 	return checked, nil
 }
