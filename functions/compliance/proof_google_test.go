@@ -363,7 +363,7 @@ func TestOldVersionUsed_on_Google_alerts_once_and_sends_nothing(t *testing.T) {
 			}
 		}
 		cmektest.CheckSteps(t, a.RecoverySteps...)
-		if p.OldUse.Decrypted != before || p.State != report.Corroborated {
+		if p.OldUse.Decrypted != before || p.State != report.OldVersionUsed {
 			t.Errorf("%+v", p)
 		}
 		if holds, err := s.Ledger.Holds(t.Context()); err != nil || len(holds) > 0 {
