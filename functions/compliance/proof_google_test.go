@@ -174,6 +174,10 @@ func TestProof_on_Google_that_is_not_found_says_why(t *testing.T) {
 			never(s)
 			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["group:all@example.com"]}]}`)
 		}, "in project acme leave out group:all@example.com", 1},
+		{"Data Access logs leave many out", func(s googleSchedule) {
+			never(s)
+			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["group:1@a.com","group:2@a.com","group:3@a.com","group:4@a.com","group:5@a.com","group:6@a.com","group:7@a.com"]}]}`)
+		}, "group:5@a.com, and 2 others", 1},
 		{"Data Access logs leave somebody else out", func(s googleSchedule) {
 			never(s)
 			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["user:jo@example.com","serviceAccount:x@acme.iam.gserviceaccount.com"]}]}`)

@@ -67,7 +67,7 @@ func (u *UseLog) RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.T
 	for page := 0; ; page++ {
 		if page == mostEntryPages {
 			uses.Cut = true
-			return uses, nil
+			break
 		}
 		entries, next, err := u.page(ctx, q)
 		if err != nil {
@@ -218,15 +218,13 @@ func parseUse(text []byte, uri cmek.KeyURI) (use cmek.RecordedUse, ok bool, err 
 	if err := json.Unmarshal(text, &e); err != nil {
 		return use, false, fmt.Errorf("read log entry: %w", err)
 	}
-	if _, log, _ := strings.Cut(e.LogName, "/logs/"); !strings.EqualFold(strings.ReplaceAll(log, "%2F", "/"), dataAccessLog) && log != "" {
-		return use, false, nil
-	}
 	if e.Payload == nil || len(e.Split) > 0 || e.InsertID == "" || e.Timestamp.IsZero() || e.LogName == "" {
 		return use, false, fmt.Errorf("log entry: %w: no insertId, logName, timestamp or protoPayload, or a part of an entry", cmek.ErrIncomplete)
 	}
 	p := e.Payload
+	_, log, _ := strings.Cut(e.LogName, "/logs/")
 	method := p.MethodName[strings.LastIndex(p.MethodName, ".")+1:]
-	if p.ServiceName != kmsHost || method != "Encrypt" && method != "Decrypt" || p.Status.Code != 0 {
+	if strings.ReplaceAll(log, "%2F", "/") != dataAccessLog || p.ServiceName != kmsHost || method != "Encrypt" && method != "Decrypt" || p.Status.Code != 0 {
 		return use, false, nil
 	}
 	key, _, err := cmek.ParseCryptoKeyName(p.ResourceName)

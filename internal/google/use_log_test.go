@@ -264,7 +264,7 @@ func TestUseLog_goes_on_behind_an_empty_page(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	log = &dataAccess{answers: map[int]string{0: `{"nextPageToken":"page-0"}`}}
-	if got, err := log.read(t); err != nil || len(got.Uses) > 0 || !got.Cut || len(log.asked) != 10 {
+	if got, err := log.read(t); err != nil || len(got.Uses) > 0 || !got.Cut || len(log.asked) != 10 || log.checks != 1 {
 		t.Errorf("%+v after %d pages, %v", got, len(log.asked), err)
 	}
 }
