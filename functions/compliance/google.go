@@ -175,6 +175,10 @@ func (g *gatherer) silence(ctx context.Context, e reEncryption, now time.Time) s
 	case on == "":
 		return "Data Access logs of Cloud KMS (DATA_READ) are off in project " + project
 	case len(exempted) > 0:
+		const most = 5
+		if n := len(exempted) - most; n > 0 {
+			exempted = append(exempted[:most], fmt.Sprintf("and %d others", n))
+		}
 		return "Data Access logs of Cloud KMS in project " + project + " leave out " + strings.Join(exempted, ", ")
 	case now.Sub(e.sent()) > dataAccessKept:
 		return "the log has no use of the key by " + string(e.principal) + ", but it is kept for 30 days unless its bucket says otherwise, and the request is older"

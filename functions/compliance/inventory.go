@@ -76,6 +76,8 @@ type gatherer struct {
 	policies map[cmek.KeyURI]checks.Fact[string]
 	google   map[string]checks.Fact[checks.Document] // by name
 	logged   map[cmek.KeyURI]logged
+	// failedLogs are the logs that were not read, by place if it was refused there, else by type of key.
+	failedLogs map[string]checks.Fact[cmek.RecordedUses]
 }
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
@@ -89,7 +91,7 @@ func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 func (g *gatherer) nextPart() {
 	g.timedOut.Store(false)
 	g.items, g.policies, g.google = map[string]*ledger.Cluster{}, map[cmek.KeyURI]checks.Fact[string]{}, map[string]checks.Fact[checks.Document]{}
-	g.logged = map[cmek.KeyURI]logged{}
+	g.logged, g.failedLogs = map[cmek.KeyURI]logged{}, map[string]checks.Fact[cmek.RecordedUses]{}
 	g.facts.Clusters, g.facts.Keys, g.facts.Principals, g.facts.Accounts, g.facts.Credentials = nil, nil, nil, nil, nil
 }
 

@@ -140,15 +140,29 @@ func (g *gatherer) look(ctx context.Context, log UseLog, source string, e reEncr
 	return l
 }
 
-// loggedUses reads the log about a key, once for all of a part that ask for no earlier time.
+// loggedUses reads the log about a key, once for all of a part that ask for no earlier time. A log that is refused in one place is not asked
+// there again, and one that fails is not asked again at all: if it hangs, each further key would cost the run what a call may take.
 func (g *gatherer) loggedUses(ctx context.Context, log UseLog, source string, key cmek.KeyURI, since time.Time) checks.Fact[cmek.RecordedUses] {
 	if read, ok := g.logged[key]; ok && !read.since.After(since) {
 		return read.uses
 	}
+	at, _ := placeOf(key)
+	for _, where := range []string{string(key.Type()), at.String()} {
+		if failed, ok := g.failedLogs[where]; ok {
+			return failed
+		}
+	}
 	uses, err := log.RecordedUses(ctx, key, since)
-	logged := logged{since, read(g, uses, err, source, "")}
-	g.logged[key] = logged
-	return logged.uses
+	fact := read(g, uses, err, source, "")
+	switch {
+	case err == nil:
+		g.logged[key] = logged{since, fact}
+	case fact.Grant != "":
+		g.failedLogs[at.String()] = fact
+	default:
+		g.failedLogs[string(key.Type())] = fact
+	}
+	return fact
 }
 
 // logged are the uses of a key since a time.

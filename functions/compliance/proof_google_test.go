@@ -32,9 +32,18 @@ type googleSchedule struct{ schedule }
 // scheduledOnGoogle runs a test over scheduled runs, the first of which is due. Data Access logs are on by the policy of the folder.
 func scheduledOnGoogle(t *testing.T, test func(t *testing.T, s googleSchedule)) {
 	t.Helper()
+	scheduledOnKeys(t, googleKey, test)
+}
+
+// scheduledOnKeys is scheduledOnGoogle where the other cluster has the key.
+func scheduledOnKeys(t *testing.T, otherKey cmek.KeyURI, test func(t *testing.T, s googleSchedule)) {
+	t.Helper()
 	seed := mixedFleet()
 	other := seed.Clusters[len(seed.Clusters)-1]
-	other.ID, other.Name = onGoogleToo, "on-google-too"
+	other.ID, other.Name, other.Regions = onGoogleToo, "on-google-too", slices.Clone(other.Regions)
+	if other.Regions[0].Key = otherKey; otherKey != googleKey {
+		seed.Keys = append(seed.Keys, simulator.KeySeed{URI: otherKey, AgeDays: 300, Rotations: []simulator.RotationSeed{{AgeDays: 30}, {AgeDays: 20}}})
+	}
 	seed.Clusters = append(seed.Clusters, other)
 	withinSeed(t, seed, func(t *testing.T, w *world) {
 		s := googleSchedule{schedule{w, &cmektest.Archive{}, &cmektest.Notifier{}}}
@@ -165,6 +174,10 @@ func TestProof_on_Google_that_is_not_found_says_why(t *testing.T) {
 			never(s)
 			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["group:all@example.com"]}]}`)
 		}, "in project acme leave out group:all@example.com", 1},
+		{"Data Access logs leave many out", func(s googleSchedule) {
+			never(s)
+			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["group:1@a.com","group:2@a.com","group:3@a.com","group:4@a.com","group:5@a.com","group:6@a.com","group:7@a.com"]}]}`)
+		}, "group:5@a.com, and 2 others", 1},
 		{"Data Access logs leave somebody else out", func(s googleSchedule) {
 			never(s)
 			s.audits("organizations/9", `{"service":"allServices","auditLogConfigs":[{"logType":"DATA_READ","exemptedMembers":["user:jo@example.com","serviceAccount:x@acme.iam.gserviceaccount.com"]}]}`)
@@ -284,22 +297,66 @@ func TestProof_on_Google_looks_a_shared_key_up_once(t *testing.T) {
 		scheduledOnGoogle(t, func(t *testing.T, s googleSchedule) {
 			done, _ := s.followed()
 			done.At, done.Sent = done.At.Add(after), done.Sent.Add(after)
-			_, err := s.Ledger.UpdateCluster(t.Context(), onGoogleToo, func(c *ledger.Cluster) error {
-				c.Cluster = cmek.Cluster{ID: onGoogleToo, Name: "on-google-too"}
-				c.SetDone(done)
-				return nil
-			})
-			s.must(err)
-			record := fmt.Appendf(nil, `{"region":%q,"key":%q,"key_version":%q,"done_at":%q}`, eastGoogle, googleKey, done.Version, done.At.Format(time.RFC3339Nano))
-			s.must(s.archive.PutIfAbsent(t.Context(), "evidence/"+onGoogleToo+"/20000101T000000Z-000001-"+eastGoogle+".json", record))
-			s.tick()
-			loaded, err := report.Load(t.Context(), s.archive, 1)
-			s.must(err)
-			made, err := loaded.Report(t.Context())
-			s.must(err)
-			if n := s.requests[listsLog]; n != lookups || len(made.Proofs) != 2 || made.Proofs[0].State != report.Corroborated || (made.Proofs[1].State == report.Corroborated) != (after < 0) {
-				t.Errorf("%s: %d lookups, %+v", after, n, made.Proofs)
+			proofs := s.proofsWith(done)
+			if n := s.requests[listsLog]; n != lookups || proofs[0].State != report.Corroborated || (proofs[1].State == report.Corroborated) != (after < 0) {
+				t.Errorf("%s: %d lookups, %+v", after, n, proofs)
 			}
+		})
+	}
+}
+
+// proofsWith are those that a run leaves where the other cluster was re-encrypted, too.
+func (s googleSchedule) proofsWith(done ledger.Done) []report.Proof {
+	s.t.Helper()
+	_, err := s.Ledger.UpdateCluster(s.t.Context(), onGoogleToo, func(c *ledger.Cluster) error {
+		c.Cluster = cmek.Cluster{ID: onGoogleToo, Name: "on-google-too"}
+		c.SetDone(done)
+		return nil
+	})
+	s.must(err)
+	record := fmt.Appendf(nil, `{"region":%q,"key":%q,"key_version":%q,"done_at":%q}`, eastGoogle, done.Key, done.Version, done.At.Format(time.RFC3339Nano))
+	s.must(s.archive.PutIfAbsent(s.t.Context(), "evidence/"+onGoogleToo+"/20000101T000000Z-000001-"+eastGoogle+".json", record))
+	s.tick()
+	loaded, err := report.Load(s.t.Context(), s.archive, 1)
+	s.must(err)
+	made, err := loaded.Report(s.t.Context())
+	s.must(err)
+	if len(made.Proofs) != 2 {
+		s.t.Fatalf("%+v", made.Proofs)
+	}
+	return made.Proofs
+}
+
+// A log that is refused is asked in other projects, and not again in its own. One that fails is not asked again by the part of the run.
+func TestProof_on_Google_does_not_ask_a_log_that_fails_again(t *testing.T) {
+	const elsewhere = "projects/acme-two/locations/us-east1/keyRings/crdb/cryptoKeys/pay"
+	for _, tt := range []struct {
+		name    string
+		key     cmek.KeyURI
+		arrange func(s googleSchedule)
+		lookups int
+	}{
+		{"refused, another key of the project", googleKey + "-2", func(s googleSchedule) { s.refused[listsLog] = true }, 1},
+		{"refused, a key of another project", elsewhere, func(s googleSchedule) { s.refused[listsLog] = true }, 2},
+		{"something else answers, another key of the project", googleKey + "-2", func(s googleSchedule) { s.broken[listsLog] = true }, 1},
+		{"something else answers, a key of another project", elsewhere, func(s googleSchedule) { s.broken[listsLog] = true }, 1},
+		{"in order, another key of the project", googleKey + "-2", func(googleSchedule) {}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			scheduledOnKeys(t, tt.key, func(t *testing.T, s googleSchedule) {
+				done, _ := s.followed()
+				done.Key = tt.key
+				tt.arrange(s)
+				proofs := s.proofsWith(done)
+				if n := s.requests[listsLog]; n != tt.lookups || proofs[1].State != report.NotYetCorroborated || proofs[1].Because == "" {
+					t.Errorf("%d lookups, %+v", n, proofs)
+				}
+				for _, p := range proofs {
+					if strings.HasPrefix(tt.name, "in order") != !strings.Contains(p.Because, "the log could not be read: ") {
+						t.Errorf("%+v", p)
+					}
+				}
+			})
 		})
 	}
 }

@@ -37,28 +37,37 @@ const (
 	// entriesPace: 60 requests a minute are granted to a project (docs.cloud.google.com/logging/quotas). One pace for all projects leaves room
 	// for people's own, whichever project they count for.
 	entriesPace = 1500 * time.Millisecond
+	// searchTime is what a page may take, where other calls may take less: a log is searched, however much is in it.
+	searchTime = 30 * time.Second
 	// entriesOnPage and mostEntryPages bound what is read of one key. An entry about a use has some 2 KB.
 	entriesOnPage  = 500
 	mostEntryPages = 10
 )
 
 // NewUseLog returns a reader of uses.
-func NewUseLog(config Config) *UseLog { return &UseLog{rest: config.rest()} }
+func NewUseLog(config Config) *UseLog {
+	if config.HTTP.Timeout > 0 {
+		client := *config.HTTP
+		client.Timeout = max(client.Timeout, searchTime)
+		config.HTTP = &client
+	}
+	return &UseLog{rest: config.rest()}
+}
 
 // RecordedUses reads the successful cryptographic operations with the key from the time on. An entry comes seconds after the call, and
 // sometimes much later. That the log has none proves nothing: see [UseLog].
 func (u *UseLog) RecordedUses(ctx context.Context, uri cmek.KeyURI, since time.Time) (uses cmek.RecordedUses, err error) {
 	project := uri.Account()
-	doing := fmt.Sprintf("read uses of key %s from the Data Access logs of project %s", uri, project)
 	if uri.Type() != cmek.GCPCloudKMS || project == "" {
-		return uses, fmt.Errorf("%s: not a key of Cloud KMS", doing)
+		return uses, fmt.Errorf("read uses of key %s: not a key of Cloud KMS", uri)
 	}
+	doing := "read Data Access logs of project " + project
 	q := entriesQuery{ResourceNames: []string{"projects/" + project}, Filter: usesFilter(uri, since), OrderBy: "timestamp desc", PageSize: entriesOnPage}
 	seen := false
 	for page := 0; ; page++ {
 		if page == mostEntryPages {
 			uses.Cut = true
-			return uses, nil
+			break
 		}
 		entries, next, err := u.page(ctx, q)
 		if err != nil {
@@ -209,15 +218,13 @@ func parseUse(text []byte, uri cmek.KeyURI) (use cmek.RecordedUse, ok bool, err 
 	if err := json.Unmarshal(text, &e); err != nil {
 		return use, false, fmt.Errorf("read log entry: %w", err)
 	}
-	if _, log, _ := strings.Cut(e.LogName, "/logs/"); !strings.EqualFold(strings.ReplaceAll(log, "%2F", "/"), dataAccessLog) && log != "" {
-		return use, false, nil
-	}
 	if e.Payload == nil || len(e.Split) > 0 || e.InsertID == "" || e.Timestamp.IsZero() || e.LogName == "" {
 		return use, false, fmt.Errorf("log entry: %w: no insertId, logName, timestamp or protoPayload, or a part of an entry", cmek.ErrIncomplete)
 	}
 	p := e.Payload
+	_, log, _ := strings.Cut(e.LogName, "/logs/")
 	method := p.MethodName[strings.LastIndex(p.MethodName, ".")+1:]
-	if p.ServiceName != kmsHost || method != "Encrypt" && method != "Decrypt" || p.Status.Code != 0 {
+	if strings.ReplaceAll(log, "%2F", "/") != dataAccessLog || p.ServiceName != kmsHost || method != "Encrypt" && method != "Decrypt" || p.Status.Code != 0 {
 		return use, false, nil
 	}
 	key, _, err := cmek.ParseCryptoKeyName(p.ResourceName)

@@ -1,6 +1,7 @@
 package google_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,16 +26,25 @@ type dataAccess struct {
 	entries []string
 	// answers go before: a body by the number of the page, the first is 0.
 	answers map[int]string
+	// takes is how long an answer takes.
+	takes time.Duration
 	// held are the permissions; nil: the one that it takes.
 	held *string
 
 	mu     sync.Mutex
 	asked  []time.Time
 	bodies []map[string]any
-	checks int
+	// selected are those of the query that is under way.
+	selected []string
+	checks   int
 }
 
 func (d *dataAccess) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	case <-time.After(d.takes):
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	text, _ := io.ReadAll(r.Body)
@@ -71,26 +81,33 @@ func (d *dataAccess) page(body map[string]any) string {
 	if answer, ok := d.answers[n]; ok {
 		return answer
 	}
-	var selected []string
-	for _, text := range d.entries {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(text), &entry); err != nil {
-			d.t.Error(err)
-		}
-		if ok, err := language.Selects(body["filter"].(string), entry, language.Documented); err != nil {
-			d.t.Error(err)
-		} else if ok {
-			selected = append(selected, text)
-		}
+	if n == 0 {
+		d.selected = slices.DeleteFunc(slices.Clone(d.entries), func(text string) bool { return !d.selects(body["filter"].(string), text) })
+	} else if fmt.Sprint(body["filter"], body["orderBy"], body["resourceNames"]) != fmt.Sprint(d.bodies[0]["filter"], d.bodies[0]["orderBy"], d.bodies[0]["resourceNames"]) {
+		return invalid // a page belongs to one query
 	}
 	size := int(body["pageSize"].(float64))
-	first := min(n*size, len(selected))
-	last := min(first+size, len(selected))
+	first := min(n*size, len(d.selected))
+	last := min(first+size, len(d.selected))
 	next := ""
-	if last < len(selected) {
+	if last < len(d.selected) {
 		next = fmt.Sprintf(`,"nextPageToken":"page-%d"`, n+1)
 	}
-	return `{"entries":[` + strings.Join(selected[first:last], ",") + `]` + next + `}`
+	return `{"entries":[` + strings.Join(d.selected[first:last], ",") + `]` + next + `}`
+}
+
+// selects is the language of filters.
+func (d *dataAccess) selects(filter, text string) bool {
+	var entry map[string]any
+	err := json.Unmarshal([]byte(text), &entry)
+	if err != nil {
+		d.t.Error(err)
+	}
+	selected, err := language.Selects(filter, entry, language.Documented)
+	if err != nil {
+		d.t.Error(err)
+	}
+	return selected
 }
 
 var usedAt = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
@@ -100,7 +117,7 @@ func (d *dataAccess) read(t *testing.T) (uses cmek.RecordedUses, err error) {
 	t.Helper()
 	d.t = t
 	synctest.Test(t, func(t *testing.T) {
-		uses, err = google.NewUseLog(google.Config{HTTP: &http.Client{Transport: d}}).RecordedUses(t.Context(), testKey, usedAt.Add(-time.Hour))
+		uses, err = google.NewUseLog(google.Config{HTTP: &http.Client{Transport: d, Timeout: 10 * time.Second}}).RecordedUses(t.Context(), testKey, usedAt.Add(-time.Hour))
 	})
 	return uses, err
 }
@@ -247,10 +264,12 @@ func TestUseLog_goes_on_behind_an_empty_page(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	log = &dataAccess{answers: map[int]string{0: `{"nextPageToken":"page-0"}`}}
-	if got, err := log.read(t); err != nil || len(got.Uses) > 0 || !got.Cut || len(log.asked) != 10 {
+	if got, err := log.read(t); err != nil || len(got.Uses) > 0 || !got.Cut || len(log.asked) != 10 || log.checks != 1 {
 		t.Errorf("%+v after %d pages, %v", got, len(log.asked), err)
 	}
 }
+
+const invalid = `{"error":{"code":400,"message":"page_token does not match the query","status":"INVALID_ARGUMENT"}}`
 
 const tooMany = `{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED"}}`
 
@@ -283,6 +302,16 @@ func TestUseLog_that_fails_is_no_answer(t *testing.T) {
 				t.Errorf("%v, %+v", err, missing)
 			}
 		})
+	}
+}
+
+// A search takes longer than other calls, and not forever.
+func TestUseLog_takes_its_time(t *testing.T) {
+	for takes, fails := range map[time.Duration]bool{25 * time.Second: false, 31 * time.Second: true} {
+		got, err := (&dataAccess{entries: []string{useEntry("Encrypt")}, takes: takes}).read(t)
+		if (err != nil) != fails || fails == (len(got.Uses) > 0) || fails && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an answer after %s: %+v, %v", takes, got, err)
+		}
 	}
 }
 
