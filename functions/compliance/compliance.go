@@ -126,6 +126,7 @@ func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.Key
 	if err := g.inventory(ctx); err != nil {
 		return checks.Retirement{}, err
 	}
+	g.retiring = true
 	key := g.key(ctx, uri)
 	key.Retention = g.retention(ctx, key.Uses.Value)
 	return checks.Retire(key, version, time.Now()), ctx.Err()
