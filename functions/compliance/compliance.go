@@ -132,6 +132,7 @@ func (f *Function) Retire(ctx context.Context, uri cmek.KeyURI, version cmek.Key
 	if err := g.inventory(ctx); err != nil {
 		return checks.Retirement{}, err
 	}
+	g.retiring = true
 	key := g.key(ctx, uri)
 	key.Retention, key.Ties = g.retention(ctx, key.Uses.Value), g.ties(ctx, uri)
 	return checks.Retire(key, version, time.Now()), ctx.Err()

@@ -64,6 +64,7 @@ type logging struct {
 	sinks         map[string]cmek.LogSink
 	subscriptions map[string]cmek.PushSubscription
 	denied        bool
+	usesLeftOut   bool
 }
 
 func (l *logging) Sink(_ context.Context, name string) (cmek.LogSink, error) {
@@ -83,6 +84,14 @@ func (l *logging) Subscription(_ context.Context, name string) (cmek.PushSubscri
 		return subscription, fmt.Errorf("read subscription %s: %w", name, cmek.ErrNotFound)
 	}
 	return subscription, nil
+}
+
+// UsesKept is 40 days, unless the sink _Default is said to be broken.
+func (l *logging) UsesKept(context.Context, string) (time.Duration, error) {
+	if l.usesLeftOut {
+		return 0, errors.New("the sink _Default leaves some out")
+	}
+	return 40 * 24 * time.Hour, nil
 }
 
 const (

@@ -252,7 +252,7 @@ func (g *gatherer) keyOfGoogle(ctx context.Context, k *checks.Key) {
 	g.details(ctx, k, g.Google.Keys, "Cloud KMS GetCryptoKey and ListCryptoKeyVersions", "Cloud KMS GetCryptoKey")
 	ring, _, _ := strings.Cut(k.URI.Canonical(), "/cryptoKeys/")
 	k.IAM = g.hierarchy(ctx, false, "projects/"+k.URI.Account(), k.URI.Canonical(), ring)
-	k.LastUse = notRead[cmek.KeyUsage]("Data Access logs of Cloud KMS", notHere)
+	k.LastUse = g.usedOnGoogle(ctx, k)
 }
 
 func (g *gatherer) details(ctx context.Context, k *checks.Key, keys Keys, describing, rotating string) {
@@ -476,6 +476,7 @@ func (g *gatherer) at(ctx context.Context, at place) checks.Account {
 	a.AuditConfigs = notRead[[]checks.AuditConfig](fromIAM, notHere)
 	if at.cloud == checks.GCP {
 		a.AuditConfigs = g.auditConfigs(ctx, "projects/"+at.account)
+		g.noteRecorded(ctx, at.account, a.AuditConfigs)
 	}
 	if at.cloud == checks.AWS && g.AWS.Trails != nil {
 		trails, err := g.AWS.Trails.Trails(ctx, at.account, at.location)

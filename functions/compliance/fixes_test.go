@@ -39,6 +39,20 @@ func (s *shell) run(command string) (ok bool) {
 	case "aws iam update-assume-role-policy":
 		s.roles.trust = s.files["policy.json"]
 		return true
+	case "aws events enable-rule":
+		flags := map[string]string{}
+		for i := 3; i+1 < len(words); i += 2 {
+			flags[words[i]] = words[i+1]
+		}
+		account := "111122223333"
+		if flags["--event-bus-name"] != "" {
+			account = "" // the hub's own
+		}
+		s.bridge.enable(account, flags["--region"], flags["--event-bus-name"], flags["--name"])
+		return true
+	case "gcloud secrets versions":
+		s.Google.Secrets = []compliance.Secret{kept{"projects/acme/secrets/keyturn", 0}}
+		return true
 	case "aws secretsmanager put-secret-value":
 		s.AWS.Secrets = []compliance.Secret{kept{"the secret", 0}}
 		return true
@@ -393,13 +407,11 @@ var notCarriedOut = map[string]string{
 	"CMEK-15 AWS": "KMS stores no policy with a deleted principal, and the simulator deletes no roles",
 	"CMEK-24 AWS": "how long a scheduled deletion waits is not read",
 	"CMEK-24 GCP": "the duration of a key is fixed: the fix is another key, to which functions/rotation moves clusters",
-	"CMEK-25":     "the detection is not read",
+	"CMEK-25 GCP": "the fix is to apply the Terraform module, whose tests are those of infra/gcp",
 	"CMEK-26 AWS": "the simulator has no trails; functions/trailcheck has tests of what they record",
 	"CMEK-26 GCP": "the simulated projects keep no audit configuration",
 	"CMEK-27":     "only Cockroach Labs or the configuration of backups helps",
-	"CMEK-29":     "the audit log is not read",
-	"CMEK-30 GCP": "secrets of Google Cloud are not read",
-	"CMEK-31 GCP": "the last use of keys of Google Cloud is not read",
+	"CMEK-29":     "whether a change was planned is for people to say; an exception leaves it a failure",
 	"CMEK-32":     "the fix is an order, which functions/rotation carries out, or an exception",
 }
 
@@ -479,6 +491,9 @@ func TestFixes_that_are_carried_out_make_the_check_pass(t *testing.T) {
 		{check: "CMEK-31", says: "take back retired", person: func(w *world) { w.Declared.Keys = nil }, fail: func(w *world) {
 			w.Declared.Keys = []checks.KeyDeclaration{{Key: paymentsKey, Retired: true}}
 		}},
+		{check: "CMEK-31", subject: googleKey, says: "take back retired", person: func(w *world) { w.Declared.Keys = nil }, fail: func(w *world) {
+			w.Declared.Keys = []checks.KeyDeclaration{{Key: googleKey, Retired: true}}
+		}},
 		{check: "CMEK-03", subject: payments + "/" + east, fail: failed(payments, east)},
 		{check: "CMEK-03", subject: onGoogle + "/us-east1", fail: failed(onGoogle, "us-east1")},
 		{check: "CMEK-04", subject: payments + "/" + east, fail: behind(payments, paymentsKey)},
@@ -489,6 +504,16 @@ func TestFixes_that_are_carried_out_make_the_check_pass(t *testing.T) {
 		{check: "CMEK-16", subject: paymentsRole, edit: func(*testing.T, string) string { return goodTrust }, fail: func(w *world) {
 			w.roles.trust, _, _ = strings.Cut(goodTrust, `,"Condition"`)
 			w.roles.trust += "}]}"
+		}},
+		{check: "CMEK-25", subject: "AWS/111122223333/us-east-1", fail: func(w *world) {
+			for _, id := range []string{"111122223333/us-east-1//keyturn-kms-calls", "/us-east-1/keyturn/keyturn-alerting-event-kms"} {
+				rule := w.bridge.rules[id]
+				rule.State = "DISABLED"
+				w.bridge.rules[id] = rule
+			}
+		}},
+		{check: "CMEK-30", subject: "projects/acme/secrets/keyturn", fail: func(w *world) {
+			w.Google.Secrets = []compliance.Secret{kept{"projects/acme/secrets/keyturn", 100 * 24 * time.Hour}}
 		}},
 		{check: "CMEK-30", subject: "the secret", fail: func(w *world) { w.AWS.Secrets = []compliance.Secret{kept{"the secret", 100 * 24 * time.Hour}} }},
 		{check: "CMEK-05", subject: googleKey, fail: func(w *world) { w.gcloud("kms keys versions disable 2 --key pay", ofRing) }},
@@ -520,6 +545,8 @@ func TestFixes_that_are_carried_out_make_the_check_pass(t *testing.T) {
 					subject = paymentsKey
 				}
 				w.roles.trust, w.AWS.Secrets = goodTrust, []compliance.Secret{kept{"the secret", 0}}
+				w.Google.Secrets = []compliance.Secret{kept{"projects/acme/secrets/keyturn", 0}}
+				w.watched()
 				before := results(w.check())[tt.check+" "+subject]
 				tt.fail(w)
 				time.Sleep(time.Minute)

@@ -61,6 +61,11 @@ type gatherer struct {
 	hub      *checks.Watch
 	watches  map[place]checks.Fact[checks.Watch]
 
+	// retiring: the keys that are read are to go.
+	retiring bool
+	// notes: the run notes which projects record uses of keys. recorded are those that it has noted.
+	notes    bool
+	recorded map[string]bool
 	// audited are the changes of CMEKs in the audit log by cluster, nil before they are read.
 	audited *checks.Fact[map[string][]cmek.AuditEntry]
 
@@ -82,7 +87,7 @@ type gatherer struct {
 
 func newGatherer(f *Function, inventoryAge time.Duration) *gatherer {
 	g := &gatherer{Function: f, inventoryAge: inventoryAge, listed: map[string]checks.Fact[cmek.Cluster]{}, answers: map[string]checks.Fact[cmek.ClusterInfo]{},
-		deleted: map[string]cmek.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
+		deleted: map[string]cmek.Cluster{}, uses: map[string][]checks.Use{}, assumers: map[string][]checks.Assumer{}, owners: owners{}, recorded: map[string]bool{}, watches: map[place]checks.Fact[checks.Watch]{}, backups: map[string]checks.Fact[cmek.Backups]{}}
 	g.nextPart()
 	return g
 }

@@ -92,6 +92,8 @@ type Rules interface {
 type Sinks interface {
 	Sink(ctx context.Context, name string) (cmek.LogSink, error)
 	Subscription(ctx context.Context, name string) (cmek.PushSubscription, error)
+	// UsesKept is for how long a project keeps the Data Access logs of Cloud KMS where they are read. What leaves some out is an error.
+	UsesKept(ctx context.Context, project string) (time.Duration, error)
 }
 
 // AWS is how AWS is read. What is nil is not read, and every check that needs it says so.

@@ -119,7 +119,7 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 // useLog is the log of the key's cloud, nil if it is not read.
 func (g *gatherer) useLog(uri cmek.KeyURI) (log UseLog, source string) {
 	if uri.Type() == cmek.GCPCloudKMS {
-		return g.Google.Log, "Data Access logs of Cloud KMS"
+		return g.Google.Log, fromUses
 	}
 	return g.AWS.Log, "AWS CloudTrail LookupEvents"
 }

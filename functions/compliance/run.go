@@ -178,6 +178,7 @@ func (r *run) resume() error {
 // walk goes through the clusters of the run that are left, and then through what no cluster names.
 func (r *run) walk(ctx context.Context) (err error) {
 	g := newGatherer(r.Function, runInventoryAge)
+	g.notes = true
 	if err := g.inventory(ctx); err != nil {
 		return err
 	}

@@ -57,3 +57,17 @@ func TestReportUndone_oncePerChange(t *testing.T) {
 		})
 	}
 }
+
+// When a request leaves is noted with it: what the audit log has and keyturn did not note is somebody else's.
+func TestDepart_notesWhenTheRequestLeaves(t *testing.T) {
+	intent := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	item := &ledger.Cluster{Work: []ledger.Work{{Region: "us-east-1", Claim: &ledger.Claim{Intent: intent}}}}
+	for n := range 2 {
+		now := intent.Add(time.Duration(n+1) * time.Minute)
+		depart(item, Facts{}, []cmek.RegionSpec{{Region: "us-east-1"}}, intent, now)
+		if sent := item.Requests(); len(sent) != n+1 || !sent[n].Equal(now) {
+			t.Errorf("after request %d the ledger has %v", n+1, sent)
+		}
+		item.Work[0].Claim, item.Work[0].Request = &ledger.Claim{Intent: intent}, nil
+	}
+}

@@ -58,6 +58,7 @@ var needs = []struct{ call, permissions string }{
 	// Any of it, logging.logEntries.list and logging.views.access, of which it alone shows Data Access logs of a project.
 	{`POST logging\.googleapis\.com/v2/entries:list`, google.UseLogPermission},
 	{`POST cloudresourcemanager\.googleapis\.com/v3/projects/[^/]+:testIamPermissions`, ""},
+	{`GET logging\.googleapis\.com/v2/projects/[^/]+/locations/global/buckets/[^/]+`, "logging.buckets.get"},
 	{`GET secretmanager\.googleapis\.com/v1/projects/[^/]+/secrets/[^/]+/versions/[^/]+:access`, "secretmanager.versions.access"},
 	{`POST pubsub\.googleapis\.com/v1/projects/[^/]+/topics/[^/]+:publish`, "pubsub.topics.publish"},
 	{`POST storage\.googleapis\.com/upload/storage/v1/b/[^/]+/o`, "storage.objects.create"},
@@ -83,7 +84,7 @@ var uses = map[string][]func(*testing.T, *recorder){
 	"notify-pagerduty": {readsSecret, writesPages},
 	"viewer":           {readsKeys, readsLedger, asksHub},
 	"operator":         {readsKeys, readsPolicies, usesLedger, asksHub, publishes, archives, readsRuns},
-	"compliance":       {runsChecks, readsUseLog},
+	"compliance":       {runsChecks, readsUseLog, readsUsesKept},
 	"auditor":          {findsDeployment, readsRuns},
 }
 
@@ -436,6 +437,10 @@ func (r *recorder) answer(req *http.Request) (status int, body string) {
 			`"archive":"gs://acme-keyturn-keyturn-archive/evidence","alerts_topic":"t","operations_topic":"t","push_subscriptions":["projects/acme-keyturn/subscriptions/keyturn-rotation"],"dead_subscriptions":["s"]}`
 	case strings.Contains(path, "/subscriptions/"):
 		return 200, `{"topic":"projects/acme-keyturn/topics/keyturn-rotation-events"}`
+	case strings.HasSuffix(path, "/sinks/_Default"):
+		return 200, `{"destination":"logging.googleapis.com/projects/acme-keys/locations/global/buckets/_Default"}`
+	case strings.Contains(path, "/buckets/"):
+		return 200, `{"retentionDays":30,"lifecycleState":"ACTIVE"}`
 	case strings.Contains(path, "/sinks/"):
 		return 200, `{"destination":"pubsub.googleapis.com/projects/acme-keyturn/topics/keyturn-alerting-events"}`
 	case strings.HasSuffix(path, "/versions/latest"):
@@ -583,4 +588,11 @@ func (f *firestore) Commit(_ context.Context, q *firestorepb.CommitRequest) (*fi
 		result.WriteResults = append(result.WriteResults, &firestorepb.WriteResult{UpdateTime: now})
 	}
 	return result, nil
+}
+
+// readsUsesKept is what compliance reads beside a use log: of keys that are to go, which runsChecks has none of.
+func readsUsesKept(t *testing.T, made *recorder) {
+	if kept, err := google.NewSinks(made.config()).UsesKept(t.Context(), "projects/acme-keys"); err != nil || kept != 30*24*time.Hour {
+		t.Fatal(kept, err)
+	}
 }

@@ -2,6 +2,7 @@
 
 locals {
   detection_permissions = [
+    "logging.buckets.get",
     "logging.sinks.get",
   ]
   subscription_permissions = [
@@ -59,8 +60,8 @@ resource "google_project_iam_custom_role" "detection" {
 
   project     = each.key
   role_id     = "${local.role_prefix}_detection"
-  title       = "keyturn: read sinks"
-  description = "Reads how log sinks are configured, and no logs."
+  title       = "keyturn: read sinks and log buckets"
+  description = "Reads how log sinks and the buckets of logs are configured, and no logs."
   permissions = local.detection_permissions
 }
 
@@ -69,8 +70,8 @@ resource "google_organization_iam_custom_role" "detection" {
 
   org_id      = var.organization
   role_id     = "${local.role_prefix}_detection"
-  title       = "keyturn: read sinks"
-  description = "Reads how log sinks are configured, and no logs."
+  title       = "keyturn: read sinks and log buckets"
+  description = "Reads how log sinks and the buckets of logs are configured, and no logs."
   permissions = local.detection_permissions
 }
 

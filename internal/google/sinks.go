@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 )
@@ -43,6 +44,32 @@ func (s *Sinks) Sink(ctx context.Context, name string) (cmek.LogSink, error) {
 		}
 	}
 	return sink, nil
+}
+
+// UsesKept reads for how long a project keeps Data Access logs in its bucket _Default, from which entries are read unless somebody names
+// another. It is an error if the sink _Default, which fills the bucket, leaves some out or leads elsewhere
+// (cloud.google.com/logging/docs/default-settings).
+func (s *Sinks) UsesKept(ctx context.Context, project string) (time.Duration, error) {
+	const bucket = "/locations/global/buckets/_Default"
+	doing := "read for how long " + project + " keeps Data Access logs"
+	sink, err := s.Sink(ctx, project+"/sinks/_Default")
+	switch {
+	case err != nil:
+		return 0, err
+	case sink.Disabled, sink.Exclusions > 0, strings.Contains(sink.Filter, "data_access"), !strings.HasSuffix(sink.Destination, bucket):
+		return 0, fmt.Errorf("%s: sink %s/sinks/_Default is disabled, leaves some out, or does not lead to the bucket _Default", doing, project)
+	}
+	var answer struct {
+		RetentionDays int    `json:"retentionDays"`
+		State         string `json:"lifecycleState"`
+	}
+	if err := s.read(ctx, doing, "logging.buckets.get", "logging.googleapis.com", "/v2/", project+bucket, &answer); err != nil {
+		return 0, err
+	}
+	if answer.RetentionDays <= 0 || answer.State != "ACTIVE" {
+		return 0, fmt.Errorf("%s: %w: the bucket is not active, or does not say", doing, cmek.ErrIncomplete)
+	}
+	return time.Duration(answer.RetentionDays) * 24 * time.Hour, nil
 }
 
 // Subscription reads a subscription by its whole name (cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions).

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/google"
@@ -70,6 +71,42 @@ func TestSink_thatCannotBeRead(t *testing.T) {
 			if err == nil || tt.is != nil && !errors.Is(err, tt.is) || tt.is == nil && errors.Is(err, cmek.ErrNotFound) || (missing != nil) != tt.grants || missing != nil && missing.Permission != permission {
 				t.Errorf("%d %s: %+v, %+v, %v", tt.status, tt.body, sink, subscription, err)
 			}
+		}
+	}
+}
+
+// Uses count as kept only if nothing leaves some out on the way to the bucket, and the bucket says for how long.
+func TestUsesKept_isTheRetentionOfTheDefaultBucket(t *testing.T) {
+	const bucket, to = `{"name":"x","retentionDays":30,"lifecycleState":"ACTIVE"}`, `"destination":"logging.googleapis.com/projects/p/locations/global/buckets/_Default"`
+	for _, tt := range []struct {
+		name, sink, bucket string
+		want               time.Duration
+		permission         string
+	}{
+		{"kept", `{` + to + `,"filter":"NOT LOG_ID(\"cloudaudit.googleapis.com/activity\")"}`, bucket, 30 * 24 * time.Hour, ""},
+		{"a disabled sink", `{` + to + `,"disabled":true}`, bucket, 0, ""},
+		{"an exclusion", `{` + to + `,"exclusions":[{"name":"x"}]}`, bucket, 0, ""},
+		{"a filter about them", `{` + to + `,"filter":"NOT LOG_ID(\"cloudaudit.googleapis.com/data_access\")"}`, bucket, 0, ""},
+		{"another bucket", `{"destination":"logging.googleapis.com/projects/p/locations/global/buckets/mine"}`, bucket, 0, ""},
+		{"a bucket that says nothing", `{` + to + `}`, `{"lifecycleState":"ACTIVE"}`, 0, ""},
+		{"a bucket that is to be deleted", `{` + to + `}`, `{"retentionDays":30,"lifecycleState":"DELETE_REQUESTED"}`, 0, ""},
+		{"a sink that is denied", "", bucket, 0, "logging.sinks.get on projects/p/sinks/_Default"},
+		{"a bucket that is denied", `{` + to + `}`, "", 0, "logging.buckets.get on projects/p/locations/global/buckets/_Default"},
+	} {
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := map[string]string{"/v2/projects/p/sinks/_Default": tt.sink, "/v2/projects/p/locations/global/buckets/_Default": tt.bucket}[r.URL.Path]
+			if body == "" {
+				w.WriteHeader(http.StatusForbidden)
+				body = `{"error":{"code":403,"status":"PERMISSION_DENIED","message":"no"}}`
+			}
+			fmt.Fprint(w, body)
+		})
+		sinks := google.NewSinks(google.Config{HTTP: &http.Client{Transport: inProcess{handler}}, Endpoint: "http://google.test"})
+		got, err := sinks.UsesKept(t.Context(), "projects/p")
+		var missing *cmek.PermissionError
+		errors.As(err, &missing)
+		if got != tt.want || (err == nil) != (tt.want > 0) || (missing != nil) != (tt.permission != "") || missing != nil && missing.Permission != tt.permission {
+			t.Errorf("%s: %s, %v", tt.name, got, err)
 		}
 	}
 }

@@ -123,7 +123,7 @@ var (
 		of: ofKey(func(k *Key) *Reading { return &k.Grants.Reading })}
 	needIAM = Need{Name: "IAM policies of the key", From: "cloudkms.cryptoKeys.getIamPolicy and those of the ring, the project and above", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.IAM.Reading })}
-	needLastUse = Need{Name: "last use of the key", From: "kms:GetKeyLastUsage; logging.logEntries.list on Data Access logs", MaxAge: runAge,
+	needLastUse = Need{Name: "last use of the key", From: "kms:GetKeyLastUsage; logging.privateLogEntries.list on Data Access logs, logging.sinks.get, logging.buckets.get", MaxAge: runAge,
 		of: ofKey(func(k *Key) *Reading { return &k.LastUse.Reading })}
 
 	needAssumers = Need{Name: "clusters of the principal", From: "ledger (inventory by principal)", MaxAge: fleetAge,

@@ -199,7 +199,7 @@ func gcpFixRetired(s *scope, p *plan) {
 		return
 	}
 	p.say("Find out who used the key, before a version is disabled or destroyed:")
-	p.run("gcloud logging read", []string{`protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.resourceName:"` + googleName(s.key.URI) + `"`}, "project", s.key.URI.Account())
+	p.run("gcloud logging read", []string{`protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.resourceName:"` + googleName(s.key.URI) + `"`}, "freshness", "90d", "project", s.key.URI.Account())
 }
 
 // chosen is the verdict on the region's one key, if something chose it.
