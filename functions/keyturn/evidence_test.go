@@ -78,7 +78,7 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	b.keyturn(t, "evidence", "verify").wantCode(t, exitNeedsPerson, "evidence", "verify") // nothing vouches for the end of the runs
 	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	good.wantCode(t, exitFine, "evidence", "verify")
-	wantText(t, "the verdict", good.out, "2 records", "as written", "no ledger")
+	wantText(t, "the verdict", good.out, "2 records of re-encryptions", "0 records that corroborate them", "1 compliance run with 1 file", "As written", "no ledger")
 	b.succeed(t, "evidence", "list", "-o", "json")
 	b.succeed(t, "evidence", "verify", "--manifest", manifest, "-o", "json")
 	if err := os.WriteFile(filepath.Join(folder, "evidence/c-1/20260301T120000Z-000001-us-east-1.json"), []byte(`{"schema":"keyturn.evidence/v1","number":1,"previous_sha256":""}`), 0o600); err != nil {
@@ -88,7 +88,15 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	bad.wantCode(t, exitNeedsPerson, "evidence", "verify")
 	wantText(t, "the verdict", bad.out, "altered", "-000001-us-east-1.json", "1 problem")
 	b.environ = []string{"KEYTURN_ARCHIVE=file:" + t.TempDir()}
-	wantText(t, "the list of nothing", b.succeed(t, "evidence", "list", "c-1"), "Nothing is archived of cluster c-1: a record is written when")
+	for cluster, want := range map[string]string{
+		"payments": "archived under payments: name the cluster by its id", ordersCluster: "archived of cluster " + ordersCluster + ".", "": "archived: one is written when",
+	} {
+		args := []string{"evidence", "list"}
+		if cluster != "" {
+			args = append(args, cluster)
+		}
+		wantText(t, "the list of nothing", b.succeed(t, args...), "No record of a re-encryption is "+want)
+	}
 	none := b.keyturn(t, "report")
 	none.wantCode(t, exitFailed, "report")
 	wantText(t, "the report of nothing", none.err, "no run of the compliance function has ended yet")
@@ -113,7 +121,7 @@ func TestReport_readsTheArchiveAlone(t *testing.T) {
 	wantText(t, "the page", b.keyturn(t, "report", "--format", "html").out, "This is the first complete run of its chain", report.PartName(archiveBegan, 1, 1, ".jsonl")[len(report.Folder(archiveBegan, 1)):])
 	history := b.keyturn(t, "report", "--from", "2026-03-01", "--to", "2026-03-02")
 	history.wantCode(t, exitFine, "report", "--from")
-	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00 to now")
+	wantText(t, "the history", history.out, "1 complete run, 1 day without", "since 2026-03-01 12:00:00, not over at the last of these runs")
 	for _, args := range [][]string{
 		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"},
 		{"--run", "1", "--from", "2026-03-01", "--to", "2026-03-01"}, {"--from", "2026-03-01", "--to", "2026-03-01", "--format", "ocsf"},
