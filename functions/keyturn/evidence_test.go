@@ -121,7 +121,7 @@ func TestReport_readsTheArchiveAlone(t *testing.T) {
 	wantText(t, "the page", b.keyturn(t, "report", "--format", "html").out, "This is the first complete run of its chain", report.PartName(archiveBegan, 1, 1, ".jsonl")[len(report.Folder(archiveBegan, 1)):])
 	history := b.keyturn(t, "report", "--from", "2026-03-01", "--to", "2026-03-02")
 	history.wantCode(t, exitFine, "report", "--from")
-	wantText(t, "the history", history.out, "1 complete run, 1 day without", "since 2026-03-01 12:00:00, not over at the last of these runs")
+	wantText(t, "the history", history.out, "1 complete run, 1 day without", "2026-03-01 12:00:00 to now")
 	for _, args := range [][]string{
 		{"--run", "0"}, {"--format", "html5"}, {"--from", "2026-03-01"}, {"--from", "x", "--to", "y"}, {"--from", "2026-03-02", "--to", "2026-03-01"},
 		{"--run", "1", "--from", "2026-03-01", "--to", "2026-03-01"}, {"--from", "2026-03-01", "--to", "2026-03-01", "--format", "ocsf"},

@@ -185,12 +185,12 @@ func (h History) Table(out io.Writer) error {
 	}
 	for _, c := range h.Controls {
 		for _, f := range c.Failures {
-			when := "since " + f.From.UTC().Format(time.DateTime) + ", not over at the last of these runs"
+			until := "now"
 			if !f.To.IsZero() {
-				when = f.From.UTC().Format(time.DateTime) + " to " + f.To.UTC().Format(time.DateTime)
+				until = f.To.UTC().Format(time.DateTime)
 			}
 			t.line("")
-			t.line("FAIL  %s  %s  %s", c.Check, f.Severity, when)
+			t.line("FAIL  %s  %s  %s to %s", c.Check, f.Severity, f.From.UTC().Format(time.DateTime), until)
 			t.line("  %s", clean(f.Subject))
 			t.line("  %s", clean(f.Why))
 		}
