@@ -74,7 +74,7 @@ func TestPage_says_who_re_encrypted_and_what_corroborates_it(t *testing.T) {
 			t.Errorf("%s: %q", row, rows[row])
 		}
 	}
-	p.says("rotations", "the last of each region: 4; 1 corroborated, 2 not yet corroborated, an old version was used after 1 of them", "Re-encryption OLD VERSION USED , 1 of 6 regions")
+	p.says("rotations", "the last of each region: 4; 1 corroborated, 2 not yet corroborated, an old version was used after 1 of them", "OLD VERSION USED , 1 of 6 regions")
 	p.says("summary", "OLD VERSION USED 1 region used an old key version")
 	if text := words(onDemand(t, report.Run{Ended: noon, Proofs: []report.Proof{corroborated("a")}}).section("summary")); strings.Contains(text, "OLD VERSION") {
 		t.Errorf("no old version was used: %s", text)
