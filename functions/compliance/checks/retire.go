@@ -50,7 +50,7 @@ func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 		r.Unrelated = true
 		return r.decide(NotKnown, time.Time{}, []string{
 			"every cluster was read, and none names the key, now or in the past", "nothing else that keyturn knows ties the key to a cluster",
-			"keys of clusters that were deleted are not shown",
+			"the Cloud API shows no keys of clusters that were deleted",
 		})
 	}
 	s := &scope{world: &world{now: now}, key: &key}
