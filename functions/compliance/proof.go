@@ -85,7 +85,7 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 	case e.name == "":
 		l.unread = "the record of the re-encryption is not in the archive yet"
 	case log == nil:
-		l.unread = notHere
+		l.unread = "this run does not read " + source
 	default:
 		l = g.look(ctx, log, source, e, before)
 	}

@@ -220,7 +220,7 @@ func TestProof_that_is_not_found_says_why(t *testing.T) {
 			s.AWS.Log = changed{s.AWS.Log, func(u *cmek.RecordedUse) { u.At = u.At.Add(-time.Second) }}
 		}, "no use of the key under", 1},
 		{"refused", func(s schedule) { s.refused["LookupEvents"] = true }, "cloudtrail:LookupEvents", 1},
-		{"no log is read", func(s schedule) { s.AWS.Log = nil }, "this run does not read it", 0},
+		{"no log is read", func(s schedule) { s.AWS.Log = nil }, "this run does not read AWS CloudTrail", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			scheduled(t, func(t *testing.T, s schedule) {

@@ -45,7 +45,7 @@ func TestReport_findsTheRunsOfADeploymentOnGoogle(t *testing.T) {
 	wantText(t, "the report", b.succeed(t, "report"), manifest)
 	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	good.wantCode(t, exitFine, "evidence", "verify")
-	wantText(t, "the verification", good.out, "1 run with 1 file", "no ledger is named")
+	wantText(t, "the verification", good.out, "1 compliance run with 1 file", "no ledger is named")
 	b.keyturn(t, "evidence", "verify", "--manifest", strings.Repeat("0", 64)).wantCode(t, exitNeedsPerson, "evidence", "verify")
 	b.environ = []string{"KEYTURN_GOOGLE_ENDPOINT=" + cloud.URL, "KEYTURN_ARCHIVE=gs://_"}
 	b.keyturn(t, "report").wantCode(t, exitUsage, "report")

@@ -42,7 +42,8 @@ func TestTheDemoFollowsRotationsAndWatchesOverAKeyByItself(t *testing.T) {
 	if page, err := os.ReadFile(pages[0]); err != nil || !strings.Contains(string(page), "ledger-eu") || strings.Contains(string(page), "scheduled for deletion") {
 		t.Errorf("the report does not show the fleet as it is at the end: %v", err)
 	}
-	wantText(t, "the verification", b.succeed(t, "evidence", "verify", "--archive", "file:"+filepath.Join(dir, "archive"), "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "1 run")
+	wantText(t, "the verification", b.succeed(t, "evidence", "verify", "--archive", "file:"+filepath.Join(dir, "archive"), "--ledger", "file:"+filepath.Join(dir, "ledger.db")), "8 records of re-encryptions", "0 records corroborating them", "1 compliance run")
+	wantText(t, "the report", b.succeed(t, "report", "--archive", "file:"+filepath.Join(dir, "archive")), "8; 8 not yet corroborated", "this run does not read AWS CloudTrail LookupEvents")
 	s := decodeJSON[live.Status](t, b.succeed(t, "status", "-o", "json", "--ledger", "file:"+filepath.Join(dir, "ledger.db")))
 	if len(s.Clusters) != 9 || len(s.NeedsPerson) != 0 {
 		t.Errorf("afterwards the ledger has %d clusters and needs attention for %q; want 9 and nothing", len(s.Clusters), s.NeedsPerson)

@@ -79,7 +79,7 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	b.keyturn(t, "evidence", "verify").wantCode(t, exitNeedsPerson, "evidence", "verify") // nothing vouches for the end of the runs
 	good := b.keyturn(t, "evidence", "verify", "--manifest", manifest)
 	good.wantCode(t, exitFine, "evidence", "verify")
-	wantText(t, "the verdict", good.out, "2 records", "as written", "no ledger")
+	wantText(t, "the verdict", good.out, "2 records of re-encryptions", "0 records corroborating them", "1 compliance run with 1 file", "As written", "no ledger")
 	b.keyturn(t, "evidence", "verify", "--manifest", strings.ToUpper(manifest)).wantCode(t, exitFine, "evidence", "verify")
 	b.keyturn(t, "evidence", "verify", "--manifest", manifest[1:]).wantCode(t, exitUsage, "evidence", "verify")
 	b.succeed(t, "evidence", "list", "-o", "json")
@@ -91,7 +91,15 @@ func TestEvidence_isListedShownAndVerified(t *testing.T) {
 	bad.wantCode(t, exitNeedsPerson, "evidence", "verify")
 	wantText(t, "the verdict", bad.out, "altered", "-000001-us-east-1.json", "1 problem")
 	b.environ = []string{"KEYTURN_ARCHIVE=file:" + t.TempDir()}
-	wantText(t, "the list of nothing", b.succeed(t, "evidence", "list", "c-1"), "Nothing is archived of cluster c-1: a record is written when")
+	for cluster, want := range map[string]string{
+		"payments": "archived under payments: name the cluster by its id", ordersCluster: "archived of cluster " + ordersCluster + ".", "": "archived: one is written when",
+	} {
+		args := []string{"evidence", "list"}
+		if cluster != "" {
+			args = append(args, cluster)
+		}
+		wantText(t, "the list of nothing", b.succeed(t, args...), "No record of a re-encryption is "+want)
+	}
 	nothing := b.keyturn(t, "evidence", "verify")
 	nothing.wantCode(t, exitNeedsPerson, "evidence", "verify")
 	wantText(t, "what is wrong with nothing", nothing.out, "is it the right one?")

@@ -27,30 +27,38 @@ func (p Proof) logged() ProofState {
 	return Corroborated
 }
 
-// log says what the cloud's log has of the re-encryption, with what else that may come from, or why it has nothing.
-func (p Proof) log() string {
-	if p.Record == "" {
-		return p.Because
-	}
-	says := "record " + p.Record
+// by names the use that corroborates it.
+func (p Proof) by() string {
+	says := "by the record " + p.Record
 	if p.Use != nil {
 		says = "by event " + use(*p.Use)
-		if p.Source != "" {
-			says += ", in " + p.Source
-		}
 	}
-	if len(p.OtherCauses) > 0 {
-		says += ". It may also come from: " + strings.Join(p.OtherCauses, "; ")
+	if p.Source != "" {
+		says += ", in " + p.Source
 	}
 	return says
 }
+
+// log says what the cloud's log has of the re-encryption, with what else that may come from, or why it has nothing.
+func (p Proof) log() string {
+	switch {
+	case p.Record == "":
+		return p.Because
+	case len(p.OtherCauses) == 0:
+		return p.by()
+	}
+	return p.by() + ". It may also come from: " + strings.Join(p.OtherCauses, "; ")
+}
+
+// restores is what else uses an old version.
+const restores = "A restore of a backup from before the re-encryption does the same."
 
 // old says how an older version was used.
 func (p Proof) old() string {
 	if p.OldUse == nil {
 		return ""
 	}
-	return "event " + use(*p.OldUse) + ", after the re-encryption. A restore of a backup from before does the same."
+	return "event " + use(*p.OldUse) + ". " + restores
 }
 
 // use is a record of a log for people.
@@ -90,47 +98,76 @@ func (c proofCounts) String() string {
 	return "Re-encryptions that keyturn requested, the last of each region: " + number(n) + "; " + strings.Join(parts, ", ")
 }
 
-// proofs writes the re-encryptions that keyturn requested: the old versions that were used, those without corroboration by their reasons, and the
-// others.
+// proofs writes the re-encryptions that keyturn requested, uses of old versions first. Those that the log does not corroborate for the same reason
+// are together.
 func (t *table) proofs(r Report) {
 	if len(r.Proofs) == 0 {
 		return
 	}
-	counts, byState := proofCounts{}, map[ProofState][]Proof{}
+	type group struct {
+		state ProofState
+		why   string
+	}
+	counts, members := proofCounts{}, map[group][]Proof{}
+	var order []group
 	for _, p := range r.Proofs {
 		counts[p.State]++
-		byState[p.State] = append(byState[p.State], p)
+		g := group{state: p.State}
+		if p.State == NotYetCorroborated {
+			g.why = p.Because
+		}
+		if members[g] == nil {
+			order = append(order, g)
+		}
+		members[g] = append(members[g], p)
 	}
+	slices.SortStableFunc(order, func(a, b group) int {
+		return cmp.Compare(slices.Index(proofStates, a.state), slices.Index(proofStates, b.state))
+	})
 	t.line("")
 	t.line("%s", counts)
-	label := map[ProofState]string{Corroborated: "Corroborated ", NotYetCorroborated: "Not corroborated: "}
 	painted := map[ProofState]checks.Result{OldVersionUsed: checks.Fail, NotYetCorroborated: checks.NotApplicable, Corroborated: checks.Pass}
-	for _, state := range proofStates {
-		for i, p := range byState[state] {
+	for _, g := range order {
+		t.line("")
+		head := t.result(painted[g.state], string(g.state))
+		if g.why != "" {
+			head += "  " + clean(g.why)
+		}
+		t.line("%s", head)
+		for i, p := range members[g] {
 			if i == mostSubjects {
-				t.line("  and %d more (see the JSON)", len(byState[state])-i)
+				t.line("  and %d more (see the JSON)", len(members[g])-i)
 				break
 			}
-			t.line("%s  %s, re-encrypted under %s on %s", t.result(painted[state], string(state)), clean(p.place()), clean(p.Version.Short()), stamp(p.DoneAt))
-			if old := p.old(); old != "" {
-				t.line("  Old version used: %s", clean(old))
-			}
-			if says := p.log(); says != "" {
-				t.line("  %s%s", label[p.logged()], clean(says))
-			}
-			t.line("  %s", clean(p.done()))
+			t.proof(p)
 		}
 	}
 }
 
-// done says how keyturn knows that its request was carried out, and where its record is.
-func (p Proof) done() string {
-	says := "Done by keyturn"
+func (t *table) proof(p Proof) {
+	seen := ""
 	if p.Seen != "" {
-		says += " (" + p.Seen + ")"
+		seen = " (" + p.Seen + ")"
+	}
+	t.line("  %s: done by keyturn under %s on %s%s", clean(p.place()), clean(p.Version.Short()), stamp(p.DoneAt), clean(seen))
+	if p.OldUse != nil {
+		t.line("    old version used by event %s", clean(use(*p.OldUse)))
+		t.line("    %s", restores)
+		if p.Record == "" {
+			t.line("    not corroborated: %s", clean(p.Because))
+		}
+	}
+	if p.Record != "" {
+		t.line("    corroborated %s", clean(p.by()))
+		if len(p.OtherCauses) > 0 {
+			t.line("    it may also come from: %s", clean(strings.Join(p.OtherCauses, "; ")))
+		}
+		t.line("    %s", clean(p.Record))
 	}
 	if p.Evidence == "" {
-		return says + "; " + noEvidence
+		t.line("    %s", noEvidence)
+		return
 	}
-	return says + ": record " + p.Evidence + ", SHA-256 " + p.EvidenceSHA256
+	t.line("    %s", clean(p.Evidence))
+	t.line("    SHA-256 %s", clean(p.EvidenceSHA256))
 }

@@ -58,7 +58,7 @@ func TestPage_says_who_re_encrypted_and_what_corroborates_it(t *testing.T) {
 			"2026-11-27 13:00 UTC", "AWS CloudTrail LookupEvents", "It may also come from: a full backup", corroborated("payments").Record},
 		"Re-encryption ledger, us-west-2":         {"By keyturn", "no scheduled run has found its record yet", "NOT YET CORROBORATED nobody has used the key since"},
 		"Re-encryption orders, eu-west-1":         {"CORROBORATED by event 0d1e2f3a-0001"},
-		"Use of an old version orders, eu-west-1": {"OLD VERSION USED event 0d1e2f3a-0002: Decrypt", "A restore of a backup from before does the same."},
+		"Use of an old version orders, eu-west-1": {"OLD VERSION USED event 0d1e2f3a-0002: Decrypt", "A restore of a backup from before the re-encryption does the same."},
 		"Found up to date accounts, us-east-1":    {"Not by keyturn, which found the region up to date: updated after the rotation"},
 		"Re-encryption inventory, us-east-1":      {"Not recorded"},
 		"Re-encryption ledger, eu-central-1":      {"Not recorded"},
@@ -74,7 +74,7 @@ func TestPage_says_who_re_encrypted_and_what_corroborates_it(t *testing.T) {
 			t.Errorf("%s: %q", row, rows[row])
 		}
 	}
-	p.says("rotations", "the last of each region: 4; 1 corroborated, 2 not yet corroborated, an old version was used after 1 of them", "Re-encryption OLD VERSION USED , 1 of 6 regions")
+	p.says("rotations", "the last of each region: 4; 1 corroborated, 2 not yet corroborated, an old version was used after 1 of them", "OLD VERSION USED , 1 of 6 regions")
 	p.says("summary", "OLD VERSION USED 1 region used an old key version")
 	if text := words(onDemand(t, report.Run{Ended: noon, Proofs: []report.Proof{corroborated("a")}}).section("summary")); strings.Contains(text, "OLD VERSION") {
 		t.Errorf("no old version was used: %s", text)

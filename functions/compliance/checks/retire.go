@@ -46,9 +46,12 @@ func (r Retirement) Allowed(now time.Time) bool {
 // Encryption Keys": backups).
 func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 	r := Retirement{Key: key.URI, Version: version}
-	if why, unrelated := key.unrelated(now); unrelated {
+	if key.unrelated(now) {
 		r.Unrelated = true
-		return r.decide(NotKnown, time.Time{}, []string{why})
+		return r.decide(NotKnown, time.Time{}, []string{
+			"every cluster was read, and none names the key, now or in the past", "nothing else that keyturn knows ties the key to a cluster",
+			"the Cloud API shows no keys of clusters that were deleted",
+		})
 	}
 	s := &scope{world: &world{now: now}, key: &key}
 	needs := []Need{needUses, needDescription, needRetention, needLastUse}
@@ -117,11 +120,8 @@ func Retire(key Key, version cmek.KeyVersion, now time.Time) Retirement {
 }
 
 // unrelated reports whether nothing ties the key to a cluster. What was not read may be what does.
-func (k *Key) unrelated(now time.Time) (why string, ok bool) {
-	if needUses.unread(k.Uses.Reading, now) != "" || len(k.Uses.Value) > 0 || needTies.unread(k.Ties.Reading, now) != "" || len(k.Ties.Value) > 0 {
-		return "", false
-	}
-	return "every cluster was read, none names the key, now or in the past, and nothing else ties it to one; keys of clusters that were deleted are not shown", true
+func (k *Key) unrelated(now time.Time) bool {
+	return needUses.unread(k.Uses.Reading, now) == "" && len(k.Uses.Value) == 0 && needTies.unread(k.Ties.Reading, now) == "" && len(k.Ties.Value) == 0
 }
 
 func (r Retirement) decide(p Permission, notBefore time.Time, reasons []string) Retirement {

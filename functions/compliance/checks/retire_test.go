@@ -138,7 +138,7 @@ func TestRetire_tells_keys_of_no_cluster(t *testing.T) {
 		{"nothing ties it to a cluster", func(*Key) {}, true, "none names the key, now or in the past"},
 		{"nothing, and the KMS says nothing of it", func(k *Key) {
 			k.Description, k.LastUse, k.Grants = Unread[Description]("x", "denied", "kms:DescribeKey"), Unread[LastUse]("x", "denied", ""), Unread[[]KeyGrant]("x", "denied", "")
-		}, true, "nothing else ties it to one"},
+		}, true, "ties the key to a cluster"},
 		{"the ledger knows it", func(k *Key) { k.Ties.Value = []string{"the ledger knows it of cluster old"} }, false, "the ledger knows it of cluster old"},
 		{"what ties it was not read", func(k *Key) { k.Ties = Fact[[]string]{} }, false, "what else ties the key to a cluster"},
 		{"what ties it could not be read", func(k *Key) { k.Ties = Unread[[]string]("ledger", "no answer", "") }, false, "no answer"},

@@ -108,7 +108,10 @@ func judge(chain string, records []record, anchors []anchor) (problems []Problem
 			end = last // it is reported
 		}
 	}
-	if end < last {
+	switch {
+	case end+1 == last:
+		found(Unanchored, chain, "nothing vouches for record %d but itself: neither the ledger nor a manifest", last)
+	case end < last:
 		found(Unanchored, chain, "nothing vouches for the records %d to %d but themselves: neither the ledger nor a manifest", end+1, last)
 	}
 	return problems

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ chained by their manifests. Nothing is changed.`,
 	}
 	list := &cobra.Command{
 		Use:   "list [CLUSTER]",
-		Short: "List the records of re-encryptions and of their proofs, of all clusters or of one by its id",
+		Short: "List the records of re-encryptions, and those that corroborate them, of all clusters or of one by its id",
 		Example: `  keyturn evidence list
   keyturn evidence list 7c1d9e20-3a4b-4c5d-8e6f-000000000003`,
 		Args: cobra.MaximumNArgs(1),
@@ -109,11 +110,7 @@ func (p Commands) listEvidence(ctx context.Context, a *installation.Archive, clu
 		return p.PrintJSON(append([]evidence.Record{}, all...))
 	}
 	if len(all) == 0 {
-		of := ""
-		if cluster != "" {
-			of = " of cluster " + terminal.Printable(cluster)
-		}
-		terminal.Tell(p.Out, "Nothing is archived%s: a record is written when a store key has been re-encrypted, and when a compliance run ends.\n", of)
+		terminal.Tell(p.Out, "No record of a re-encryption is archived%s.\n", of(cluster))
 	}
 	for _, r := range all {
 		note := ""
@@ -127,6 +124,19 @@ func (p Commands) listEvidence(ctx context.Context, a *installation.Archive, clu
 	}
 	return nil
 }
+
+// of says of which cluster there is no record. A name finds none: records are kept by the id.
+func of(cluster string) string {
+	switch {
+	case cluster == "":
+		return ": one is written when keyturn has re-encrypted a store key"
+	case uuid.MatchString(cluster):
+		return " of cluster " + cluster
+	}
+	return " under " + terminal.Printable(cluster) + ": name the cluster by its id, as \"keyturn status -o json\" shows it"
+}
+
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func (p Commands) verifyEvidence(ctx context.Context, a *installation.Archive, manifest string) error {
 	var heads evidence.Heads
@@ -160,14 +170,20 @@ func (p Commands) printVerification(v evidence.Verification, withLedger bool) {
 	for _, note := range v.Notes {
 		terminal.Tell(p.Out, "%s\n", terminal.Printable(note))
 	}
-	against := "against the ledger and the manifests"
+	against := "with the ledger and the manifests"
 	if !withLedger {
-		against = "against the manifests; no ledger is named"
+		against = "with the manifests; no ledger is named"
 	}
-	verdict := c.Green("as written")
+	verdict := c.Green("As written")
 	if n := len(v.Problems); n > 0 {
 		verdict = c.Red(terminal.Count(n, "problem"))
 	}
-	terminal.Tell(p.Out, "%s, %s, %s with %s, %s (%d waiting to be archived): %s, %s\n", terminal.Count(v.Records, "record"), terminal.Count(v.Proofs, "proof"), terminal.Count(v.Runs, "run"),
-		terminal.Count(v.Files, "file"), terminal.Count(v.Others, "other"), v.Pending, verdict, against)
+	terminal.Tell(p.Out, "%s, compared %s:\n", verdict, against)
+	terminal.Tell(p.Out, "  %s of re-encryptions\n", terminal.Count(v.Records, "record"))
+	terminal.Tell(p.Out, "  %s corroborating them\n", terminal.Count(v.Proofs, "record"))
+	terminal.Tell(p.Out, "  %s with %s\n", terminal.Count(v.Runs, "compliance run"), terminal.Count(v.Files, "file"))
+	terminal.Tell(p.Out, "  %s\n", terminal.Count(v.Others, "other file"))
+	if v.Pending > 0 {
+		terminal.Tell(p.Out, "  %s still to be archived, which the ledger has\n", terminal.Count(v.Pending, "record"))
+	}
 }

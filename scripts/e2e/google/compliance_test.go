@@ -100,7 +100,7 @@ func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 	}
 
 	out, code := s.keyturn("evidence", "verify", "--manifest", run.SHA256)
-	if code != 0 || !strings.Contains(out, "1 record, 1 proof, 1 run with ") || !strings.Contains(out, "as written, against the ledger and the manifests") {
+	if code != 0 || !strings.Contains(out, "As written, compared with the ledger and the manifests:\n  1 record of re-encryptions\n  1 record corroborating them\n  1 compliance run with ") {
 		t.Errorf("evidence verify exits with %d:\n%s", code, out)
 	}
 	proof := proofIn(t, archive)
