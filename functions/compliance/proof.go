@@ -186,6 +186,10 @@ func (g *gatherer) reEncryption(c checks.Cluster, item *ledger.Cluster, done led
 			e.key = k
 		}
 	}
+	if done.Key.Type() == cmek.GCPCloudKMS {
+		// What is known of it is from the log, and is read for keys only that are to go.
+		e.key.LastUse = notRead[cmek.KeyUsage](fromUses, "Cloud KMS does not tell the last use of a key")
+	}
 	for _, u := range g.uses[done.Key.Canonical()] {
 		if u.Spec.AuthPrincipal.Same(e.principal) && (u.ClusterID != c.ID || u.Region != done.Region) {
 			e.others = append(e.others, u)
