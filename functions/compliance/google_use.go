@@ -40,21 +40,22 @@ func (g *gatherer) usedOnGoogle(ctx context.Context, k *checks.Key) checks.Fact[
 	if err != nil {
 		return notRead[cmek.KeyUsage](fromLedger, err.Error())
 	}
-	if recorded.Since.IsZero() {
-		return notRead[cmek.KeyUsage](fromUses, "no scheduled run has seen yet that uses are recorded")
-	}
 	now := time.Now()
-	usage := cmek.KeyUsage{Tracked: recorded.Since}
+	usage := cmek.KeyUsage{Tracked: recorded.From(now)}
+	if usage.Tracked.IsZero() {
+		return notRead[cmek.KeyUsage](fromUses, "no scheduled run has seen lately that uses are recorded")
+	}
 	if kept := now.Add(-retention); kept.After(usage.Tracked) {
 		usage.Tracked = kept
 	}
 	// What is older proves nothing by its absence, and something if it is there.
-	since := now.Add(-time.Duration(g.Declared.Thresholds.WithDefaults().WatchDays) * 24 * time.Hour)
+	watched := now.Add(-time.Duration(g.Declared.Thresholds.WithDefaults().WatchDays) * 24 * time.Hour)
+	since := watched
 	if usage.Tracked.Before(since) {
 		since = usage.Tracked
 	}
 	uses, err := g.Google.Log.RecordedUses(ctx, k.URI, since)
-	if err == nil && uses.Cut && len(uses.Uses) == 0 {
+	if err == nil && uses.Cut && (len(uses.Uses) == 0 || uses.Uses[0].At.Before(watched)) {
 		err = fmt.Errorf("read uses of key %s: %w: some records could not be read", k.URI, cmek.ErrIncomplete)
 	}
 	if len(uses.Uses) > 0 {
