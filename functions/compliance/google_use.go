@@ -39,16 +39,17 @@ func (g *gatherer) usedOnGoogle(ctx context.Context, k *checks.Key) checks.Fact[
 	if err != nil {
 		return notRead[cmek.KeyUsage](fromLedger, err.Error())
 	}
-	if recorded.Since.IsZero() {
-		return notRead[cmek.KeyUsage](fromUses, "no scheduled run has seen yet that uses are recorded")
-	}
 	now := time.Now()
-	usage := cmek.KeyUsage{Tracked: recorded.Since}
+	usage := cmek.KeyUsage{Tracked: recorded.From(now)}
+	if usage.Tracked.IsZero() {
+		return notRead[cmek.KeyUsage](fromUses, "no scheduled run has seen lately that uses are recorded")
+	}
 	if kept := now.Add(-retention); kept.After(usage.Tracked) {
 		usage.Tracked = kept
 	}
 	// What is older proves nothing by its absence, and something if it is there.
-	since := now.Add(-time.Duration(g.Declared.Thresholds.WithDefaults().WatchDays) * 24 * time.Hour)
+	watched := now.Add(-time.Duration(g.Declared.Thresholds.WithDefaults().WatchDays) * 24 * time.Hour)
+	since := watched
 	if usage.Tracked.Before(since) {
 		since = usage.Tracked
 	}
@@ -56,7 +57,7 @@ func (g *gatherer) usedOnGoogle(ctx context.Context, k *checks.Key) checks.Fact[
 	switch {
 	case uses.Unread != "":
 		return checks.Fact[cmek.KeyUsage]{Reading: uses.Reading}
-	case uses.Value.Cut && len(uses.Value.Uses) == 0:
+	case uses.Value.Cut && (len(uses.Value.Uses) == 0 || uses.Value.Uses[0].At.Before(watched)):
 		return notRead[cmek.KeyUsage](fromUses, "some records of uses could not be read")
 	case len(uses.Value.Uses) > 0:
 		last := uses.Value.Uses[0]

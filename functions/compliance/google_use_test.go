@@ -68,6 +68,7 @@ func TestLastUse_on_Google_is_what_the_log_can_tell(t *testing.T) {
 		{"recorded for a week", func(w *world, _ *useLog) { w.recorded(7 * day) }, checks.Fail, "are recorded since"},
 		{"recorded for a week, and used before", func(w *world, l *useLog) { w.recorded(7 * day); l.uses = []time.Time{time.Now().Add(-20 * day)} }, checks.Fail, "was used on"},
 		{"no run has seen it recorded", func(*world, *useLog) {}, checks.Error, "no scheduled run has seen"},
+		{"no run has seen it recorded for days", func(w *world, _ *useLog) { w.recorded(35 * day); time.Sleep(3 * day) }, checks.Error, "no scheduled run has seen"},
 		{"kept for less than it is watched", func(w *world, _ *useLog) { w.recorded(60 * day); w.Declared.Thresholds.WatchDays = 45 }, checks.Fail, "are recorded since"},
 		{"the logs are off", func(w *world, _ *useLog) {
 			w.recorded(35 * day)
@@ -79,6 +80,14 @@ func TestLastUse_on_Google_is_what_the_log_can_tell(t *testing.T) {
 		}, checks.Error, "CMEK-26"},
 		{"the sink leaves some out", func(w *world, _ *useLog) { w.recorded(35 * day); w.logging.usesLeftOut = true }, checks.Error, "_Default"},
 		{"some records could not be read", func(w *world, l *useLog) { w.recorded(35 * day); l.cut = true }, checks.Error, "could not be read"},
+		{"some records could not be read, and one of long ago could", func(w *world, l *useLog) {
+			w.recorded(39 * day)
+			l.uses, l.cut = []time.Time{time.Now().Add(-35 * day)}, true
+		}, checks.Error, "could not be read"},
+		{"some records could not be read, and one of last week could", func(w *world, l *useLog) {
+			w.recorded(39 * day)
+			l.uses, l.cut = []time.Time{time.Now().Add(-7 * day)}, true
+		}, checks.Fail, "was used on"},
 		{"the log is denied", func(w *world, l *useLog) { w.recorded(35 * day); l.denied = true }, checks.Error, "list entries"},
 		{"nothing reads the log", func(w *world, _ *useLog) { w.recorded(35 * day); w.Google.Log = nil }, checks.Error, "does not read it"},
 		{"it is not to go", func(w *world, _ *useLog) {

@@ -9,7 +9,9 @@ import (
 	"github.com/keyturn/keyturn/internal/ledger"
 )
 
-func beat(at time.Time) ledger.Heartbeat { return ledger.Heartbeat{At: at, Arrived: at.Add(time.Minute)} }
+func beat(at time.Time) ledger.Heartbeat {
+	return ledger.Heartbeat{At: at, Arrived: at.Add(time.Minute)}
+}
 
 func TestHeartbeat_isTheLatestOfItsOwnPlace(t *testing.T) {
 	for _, tt := range []struct {

@@ -20,6 +20,14 @@ type Recorded struct {
 	Last time.Time `json:"last,omitzero"`
 }
 
+// From is since when uses have been recorded until now; zero if no run has seen it lately.
+func (r Recorded) From(now time.Time) time.Time {
+	if gap := now.Sub(r.Last); gap > recordedGap {
+		return time.Time{}
+	}
+	return r.Since
+}
+
 // Recorded reads since when a project records uses.
 func (l *Ledger) Recorded(ctx context.Context, project string) (r Recorded, err error) {
 	record, err := l.store.Get(ctx, kindCompliance, recordedPrefix+project)

