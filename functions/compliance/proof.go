@@ -66,9 +66,10 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 	if rests && before.Record != "" {
 		return nil
 	}
+	var denied error
 	if !rests || before.Evidence == "" {
-		if err := r.recordOf(ctx, &e); err != nil {
-			return err
+		if denied = r.recordOf(ctx, &e); denied != nil && !errors.Is(denied, cmek.ErrDenied) {
+			return denied
 		}
 	}
 	if rests {
@@ -79,6 +80,8 @@ func (r *run) proveOne(ctx context.Context, g *gatherer, c checks.Cluster, item 
 	log, source := g.useLog(done.Key)
 	l := look{}
 	switch {
+	case denied != nil:
+		l.unread = "the record of the re-encryption could not be read: " + denied.Error()
 	case e.name == "":
 		l.unread = "the record of the re-encryption is not in the archive yet"
 	case log == nil:
