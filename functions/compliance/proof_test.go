@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -539,4 +540,36 @@ func TestOtherCauses_are_bounded(t *testing.T) {
 			t.Errorf("%d causes: %q", n, p.OtherCauses)
 		}
 	})
+}
+
+// secretive refuses to show the records of re-encryptions.
+type secretive struct{ *cmektest.Archive }
+
+func (a secretive) List(ctx context.Context, prefix string) iter.Seq2[cmek.Stored, error] {
+	if !strings.HasPrefix(prefix, ledger.EvidenceFolder) {
+		return a.Archive.List(ctx, prefix)
+	}
+	return func(yield func(cmek.Stored, error) bool) {
+		yield(cmek.Stored{}, fmt.Errorf("list: %w", cmek.ErrDenied))
+	}
+}
+
+// A run goes on without the records, whether the log is read or not.
+func TestProof_without_permission_to_read_records(t *testing.T) {
+	for _, use := range []string{"Encrypt", "none"} {
+		scheduled(t, func(t *testing.T, s schedule) {
+			s.must(s.simulator.Set(simulator.CMEKUse, use))
+			s.followed()
+			s.Archive = secretive{s.archive}
+			s.tick()
+			if p := s.proof(); p.State != report.NotYetCorroborated || p.Because == "" || p.Evidence != "" {
+				t.Errorf("%s: %+v", use, p)
+			}
+			s.Archive = s.archive
+			s.nextDay()
+			if p := s.proof(); p.Evidence == "" || (p.State == report.Corroborated) != (use == "Encrypt") {
+				t.Errorf("%s, once they can be read: %+v", use, p)
+			}
+		})
+	}
 }

@@ -238,47 +238,47 @@ func (s scale) x(t time.Time) (x int, ok bool) {
 	return laneEdge + int(float64(laneWidth-2*laneEdge)*float64(t.Sub(s.from))/float64(s.to.Sub(s.from))), true
 }
 
-func (all *keyTimes) viewOf(k keyTime, s scale) keyView {
+func (k *keyTimes) viewOf(one keyTime, s scale) keyView {
 	v := keyView{
-		Name: shown(k.Key.ID()), URI: shown(string(k.Key)), Where: k.where(), Rotated: stamp(k.Current.Since),
+		Name: shown(one.Key.ID()), URI: shown(string(one.Key)), Where: one.where(), Rotated: stamp(one.Current.Since),
 		Lag: notRecorded, Age: notRecorded,
 	}
-	regions := k.followed + k.waiting + k.unknown
-	switch k.state {
+	regions := one.followed + one.waiting + one.unknown
+	switch one.state {
 	case unread:
-		v.State, v.Word, v.Says, v.Rotated, v.Lag = unanswered, "NOT READ", shown(k.Unread), notRecorded, ""
+		v.State, v.Word, v.Says, v.Rotated, v.Lag = unanswered, "NOT READ", shown(one.Unread), notRecorded, ""
 	case late:
 		v.State, v.Word = unanswered, "WAITING"
-		v.Says = fmt.Sprintf("%d of %s", k.waiting, plural(regions, "region"))
+		v.Says = fmt.Sprintf("%d of %s", one.waiting, plural(regions, "region"))
 	case unclear:
-		v.State, v.Word, v.Says = unrecorded, unrecorded.Word(), fmt.Sprintf("%d of %s", k.unknown, plural(regions, "region"))
+		v.State, v.Word, v.Says = unrecorded, unrecorded.Word(), fmt.Sprintf("%d of %s", one.unknown, plural(regions, "region"))
 	case followed:
 		v.State, v.Word, v.Says = passed, "FOLLOWED", plural(regions, "region")
 	case unused:
 		v.State, v.Word, v.Says, v.Lag = notApplicable, "NOT IN USE", "no region uses it", ""
 	}
-	if k.state == unclear && k.followed == 0 {
+	if one.state == unclear && one.followed == 0 {
 		v.Lag = "" // the state says it
 	}
-	if k.lag >= 0 {
-		v.Lag = span(k.lag)
-	} else if k.waiting > 0 && k.age >= 0 {
-		v.Lag = "more than " + span(k.age)
+	if one.lag >= 0 {
+		v.Lag = span(one.lag)
+	} else if one.waiting > 0 && one.age >= 0 {
+		v.Lag = "more than " + span(one.age)
 	}
-	if k.age >= 0 {
-		days := int(k.age / (24 * time.Hour))
-		v.Age, v.Old, v.Bar = plural(days, "day"), k.tooOld(), k.bar()
-		if k.period > 0 {
+	if one.age >= 0 {
+		days := int(one.age / (24 * time.Hour))
+		v.Age, v.Old, v.Bar = plural(days, "day"), one.tooOld(), one.bar()
+		if one.period > 0 {
 			v.Age = number(days)
 		}
 	}
 	v.Period = "period not declared"
-	if k.period > 0 {
-		v.Period = "of " + plural(k.period, "day")
+	if one.period > 0 {
+		v.Period = "of " + plural(one.period, "day")
 	}
-	v.Proofs = all.proofsOf(k)
-	v.Lane = all.lane(k, s)
-	v.Lane.Title = fmt.Sprintf("Key %s: %s, last on %s; %s", v.Name, plural(k.rotations(), "version"), v.Rotated, v.Says)
+	v.Proofs = k.proofsOf(one)
+	v.Lane = k.lane(one, s)
+	v.Lane.Title = fmt.Sprintf("Key %s: %s, last on %s; %s", v.Name, plural(one.rotations(), "version"), v.Rotated, v.Says)
 	for _, p := range v.Proofs {
 		v.Lane.Title += fmt.Sprintf("; %d %s", p.Count, strings.ToLower(p.Word))
 	}
@@ -331,16 +331,16 @@ func laterOf(a, b time.Time) time.Time {
 	return b
 }
 
-func (all *keyTimes) lane(k keyTime, s scale) (l lane) {
+func (k *keyTimes) lane(one keyTime, s scale) (l lane) {
 	since := map[cmek.KeyVersion]time.Time{}
-	for _, v := range k.times() {
+	for _, v := range one.times() {
 		since[v.Version] = v.Since
 		if x, ok := s.x(v.Since); ok && len(l.Rotations) < mostMarks {
 			l.Rotations = append(l.Rotations, x)
 		}
 	}
-	for _, r := range k.Regions {
-		p := all.proofOf(k, r)
+	for _, r := range one.Regions {
+		p := k.proofOf(one, r)
 		if at, ok := s.x(p.oldAt); ok && len(l.Follows) < mostMarks {
 			l.Follows = append(l.Follows, laneMark{"old", at})
 		}
@@ -376,16 +376,16 @@ func (k keyTime) bar() *bar {
 	return &b
 }
 
-func (all *keyTimes) moments(k keyTime) (moments []moment) {
+func (k *keyTimes) moments(one keyTime) (moments []moment) {
 	since := map[cmek.KeyVersion]time.Time{}
-	for _, v := range k.times() {
+	for _, v := range one.times() {
 		since[v.Version] = v.Since
-		moments = append(moments, moment{Key: shown(k.Key.ID()), What: "Rotation", Version: versionText(v.Version), Where: shown(k.Key.Location()), At: stamp(v.Since), at: v.Since})
+		moments = append(moments, moment{Key: shown(one.Key.ID()), What: "Rotation", Version: versionText(v.Version), Where: shown(one.Key.Location()), At: stamp(v.Since), at: v.Since})
 	}
-	for _, r := range k.Regions {
+	for _, r := range one.Regions {
 		m := moment{
-			Key: shown(k.Key.ID()), What: "Re-encryption", Version: versionText(r.Version), At: stamp(r.At), Lag: notRecorded, at: r.At,
-			Where: shown(cmp.Or(r.Name, r.Cluster) + ", " + r.Region), Proof: all.proofOf(k, r),
+			Key: shown(one.Key.ID()), What: "Re-encryption", Version: versionText(r.Version), At: stamp(r.At), Lag: notRecorded, at: r.At,
+			Where: shown(cmp.Or(r.Name, r.Cluster) + ", " + r.Region), Proof: k.proofOf(one, r),
 		}
 		began := since[r.Version]
 		switch {

@@ -109,7 +109,11 @@ func (k *keyTimes) proofOf(one keyTime, r TimelineRegion) proofView {
 		v.Record = k.linked(p.Record)
 	}
 	if p.OldUse != nil {
-		v.oldAt, v.oldVersion = p.OldUse.At, versionText(cmp.Or(p.OldUse.Decrypted, p.OldUse.Encrypted))
+		old := p.OldUse.Decrypted
+		if old.IsZero() || old == p.Version {
+			old = p.OldUse.Encrypted
+		}
+		v.oldAt, v.oldVersion = p.OldUse.At, versionText(old)
 	}
 	return v
 }

@@ -64,6 +64,9 @@ PASS and FAIL rest on what was read. What could not be read is ERROR, with the p
 never a PASS. Thresholds, expected principals and exceptions are declared under compliance in keyturn.yaml: the
 one in this directory or above it, or the one that --config names.
 
+With the ledger of an installation, clusters of another key type are out of scope. The last re-encryption of each
+region is shown with its record and with what the cloud's log says of it; that is no check and changes no exit code.
+
 Exit code 3: a failure of the severity --fail-on or worse that no exception accepts, or something that could not
 be read (unless --allow-unread). Exit code 1: the checks could not be run.
 
