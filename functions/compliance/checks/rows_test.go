@@ -390,6 +390,12 @@ var rows = slices.Concat(
 		{"CMEK-26", AWS, "no trail", accountAt(0, func(a *Account) { a.Trails.Value = nil }), Fail, "", "no trail", nil},
 		{"CMEK-26", AWS, "a trail that nobody understands", accountAt(0, func(a *Account) { a.Trails.Value[0].Reads = Unclear }), Error, "", "what trail", nil},
 		{"CMEK-26", AWS, "one trail of two", accountAt(0, func(a *Account) { a.Trails.Value = append([]Trail{{Name: "x"}}, a.Trails.Value...) }), Pass, "", "", nil},
+		{"CMEK-26", AWS, "two trails, of which each records a half", accountAt(0, func(a *Account) {
+			a.Trails.Value = []Trail{{Name: "writes", Writes: Yes, Reads: No}, {Name: "reads", Writes: No, Reads: Yes}}
+		}), Pass, "", "", nil},
+		{"CMEK-26", AWS, "two trails that record the same half", accountAt(0, func(a *Account) {
+			a.Trails.Value = []Trail{{Name: "one", Writes: Yes, Reads: No}, {Name: "two", Writes: Yes, Reads: No}}
+		}), Fail, "", "does not record", nil},
 		{"CMEK-26", GCP, "off", accountAt(3, func(a *Account) { a.AuditConfigs.Value = nil }), Fail, "", "off", nil},
 		{"CMEK-26", GCP, "the account is exempted", accountAt(3, func(a *Account) { a.AuditConfigs.Value[0].Exempted = []string{"serviceAccount:x"} }), Fail, "", "leave out", nil},
 		{"CMEK-26", GCP, "all services", accountAt(3, func(a *Account) { a.AuditConfigs.Value[0].Service = "allServices" }), Pass, "", "", nil},
