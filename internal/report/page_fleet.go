@@ -318,6 +318,9 @@ func matrixOf(cloud string, clusters []*fleetCluster) matrix {
 			m.Fine = append(m.Fine, row)
 		}
 	}
+	for i, region := range m.Regions {
+		m.Regions[i] = short(region)
+	}
 	return m
 }
 

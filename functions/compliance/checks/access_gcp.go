@@ -78,6 +78,17 @@ var (
 	gcpBasic       = []string{"roles/owner", "roles/editor"}
 )
 
+// gcpAdministration are the permissions that administer a key, as far as they matter for duties.
+var gcpAdministration = []google.Permission{
+	"cloudkms.cryptoKeys.setIamPolicy", "cloudkms.cryptoKeys.update", "cloudkms.cryptoKeyVersions.destroy", "cloudkms.cryptoKeyVersions.update",
+}
+
+// administers reports whether a role administers keys: by its name, or by the permissions of one that was read.
+func administers(docs google.Documents, role string) bool {
+	return slices.Contains(gcpAdministers, role) ||
+		slices.ContainsFunc(docs.Roles[role].Permissions, func(p google.Permission) bool { return slices.Contains(gcpAdministration, p) })
+}
+
 // bound are the roles by member on the resources, each with where it is bound.
 func bound(docs google.Documents, resources []string) (roles map[string][]google.Binding) {
 	roles = map[string][]google.Binding{}
@@ -374,9 +385,7 @@ func gcpDuties(s *scope) verdict {
 	found.unread(missing)
 	uses := map[string]bool{}
 	members := bound(s.key.IAM.Value, resources)
-	docs := found.rolesOf(s.key.IAM.Value, resources, func(m string) bool {
-		return !slices.ContainsFunc(members[m], func(b google.Binding) bool { return slices.Contains(gcpAdministers, b.Role) })
-	})
+	docs := found.rolesOf(s.key.IAM.Value, resources, func(string) bool { return false })
 	for _, g := range google.KeyGrants(docs, s.key.URI, s.now) {
 		if slices.Contains(g.Permissions, google.Decrypt) {
 			uses[g.Member] = true
@@ -388,8 +397,8 @@ func gcpDuties(s *scope) verdict {
 			case strings.HasPrefix(m, deletedMember):
 			case b.Role == "roles/owner":
 				found.add(alert.High, "%s has roles/owner on %s, and so can give itself the use of the key", clip(m), clip(b.Members[0]))
-			case slices.Contains(gcpAdministers, b.Role) && uses[m]:
-				found.add(alert.Medium, "%s administers the key (%s on %s) and can decrypt with it", clip(m), b.Role, clip(b.Members[0]))
+			case administers(docs, b.Role) && uses[m]:
+				found.add(alert.Medium, "%s administers the key (%s on %s) and can decrypt with it", clip(m), clip(b.Role), clip(b.Members[0]))
 			}
 		}
 	}
@@ -398,7 +407,7 @@ func gcpDuties(s *scope) verdict {
 
 func gcpFixDuties(s *scope, p *plan) {
 	s.unbind(p, "Leave administration and use to different principals, and own projects of keys by none; grant narrower roles first where they are needed:", func(m string, b google.Binding) bool {
-		return b.Role == "roles/owner" || slices.Contains(gcpAdministers, b.Role) && s.uses(m)
+		return b.Role == "roles/owner" || administers(s.key.IAM.Value, b.Role) && s.uses(m)
 	})
 }
 

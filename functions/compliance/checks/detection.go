@@ -107,7 +107,14 @@ func gcpFixWatch(s *scope, p *plan) {
 
 func awsLogged(s *scope) verdict {
 	var found problems
+	writes, reads := "", ""
 	for _, t := range s.account.Trails.Value {
+		if t.Writes == Yes {
+			writes = t.Name
+		}
+		if t.Reads == Yes {
+			reads = t.Name
+		}
 		switch {
 		case t.Writes == Yes && t.Reads == Yes:
 			return pass("trail %s records changes and uses of keys", clip(t.Name))
@@ -118,6 +125,8 @@ func awsLogged(s *scope) verdict {
 		}
 	}
 	switch {
+	case writes != "" && reads != "":
+		return pass("trail %s records changes of keys, and %s uses of them", clip(writes), clip(reads))
 	case len(found.unclear) > 0:
 		return unknown("%s", sentences(found.unclear))
 	case len(found.lines) == 0:

@@ -316,6 +316,13 @@ func TestUnknownWord_leaves_nothing_out(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a tenant of Azure is known", func(t *testing.T) {
+		for p, want := range map[cmek.Principal]Cloud{"0a5d1c2e-7F43-4b1a-9c68-2d9e41b7f001": azure, "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00": "", "0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00g": "", "": ""} {
+			if got := cloudOfPrincipal(p); got != want {
+				t.Errorf("%q is of %q, want %q", p, got, want)
+			}
+		}
+	})
 	t.Run("the plan of a cluster", func(t *testing.T) {
 		facts, declared := goodFleet()
 		facts.Clusters[2].Info.Value.Plan = "ADVANCED_PLUS"

@@ -320,7 +320,7 @@ var rows = slices.Concat(
 		{"CMEK-14", AWS, "another account that does everything", policyOf(keyPolicyText(statement("arn:aws:iam::999900001111:root", `"kms:*"`))), Fail, "", "999900001111", []string{"CMEK-18"}},
 		{"CMEK-14", GCP, "somebody else", iam(binding(keyName, use2, "roles/cloudkms.cryptoKeyDecrypter user:eve@acme.example")), Fail, "", "user:eve@acme.example", nil},
 		{"CMEK-14", GCP, "somebody who may encrypt only", iam(binding(keyName, use2, "roles/cloudkms.cryptoKeyEncrypter user:eve@acme.example")), Pass, "", "", nil},
-		{"CMEK-14", GCP, "somebody with an unknown role", iam(binding(keyName, use2, "projects/acme-keys/roles/x user:eve@acme.example")), Error, "", "projects/acme-keys/roles/x", nil},
+		{"CMEK-14", GCP, "somebody with an unknown role", iam(binding(keyName, use2, "projects/acme-keys/roles/x user:eve@acme.example")), Error, "", "projects/acme-keys/roles/x", []string{"CMEK-18"}},
 		{"CMEK-15", AWS, "a deleted administrator", policyOf(keyPolicyText(statement("AROAABCDEFGHIJKLMNOPQ", `"kms:GetKeyPolicy"`))), Fail, alert.Medium, "AROAABCDEFGHIJKLMNOPQ", nil},
 		{"CMEK-15", AWS, "the deleted role of the cluster", policyOf(strings.Replace(keyPolicyText(), string(role), "AROAABCDEFGHIJKLMNOPQ", 1)), Fail, alert.Critical, "AROAABCDEFGHIJKLMNOPQ", []string{"CMEK-12"}},
 		{"CMEK-15", GCP, "a deleted administrator", iam(binding(keyName, use2, "roles/cloudkms.admin deleted:user:bob@acme.example?uid=7")), Fail, alert.Medium, "bob", nil},
@@ -346,6 +346,14 @@ var rows = slices.Concat(
 		{"CMEK-18", AWS, "an administrator who can decrypt", policyOf(keyPolicyText(statement("arn:aws:iam::111122223333:role/key-admin", `"kms:Decrypt"`))), Fail, alert.Medium, "role/key-admin", []string{"CMEK-14"}},
 		{"CMEK-18", AWS, "the cluster's role", policyOf(keyPolicyText(statement(string(role), `"kms:ScheduleKeyDeletion"`))), Fail, alert.High, string(role), []string{"CMEK-12"}},
 		{"CMEK-18", GCP, "an administrator who can decrypt", iam(binding(keyName, use2, "roles/cloudkms.cryptoKeyDecrypter group:key-admins@acme.example")), Fail, alert.Medium, "key-admins", []string{"CMEK-14"}},
+		{"CMEK-18", GCP, "an administrator by a custom role who can decrypt", iam(func(d google.Documents) google.Documents {
+			d = d.WithRole(google.Role{Name: "projects/acme-keys/roles/ops", Permissions: []google.Permission{"cloudkms.cryptoKeys.setIamPolicy"}})
+			return d.With(keyName, allow(use2, "projects/acme-keys/roles/ops group:ops@acme.example", "roles/cloudkms.cryptoKeyDecrypter group:ops@acme.example"))
+		}), Fail, alert.Medium, "roles/ops", []string{"CMEK-14"}},
+		{"CMEK-18", GCP, "an administrator by a custom role", iam(func(d google.Documents) google.Documents {
+			d = d.WithRole(google.Role{Name: "projects/acme-keys/roles/ops", Permissions: []google.Permission{"cloudkms.cryptoKeys.setIamPolicy"}})
+			return d.With(keyName, allow(use2, "projects/acme-keys/roles/ops group:ops@acme.example"))
+		}), Pass, "", "", nil},
 		{"CMEK-18", GCP, "an administrator who is expected to decrypt", both(iam(binding(keyName, use2, "roles/cloudkms.cryptoKeyDecrypter group:key-admins@acme.example")),
 			declare(func(d *Declarations) { d.Principals = []string{"group:key-admins@acme.example"} })), Fail, alert.Medium, "key-admins", nil},
 		{"CMEK-18", GCP, "an owner of the project", iam(binding(projectPolicy, admins, "roles/owner user:eve@acme.example")), Fail, alert.High, "roles/owner", []string{"CMEK-14"}},
@@ -405,6 +413,12 @@ var rows = slices.Concat(
 		{"CMEK-26", AWS, "no trail", accountAt(0, func(a *Account) { a.Trails.Value = nil }), Fail, "", "no trail", nil},
 		{"CMEK-26", AWS, "a trail that nobody understands", accountAt(0, func(a *Account) { a.Trails.Value[0].Reads = Unclear }), Error, "", "what trail", nil},
 		{"CMEK-26", AWS, "one trail of two", accountAt(0, func(a *Account) { a.Trails.Value = append([]Trail{{Name: "x"}}, a.Trails.Value...) }), Pass, "", "", nil},
+		{"CMEK-26", AWS, "two trails, of which each records a half", accountAt(0, func(a *Account) {
+			a.Trails.Value = []Trail{{Name: "writes", Writes: Yes, Reads: No}, {Name: "reads", Writes: No, Reads: Yes}}
+		}), Pass, "", "", nil},
+		{"CMEK-26", AWS, "two trails that record the same half", accountAt(0, func(a *Account) {
+			a.Trails.Value = []Trail{{Name: "one", Writes: Yes, Reads: No}, {Name: "two", Writes: Yes, Reads: No}}
+		}), Fail, "", "does not record", nil},
 		{"CMEK-26", GCP, "off", accountAt(3, func(a *Account) { a.AuditConfigs.Value = nil }), Fail, "", "off", nil},
 		{"CMEK-26", GCP, "the account is exempted", accountAt(3, func(a *Account) { a.AuditConfigs.Value[0].Exempted = []string{"serviceAccount:x"} }), Fail, "", "leave out", nil},
 		{"CMEK-26", GCP, "all services", accountAt(3, func(a *Account) { a.AuditConfigs.Value[0].Service = "allServices" }), Pass, "", "", nil},

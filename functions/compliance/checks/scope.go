@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -236,14 +235,23 @@ func cloudOfPrincipal(p cmek.Principal) Cloud {
 	case strings.Contains(string(p), "@"):
 		return GCP
 	}
-	if tenant.MatchString(string(p)) {
+	if isTenant(string(p)) {
 		return azure
 	}
 	return ""
 }
 
-// tenant is what the id of a tenant of Azure looks like.
-var tenant = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+// isTenant reports whether a text has the form of a tenant's id at Azure, a UUID.
+func isTenant(s string) bool {
+	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+	digits := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("0123456789abcdefABCDEF", r) {
+			return 'x'
+		}
+		return r
+	}, s)
+	return digits == form
+}
 
 func (w *world) clusterScope(c *Cluster, region string) *scope {
 	s := &scope{world: w, cluster: c, subject: Subject{Kind: ClusterSubject, ID: c.ID, ClusterID: c.ID, ClusterName: c.Info.Value.Name, Region: region}}

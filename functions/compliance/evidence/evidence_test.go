@@ -2,8 +2,10 @@ package evidence_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/keyturn/keyturn/functions/compliance/evidence"
 	"github.com/keyturn/keyturn/functions/rotation"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/cmektest"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
@@ -298,6 +301,42 @@ func TestVerify_of_nothing(t *testing.T) {
 	w.archive.Overwrite("somebody/else's", []byte("x"))
 	if v := w.verify(false); len(v.Problems) != 1 || v.Problems[0].Kind != evidence.Missing {
 		t.Errorf("of another archive: %+v", v.Problems)
+	}
+}
+
+// withoutVersions is an archive that keeps no versions.
+type withoutVersions struct {
+	*cmektest.Archive
+	id string
+}
+
+func (a withoutVersions) List(ctx context.Context, prefix string) iter.Seq2[cmek.Stored, error] {
+	return func(yield func(cmek.Stored, error) bool) {
+		for s, err := range a.Archive.List(ctx, prefix) {
+			s.Versions = []cmek.StoredVersion{{ID: a.id, At: start}}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func (a withoutVersions) Read(ctx context.Context, name, _ string) ([]byte, error) {
+	return a.Archive.Read(ctx, name, "")
+}
+
+func TestVerify_says_that_an_archive_keeps_no_versions(t *testing.T) {
+	for _, id := range []string{"", "null"} {
+		w := newWorld(t)
+		heads, err := evidence.HeadsOf(t.Context(), w.ledger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.archive.Overwrite(name("a", start, 2), w.data(name("a", start, 2)))
+		v, err := evidence.Verify(t.Context(), withoutVersions{w.archive, id}, heads)
+		if err != nil || len(v.Problems) > 0 || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "names no versions") {
+			t.Errorf("%+v, %v", v, err)
+		}
 	}
 }
 

@@ -120,6 +120,8 @@ type verifier struct {
 	// manifests are those that were read, files the hashes of all files of runs by name.
 	manifests map[string]report.Manifest
 	files     map[string]string
+	// unversioned counts the files of which the archive names no version.
+	unversioned int
 	// vouched are the hashes of records of re-encryptions that records of proofs have.
 	vouched []vouch
 }
@@ -155,6 +157,9 @@ func Verify(ctx context.Context, archive cmek.ArchiveReader, heads Heads) (Verif
 	w.runFiles()
 	w.judgeChains()
 	w.judgeProofs()
+	if w.unversioned > 0 {
+		w.v.Notes = append(w.v.Notes, "The archive names no versions of its files, so what somebody wrote over is found by hashes only, and what no hash is of, not at all.")
+	}
 	slices.SortStableFunc(w.v.Problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind)) })
 	return w.v, nil
 }
@@ -168,6 +173,9 @@ func (w *verifier) found(kind Kind, name, format string, args ...any) {
 	w.v.Problems = append(w.v.Problems, Problem{kind, name, fmt.Sprintf(format, args...)})
 }
 
+// nullVersion is the id of what S3 stored while a bucket had no versioning (docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html).
+const nullVersion = "null"
+
 // stored takes in what is stored under a name. What keyturn wrote is the first version.
 func (w *verifier) stored(ctx context.Context, s cmek.Stored) error {
 	if n := len(s.Versions); n > 1 {
@@ -176,6 +184,9 @@ func (w *verifier) stored(ctx context.Context, s cmek.Stored) error {
 			what = "it was deleted on " + last.At.UTC().Format(time.DateTime) + " UTC, and its version is there still"
 		}
 		w.found(Shadowed, s.Name, "%s", what)
+	}
+	if first := s.Versions[0].ID; first == "" || first == nullVersion {
+		w.unversioned++
 	}
 	data, err := w.archive.Read(ctx, s.Name, s.Versions[0].ID)
 	if ctx.Err() != nil {

@@ -27,7 +27,7 @@ var holders = []holder{
 	{"google_folder_iam_", "folder", func(_ *builder, t string) string { return prefixed("folders/", t) }},
 	{"google_organization_iam_", "org_id", func(_ *builder, t string) string { return prefixed("organizations/", t) }},
 	{"google_service_account_iam_", "service_account_id", func(_ *builder, t string) string {
-		if _, email, ok := strings.Cut(t, "/serviceAccounts/"); ok {
+		if _, email, ok := strings.Cut(t, "/serviceAccounts/"); ok && strings.Contains(email, "@") { // and not its unique id
 			return google.ResourceOf(cmek.Principal(email))
 		}
 		return ""

@@ -50,6 +50,9 @@ var (
 
 var gProject = object{"project_id": "customer-keys", "name": "keys", "folder_id": "1", "org_id": nil, "billing_account": "A"}
 
+// numbered is a name with the project's number in place of its id.
+func numbered(name string) string { return strings.Replace(name, "customer-keys", "123456789012", 1) }
+
 // ending is the condition that a binding holds until the time.
 func ending(at string) object {
 	return object{"condition": []any{object{"title": "until", "expression": `request.time < timestamp("` + at + `")`}}}
@@ -194,6 +197,17 @@ func googleRows() []row {
 		{"the same, with all that need it", []resource{gone("google_project_service.s", object{"service": "bigquery.googleapis.com", "disable_dependent_services": true})}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
 		{"a service is replaced by another", []resource{{address: "google_project_service.s", actions: []string{"delete", "create"}, before: object{"service": "cloudkms.googleapis.com"}, after: object{"service": "pubsub.googleapis.com"}}}, planned.Known{}, []string{"ERROR not judged google_project_service.s"}},
 		{"a service is switched on", []resource{made("google_project_service.s", object{"service": "cloudkms.googleapis.com"})}, planned.Known{}, nil},
+
+		{"a member of a key whose project is a number", []resource{gone("google_kms_crypto_key_iam_member.m", with(gMember, object{"crypto_key_id": numbered(keyName)}))}, complete, []string{"ERROR not judged google_kms_crypto_key_iam_member.m"}},
+		{"a member of a ring whose project is a number", []resource{gone("google_kms_key_ring_iam_member.m", object{"key_ring_id": numbered(ring), "role": user, "member": "serviceAccount:" + email})}, complete, []string{"ERROR not judged google_kms_key_ring_iam_member.m"}},
+		{"a key whose project is a number is destroyed", []resource{gone("google_kms_crypto_key.k", with(gKey, object{"id": numbered(keyName)}))}, complete, []string{"ERROR not judged google_kms_crypto_key.k"}},
+		{"a version of a key whose project is a number is destroyed", []resource{gone("google_kms_crypto_key_version.v", object{"name": numbered(keyName) + "/cryptoKeyVersions/1", "state": "ENABLED"})}, complete, []string{"ERROR not judged google_kms_crypto_key_version.v"}},
+		{"a deny policy of a project by its number", []resource{made("google_iam_deny_policy.d", object{"parent": "cloudresourcemanager.googleapis.com%2Fprojects%2F123456789012", "name": "d", "rules": []any{}})}, complete, []string{"ERROR not judged google_iam_deny_policy.d"}},
+		{"a key of a cluster that names it so, too", []resource{gone("google_kms_crypto_key.k", with(gKey, object{"id": numbered(keyName)}))}, inventory(numbered(keyName), email, "crl-prod-abc"), []string{"FAIL destroys google_kms_crypto_key.k"}},
+		{"a new key in a project by its number", []resource{made("google_kms_crypto_key.k", object{"key_ring": numbered(ring), "name": "new", "purpose": "ENCRYPT_DECRYPT"})}, complete, nil},
+		{"an organization, which has no name but its number", []resource{gone("google_organization_iam_member.m", object{"org_id": "123456789012", "role": "roles/viewer", "member": "user:a@example.com"})}, complete, nil},
+		{"a folder, which has none either", []resource{gone("google_folder_iam_member.m", object{"folder": "123456789012", "role": "roles/viewer", "member": "user:a@example.com"})}, complete, nil},
+		{"an account by its unique id loses its actor", []resource{gone("google_service_account_iam_member.m", with(gMint, object{"service_account_id": "projects/customer-keys/serviceAccounts/110123456789"}))}, complete, []string{"ERROR not judged google_service_account_iam_member.m"}},
 
 		{"a project gets a name", []resource{changed("google_project.p", gProject, object{"name": "Keys"})}, planned.Known{}, nil},
 		{"a project moves to another folder", []resource{changed("google_project.p", gProject, object{"folder_id": "2"})}, planned.Known{}, []string{"ERROR not judged google_project.p"}},

@@ -3,7 +3,9 @@ package planned
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -530,14 +532,48 @@ func (j *judging) rest() {
 				Why: "keyturn does not know what a change of the type " + clip(c.Type) + " does to keys and their use"})
 		}
 	}
-	for _, c := range j.b.changes() { // a project's number hides which keys and accounts it has
-		if h, _, ok := holderOf(c.Type); ok && c.acts() && h.attribute == "project" {
-			for _, s := range []side{c.before(), c.after()} {
-				if cmek.IsProjectNumber(strings.TrimPrefix(s.text("project"), "projects/")) {
-					j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Why: "it names the project by its number, so it is not known which keys it is about"})
-					break
-				}
+	for _, c := range j.b.plan.changes { // a project's number hides which keys and accounts it has
+		if c.Mode == "managed" && c.acts() && j.numbered(c) {
+			j.add(Finding{Address: c.Address, Question: NotJudged, Result: checks.Error, Why: "it names the project by its number, so it is not known which keys it is about"})
+		}
+	}
+}
+
+// inProject finds the project in a name of Google.
+var inProject = regexp.MustCompile(`(?:^|/)projects/([^/]+)`)
+
+// numbered reports whether a change is about what a project by its number has, unless a cluster names its key so, too.
+func (j *judging) numbered(c change) bool {
+	h, _, held := holderOf(c.Type)
+	attributes := []string{h.attribute}
+	switch {
+	case held:
+	case c.Type == "google_iam_deny_policy":
+		attributes = []string{"parent"}
+	case c.Type == "google_kms_crypto_key" || c.Type == "google_kms_crypto_key_version":
+		if !c.before().exists() {
+			return false // nobody uses it yet
+		}
+		attributes = []string{"id", "name", "key_ring", "crypto_key"}
+	default:
+		return false
+	}
+	for _, s := range []side{c.before(), c.after()} {
+		for _, attribute := range attributes {
+			name, err := url.PathUnescape(s.text(attribute))
+			if err != nil {
+				continue
+			}
+			number := ""
+			if found := inProject.FindStringSubmatch(name); found != nil {
+				number = found[1]
+			} else if attribute == "project" {
+				number = name
+			}
+			if cmek.IsProjectNumber(number) && !slices.ContainsFunc(j.uses, func(u Use) bool { return u.Spec.URI.Account() == number }) {
+				return true
 			}
 		}
 	}
+	return false
 }
