@@ -157,7 +157,7 @@ func (f *Function) notify(ctx context.Context, log *slog.Logger, e cmek.Event, a
 		incident, doubts = &ledger.Incident{DedupKey: name}, append(doubts, "whether this was reported before")
 	}
 	if incident.Notified(e.ID) {
-		log.Info("reported before", "incident", name)
+		log.Info(LogReportedBefore, "incident", name)
 		return nil
 	}
 	repeat := repeats(e, a, incident)

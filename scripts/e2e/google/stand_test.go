@@ -50,6 +50,8 @@ type stand struct {
 	declared            []byte
 	log                 buffer
 	handled             int
+	// sent are what the sinks published last.
+	sent []func()
 
 	mu    sync.Mutex
 	slack []string
@@ -309,6 +311,7 @@ func (s *stand) until(what string, missing func() string) {
 func (s *stand) sinks(times int) map[string]int {
 	s.t.Helper()
 	selected := map[string]int{}
+	s.sent = nil
 	for _, e := range s.world.EventsAfter(s.handled) {
 		s.handled = e.Seq
 		var push struct {
@@ -330,12 +333,21 @@ func (s *stand) sinks(times int) map[string]int {
 				continue
 			}
 			selected[function]++
+			publish := func() { s.publish(function+"-events", push.Message.Data, push.Message.Attributes) }
+			s.sent = append(s.sent, publish)
 			for range times {
-				s.publish(function+"-events", push.Message.Data, push.Message.Attributes)
+				publish()
 			}
 		}
 	}
 	return selected
+}
+
+// again publishes once more what the sinks published last.
+func (s *stand) again() {
+	for _, publish := range s.sent {
+		publish()
+	}
 }
 
 func (s *stand) publish(topic string, data []byte, attributes map[string]string) {
