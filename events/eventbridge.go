@@ -37,7 +37,8 @@ import (
 //
 // On Google Cloud the Key is the name of a key without its version, under the id of its project, or the number if the notice does not have
 // the id. On is the version that was acted on, Version the new primary one. An event about a folder, an organization or a billing account
-// has no Account. One call that changes several things gives an event for each.
+// has no Account. One call that changes several things gives an event for each. The first of the two entries of a long-running operation
+// gives events that are Begun, unless the operation failed at once.
 func Decode(payload []byte) ([]cmek.Event, error) {
 	if len(payload) > largest {
 		return nil, fmt.Errorf("not an EventBridge event: %d bytes are more than EventBridge delivers", len(payload))

@@ -193,6 +193,9 @@ func messageOf(raw []byte) ([]byte, error) {
 	return nil, nil
 }
 
+// begunOnly is why people are shown no event of the first entry of an operation. Functions take it as one that is begun.
+const begunOnly = "an operation has begun; its last entry shows how it ended"
+
 // decodeNotice reads a log entry, or a change of an asset.
 func decodeNotice(raw []byte) (r googleResult, err error) {
 	var n googleNotice
@@ -204,11 +207,12 @@ func decodeNotice(raw []byte) (r googleResult, err error) {
 	row, ok := lookupGoogle[r.what]
 	switch {
 	case !ok:
-	case n.isPending():
-		r.why = "an operation has begun; its last entry shows how it ended"
 	case n.isLaterPart():
 		r.why = "a later part of an entry that was split; its first part is the event"
 	default:
+		if n.isPending() {
+			r.why = begunOnly
+		}
 		if r.events, err = row.events(&n); err != nil {
 			return googleResult{what: r.what}, fmt.Errorf("decode %s: %w", r.what, err)
 		}
@@ -262,6 +266,17 @@ func (n *googleNotice) isPending() bool {
 	return n.Operation.text("first") == "true" && n.Operation.text("last") != "true" && code == "" && err == nil
 }
 
+// operation names the long-running operation of the entry: an id is one of its producer's
+// (cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#LogEntryOperation). It is "" if there is none.
+func (n *googleNotice) operation() string {
+	id := n.Operation.text("id")
+	if id == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(n.Operation.text("producer") + "\x00" + id))
+	return "operation-" + hex.EncodeToString(sum[:8])
+}
+
 // isSplit reports whether the entry is a part of one that was too large. All parts have everything but pieces of the request, the
 // response and the metadata (cloud.google.com/logging/docs/audit/split-logs).
 func (n *googleNotice) isSplit() bool { return n.Split.text("uid") != "" }
@@ -272,7 +287,7 @@ func (n *googleNotice) isLaterPart() bool {
 	return n.isSplit() && index != "" && index != "0"
 }
 
-// events makes the events of a notice.
+// events makes the events of a notice, which are begun if it is the first of an operation.
 func (row googleEntry) events(n *googleNotice) ([]cmek.Event, error) {
 	e := cmek.Event{ID: n.id(), Source: row.String(), Change: row.meanings[0].change, Time: instant(string(n.Timestamp))}
 	if err := n.describe(&e); err != nil {
@@ -283,8 +298,12 @@ func (row googleEntry) events(n *googleNotice) ([]cmek.Event, error) {
 		return nil, err
 	}
 	for i := range list {
+		list[i].Operation, list[i].Begun = n.operation(), n.isPending()
 		if i > 0 && list[i].ID != "" {
 			list[i].ID += "-" + strconv.Itoa(i+1)
+		}
+		if i > 0 && list[i].Operation != "" {
+			list[i].Operation += "-" + strconv.Itoa(i+1)
 		}
 		if list[i].Key != "" {
 			list[i].Account, list[i].Region = list[i].Key.Account(), list[i].Key.Location()

@@ -281,11 +281,14 @@ func TestGoogle_missingRequestIsTheWorst(t *testing.T) {
 	}
 }
 
-// Both entries of a long-running operation are one event: the last one shows how it ended. One that failed at once has no other.
-func TestGoogle_operationIsOneEvent(t *testing.T) {
+// Of the two entries of a long-running operation the first is one that is begun, and the last shows how it ended. One that failed at once has
+// no other. Both name the same operation, and people are shown the last alone.
+func TestGoogle_operationHasABeginningAndAnEnd(t *testing.T) {
 	base := string(read(t, "testdata/google/serviceusage-disableservice-last.json"))
-	for operation, want := range map[string]int{
-		`{"id":"x","first":true}`: 0, `{"id":"x","last":true}`: 1, `{"id":"x","first":true,"last":true}`: 1, `{"id":"x"}`: 1, `{}`: 1, `null`: 1, `{"id":"x","first":"true"}`: 0,
+	names := map[string]string{}
+	for operation, begun := range map[string]bool{
+		`{"id":"x","first":true}`: true, `{"id":"x","last":true}`: false, `{"id":"x","first":true,"last":true}`: false, `{"id":"x"}`: false, `{}`: false, `null`: false,
+		`{"id":"x","first":"true"}`: true, `{"first":true}`: true, `{"id":"y","last":true}`: false, `{"id":"x","producer":"p","last":true}`: false,
 	} {
 		var entry map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(base), &entry); err != nil {
@@ -296,13 +299,29 @@ func TestGoogle_operationIsOneEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if decoded, err := Decode(payload); err != nil || len(decoded) != want {
-			t.Errorf("operation %s: %d events, error %v; want %d", operation, len(decoded), err, want)
+		decoded, err := Decode(payload)
+		if err != nil || len(decoded) != 1 || decoded[0].Begun != begun {
+			t.Fatalf("operation %s: %+v, error %v; want one event, begun: %t", operation, decoded, err, begun)
+		}
+		names[operation] = decoded[0].Operation
+		for record, err := range DecodeStream(strings.NewReader(string(payload))) {
+			if err != nil || (record.Event == nil) != begun || (record.Why != "") != begun {
+				t.Errorf("operation %s: people are shown %+v, error %v", operation, record, err)
+			}
 		}
 		failed := strings.Replace(string(payload), `"status":{}`, `"status":{"code":9}`, 1)
-		if decoded, err := Decode([]byte(failed)); err != nil || len(decoded) != 1 {
-			t.Errorf("operation %s that failed: %d events, error %v; want one", operation, len(decoded), err)
+		if decoded, err := Decode([]byte(failed)); err != nil || len(decoded) != 1 || decoded[0].Begun {
+			t.Errorf("operation %s that failed: %+v, error %v; want one that is not begun", operation, decoded, err)
 		}
+	}
+	x := names[`{"id":"x","first":true}`]
+	for operation, same := range map[string]bool{`{"id":"x","last":true}`: true, `{"id":"y","last":true}`: false, `{"id":"x","producer":"p","last":true}`: false, `{"first":true}`: false, `null`: false} {
+		if x == "" || (names[operation] == x) != same {
+			t.Errorf("%s is the operation %q, that of its first entry %q", operation, names[operation], x)
+		}
+	}
+	if names[`{"first":true}`] != "" || names[`null`] != "" {
+		t.Errorf("operations without an id are named: %q", names)
 	}
 }
 

@@ -27,7 +27,7 @@ type Record struct {
 	// Source tells which notice it is, as [Row.String] writes it, also for notices that are not for us; "" if it cannot be
 	// told.
 	Source string
-	// Event is nil if the record is not for us. Why says why a record of a kind that is for us has no event; "" if it is of no such kind.
+	// Event is nil if the record is not for us, or shows the beginning of an operation, whose end is in another record. Why says why a record of a kind that is for us has no event; "" if it is of no such kind.
 	Event *cmek.Event
 	Why   string
 }

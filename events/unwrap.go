@@ -112,6 +112,9 @@ func (s *stream) google(shape googleShape, raw []byte, place Record) error {
 	}
 	place.Why = r.why
 	s.found++
+	if r.why == begunOnly {
+		r.events = nil
+	}
 	return s.emitAll(place, r.events, err)
 }
 

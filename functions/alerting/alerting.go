@@ -50,6 +50,13 @@ type Function struct {
 // Event judges one event and notifies people if they should know. An error means that the event must be delivered again: the
 // alert could not be sent, or not be recorded, or it could not be decided whether one is due. Repeating an event is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
+	if e.Begun {
+		return f.began(ctx, e)
+	}
+	return errors.Join(f.event(ctx, e), f.ended(ctx, e))
+}
+
+func (f *Function) event(ctx context.Context, e cmek.Event) error {
 	if f.Settings.heartbeat(e) {
 		used, err := f.used(ctx, e.Key)
 		if !used {
@@ -170,7 +177,7 @@ func (f *Function) notify(ctx context.Context, log *slog.Logger, e cmek.Event, a
 		incident, doubts = &ledger.Incident{DedupKey: name}, append(doubts, "whether this was reported before")
 	}
 	if incident.Notified(e.ID) {
-		log.Info("reported before", "incident", name)
+		log.Info(LogReportedBefore, "incident", name)
 		return nil
 	}
 	repeat := repeats(e, a, incident)

@@ -531,6 +531,7 @@ func TestGoogle_notedDocumentsStandIn(t *testing.T) {
 		{name: "a deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyDecrypt, everyone)), cuts: true, clear: true},
 		{name: "a deny policy about something else", event: onDenyPolicy("CreatePolicy", onProject, "stop", denying("stop", denyElsewhere, everyone)), clear: true},
 		{name: "an entry without the deny policy", event: onDenyPolicy("CreatePolicy", onProject, "stop", "")},
+		{name: "a principal access boundary, whatever was noted of boundaries", event: onBoundary("CreatePolicyBinding", onProject)},
 		{name: "a deny policy that is deleted", event: onDenyPolicy("DeletePolicy", onProject, "stop", ""), edits: []string{onProject + "#denies", "[" + denying("stop", denyDecrypt, everyone) + "]"}, clear: true},
 	} {
 		onGoogleOnly(t, func(t *testing.T, w *world) {

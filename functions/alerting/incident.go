@@ -25,9 +25,10 @@ func happened(e cmek.Event) time.Time {
 
 // Lines of the log that alarms and metrics read, and the field with the time from an event to its alert.
 const (
-	LogAlertSent    = "alert sent"
-	LogHeartbeat    = "heartbeat"
-	LogSecondsSince = "seconds_since_event"
+	LogAlertSent      = "alert sent"
+	LogReportedBefore = "reported before"
+	LogHeartbeat      = "heartbeat"
+	LogSecondsSince   = "seconds_since_event"
 )
 
 // age is how long ago an event happened, for the log; nothing if the notice does not say. Clocks differ: it is never negative.

@@ -91,6 +91,8 @@ func (onGoogleCloud) noted(e cmek.Event, use Use, known map[string]string) []str
 		switch {
 		case name == google.State(use.Spec.AuthPrincipal):
 			return kind == risk.Restored || kind == risk.Recreated || kind == risk.PrincipalDeleted
+		case google.MissingIn(name).Kind == google.MissingBoundaries:
+			return risk.Bounds(e)
 		case name != setBy(e):
 			return false
 		case google.MissingIn(name).Kind == google.MissingDenies:

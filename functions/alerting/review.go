@@ -47,6 +47,9 @@ func (f *Function) planReview(ctx context.Context, e cmek.Event, a Assessment, f
 // review judges an event once more, and corrects what was reported: it sends what is worse than before, and the all-clear where
 // nothing is unclear any more and no incident is open.
 func (f *Function) review(ctx context.Context, i *ledger.Incident) error {
+	if i.Review.Event.Begun {
+		return f.unended(ctx, i)
+	}
 	i.Review.Event = f.named(ctx, i.Review.Event)
 	e := i.Review.Event
 	facts, doubts, unread := f.gather(ctx, e)
@@ -90,8 +93,13 @@ func (f *Function) review(ctx context.Context, i *ledger.Incident) error {
 	default:
 		log.Info("alert re-evaluated", "severity", a.Severity)
 	}
-	_, err = f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
-		if fresh.Review == nil || fresh.Review.Event.ID != e.ID {
+	return f.reviewed(ctx, i)
+}
+
+// reviewed records that the event was judged again.
+func (f *Function) reviewed(ctx context.Context, i *ledger.Incident) error {
+	_, err := f.Ledger.UpdateIncident(ctx, i.DedupKey, func(fresh *ledger.Incident) error {
+		if fresh.Review == nil || fresh.Review.Event.ID != i.Review.Event.ID {
 			return ledger.ErrUnchanged
 		}
 		fresh.Review, fresh.NextLook = nil, time.Time{}

@@ -29,6 +29,7 @@ func TestTwins_eachTestRunsOnBothClouds(t *testing.T) {
 		"pinned_test.go":          "Google Cloud has no aliases of keys",
 		"readme_test.go":          none,
 		"versions_test.go":        "on AWS a key has one state; tick_test.go and both_clouds_test.go have its twins",
+		"operations_test.go":      "Google Cloud alone logs the beginnings of operations",
 		"projects_test.go":        "names of Google's projects; an account of AWS has one",
 
 		"TestTwins_eachTestRunsOnBothClouds": none,

@@ -57,6 +57,9 @@ type Function struct {
 // API or the KMS does not answer. An error means that the event must be delivered again; repeating one is harmless.
 func (f *Function) Event(ctx context.Context, e cmek.Event) error {
 	log := f.Log.With("event", e.ID, "change", e.Change, "key", e.Key)
+	if e.Begun {
+		return nil // nothing has changed yet
+	}
 	if e.Change == cmek.ChangeAlias {
 		return f.aliasChanged(ctx, e)
 	}

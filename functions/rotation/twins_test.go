@@ -26,6 +26,7 @@ func TestTwins_eachTestRunsOnBothClouds(t *testing.T) {
 		"policies_test.go":      "TestASweepKeepsAllDocumentsThatDecideOnGoogleCloud is its twin",
 		"subscribers_test.go":   "subscribers of SNS topics; on Google Cloud Terraform owns the one of Pub/Sub",
 		"settings_test.go":      none,
+		"begun_test.go":         "Google Cloud alone logs the beginnings of operations",
 		"readme_test.go":        none,
 		"plan_property_test.go": "every third world is on Google Cloud",
 

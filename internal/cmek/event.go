@@ -163,6 +163,10 @@ type Event struct {
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Amends is the ID of the notice that this one is an addendum to.
 	Amends string `json:"amends,omitempty"`
+	// Operation names the long-running operation that the notice is about, the same in the notices of its beginning and its end; "" if it
+	// is about none. Begun is true of its beginning: how it ends is not known yet, and whatever else is here is what was asked for.
+	Operation string `json:"operation,omitempty"`
+	Begun     bool   `json:"begun,omitempty"`
 }
 
 // Failure classes why a call failed.

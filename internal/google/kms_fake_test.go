@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +26,10 @@ type fakeKMS struct {
 	// answers go before: a body by the last part of the path.
 	answers map[string]string
 	status  map[string]int
-	calls   []string
 	names   bool // enums by name whatever is asked for, as some servers do
+
+	mu    sync.Mutex // each request is served in a goroutine of its own
+	calls []string
 }
 
 // newFakeKMS has a key of versions 1 to n in the states given, of which the one is primary.
@@ -74,7 +77,9 @@ var enums = map[string]int{
 
 func (f *fakeKMS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	last := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	f.mu.Lock()
 	f.calls = append(f.calls, r.Method+" "+last)
+	f.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	if status := f.status[last]; status != 0 {
 		w.WriteHeader(status)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,10 @@ const (
 // fakeIAM answers GET and POST requests by their escaped path, and what it does not know as the APIs do.
 type fakeIAM struct {
 	answers map[string]string
-	calls   []string
-	bodies  []string
+
+	mu     sync.Mutex // each request is served in a goroutine of its own
+	calls  []string
+	bodies []string
 }
 
 func (f *fakeIAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,10 +40,11 @@ func (f *fakeIAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		call += "?" + r.URL.RawQuery
 	}
-	f.calls = append(f.calls, call)
 	body := make([]byte, 1000)
 	n, _ := r.Body.Read(body)
-	f.bodies = append(f.bodies, string(body[:n]))
+	f.mu.Lock()
+	f.calls, f.bodies = append(f.calls, call), append(f.bodies, string(body[:n]))
+	f.mu.Unlock()
 	answer, ok := f.answers[call]
 	if !ok {
 		answer = notFound
@@ -262,7 +266,9 @@ func TestDocuments_areBounded(t *testing.T) {
 	}
 	endless := newFakeIAM(nil)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		endless.mu.Lock()
 		endless.calls = append(endless.calls, r.URL.Path)
+		endless.mu.Unlock()
 		fmt.Fprint(w, `{"nextPageToken":"again"}`)
 	})
 	reader := google.NewPolicies(google.Config{HTTP: &http.Client{Transport: inProcess{handler}}, Endpoint: "http://iam.test"})

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -157,7 +156,6 @@ type stand struct {
 type process struct {
 	url string
 	log lockedBuffer
-	cmd *exec.Cmd
 }
 
 type lockedBuffer struct {
@@ -223,38 +221,20 @@ func newStand(t *testing.T, binaries map[string]string) *stand {
 // start runs a function until it answers.
 func (s *stand) start(function, binary string, environment []string) *process {
 	s.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	p := &process{}
+	running, err := buildpack.Start(binary, function, environment, &p.log)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Fatalf("%v:\n%s", err, p.log.String())
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
-	_, port, _ := net.SplitHostPort(address)
-	p := &process{url: "http://" + address, cmd: exec.Command(binary)}
-	p.cmd.Env = append(environment, "PORT="+port, "FUNCTION_TARGET="+strings.ToUpper(function[:1])+function[1:])
-	p.cmd.Stderr = &p.log
-	if err := p.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	p.url = running.URL
 	s.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
+		running.Kill()
+		<-running.Ended
 		if s.t.Failed() {
 			s.t.Logf("the log of %s:\n%s", function, p.log.String())
 		}
 	})
-	for range 100 {
-		if resp, err := http.Get(p.url); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusMethodNotAllowed {
-				s.t.Errorf("%s answers GET with %s, want 405", function, resp.Status)
-			}
-			return p
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	s.t.Fatalf("%s does not answer:\n%s", function, p.log.String())
-	return nil
+	return p
 }
 
 // call makes a request, and returns the answer to one that succeeds.

@@ -97,6 +97,7 @@ var variants = []struct {
 	{"with replicas", with("key_state", "PendingReplicaDeletion")},
 	{"a subscription named", with("topic", "", "subscription", "arn:aws:sns:us-east-1:111122223333:keyturn-alerts:0a1b")},
 	{"two alarms named", with("alarm", "keyturn-dead,keyturn-slow")},
+	{"begun, without an end", func(c *Case) { c.Event.Begun = OnGoogle(c.Event) }},
 	{"denied", failed(cmek.FailureDenied)},
 	{"unfit", failed(cmek.FailureUnfit)},
 	{"missing", failed(cmek.FailureMissing)},

@@ -89,6 +89,8 @@ func (r Row) exposes() string {
 func (r Row) Headline(c Case) string {
 	subject, code := r.Subject(c), clip(c.Event.Error)
 	switch {
+	case c.Event.Begun:
+		return fmt.Sprintf("An operation to "+r.words(c).attempt+" began, and its end was not reported", lowerFirst(subject))
 	case r.Attempted(c):
 		return fmt.Sprintf("Failed attempt to "+r.words(c).attempt+" (%s)", lowerFirst(subject), code)
 	case code != "":
@@ -109,6 +111,9 @@ func (r Row) Impact(c Case) string {
 		text = "keyturn may have lost access that it needs, or somebody else may have gained keyturn's."
 	case r.Kind.SetsDocument():
 		text = c.access(text)
+	}
+	if e.Begun {
+		text = "No log entry says how the operation ended. Check whether it took effect. " + text
 	}
 	if e.Parameters["omitted"] == "true" {
 		text += " The event does not carry the parameters of the call, which are too large."
