@@ -133,6 +133,25 @@ func TestSeveralInstallations_otherCommandsRefuse(t *testing.T) {
 	}
 }
 
+// A name with a slash is meant for Google Cloud, also if it is misspelled: no other cloud is asked for it.
+func TestDeployment_misspelledOnGoogleCloud(t *testing.T) {
+	for name, misspelled := range map[string]bool{
+		"acme_keyturn/keyturn": true, "acme-keyturn/keyturn/x": true, "acme-keyturn/": true, "/keyturn": true, "acme-keyturn/abc": true, "acme-keyturn/Keyturn": true,
+		"acme;x/keyturn": true, "projects/acme-keyturn/keyturn": true, "acme-keyturn/keyturn": false,
+	} {
+		b, _ := newGoogleClinic(t)
+		b.environ = b.environ[1:]
+		t.Setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:1")
+		o := b.keyturn(t, "plan", "--deployment", name)
+		if got := strings.Contains(o.err, "is no deployment; want NAME, or on Google Cloud PROJECT/NAME"); got != misspelled || strings.Contains(o.err, "AWS") {
+			t.Errorf("%s: exit code %d, %s", name, o.code, o.err)
+		}
+		if misspelled {
+			o.wantCode(t, exitUsage, "plan", "--deployment", name)
+		}
+	}
+}
+
 // One on each cloud, by name: neither hides the other, and nothing of one is taken for the other's.
 func TestStatus_ofTwoDeployments_namesBoth(t *testing.T) {
 	b, g := newGoogleClinic(t)

@@ -499,7 +499,7 @@ var gcp = map[cmek.Change]words{
 			case gcpMoved(c):
 				return "Policies of the folders and the organization that are above it now hold, those that were above it no longer do. If the clusters' service account had its access to a key from there, or a deny policy of the new place forbids it, they are cut off. keyturn does not compare the two."
 			case gcpPerimeter(c):
-				return "CockroachDB Cloud calls Cloud KMS and the IAM Credentials API from outside of every perimeter. If a key's or a service account's project is within one that restricts these services, and no ingress rule or access level lets it in, the clusters are cut off. keyturn does not evaluate perimeters."
+				return "CockroachDB Cloud calls Cloud KMS and the IAM Credentials API from outside of every perimeter. If a key's or a service account's project is within one that restricts these services, and no ingress rule or access level allows it, the clusters are cut off. keyturn does not evaluate perimeters."
 			}
 			return "Such a policy can forbid the use of a key, of an API or of service accounts of other projects, or shorten the waiting period of a destruction. keyturn does not evaluate these policies."
 		},
@@ -514,7 +514,7 @@ var gcp = map[cmek.Change]words{
 					p.gcloud("projects get-ancestors-iam-policy", "project-id", gcpProject(c))
 				}
 			case gcpPerimeter(c):
-				p.say("Check that no perimeter around a project of keys or service accounts restricts cloudkms.googleapis.com or iamcredentials.googleapis.com without an ingress rule or an access level that lets CockroachDB Cloud in:")
+				p.say("Check that no perimeter around a project of keys or service accounts restricts cloudkms.googleapis.com or iamcredentials.googleapis.com without an ingress rule or an access level that allows CockroachDB Cloud:")
 				if name := c.Event.Parameters["perimeter"]; name != "" && strings.HasSuffix(call(c.Event), "ServicePerimeter") && call(c.Event) != "DeleteServicePerimeter" {
 					p.gcloud("access-context-manager perimeters describe", "perimeter", name, "policy", c.Event.Parameters["access_policy"])
 				} else {

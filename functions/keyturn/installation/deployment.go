@@ -172,6 +172,10 @@ func (p *Program) FindDeployment(ctx context.Context) (server string, err error)
 	if project, name, ok := googlehub.ParseName(n.name); ok {
 		return n.server, p.findOnGoogle(ctx, project, name, n.by)
 	}
+	if strings.Contains(n.name, "/") {
+		return n.server, &terminal.ConfigurationError{Problems: fmt.Errorf("%.100q (named by %s) is no deployment; want NAME, or on Google Cloud PROJECT/NAME: "+
+			"the id of keyturn's project, and the module's name of 4 to 12 lower-case letters, digits and hyphens", n.name, n.by)}
+	}
 	aws, err := LoadAWS(ctx, n.hub.Region)
 	if err != nil {
 		return n.server, err
