@@ -326,7 +326,10 @@ func TestRotate_readsTheVendorsFile(t *testing.T) {
 		{"a list", `[` + spec + `]`, exitFine},
 		{"a region twice", `[` + spec + `,` + spec + `]`, exitUsage},
 		{"no region", `[]`, exitUsage},
-		{"another document", `{"spec":{"region_specs":[` + spec + `]}}`, exitUsage},
+		{"an object within spec, as enable takes it", `{"spec":{"region_specs":[` + spec + `]}}`, exitFine},
+		{"another document", `{"clusters":[]}`, exitUsage},
+		{"a misspelt principal", `[` + strings.Replace(spec, "auth_principal", "auth_principle", 1) + `]`, exitUsage},
+		{"a key twice", `[` + strings.Replace(spec, `"uri"`, `"uri":"x","uri"`, 1) + `]`, exitUsage},
 		{"cut", `[` + spec, exitUsage},
 		{"a second document", `[` + spec + `] {}`, exitUsage},
 	} {
