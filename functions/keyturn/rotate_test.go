@@ -433,8 +433,16 @@ func TestRotateAndPin_ofNoClusterOrSeveral(t *testing.T) {
 			}
 		}
 	}
-	o := b.keyturn(t, "rotate", "--from", strangeKey, "--to", spareKey, "--no-terraform")
-	o.wantCode(t, exitRefused, "rotate of a key that nobody uses")
+	must(t, b.Set(simulator.CMEKAbsent, "404"))
+	for says, args := range map[string][]string{
+		"no cluster has a region on that key":           {"--from", strangeKey},
+		"no region of cluster checkout is on key":       {"checkout", "--from", strangeKey},
+		"the Cloud API shows no CMEK of cluster analyt": {"analytics"},
+	} {
+		o := b.keyturn(t, append([]string{"rotate", "--to", spareKey, "--no-terraform"}, args...)...)
+		o.wantCode(t, exitRefused, args...)
+		wantText(t, "the refusal", o.err, says)
+	}
 	b.change(t, "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", func(c *ledger.Cluster) { c.Cluster.State = cmek.StateDeleted })
 	b.succeed(t, "rotate", "payments", "--to", spareKey, "--no-terraform", "--dry-run")
 	b.succeed(t, "rotate", strings.ToUpper(paymentsID), "--to", spareKey, "--no-terraform", "--dry-run")

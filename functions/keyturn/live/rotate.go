@@ -259,7 +259,7 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 	return p.carryOut(ctx, w, display, checked, r, unknown.texts)
 }
 
-// refuseCluster refuses a command whose cluster is none, or more than one; printJSON prints its report, if JSON is asked for.
+// refuseCluster refuses a command whose clusters are none, or more than was meant; printJSON prints its report, if JSON is asked for.
 func (p Commands) refuseCluster(why notOneCluster, printJSON func() error) error {
 	terminal.Tell(p.Err, "keyturn: %s\nNothing was sent: a check refused it.\n", terminal.Printable(terminal.OneLine(why)))
 	if p.JSON {
@@ -328,7 +328,13 @@ func (p Commands) checkOrders(ctx context.Context, w *installation.Installation,
 			checked = append(checked, c)
 		}
 	}
-	if len(checked) == 0 {
+	switch {
+	case len(checked) > 0:
+	case wanted != "" && r.from == "":
+		return nil, notOneCluster{fmt.Errorf("the Cloud API shows no CMEK of cluster %s, so that there is nothing to move; \"keyturn cmek\" shows it", wanted)}
+	case wanted != "":
+		return nil, notOneCluster{fmt.Errorf("no region of cluster %s is on key %s; \"keyturn cmek\" shows its keys", wanted, r.from)}
+	default:
 		return nil, notOneCluster{errors.New("no cluster has a region on that key; \"keyturn status\" shows their keys")}
 	}
 	return checked, nil
