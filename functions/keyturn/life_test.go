@@ -291,11 +291,14 @@ func TestApply_endsWithCtrlCAtThePrompt(t *testing.T) {
 
 func TestRestore_ofAClusterWithoutCMEK(t *testing.T) {
 	b := newBench(t)
-	o := b.keyturn(t, "restore", "analytics")
-	o.wantCode(t, exitRefused, "restore")
-	wantText(t, "the refusal", o.err, "shows no key")
-	if strings.Contains(o.out, "Please restore") {
-		t.Errorf("it writes a ticket:\n%s", o.out)
+	for _, absent := range []string{"disabled", "404", "empty"} {
+		must(t, b.Set(simulator.CMEKAbsent, absent))
+		o := b.keyturn(t, "restore", "analytics")
+		o.wantCode(t, exitRefused, "restore")
+		wantText(t, "the refusal", o.err, "shows no key")
+		if strings.Contains(o.out, "Please restore") {
+			t.Errorf("it writes a ticket:\n%s", o.out)
+		}
 	}
 	out := b.succeed(t, "restore", "orders", "--dry-run")
 	if strings.Contains(out, "Please restore") {

@@ -68,6 +68,7 @@ func TestPin_refusesBeforeAnythingIsWritten(t *testing.T) {
 		{"the cluster has no such region", nil, []string{"pin", "payments", "--region", "eu-west-3", "--alias", paymentsAlias}},
 		{"a key is named", nil, alias(paymentsKey)},
 		{"a name is named", nil, alias("alias/payments-cmek")},
+		{"an alias of another partition", nil, alias("arn:aws-cn:kms:us-east-1:111122223333:alias/payments-cmek")},
 		{"an alias of AWS's own", nil, alias("arn:aws:kms:us-east-1:111122223333:alias/aws/rds")},
 		{"the alias does not exist", nil, alias(paymentsAlias + "2")},
 		{"the alias is in another Region", nil, alias("arn:aws:kms:us-west-2:111122223333:alias/orders-cmek")},

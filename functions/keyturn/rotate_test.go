@@ -326,7 +326,10 @@ func TestRotate_readsTheVendorsFile(t *testing.T) {
 		{"a list", `[` + spec + `]`, exitFine},
 		{"a region twice", `[` + spec + `,` + spec + `]`, exitUsage},
 		{"no region", `[]`, exitUsage},
-		{"another document", `{"spec":{"region_specs":[` + spec + `]}}`, exitUsage},
+		{"an object within spec, as enable takes it", `{"spec":{"region_specs":[` + spec + `]}}`, exitFine},
+		{"another document", `{"clusters":[]}`, exitUsage},
+		{"a misspelt principal", `[` + strings.Replace(spec, "auth_principal", "auth_principle", 1) + `]`, exitUsage},
+		{"a key twice", `[` + strings.Replace(spec, `"uri"`, `"uri":"x","uri"`, 1) + `]`, exitUsage},
 		{"cut", `[` + spec, exitUsage},
 		{"a second document", `[` + spec + `] {}`, exitUsage},
 	} {
@@ -430,8 +433,16 @@ func TestRotateAndPin_ofNoClusterOrSeveral(t *testing.T) {
 			}
 		}
 	}
-	o := b.keyturn(t, "rotate", "--from", strangeKey, "--to", spareKey, "--no-terraform")
-	o.wantCode(t, exitRefused, "rotate of a key that nobody uses")
+	must(t, b.Set(simulator.CMEKAbsent, "404"))
+	for says, args := range map[string][]string{
+		"no cluster has a region on that key":           {"--from", strangeKey},
+		"no region of cluster checkout is on key":       {"checkout", "--from", strangeKey},
+		"the Cloud API shows no CMEK of cluster analyt": {"analytics"},
+	} {
+		o := b.keyturn(t, append([]string{"rotate", "--to", spareKey, "--no-terraform"}, args...)...)
+		o.wantCode(t, exitRefused, args...)
+		wantText(t, "the refusal", o.err, says)
+	}
 	b.change(t, "7c1d9e20-3a4b-4c5d-8e6f-0000000000aa", func(c *ledger.Cluster) { c.Cluster.State = cmek.StateDeleted })
 	b.succeed(t, "rotate", "payments", "--to", spareKey, "--no-terraform", "--dry-run")
 	b.succeed(t, "rotate", strings.ToUpper(paymentsID), "--to", spareKey, "--no-terraform", "--dry-run")

@@ -88,6 +88,8 @@ func unfitPin(pin ledger.Pin, cluster cmek.Cluster, info cmek.ClusterInfo, curre
 	switch {
 	case err != nil || alias != pin.Alias || !alias.IsAlias() || alias.Location() == "" || alias.Account() == "":
 		add("alias", "%q is not the ARN of an alias; want arn:aws:kms:REGION:ACCOUNT:alias/NAME", pin.Alias)
+	case cmek.KeySpec{URI: alias, AuthPrincipal: current.AuthPrincipal}.AcrossPartitions():
+		add("alias", "%s and the cluster's role %s are in two partitions of AWS, between which there is no access", alias, current.AuthPrincipal)
 	case alias.AWSManaged():
 		add("alias", "%s is an alias of AWS's own, for keys that no cluster can use", alias)
 	case !shown:

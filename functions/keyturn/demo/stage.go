@@ -167,11 +167,12 @@ func build(ctx context.Context, dir, url, apiKey string, rate float64, notifier 
 	}
 	random := installation.NewRandom()
 	keys, book := clouds.KMS{cmek.AWSKMS: amazon.NewKMS(aws, nil), cmek.GCPCloudKMS: googleKeys}, ledger.New(store, random)
+	policies := clouds.Policies{AWS: amazon.NewPolicies(aws, nil), Google: google.NewPolicies(onGoogle)}
 	return &functions{aws: aws, google: onGoogle, store: store, rotation: &rotation.Function{
-		Cloud: cloud, KMS: keys, KeyTypes: keys.Types(), Aliases: keys, Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
+		Cloud: cloud, KMS: keys, KeyTypes: keys.Types(), Aliases: keys, Policies: policies, Ledger: book, Archive: local.NewArchive(filepath.Join(dir, archiveFolder)), Notifier: notifier,
 		Settings: rotation.DefaultSettings(), Log: log.With("function", "rotation"), Holder: installation.Holder(random),
 	}, alerting: &alerting.Function{
-		Ledger: book, Notifier: notifier, KMS: keys, Policies: clouds.Policies{AWS: amazon.NewPolicies(aws, nil), Google: google.NewPolicies(onGoogle)}, Cloud: cloud,
+		Ledger: book, Notifier: notifier, KMS: keys, Policies: policies, Cloud: cloud,
 		Settings: alerting.DefaultSettings(), Log: log.With("function", "alerting"),
 	}}, nil
 }

@@ -60,9 +60,9 @@ func (p Commands) restore(ctx context.Context, o operationOptions, wanted, ticke
 func (p Commands) restoreCluster(ctx context.Context, f *operations, cluster cmek.Cluster, o operationOptions, ticket string) error {
 	d, err := f.Diagnose(ctx, cluster.ID)
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, cmek.ErrNotFound):
 		return err
-	case !d.CMEK.HasKeys():
+	case err != nil || !d.CMEK.HasKeys():
 		return p.refuse(cluster, []lifecycle.Refusal{{Row: "no-cmek", What: "the Cloud API shows no key of the cluster, so that there is nothing to restore", Fix: `if it had a CMEK, ask Cockroach Labs' support; otherwise "keyturn enable" enables it`}})
 	}
 	if ticket != "" && d.Ticket != "" && !o.dry {

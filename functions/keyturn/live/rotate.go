@@ -1,10 +1,7 @@
 package live
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +15,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+	"github.com/keyturn/keyturn/functions/lifecycle"
 	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -126,34 +124,23 @@ func (r *rotating) check(args []string) error {
 	return nil
 }
 
-// readFile reads the vendor's file: an object with region_specs, or the list alone.
+// readFile reads the vendor's file, as enable does.
 func (r *rotating) readFile() error {
 	data, err := os.ReadFile(r.file)
 	if err != nil {
 		return err
 	}
-	var object struct {
-		RegionSpecs []cmek.RegionSpec `json:"region_specs"`
-	}
-	target := any(&object)
-	if data = bytes.TrimSpace(data); len(data) > 0 && data[0] == '[' {
-		target = &object.RegionSpecs
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(target); err != nil || d.More() {
-		return fmt.Errorf(`%s: want {"region_specs":[{"region":…,"key_spec":{"type":…,"uri":…,"auth_principal":…}}]} or the list alone: %w`, r.file, cmp.Or(err, errors.New("more than that")))
+	specs, err := lifecycle.ParseSpecs(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.file, err)
 	}
 	seen := map[string]bool{}
-	for _, s := range object.RegionSpecs {
+	for _, s := range specs {
 		if s.Region == "" || s.KeySpec.URI == "" || seen[s.Region] {
 			return fmt.Errorf("%s: each entry must name a region, once, and the uri of its key", r.file)
 		}
 		seen[s.Region] = true
 		r.fileWanted = append(r.fileWanted, rotation.Wanted{Region: s.Region, From: cmek.KeyURI(r.from), To: s.KeySpec})
-	}
-	if len(seen) == 0 {
-		return fmt.Errorf("%s names no region", r.file)
 	}
 	return nil
 }
@@ -272,7 +259,7 @@ func (p Commands) rotate(ctx context.Context, wanted string, r rotating) (err er
 	return p.carryOut(ctx, w, display, checked, r, unknown.texts)
 }
 
-// refuseCluster refuses a command whose cluster is none, or more than one; printJSON prints its report, if JSON is asked for.
+// refuseCluster refuses a command whose clusters are none, or more than was meant; printJSON prints its report, if JSON is asked for.
 func (p Commands) refuseCluster(why notOneCluster, printJSON func() error) error {
 	terminal.Tell(p.Err, "keyturn: %s\nNothing was sent: a check refused it.\n", terminal.Printable(terminal.OneLine(why)))
 	if p.JSON {
@@ -341,7 +328,13 @@ func (p Commands) checkOrders(ctx context.Context, w *installation.Installation,
 			checked = append(checked, c)
 		}
 	}
-	if len(checked) == 0 {
+	switch {
+	case len(checked) > 0:
+	case wanted != "" && r.from == "":
+		return nil, notOneCluster{fmt.Errorf("the Cloud API shows no CMEK of cluster %s, so that there is nothing to move; \"keyturn cmek\" shows it", wanted)}
+	case wanted != "":
+		return nil, notOneCluster{fmt.Errorf("no region of cluster %s is on key %s; \"keyturn cmek\" shows its keys", wanted, r.from)}
+	default:
 		return nil, notOneCluster{errors.New("no cluster has a region on that key; \"keyturn status\" shows their keys")}
 	}
 	return checked, nil
