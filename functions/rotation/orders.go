@@ -74,8 +74,8 @@ func (d decision) move(w ledger.Work) Verdict {
 	switch {
 	case !o.Canceled.IsZero():
 		return v.because(Drop, "canceled by %s", o.CanceledBy)
-	case o.Expired(d.now) && (w.Request == nil || refused(w.Request)):
-		return v.because(Drop, "%s: no request was sent within %s", whyExpired, ledger.OrderExpires)
+	case o.Expired(d.now): // no request is open: one that was refused, lost or failed is not sent once more after so long
+		return v.because(Drop, "%s: it was not carried out within %s", whyExpired, ledger.OrderExpires)
 	case d.Older:
 		return unread("%s", whyOlder)
 	case !shown:

@@ -301,7 +301,6 @@ func TestOrders_aProcessMayEndAfterAnyWrite(t *testing.T) {
 	}
 }
 
-// An order whose PUT gets no answer is not sent twice.
 // Somebody puts the old key back, as Terraform does when the resource is edited: it is reported, and never put back.
 func TestOrders_aKeyThatWasPutBack_isReportedAndStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -327,6 +326,7 @@ func TestOrders_aKeyThatWasPutBack_isReportedAndStays(t *testing.T) {
 	})
 }
 
+// An order whose PUT gets no answer is not sent twice.
 func TestOrders_anAnswerThatIsLost_isReadNotRepeated(t *testing.T) {
 	for _, flip := range []string{"before", "after"} {
 		for _, moves := range []string{"moves", "stays"} {

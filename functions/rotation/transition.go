@@ -111,6 +111,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 	if len(announced) > 0 {
 		item.Tell(announcedAlert(item, announced, now))
 	}
+	if f.CMEKRead {
+		reportUndone(item, f.CMEK, f.ReadAt)
+	}
 	reportConditions(item, f, now, s)
 	schedule(item, p, now, opened, s)
 }
