@@ -566,11 +566,12 @@ func (m *model) deliver(cluster int, item *ledger.Cluster) {
 // checkItem checks what must hold of an item after each swap.
 func (m *model) checkItem(cluster int) {
 	item := m.items[cluster]
-	alarm := func(code string) bool {
-		return slices.ContainsFunc(item.Alarms, func(a ledger.Alarm) bool { return a.Key == code+"/"+item.ID })
+	alarm := func(code string, more ...string) bool {
+		key := strings.Join(append([]string{code, item.ID}, more...), "/")
+		return slices.ContainsFunc(item.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
 	}
 	for _, w := range item.Work {
-		if w.State == ledger.Blocked && !alarm("held") && !alarm("rotate-failed") && !strings.HasPrefix(w.Reason, "the key is ") {
+		if w.State == ledger.Blocked && !alarm("held") && !alarm("rotate-failed") && !alarm("order-blocked", w.Region) && !strings.HasPrefix(w.Reason, "the key is ") {
 			m.violated("work of %s/%s is blocked (%s) without an alert", item.ID, w.Region, w.Reason)
 		}
 		if w.State == ledger.Requested && (w.Request == nil || w.Request.Baseline == nil) {

@@ -71,7 +71,9 @@ func putBackTo(key cmek.KeyURI) given {
 }
 
 // pastBefore: the baseline showed the new key as a past key, too.
-func pastBefore(w *world) { baseline(func(b *ledger.Baseline) { b.Key, b.UpdatedAt = cmek.Disabled, after })(w) }
+func pastBefore(w *world) {
+	baseline(func(b *ledger.Baseline) { b.Key, b.UpdatedAt = cmek.Disabled, after })(w)
+}
 
 // verdictOfOrder is the verdict about the order, be it that its work is to be opened.
 func (w *world) verdictOfOrder(t *testing.T) (Verdict, Plan) {

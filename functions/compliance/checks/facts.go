@@ -76,6 +76,9 @@ type Move struct {
 	Region string      `json:"region"`
 	To     cmek.KeyURI `json:"to"`
 	At     time.Time   `json:"at"`
+	// AcceptedBy is who said that To is the right key when the region was on it, and Reason why; "" if the order moved it there.
+	AcceptedBy string `json:"accepted_by,omitempty"`
+	Reason     string `json:"reason,omitempty"`
 }
 
 // Done is the key version that a region's store key was last re-encrypted under, and when that was confirmed.

@@ -220,8 +220,8 @@ func goodFleet() (Facts, Declarations) {
 	going := &f.Keys[3].Description.Value
 	going.State, going.DeletionDate, going.DeletionWindow = cmek.KeyDeletionScheduled, now.Add(10*oneDay), 30*oneDay
 	f.Clusters[0].Pins = known([]Pin{{"us-east-1", alias, east}})
-	f.Clusters[0].Moves = known([]Move{{"us-east-1", east, ago(20 * oneDay)}})
-	f.Clusters[2].Moves = known([]Move{{"us-east1", gkey, ago(20 * oneDay)}})
+	f.Clusters[0].Moves = known([]Move{{Region: "us-east-1", To: east, At: ago(20 * oneDay)}})
+	f.Clusters[2].Moves = known([]Move{{Region: "us-east1", To: gkey, At: ago(20 * oneDay)}})
 	return f, Declarations{
 		AuditCredential: true,
 		Accounts:        []string{"111122223333", "acme-keys"},
