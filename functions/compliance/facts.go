@@ -46,7 +46,7 @@ func (g *gatherer) moves(item *ledger.Cluster, err error) checks.Fact[[]checks.M
 	if item != nil {
 		for _, region := range item.CMEK.RegionInfos {
 			if last, moved := item.LastMove(region.Region); moved {
-				moves = append(moves, checks.Move{Region: last.Region, To: last.To, At: last.At, Reported: last.UndoneAlert(item.ID)})
+				moves = append(moves, checks.Move{Region: last.Region, To: last.To, At: last.At, AcceptedBy: last.By, Reason: last.Reason, Reported: last.UndoneAlert(item.ID)})
 			}
 		}
 	}

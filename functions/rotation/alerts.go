@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -287,8 +288,19 @@ func (c *conditions) ownRefusals(own []refusal) {
 		impact = fmt.Sprintf("Its store key and those of %d more clusters of the key stay encrypted under the older key version: they wait for this one, their canary. "+
 			"keyturn tries again at growing intervals, and with another cluster after %s.", len(waiting), canaryPatience)
 	}
-	a := c.add("refused", changeRefused, alert.High, regions,
-		fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), own[0].reason), impact, recovery...)
+	summary := fmt.Sprintf("The Cloud API refuses to re-encrypt cluster %s: %s", named(c.item), own[0].reason)
+	if w := own[0].work; w.Order != "" && len(own) == 1 {
+		o := c.facts.orderOf(w)
+		summary = fmt.Sprintf("The Cloud API refuses to move cluster %s to key %s: %s", named(c.item), w.Key.ID(), own[0].reason)
+		impact = fmt.Sprintf("%s The region stays on key %s. keyturn tries again at growing intervals.", whoOrdered(o), w.From.URI)
+		if len(waiting) > 0 {
+			impact += fmt.Sprintf(" The moves of %d more clusters to that key wait for this one, their canary; after %s another one is tried.", len(waiting), canaryPatience)
+		}
+		if o.Alias == "" {
+			recovery = append(recovery, "If the move is not wanted any more, cancel it:", onCluster("rotate", c.item.ID)+" --cancel")
+		}
+	}
+	a := c.add("refused", changeRefused, alert.High, regions, summary, impact, recovery...)
 	if len(own) == 1 {
 		a.Key = own[0].work.Key
 	}
@@ -463,8 +475,9 @@ func (c *conditions) blocked() {
 	blocked, reason := c.pick(func(w ledger.Work) bool {
 		info, _ := c.item.CMEK.Region(w.Region)
 		// A failed region has an incident of its own, and so has a key.
-		return w.State == ledger.Blocked && w.Failed == 0 && !info.Status.Failed() && !keyBlocked(w, c.facts)
+		return w.State == ledger.Blocked && w.Order == "" && w.Failed == 0 && !info.Status.Failed() && !keyBlocked(w, c.facts)
 	})
+	c.blockedOrders()
 	if len(blocked) > 0 {
 		c.add("held", changeBlocked, alert.Medium, blocked,
 			fmt.Sprintf("The follow-through for cluster %s is blocked: %s", named(c.item), reason),
@@ -477,6 +490,46 @@ func (c *conditions) blocked() {
 			"Rotations of these keys are not followed in these regions until one spec is left.",
 			onCluster("status", c.item.ID), "Ask Cockroach Labs support which spec is in force.")
 	}
+}
+
+// blockedOrders reports each order that is blocked: what was ordered, by whom and why, and what takes it back.
+func (c *conditions) blockedOrders() {
+	for _, w := range c.item.Work {
+		if info, _ := c.item.CMEK.Region(w.Region); w.Order == "" || w.State != ledger.Blocked || w.Failed > 0 || info.Status.Failed() {
+			continue // a failed region has an incident of its own
+		}
+		o := c.facts.orderOf(w)
+		region := alert.ShellWord(w.Region)
+		impact := fmt.Sprintf("The region stays on key %s, and keyturn follows the rotations of that one.", w.From.URI)
+		if w.Request != nil {
+			impact = "A request was sent for it; what became of that is not certain."
+		}
+		steps := []string{"Read what keeps it, and fix that. It then goes on by itself:", onCluster("status", c.item.ID)}
+		if w.Request != nil {
+			steps = append(steps, "If keyturn does not notice by itself that it is fixed:", onCluster("retry", c.item.ID))
+		}
+		if w.Trigger.Kind == fromPin {
+			steps = append(steps, "If the region is not to follow the alias any more:", onCluster("unpin", c.item.ID)+" --region "+region)
+		} else {
+			impact += fmt.Sprintf(" The order expires at %s.", o.At.Add(ledger.OrderExpires).UTC().Format(time.RFC3339))
+			steps = append(steps, "If the move is not wanted any more, cancel it:", onCluster("rotate", c.item.ID)+" --region "+region+" --cancel")
+		}
+		a := c.add("order-blocked", changeBlocked, alert.Medium, []string{w.Region},
+			fmt.Sprintf("The move of cluster %s in %s to key %s is blocked: %s", named(c.item), w.Region, w.Key.ID(), w.Reason), whoOrdered(o)+" "+impact, steps...)
+		a.DedupKey, a.Key = "order-blocked/"+c.item.ID+"/"+w.Region, w.Key
+	}
+}
+
+// whoOrdered is a sentence about where an order comes from.
+func whoOrdered(o ledger.Order) string {
+	by, why := cmp.Or(o.By, "somebody"), ""
+	if o.Reason != "" {
+		why = fmt.Sprintf(" (%s)", o.Reason)
+	}
+	if o.Alias != "" {
+		return fmt.Sprintf("%s pinned the region to alias %s%s.", by, o.Alias, why)
+	}
+	return fmt.Sprintf("%s ordered it%s.", by, why)
 }
 
 // visibility reports a cluster, or a region of it, that is no longer shown.
@@ -588,7 +641,8 @@ func cloudFailure(item *ledger.Cluster) (regions []string, reason string) {
 }
 
 // movedAlert reports an order that was carried out. The old key is never said to be needless: backups were written under it.
-func movedAlert(item *ledger.Cluster, w ledger.Work, now time.Time) alert.Alert {
+// What its order says of Terraform decides what is to be done: the provider's next edit of the resource would put the old key back.
+func movedAlert(item *ledger.Cluster, w ledger.Work, terraform string, now time.Time) alert.Alert {
 	id := fmt.Sprintf("moved/%s/%s", item.ID, w.Order)
 	return alert.Alert{
 		ID: id, DedupKey: id, Audience: alert.Owners, Severity: alert.Info, Change: changeMoved, Key: w.Key, Time: now,
@@ -596,7 +650,8 @@ func movedAlert(item *ledger.Cluster, w ledger.Work, now time.Time) alert.Alert 
 		Summary:  fmt.Sprintf("Cluster %s: the store key in %s is encrypted with key %s", named(item), w.Region, w.Key.ID()),
 		Impact: fmt.Sprintf("The old key %s is still needed: backups of before this day can only be restored with it. With the longest retention that can be chosen that is until %s.",
 			w.From.URI, StillNeeded(now).Format(time.DateOnly)),
-		Runbook: runbook(changeMoved),
+		RecoverySteps: writeBack(item.ID, w, terraform),
+		Runbook:       runbook(changeMoved),
 	}
 }
 

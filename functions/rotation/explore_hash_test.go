@@ -69,7 +69,7 @@ func (m *model) print(v variant) modelPrint {
 	p.at(m.key.rotated, modelSettle())
 	p.at(m.keyTurn, tickLength)
 	p.at(m.swept, 15*time.Minute)
-	for _, n := range []int{m.rotations, m.disables, m.failures} {
+	for _, n := range []int{m.rotations, m.disables, m.failures, m.others} {
 		p.num(n)
 	}
 	p.flag(m.moves)
@@ -112,11 +112,19 @@ func (p *printer) cloud(c *modelCloud) {
 		p.num(r.wrapped)
 		p.num(r.running)
 		p.num(r.sentFor)
-		p.flag(r.uri == newKey, r.to != "", r.was != "")
+		p.num(keyNumber(r.uri))
+		p.flag(r.to != "", r.moved, r.spoiled)
+		p.num(keyNumber(r.to))
+		for _, past := range r.past {
+			p.num(keyNumber(past.uri))
+			p.at(past.updated, updatedMemory)
+		}
 	}
 	p.flag(c.failed)
+	p.num(c.others)
 	for _, v := range c.fresh(p.now) {
 		p.at(v.until, staleFor)
+		p.num(v.others)
 		p.info(v.info)
 		p.str(v.cluster.OperationStatus)
 	}
@@ -128,7 +136,7 @@ func (p *printer) info(info cmek.ClusterInfo) {
 		for _, k := range r.KeyInfos {
 			p.str(string(k.Status))
 			p.at(k.UpdatedAt, updatedMemory)
-			p.flag(k.Spec.URI == newKey)
+			p.num(keyNumber(k.Spec.URI))
 		}
 	}
 }
@@ -141,7 +149,8 @@ func (p *printer) item(c *ledger.Cluster, v variant) {
 	for _, d := range c.Done {
 		p.str(d.Region)
 		p.num(versionNumber(d.Version))
-		p.flag(d.Followed, d.Key == newKey)
+		p.flag(d.Followed)
+		p.num(keyNumber(d.Key))
 	}
 	for _, e := range c.Orders {
 		p.flag(e.Done, !e.Undone.IsZero())
@@ -176,6 +185,7 @@ func (p *printer) works(works []ledger.Work, v variant) {
 		p.num(w.Failed)
 		p.num(w.Lost)
 		p.flag(w.Detained, w.Retried, w.Announced, w.Claim != nil, w.Order != "")
+		p.num(keyNumber(w.Key))
 		if w.Claim != nil {
 			p.at(w.Claim.Intent, claimMemory)
 		}
@@ -214,9 +224,10 @@ func (p *printer) request(r modelPUT) {
 	p.num(r.cluster)
 	for i, spec := range r.specs {
 		p.str(spec.Region)
-		p.flag(spec.KeySpec.URI == newKey)
+		p.num(keyNumber(spec.KeySpec.URI))
 		p.num(r.sentFor[i])
 	}
+	p.num(r.others)
 	p.at(r.intent, longestMemory)
 }
 
@@ -230,9 +241,10 @@ func (p *printer) worker(m *model, w *modelWorker, v variant) {
 	p.at(w.intent, longestMemory)
 	for _, spec := range w.put {
 		p.str(spec.Region)
-		p.flag(spec.KeySpec.URI == newKey)
+		p.num(keyNumber(spec.KeySpec.URI))
 	}
 	p.flag(w.unread)
+	p.num(w.others)
 	switch w.phase {
 	case hasPolled, hasVisited, hasReread:
 		p.reads(m, w.reads, v)

@@ -42,11 +42,17 @@ type variant struct {
 	offset time.Duration
 	// keys: the key may be disabled, enabled, and rotated once more. weather: reads and swaps may fail.
 	keys, weather bool
+	// others is how many PUTs somebody else may send: of the region's key once more, of the order's key, of a third one.
+	others int
+	// othersFail: their operations may fail, which is no deviation.
+	othersFail bool
 	// after are the steps that are gone before the exploration begins.
 	after []string
 	depth int
-	// deviations bounds the steps that depart from the usual course; 0: all interleavings are explored.
+	// deviations bounds the steps that depart from the usual course, somebody else's PUTs not counted; 0: all interleavings are explored.
 	deviations int
+	usually    bool // not all interleavings
+	soak       bool // explored with -deeper only, one level deeper
 }
 
 // model is one state.
@@ -65,7 +71,7 @@ type model struct {
 	swept   time.Time
 	memory  int // how many earlier views a read may show
 
-	rotations, disables, failures int
+	rotations, disables, failures, others int
 
 	records []string // hash of the last evidence record of each cluster
 	filed   []int
@@ -87,6 +93,7 @@ type modelKey struct {
 type modelCloud struct {
 	regions []modelRegion
 	failed  bool // its last operation failed
+	others  int  // PUTs of somebody else
 	shown   *modelView
 	past    []modelView // what reads may still show, the newest last
 }
@@ -100,8 +107,17 @@ type modelRegion struct {
 	updated           time.Time
 	wrapped           int
 	running, sentFor  int
-	// to is the key that the region is being moved to, or was not moved to because the operation failed; was is that of before.
-	to, was cmek.KeyURI
+	// to is the key that the region is being moved to, or was not moved to because the operation failed.
+	to cmek.KeyURI
+	// past are the keys of before, shown as DISABLED; a value in it is never changed.
+	past []modelPast
+	// moved: it has been on the order's key. spoiled: its last operation was somebody else's, and failed.
+	moved, spoiled bool
+}
+
+type modelPast struct {
+	uri     cmek.KeyURI
+	updated time.Time
 }
 
 // modelView is what reads show of a cluster, up to the time until.
@@ -109,6 +125,7 @@ type modelView struct {
 	cluster cmek.Cluster
 	info    cmek.ClusterInfo
 	until   time.Time
+	others  int // PUTs of somebody else that it shows
 }
 
 type phase int
@@ -132,6 +149,7 @@ type modelWorker struct {
 	held    *ledger.Cluster
 	heldAt  int
 	reads   Reads
+	others  int // what the last read before the PUT shows of somebody else's PUTs
 	fleet   Fleet
 	put     []cmek.RegionSpec
 	intent  time.Time
@@ -147,6 +165,7 @@ type modelPUT struct {
 	specs   []cmek.RegionSpec
 	sentFor []int
 	intent  time.Time
+	others  int // as in modelWorker
 }
 
 // audit counts our accepted PUTs for one version of one region.
@@ -174,8 +193,19 @@ var modelSettings = func() Settings {
 // modelVersion is the key's nth version.
 func modelVersion(n int) cmek.KeyVersion { return [...]cmek.KeyVersion{{}, v1, v2, v3}[n] }
 
-// orderVersion stands for the key of the order among the versions that PUTs are counted for.
-const orderVersion = 9
+// orderVersion stands for the key of the order among the versions that PUTs are counted for, somebodys for a PUT that is not ours.
+const orderVersion, somebodys = 9, 8
+
+// thirdKey is a key that neither the cluster nor the order names. It was never rotated, like the order's.
+func thirdKey() cmek.KeyURI {
+	if eastKey.Type() == cmek.GCPCloudKMS {
+		return "projects/acme/locations/us-east1/keyRings/crdb/cryptoKeys/third"
+	}
+	return otherKey
+}
+
+// keyNumber tells the key of before, the order's and the third one apart.
+func keyNumber(uri cmek.KeyURI) int { return slices.Index([]cmek.KeyURI{newKey, thirdKey()}, uri) + 1 }
 
 func versionNumber(v cmek.KeyVersion) int { return slices.Index([]cmek.KeyVersion{{}, v1, v2, v3}, v) }
 
@@ -268,7 +298,7 @@ func (m *model) rotate(v variant) {
 
 // fact is the key as a read shows it at the region's URI.
 func (k modelKey) fact(uri cmek.KeyURI) KeyFact {
-	if uri == newKey {
+	if keyNumber(uri) > 0 {
 		return KeyFact{Key: cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: v1, NeverRotated: true}}
 	}
 	key := cmek.Key{URI: uri, State: cmek.KeyEnabled, Version: modelVersion(k.version), RotatedAt: k.rotated, Settle: modelSettle()}
@@ -290,7 +320,7 @@ func (c *modelCloud) running() bool {
 
 func (c *modelCloud) look(id string) *modelView {
 	v := &modelView{cluster: cmek.Cluster{ID: id, Name: id, Plan: cmek.PlanAdvanced, State: cmek.StateCreated},
-		info: cmek.ClusterInfo{Status: cmek.Enabled}}
+		info: cmek.ClusterInfo{Status: cmek.Enabled}, others: c.others}
 	switch {
 	case c.running():
 		v.cluster.State, v.cluster.OperationStatus = cmek.StateLocked, cmek.CMEKOperationRunning
@@ -307,8 +337,11 @@ func (c *modelCloud) look(id string) *modelView {
 			infos = []cmek.KeyInfo{keyInfo(r.uri, cmek.Disabling, r.updated), keyInfo(r.to, cmek.Enabling, r.updated)}
 		case r.to != "": // the operation failed
 			infos = []cmek.KeyInfo{keyInfo(r.uri, cmek.Enabled, r.updated), keyInfo(r.to, cmek.EnableFailed, r.updated)}
-		case r.was != "":
-			infos = append(infos, keyInfo(r.was, cmek.Disabled, r.updated))
+		}
+		for _, past := range r.past {
+			if past.uri != r.uri && past.uri != r.to {
+				infos = append(infos, keyInfo(past.uri, cmek.Disabled, past.updated))
+			}
 		}
 		v.info.RegionInfos = append(v.info.RegionInfos, cmek.RegionInfo{Region: r.name, Status: r.status, KeyInfos: infos})
 		if r.status != cmek.Enabled {
@@ -364,13 +397,21 @@ func (m *model) accept(v variant, p modelPUT) {
 	for i, spec := range p.specs {
 		for j := range c.regions {
 			if r := &c.regions[j]; r.name == spec.Region {
-				m.auditPUT(v, p.cluster, *r, p.sentFor[i])
-				r.running, r.sentFor, r.to = wraps, p.sentFor[i], ""
-				if spec.KeySpec.URI != r.uri {
-					r.to, r.running = spec.KeySpec.URI, 1
+				if p.sentFor[i] == somebodys {
+					m.audit(p.cluster, r.name, somebodys).at = m.now
+				} else {
+					m.auditPUT(v, p.cluster, *r, p.sentFor[i])
+					m.checkChoice(p, spec, *r)
 				}
-				if r.uri == newKey && r.to != "" {
-					m.violated("a PUT puts %s/%s back to the key before its order", m.items[p.cluster].ID, r.name)
+				r.running, r.sentFor, r.to, r.spoiled = wraps, p.sentFor[i], "", false
+				if keyNumber(spec.KeySpec.URI) > 0 {
+					r.running = 1
+				}
+				if spec.KeySpec.URI != r.uri {
+					r.to = spec.KeySpec.URI
+				}
+				if r.to != "" && p.sentFor[i] == somebodys {
+					m.void(p.cluster, r.name)
 				}
 				m.touch(v, r, cmek.Rotating, cmek.Enabling)
 			}
@@ -378,6 +419,32 @@ func (m *model) accept(v variant, p modelPUT) {
 	}
 	c.failed = false
 	m.changed(p.cluster)
+}
+
+// void notes that somebody has moved the region: what PUTs for versions of the key before did is of no more use. An order's is.
+func (m *model) void(cluster int, region string) {
+	for i := range m.audits {
+		if a := &m.audits[i]; a.cluster == cluster && a.region == region && a.version != orderVersion {
+			a.ended = a.accepted
+		}
+	}
+}
+
+// checkChoice checks that our PUT does not go over a choice of somebody else that the last read before it showed.
+func (m *model) checkChoice(p modelPUT, spec cmek.RegionSpec, r modelRegion) {
+	name, from := m.items[p.cluster].ID+"/"+r.name, spec.KeySpec.URI
+	if spec.KeySpec.URI == newKey && len(m.orders) > 0 {
+		from = m.orders[0].From.URI
+	}
+	switch {
+	case r.uri == newKey && spec.KeySpec.URI != newKey:
+		m.violated("a PUT puts %s back to the key before its order", name)
+	case p.others < m.clouds[p.cluster].others: // it could not be known
+	case r.uri != from:
+		m.violated("a PUT moves %s to %s, although it is on %s by somebody else's choice", name, spec.KeySpec.URI, r.uri)
+	case r.running > 0 && r.sentFor == somebodys:
+		m.violated("a PUT to %s goes into somebody else's operation", name)
+	}
 }
 
 func (m *model) audit(cluster int, region string, version int) *audit {
@@ -410,7 +477,11 @@ func (m *model) end(v variant, cluster, region int, well bool) {
 	if well {
 		r.wrapped = r.running
 		if r.to != "" {
-			r.uri, r.was, r.to = r.to, r.uri, ""
+			before := r.uri
+			r.uri, r.to = r.to, ""
+			r.moved = r.moved || r.uri == newKey
+			m.touch(v, r, cmek.Enabled, cmek.Enabled)
+			r.past = append(slices.DeleteFunc(slices.Clone(r.past), func(p modelPast) bool { return p.uri == before || p.uri == r.uri }), modelPast{before, r.updated})
 		}
 		m.touch(v, r, cmek.Enabled, cmek.Enabled)
 	} else {
@@ -418,10 +489,12 @@ func (m *model) end(v variant, cluster, region int, well bool) {
 		// The cluster's operation has failed, so no region of the request is done (design, Evidence), whatever its own status.
 		at := m.audit(cluster, r.name, r.sentFor).at
 		for i := range m.audits {
-			if a := &m.audits[i]; a.cluster == cluster && a.at.Equal(at) {
+			// Somebody else's failure cannot be told from that of a PUT of ours whose end was not read before.
+			if a := &m.audits[i]; a.cluster == cluster && (a.at.Equal(at) || r.sentFor == somebodys) {
 				a.ended = a.accepted
 			}
 		}
+		r.spoiled = r.sentFor == somebodys
 		m.touch(v, r, cmek.RotateFailed, cmek.EnableFailed)
 	}
 	r.running, r.sentFor = 0, 0
@@ -493,11 +566,12 @@ func (m *model) deliver(cluster int, item *ledger.Cluster) {
 // checkItem checks what must hold of an item after each swap.
 func (m *model) checkItem(cluster int) {
 	item := m.items[cluster]
-	alarm := func(code string) bool {
-		return slices.ContainsFunc(item.Alarms, func(a ledger.Alarm) bool { return a.Key == code+"/"+item.ID })
+	alarm := func(code string, more ...string) bool {
+		key := strings.Join(append([]string{code, item.ID}, more...), "/")
+		return slices.ContainsFunc(item.Alarms, func(a ledger.Alarm) bool { return a.Key == key })
 	}
 	for _, w := range item.Work {
-		if w.State == ledger.Blocked && !alarm("held") && !alarm("rotate-failed") && !strings.HasPrefix(w.Reason, "the key is ") {
+		if w.State == ledger.Blocked && !alarm("held") && !alarm("rotate-failed") && !alarm("order-blocked", w.Region) && !strings.HasPrefix(w.Reason, "the key is ") {
 			m.violated("work of %s/%s is blocked (%s) without an alert", item.ID, w.Region, w.Reason)
 		}
 		if w.State == ledger.Requested && (w.Request == nil || w.Request.Baseline == nil) {
@@ -511,7 +585,7 @@ func (m *model) check() {
 	for i, item := range m.items {
 		for _, r := range m.clouds[i].regions {
 			d, ok := item.DoneIn(r.name)
-			if ok && d.Followed && d.Key == newKey && r.uri != newKey {
+			if ok && d.Followed && d.Key == newKey && !r.moved {
 				m.violated("%s/%s is done for the key of its order (%s), and its store key is encrypted under the one before", item.ID, r.name, d.Evidence)
 			}
 			if ok && d.Followed && d.Key == r.uri && versionNumber(d.Version) > r.wrapped {
@@ -519,8 +593,16 @@ func (m *model) check() {
 			}
 		}
 		for _, o := range m.orders {
-			if end, ended := item.OrderEnded(o.ID); ended && end.Done && m.clouds[i].regions[0].uri != o.To.URI {
-				m.violated("the order of %s is done, and the region is on %s", item.ID, m.clouds[i].regions[0].uri)
+			r := m.clouds[i].regions[0]
+			end, ended := item.OrderEnded(o.ID)
+			if ended && end.Done && !r.moved {
+				m.violated("the order of %s is done, and the region is on %s", item.ID, r.uri)
+			}
+			if ended && end.Done && m.noticed(i) && (r.uri != o.To.URI) != !end.Undone.IsZero() {
+				m.violated("the order of %s is done, the region is on %s, and it is on record as undone at %v", item.ID, r.uri, end.Undone)
+			}
+			if ended && !end.Done && m.others < 2 && r.status == cmek.Enabled && r.moved {
+				m.violated("the order of %s has ended without being done (%s), and the region came to its key", item.ID, end.Why)
 			}
 		}
 		under := 0
@@ -533,6 +615,15 @@ func (m *model) check() {
 			m.violated("%d PUTs to %s are under way at once", under, item.ID)
 		}
 	}
+}
+
+// noticed reports whether the ledger's inventory shows the keys that the cluster's regions are on.
+func (m *model) noticed(cluster int) bool {
+	return !slices.ContainsFunc(m.clouds[cluster].regions, func(r modelRegion) bool {
+		info, _ := m.items[cluster].CMEK.Region(r.name)
+		current, distinct := info.Current()
+		return distinct != 1 || current.Spec.URI != r.uri
+	})
 }
 
 func (m *model) underWay() []modelPUT {
@@ -711,6 +802,14 @@ func (m *model) leave(n int) {
 		}
 		if read.Key.State != cmek.KeyEnabled {
 			m.violated("a PUT to %s/%s leaves although its key was read as disabled", item.ID, spec.Region)
+		}
+	}
+	p.others = w.others
+	for _, r := range m.clouds[w.cluster].regions {
+		i := slices.IndexFunc(item.Work, func(work ledger.Work) bool { return work.Region == r.name && work.State == ledger.Requested })
+		info, _ := w.reads.CMEK.Region(r.name)
+		if i >= 0 && r.spoiled && info.Status.Failed() && item.Work[i].Failed == 0 {
+			m.violated("a PUT to %s/%s leaves although somebody else's operation was read as failed", item.ID, r.name)
 		}
 	}
 	*w = modelWorker{phase: isSending, cluster: w.cluster, began: w.began, intent: w.intent, request: p}

@@ -32,9 +32,13 @@ func testExplore_everyInterleavingKeepsThePromises(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much garbage, little to keep
 	states, blind := 0, 0
 	for _, v := range variants {
+		if v.soak && *deeper == 0 {
+			continue // minutes
+		}
 		t.Run(v.name, func(t *testing.T) {
-			if v.deviations > 0 {
-				v.deviations += *deeper
+			if v.deviations != 0 {
+				v.deviations = max(v.deviations, 0) + *deeper
+				v.usually = true
 			} else {
 				v.depth += *deeper
 			}
@@ -59,8 +63,14 @@ var (
 	afterLoss     = slices.Concat(afterSending, []string{"PUT lost", "worker 0 records"})
 )
 
+// orderSending: the order's PUT is under way.
+var orderSending = []string{"worker 0 reads c-1", "worker 0 swaps", "worker 0 reads c-1", "worker 0 swaps", "worker 0 reads again", "worker 0 swaps"}
+
 // settled stands for as many steps of time as the version settles.
 const settled = "+settle"
+
+// none allows no deviations: only the usual course, with somebody else's PUTs.
+const none = -1
 
 // unbounded is the depth of a variant that is bounded by its deviations.
 const unbounded = 90
@@ -84,6 +94,17 @@ var variants = []variant{
 	{name: "an order, settled", ordered: true, after: []string{"event 2 to c-1", "+10m0s"}, keys: true, depth: 5},
 	{name: "an order, deviations", ordered: true, weather: true, lies: true, deviations: 1, depth: unbounded},
 	{name: "an order, updated_at stays, deviations", ordered: true, stays: true, keys: true, deviations: 1, depth: unbounded},
+	{name: "an order, somebody else", ordered: true, others: 2, deviations: none, depth: unbounded},
+	{name: "an order, somebody else, updated_at stays", ordered: true, others: 2, stays: true, deviations: none, depth: unbounded},
+	{name: "an order, unknown, somebody else", ordered: true, after: append(slices.Clip(orderSending), "PUT accepted, answer unknown"), others: 1, deviations: none, depth: unbounded},
+	{name: "an order, lost, somebody else", ordered: true, after: append(slices.Clip(orderSending), "PUT lost"), others: 1, deviations: none, depth: unbounded},
+	{name: "an order, killed, somebody else", ordered: true, after: append(slices.Clip(orderSending), "worker 0 is killed"), others: 2, deviations: none, depth: unbounded},
+	{name: "an order, somebody else fails", ordered: true, others: 1, othersFail: true, deviations: none, depth: unbounded},
+	{name: "an order, somebody else, deviations", ordered: true, others: 1, lies: true, deviations: 1, depth: unbounded, soak: true},
+	{name: "somebody else", after: afterSettling, others: 2, deviations: none, depth: unbounded},
+	{name: "somebody else, updated_at stays", after: afterSettling, others: 2, stays: true, deviations: none, depth: unbounded},
+	{name: "unknown, somebody else", after: afterUnknown, others: 1, deviations: none, depth: unbounded},
+	{name: "somebody else, deviations", after: afterSettling, others: 1, deviations: 1, depth: unbounded, soak: true},
 	{name: "deviations", after: afterSettling, keys: true, weather: true, lies: true, deviations: 1, depth: unbounded},
 	{name: "deviations, updated_at stays", after: afterSettling, stays: true, weather: true, deviations: 2, depth: unbounded},
 	{name: "deviations, second PUT rotates", after: afterSettling, rotates: true, endOnly: true, offset: -clockOffset, deviations: 1, depth: unbounded},
@@ -163,8 +184,8 @@ func explore(t *testing.T, v variant, depth int) *exploration {
 
 func (e *exploration) String() string {
 	bound := "all interleavings"
-	if d := e.variant.deviations; d > 0 {
-		bound = fmt.Sprintf("all with up to %d deviations from the usual course", d)
+	if e.variant.usually {
+		bound = fmt.Sprintf("all with up to %d deviations from the usual course", e.variant.deviations)
 	}
 	return fmt.Sprintf("%d states, %d steps, depth %d after %d, %s; second PUTs in the undecidable case %d; followed to their end %d",
 		len(e.states), e.steps, e.reached, len(e.variant.after), bound, e.blind, e.leaves)
@@ -184,9 +205,9 @@ func (e *exploration) follow(n node, want string) (next node, found bool) {
 
 // expand takes every step that the state allows, and returns the states that are new.
 func (e *exploration) expand(n node) (next []node) {
-	usual := ""
-	if e.variant.deviations > 0 {
-		if n.complete() {
+	usual, complete := "", false
+	if e.variant.usually {
+		if complete = n.complete(); complete && n.others >= e.variant.others {
 			return nil
 		}
 		usual = n.usual(e.variant)
@@ -195,8 +216,11 @@ func (e *exploration) expand(n node) (next []node) {
 		if e.t.Failed() {
 			return
 		}
+		if complete && !strings.HasPrefix(name, somebody) {
+			return
+		}
 		deviations := n.deviations
-		if usual != "" && name != usual {
+		if usual != "" && name != usual && !strings.HasPrefix(name, somebody) {
 			if deviations++; deviations > e.variant.deviations {
 				return
 			}
@@ -254,6 +278,7 @@ func (m *model) each(v variant, do func(name string, apply func(*model))) {
 		do("PUT lost, its worker is gone", func(m *model) { m.arrive(i) })
 	}
 	m.eachOutside(v, do)
+	m.eachOther(v, do)
 	for _, d := range []time.Duration{10 * time.Second, 50 * time.Second, 10 * time.Minute} {
 		if m.mayPass(d) {
 			do("+"+d.String(), func(m *model) { m.now = m.now.Add(d) })
@@ -298,6 +323,13 @@ func (m *model) usual(v variant) string {
 		for _, r := range m.clouds[i].regions {
 			if r.running > 0 && m.now.Sub(m.audit(i, r.name, r.sentFor).at) >= 2*time.Minute {
 				return "operation ends: " + item.ID + "/" + r.name
+			}
+		}
+	}
+	if m.others > 0 && m.now.Sub(m.swept) >= modelSettings.SweepEvery {
+		for i, item := range m.items {
+			if !m.noticed(i) {
+				return "worker 0 visits " + item.ID
 			}
 		}
 	}
@@ -347,7 +379,11 @@ func (m *model) eachOutside(v variant, do func(string, func(*model))) {
 			name := m.items[i].ID + "/" + r.name
 			do("operation ends: "+name, func(m *model) { m.end(v, i, j, true) })
 			if m.failures < mostFailures {
-				do("operation fails: "+name, func(m *model) { m.failures++; m.end(v, i, j, false) })
+				whose := ""
+				if r.sentFor == somebodys && v.othersFail {
+					whose = somebody + "'s "
+				}
+				do(whose+"operation fails: "+name, func(m *model) { m.failures++; m.end(v, i, j, false) })
 			}
 		}
 	}
@@ -365,6 +401,37 @@ func (m *model) eachOutside(v variant, do func(string, func(*model))) {
 	}
 	if m.rotations < mostRotations && !m.key.disabled {
 		do("key rotates", func(m *model) { m.rotate(v) })
+	}
+}
+
+// somebody begins the names of steps that somebody else takes.
+const somebody = "somebody"
+
+// eachOther are the PUTs that somebody else may send to a cluster: of the key that a region is on, of the order's, and of a third one.
+func (m *model) eachOther(v variant, do func(string, func(*model))) {
+	if m.others >= v.others {
+		return
+	}
+	for i := range m.clouds {
+		for _, r := range m.clouds[i].regions {
+			first := r.uri
+			for _, past := range r.past {
+				if keyNumber(past.uri) == 0 {
+					first = past.uri
+				}
+			}
+			for n, uri := range []cmek.KeyURI{first, newKey, thirdKey()} {
+				p := modelPUT{cluster: i, specs: []cmek.RegionSpec{{Region: r.name, KeySpec: spec(uri)}}, sentFor: []int{somebodys}}
+				if _, refused := m.refuses(v, p); refused || n == 1 && !v.ordered {
+					continue
+				}
+				do(fmt.Sprintf("%s PUTs %s: %s/%s", somebody, [...]string{"the first key", "the order's key", "a third key"}[n], m.items[i].ID, r.name), func(m *model) {
+					m.others++
+					m.clouds[i].others++
+					m.accept(v, p)
+				})
+			}
+		}
 	}
 }
 
@@ -432,7 +499,7 @@ func (m *model) eachOf(v variant, n int, do func(string, func(*model))) {
 				}
 				do(fmt.Sprintf("worker %d reads again%s%s", n, stale(", CMEK", i), stale(", cluster", j)), func(m *model) {
 					w := &m.workers[n]
-					w.reads = m.reread(w, info, state)
+					w.reads, w.others = m.reread(w, info, state), info.others
 					w.phase, w.held, w.heldAt = hasReread, m.items[w.cluster], m.version[w.cluster]
 				})
 			}
@@ -500,7 +567,7 @@ func (e *exploration) checkEnds(n node) {
 	m.orphans, m.events, m.key.disabled = nil, nil, false
 	// From here on these make no difference.
 	m.keyOld, m.keyTurn, m.swept, m.memory = modelKey{}, time.Time{}, m.now, 0
-	m.rotations, m.disables, m.failures = 0, 0, 0
+	m.rotations, m.disables, m.failures = 0, 0, 0 // others decides about what is checked
 	for i := range m.clouds {
 		m.clouds[i].past = nil
 	}
@@ -626,12 +693,15 @@ func (m *model) complete() bool {
 				return false
 			}
 		}
+		if m.others > 0 && !m.noticed(i) {
+			return false
+		}
 	}
 	return true
 }
 
-// behind reports whether the region's store key is encrypted under an older version. The key of the order has one version.
-func (m *model) behind(r modelRegion) bool { return r.uri != newKey && r.wrapped < m.key.version }
+// behind reports whether the region's store key is encrypted under an older version. The other keys have one version.
+func (m *model) behind(r modelRegion) bool { return keyNumber(r.uri) == 0 && r.wrapped < m.key.version }
 
 // mayEnd are the reasons for which work may need a person (design, Follow-through).
 var mayEnd = []string{"failed twice", "two requests left no trace", "not by keyturn's request", "stopped:",

@@ -110,7 +110,6 @@ func absorbCMEK(item *ledger.Cluster, f *Facts, info cmek.ClusterInfo, r Reads) 
 	info = withNewestSeen(info, item.CMEK)
 	f.Unshown = keepUnshown(item, &info, r)
 	item.CMEK = info
-	reportUndone(item, info, r.At)
 	item.Skipped = slices.DeleteFunc(item.Skipped, func(region string) bool {
 		shown, ok := info.Region(region)
 		failed := slices.ContainsFunc(item.Work, func(w ledger.Work) bool { return w.Region == region && w.Failed > 0 })

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -74,8 +75,8 @@ func (d decision) move(w ledger.Work) Verdict {
 	switch {
 	case !o.Canceled.IsZero():
 		return v.because(Drop, "canceled by %s", o.CanceledBy)
-	case o.Expired(d.now) && (w.Request == nil || refused(w.Request)):
-		return v.because(Drop, "%s: no request was sent within %s", whyExpired, ledger.OrderExpires)
+	case o.Expired(d.now): // no request is open: one that was refused, lost or failed is not sent once more after so long
+		return v.because(Drop, "%s: it was not carried out within %s", whyExpired, ledger.OrderExpires)
 	case d.Older:
 		return unread("%s", whyOlder)
 	case !shown:
@@ -167,7 +168,14 @@ func ordered(o ledger.Order, why string, now time.Time) ledger.Work {
 
 // endOrder notes what became of the order of the work.
 func endOrder(item *ledger.Cluster, w ledger.Work, v Verdict, now time.Time) {
-	item.EndOrder(ledger.OrderEnd{ID: w.Order, Region: w.Region, To: w.Key, Done: v.reached, Why: v.Why, At: now})
+	end := ledger.OrderEnd{ID: w.Order, Region: w.Region, To: w.Key, Done: v.reached, Why: v.Why, At: now}
+	switch o := v.order; {
+	case v.Act == Complete:
+		end.Terraform = o.Terraform
+	case v.reached && accepts(o):
+		end.By, end.Reason = cmp.Or(o.By, "somebody"), o.Reason
+	}
+	item.EndOrder(end)
 	if v.reached {
 		agreePinned(item, w)
 	}
@@ -175,6 +183,9 @@ func endOrder(item *ledger.Cluster, w ledger.Work, v Verdict, now time.Time) {
 		item.Tell(orderDroppedAlert(item, w, v.Why, now))
 	}
 }
+
+// accepts reports whether the order is for the key that its region has: it moves nothing, and says that this key is the chosen one.
+func accepts(o ledger.Order) bool { return o.ID != "" && o.From == o.To }
 
 // carries reports whether a PUT's spec is that of the work, one of the works of the cluster.
 func carries(spec cmek.RegionSpec, works []ledger.Work, w ledger.Work) bool {

@@ -301,7 +301,6 @@ func TestOrders_aProcessMayEndAfterAnyWrite(t *testing.T) {
 	}
 }
 
-// An order whose PUT gets no answer is not sent twice.
 // Somebody puts the old key back, as Terraform does when the resource is edited: it is reported, and never put back.
 func TestOrders_aKeyThatWasPutBack_isReportedAndStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -324,9 +323,33 @@ func TestOrders_aKeyThatWasPutBack_isReportedAndStays(t *testing.T) {
 		if now := m.world.StoreKeys()[0].URI; undone != 1 || now != movedFrom || len(m.world.PUTs()) != sent {
 			t.Errorf("%d alerts, the region is on %s, and %d PUTs were sent; want 1, the key that was put back, and none", undone, now, len(m.world.PUTs())-sent)
 		}
+		// A person says that this key is the right one.
+		accept := func() rotation.CheckedOrder {
+			checked, err := f.CheckOrders(t.Context(), key.ClusterID, []rotation.Wanted{{Region: key.Region, To: cmek.KeySpec{URI: movedFrom}}}, rotation.Asking{By: "ana", Reason: "CHG-7"})
+			if err != nil || len(checked.Orders) != 1 {
+				t.Fatalf("checked %+v: %v", checked, err)
+			}
+			return checked.Orders[0]
+		}
+		order := accept()
+		if !order.Reached || !order.Accepts {
+			t.Fatalf("the order is %+v, want one that accepts the key in use", order)
+		}
+		if _, err := f.Ledger.PlaceOrders(t.Context(), key.ClusterID, []ledger.Order{order.Order}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		minutes(f, 30)
+		last, _ := item(t, f, key.ClusterID).LastMove(key.Region)
+		if last.To != movedFrom || last.By != "ana" || last.Reason != "CHG-7" || !last.Undone.IsZero() || len(m.world.PUTs()) != sent {
+			t.Errorf("on record is %+v, and %d PUTs were sent; want the key in use, accepted by ana, and none", last, len(m.world.PUTs())-sent)
+		}
+		if again := accept(); !again.Reached || again.Accepts {
+			t.Errorf("the same order again is %+v, want nothing to do", again)
+		}
 	})
 }
 
+// An order whose PUT gets no answer is not sent twice.
 func TestOrders_anAnswerThatIsLost_isReadNotRepeated(t *testing.T) {
 	for _, flip := range []string{"before", "after"} {
 		for _, moves := range []string{"moves", "stays"} {

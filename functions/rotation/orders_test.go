@@ -65,6 +65,16 @@ func movedOver(w *world) {
 	keys(keyInfo(eastKey, cmek.Disabled, after), keyInfo(newKey, cmek.Enabled, after))(w)
 }
 
+// putBackTo: the region shows the new key as a past key and another one in force.
+func putBackTo(key cmek.KeyURI) given {
+	return keys(keyInfo(newKey, cmek.Disabled, after), keyInfo(key, cmek.Enabled, after))
+}
+
+// pastBefore: the baseline showed the new key as a past key, too.
+func pastBefore(w *world) {
+	baseline(func(b *ledger.Baseline) { b.Key, b.UpdatedAt = cmek.Disabled, after })(w)
+}
+
 // verdictOfOrder is the verdict about the order, be it that its work is to be opened.
 func (w *world) verdictOfOrder(t *testing.T) (Verdict, Plan) {
 	t.Helper()
@@ -163,6 +173,14 @@ func testDecide_orders(t *testing.T) {
 		{sentence: "not if the request was accepted", given: []given{orderSent, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute)}, want: Wait, because: "on the key before"},
 		{sentence: "not if the order's key is shown", given: []given{orderLost, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute), orderShown}, want: Wait, because: "status"},
 		{sentence: "an order that ended on a third key is dropped", given: []given{orderSent, usingKey(otherKey)}, want: Drop, because: "key changed"},
+		{sentence: "an order whose key came and went again is read again", given: []given{orderSent, putBackTo(eastKey)}, want: Wait, because: "read once"},
+		{sentence: "read twice it is over: somebody put the key before back", given: []given{orderSent, putBackTo(eastKey), rested(putBack, time.Minute)}, want: Drop, because: "on the one before again"},
+		{sentence: "so it is if the answer was lost", given: []given{orderLost, putBackTo(eastKey), rested(putBack, time.Minute)}, want: Drop, because: "on the one before again"},
+		{sentence: "a key of before that the baseline showed does not say so", given: []given{orderSent, putBackTo(eastKey), pastBefore}, want: Wait, because: "no trace"},
+		{sentence: "nor if its request was lost", given: []given{orderLost, putBackTo(eastKey), pastBefore, sent(11 * time.Minute)}, want: Resend, because: "no trace"},
+		{sentence: "an accepted order that did nothing for two hours is dropped", given: []given{orderSent, sent(2 * time.Hour), rested(unmoved, time.Minute)}, want: Drop, because: "on the key before"},
+		{sentence: "not while the cluster is busy with the CMEK", given: []given{orderSent, sent(2 * time.Hour), rested(unmoved, time.Minute), state("LOCKED")}, want: Wait},
+		{sentence: "an order that failed is not tried once more after a day", given: []given{orderDue, given24h, failed(1)}, want: Drop, because: whyExpired},
 		{sentence: "an order that failed is tried once more", given: []given{orderSent, regionStatus(cmek.RotateFailed), rested(cmek.RotateFailed, time.Minute)}, want: Fail, because: "ROTATE_FAILED"},
 		{sentence: "after a failure of its own it is sent again",
 			given: []given{orderDue, regionStatus(cmek.RotateFailed), failed(1)}, want: Send},
@@ -259,6 +277,9 @@ func testAnOrdersEnd_isOnRecordAndReported(t *testing.T) {
 		records  int
 	}{
 		{"done by our PUT", []given{orderSent, movedOver, rested(cmek.Enabled, time.Minute)}, true, "moved to another key", 1},
+		{"done by our PUT, and put back", []given{orderSent, putBackTo(eastKey), rested(putBack, time.Minute)}, true, "order undone", 0},
+		{"done by our PUT, and moved on", []given{orderSent, putBackTo(otherKey)}, true, "order undone", 0},
+		{"on a third key without having been on its own", []given{orderSent, usingKey(otherKey)}, false, "order dropped", 0},
 		{"reached already", []given{orderDue, usingKey(newKey)}, true, "", 0},
 		{"expired", []given{orderDue, changeOrder(func(o *ledger.Order) { o.At = ago(25 * time.Hour) })}, false, "order dropped", 0},
 		{"canceled", []given{orderDue, changeOrder(func(o *ledger.Order) { o.Canceled = noon })}, false, "order dropped", 0},

@@ -67,6 +67,7 @@ func (d decision) outcome(w ledger.Work) Verdict {
 	}
 	key := info.Newest(w.Key)
 	if changedAway(w, info, key) {
+		v.reached = passed(r, w, key)
 		return v.because(Drop, "the region's key changed")
 	}
 	if key.Spec.URI != "" {
@@ -127,8 +128,13 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 		return v.because(Wait, "no trace of the request yet").until(earlier(poll, latest(expected, d.now.Add(time.Second))))
 	case d.now.Before(confirmed) || d.ReadAt.Before(confirmed):
 		return v.because(Wait, "status %s, read once", r.Final.Status).until(earlier(poll, latest(confirmed, d.now.Add(time.Second))))
-	case r.Final.Status == unmoved && !d.ClusterRead:
+	case (r.Final.Status == unmoved || r.Final.Status == putBack) && !d.ClusterRead:
 		return v.because(Wait, "the cluster was not read yet").until(d.now)
+	case r.Final.Status == putBack:
+		v.reached = true
+		return v.because(Drop, "the region came to the key, and is on the one before again")
+	case r.Final.Status == unmoved && accepted && cmekOperation(d.Cluster) == "" && d.now.Sub(r.LeftAt()) >= stuckAfter:
+		return v.because(Drop, "the request was accepted, and the region is on the key before: it was not carried out, or was undone")
 	case r.Final.Status == unmoved && (accepted || !overdue || cmekOperation(d.Cluster) != ""):
 		return v.because(Wait, "status %s", r.Final.Status).until(poll)
 	case r.Final.Status == unmoved: // the operation that was seen was somebody else's
@@ -153,8 +159,20 @@ func (d decision) weigh(w ledger.Work, v Verdict, info cmek.RegionInfo, poll tim
 	return v.because(Complete, "%s", r.Evidence.Kind)
 }
 
-// unmoved is the rest of a region that an order was to move: it is ENABLED on the key before, and does not show the order's.
-const unmoved cmek.Status = "ENABLED on the key before"
+// The rest of a region that an order was to move, and that is ENABLED on the key before: unmoved if nothing shows that the order's key was
+// ever in force, putBack if it was since the request. Then somebody chose the key before once more.
+const (
+	unmoved cmek.Status = "ENABLED on the key before"
+	putBack cmek.Status = "ENABLED on the key before again"
+)
+
+// passed reports whether the key of the work's order was in force since the request's baseline, and is a past key now. A move that failed
+// leaves a failure.
+func passed(r ledger.Request, w ledger.Work, key cmek.KeyInfo) bool {
+	b := r.Baseline
+	return w.Order != "" && b != nil && key.Status == cmek.Disabled &&
+		(b.Key != cmek.Disabled || !b.UpdatedAt.IsZero() && key.UpdatedAt.After(b.UpdatedAt))
+}
 
 // rest is the state in which no operation runs, "" if one may: ENABLED at region and key, a failure, or [unmoved].
 func (d decision) rest(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyInfo) cmek.Status {
@@ -175,8 +193,13 @@ func (d decision) rest(r *ledger.Request, w ledger.Work, info cmek.RegionInfo, k
 		return key.Status
 	case info.Status == cmek.Enabled && key.Status == cmek.Enabled:
 		return cmek.Enabled
-	case info.Status == cmek.Enabled && w.Order != "" && key.Spec.URI == "":
-		if current, distinct := info.Current(); distinct == 1 && current.Spec.URI == w.From.URI {
+	case info.Status == cmek.Enabled && w.Order != "" && (key.Spec.URI == "" || key.Status == cmek.Disabled):
+		current, distinct := info.Current()
+		switch {
+		case distinct != 1 || current.Spec.URI != w.From.URI:
+		case passed(*r, w, key):
+			return putBack
+		default:
 			return unmoved
 		}
 	}
@@ -209,7 +232,7 @@ func trace(r ledger.Request, w ledger.Work, info cmek.RegionInfo, key cmek.KeyIn
 		return evidenceMoved
 	case began(info.Status, before.Region), began(key.Status, before.Key):
 		return evidenceSeen
-	case w.Order != "" && key.Status == cmek.Enabled && before.Key != cmek.Enabled:
+	case w.Order != "" && key.Status == cmek.Enabled && before.Key != cmek.Enabled, passed(r, w, key):
 		return evidenceInForce
 	}
 	return ""

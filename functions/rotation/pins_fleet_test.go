@@ -144,6 +144,35 @@ func TestPins_anAliasThatIsMovedBackAfterThePUT(t *testing.T) {
 	})
 }
 
+// Moved away and back between two reads, the alias settles once more: only the events show it.
+func TestPins_anAliasThatIsMovedAwayAndBackUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := newFollowing(t, 1)
+		fleet.moveAlias(movedTo)
+		announce(t, fleet.f, fleet.world)
+		fleet.ticks(4)
+		if n := len(fleet.world.PUTs()); n > 0 {
+			t.Fatalf("%d PUTs were sent before the alias had settled", n)
+		}
+		fleet.moveAlias(movedFrom)
+		fleet.moveAlias(movedTo)
+		announce(t, fleet.f, fleet.world)
+		changed := time.Now()
+		for range 60 {
+			if fleet.ticks(1); len(fleet.world.PUTs()) > 0 {
+				break
+			}
+		}
+		puts := fleet.world.PUTs()
+		if len(puts) != 1 || puts[0].Regions[0].URI != movedTo {
+			t.Fatalf("the PUTs are %+v, want one to the alias's key", puts)
+		}
+		if settled := puts[0].Time.Sub(changed); settled < 5*time.Minute {
+			t.Errorf("the PUT was sent %s after the alias was moved back to its key, want 5 minutes", settled)
+		}
+	})
+}
+
 // A refused read of the alias is reported to operations and moves nothing; once it is readable again the region follows.
 func TestPins_anAliasThatMayNotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,7 +43,9 @@ type CheckedOrder struct {
 	ledger.Order
 	// Given: the order stands in the ledger already, and has not ended. Reached: the region is on its key. Neither is checked again.
 	Given, Reached bool
-	Problems       []Problem
+	// Accepts: the region came to its key otherwise than by the last order that moved it; the order is given to say that the key is right.
+	Accepts  bool
+	Problems []Problem
 }
 
 // CheckOrders reads what decides about the orders that were asked for, as it is now, and says what keeps each from being carried out. It
@@ -81,6 +83,8 @@ func (f *Function) CheckOrders(ctx context.Context, clusterID string, wanted []W
 				given[n].To.URI, given[n].By, clusterID, o.Region)}}
 		case distinct == 1 && current.Spec == o.To && region.Status == cmek.Enabled:
 			checked.Reached = true
+			last, moved := item.LastMove(o.Region)
+			checked.Accepts = moved && last.To != o.To.URI
 		default:
 			m := f.ReadMove(ctx, c.Cluster, o)
 			if by.Unwatched != nil {

@@ -85,9 +85,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 				done = append(done, d)
 				continue
 			}
-			v.reached = true
+			v.reached, v.order = true, f.orderOf(w)
 			endOrder(item, w, v, now)
-			item.Tell(movedAlert(item, w, now))
+			item.Tell(movedAlert(item, w, v.order.Terraform, now))
 		default:
 			if v.Act == Resend || v.Act == Supersede && unsettled(w) {
 				doubt(item, w)
@@ -110,6 +110,9 @@ func transition(item *ledger.Cluster, f Facts, p Plan, now time.Time, s Settings
 	}
 	if len(announced) > 0 {
 		item.Tell(announcedAlert(item, announced, now))
+	}
+	if f.CMEKRead {
+		reportUndone(item, f.CMEK, f.ReadAt)
 	}
 	reportConditions(item, f, now, s)
 	schedule(item, p, now, opened, s)

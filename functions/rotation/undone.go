@@ -46,6 +46,8 @@ func undoneAlert(item *ledger.Cluster, e ledger.OrderEnd, uri cmek.KeyURI, now t
 		RecoverySteps: []string{
 			"Find out who sent the PUT. If Terraform manages the CMEK, apply nothing there until its configuration names the key of the order; the command prints the steps.",
 			strings.Join([]string{"keyturn rotate", item.ID, "--region", alert.ShellWord(e.Region), "--to", alert.ShellWord(string(e.To)), "--terraform TERRAFORM"}, " "),
+			"If the key that the region has now is the right one, accept it; nothing is sent. Replace REASON below:",
+			strings.Join([]string{"keyturn rotate", item.ID, "--region", alert.ShellWord(e.Region), "--to", alert.ShellWord(string(uri)), "--reason REASON"}, " "),
 		},
 		Runbook: runbook(changeOrderUndone),
 	}

@@ -81,7 +81,7 @@ func checkCommand(line string) error {
 			return err
 		}
 	}
-	for _, program := range []string{"aws", "gcloud", "keyturn", "printf", "vault"} {
+	for _, program := range []string{"aws", "gcloud", "keyturn", "printf", "terraform", "vault"} {
 		if words[0].Lit() == program {
 			return nil
 		}

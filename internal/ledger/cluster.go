@@ -156,6 +156,12 @@ type OrderEnd struct {
 	Done bool      `json:"done,omitempty"`
 	Why  string    `json:"why,omitempty"`
 	At   time.Time `json:"at"`
+	// By is who said that the region's key is the right one, by an order for the key that it was on, and Reason why; "" for an order that
+	// moves the region.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Terraform is as in [Order], if a request moved the region.
+	Terraform string `json:"terraform,omitempty"`
 	// Undone is when the region was first seen on another key, of the last order that moved it; zero if it is on the order's.
 	Undone time.Time `json:"undone,omitzero"`
 }

@@ -78,6 +78,9 @@ type Move struct {
 	At     time.Time   `json:"at"`
 	// Reported is the alert that says that the region is on that key no more; "" while there is none.
 	Reported string `json:"reported,omitempty"`
+	// AcceptedBy is who said that To is the right key when the region was on it, and Reason why; "" if the order moved it there.
+	AcceptedBy string `json:"accepted_by,omitempty"`
+	Reason     string `json:"reason,omitempty"`
 }
 
 // Done is the key version that a region's store key was last re-encrypted under, and when that was confirmed.

@@ -431,6 +431,10 @@ var rows = slices.Concat(
 		{"CMEK-31", GCP, "used yesterday", keyAt(7, func(k *Key) { k.LastUse.Value.At = ago(oneDay) }), Fail, "", "less than 30 days", nil},
 		{"CMEK-31", GCP, "used 31 days ago", keyAt(7, func(k *Key) { k.LastUse.Value.At = ago(31 * oneDay) }), Pass, "", "", nil},
 		{"CMEK-32", AWS, "put back to the key before an order", clusterAt(0, func(c *Cluster) { c.Moves.Value[0].To = past }), Fail, "", "was moved to " + string(past) + " on", nil},
+		{"CMEK-32", AWS, "put back, and accepted", clusterAt(0, func(c *Cluster) {
+			c.Moves.Value[0].AcceptedBy, c.Moves.Value[0].Reason, c.Pins.Value = "ana", "CHG-7", nil
+		}), Pass, "", "ana accepted on", nil},
+		{"CMEK-32", AWS, "another key than the accepted one", clusterAt(0, func(c *Cluster) { c.Moves.Value[0].To, c.Moves.Value[0].AcceptedBy = past, "ana" }), Fail, "", "ana accepted " + string(past), nil},
 		{"CMEK-32", AWS, "moved to the replica elsewhere", clusterAt(0, func(c *Cluster) { c.Moves.Value[0].To = west }), Fail, "", string(west), nil},
 		{"CMEK-32", AWS, "another region was moved", clusterAt(0, func(c *Cluster) { c.Moves.Value[0] = Move{Region: "eu-west-3", To: past, At: ago(oneDay)} }), Pass, "", "", nil},
 		{"CMEK-32", AWS, "put back where no alias is followed", clusterAt(0, func(c *Cluster) { c.Pins.Value, c.Moves.Value[0].To = nil, past }), Fail, "", string(past), nil},

@@ -236,8 +236,15 @@ func first[T any](all []T, is func(T) bool) (found T, ok bool) {
 func judgeMove(s *scope) verdict {
 	m, moved := s.move()
 	return s.chosen("no order of keyturn moved the region", moved, func(uri cmek.KeyURI) verdict {
-		if !sameKey(uri, m.To) {
+		switch {
+		case !sameKey(uri, m.To) && m.AcceptedBy != "":
+			return fail("%s accepted %s as the region's key on %s, and it uses %s", clip(m.AcceptedBy), m.To, at(m.At), uri)
+		case !sameKey(uri, m.To):
 			return fail("the region was moved to %s on %s, and it uses %s", m.To, at(m.At), uri)
+		case m.AcceptedBy != "" && m.Reason != "":
+			return pass("the region uses the key that %s accepted on %s: %s", clip(m.AcceptedBy), at(m.At), clip(m.Reason))
+		case m.AcceptedBy != "":
+			return pass("the region uses the key that %s accepted on %s", clip(m.AcceptedBy), at(m.At))
 		}
 		return pass("the region uses the key that it was moved to on %s", at(m.At))
 	})
@@ -248,7 +255,10 @@ func fixMove(s *scope, p *plan) {
 	p.say("Find out who sent the PUT. If Terraform manages the CMEK, apply nothing there until its configuration names " + clip(string(m.To)) +
 		": its plan does not show that an edit puts the other key back. The command prints the steps in their order, with the folder in place of TERRAFORM.")
 	p.run("keyturn rotate", []string{s.cluster.ID}, "region", s.subject.Region, "to", string(m.To), "terraform", "TERRAFORM")
-	p.say("If the region is to stay on its key, declare an exception in keyturn.yaml, until an order moves it again.")
+	if _, current := s.region(); len(current) == 1 {
+		p.say("If the region is to stay on its key, accept that key; nothing is sent. Replace REASON:")
+		p.run("keyturn rotate", []string{s.cluster.ID}, "region", s.subject.Region, "to", string(current[0].Spec.URI), "reason", "REASON")
+	}
 }
 
 // awsChosen is about the order, and about the alias that the region follows.

@@ -151,8 +151,8 @@ func (p Commands) pin(ctx context.Context, wanted string, r pinning) (err error)
 	} else {
 		p.printPin(report, checked.Given)
 	}
-	if strings.HasPrefix(r.pin.Terraform, managed) && r.pin.Follow && report.State != "refused" {
-		terminal.Tell(p.Err, "Terraform manages the CMEK of %s: after each move its configuration names the old key. Write the new one back, as \"keyturn rotate\" shows, before anything is applied there.\n", terminal.Printable(report.Cluster))
+	if strings.HasPrefix(r.pin.Terraform, rotation.ManagedAs) && r.pin.Follow && report.State != "refused" {
+		terminal.Tell(p.Err, "Terraform manages the CMEK of %s: after each move its configuration names the old key. Write the new one back, as the alert of each move and \"keyturn status\" show, before anything is applied there.\n", terminal.Printable(report.Cluster))
 	}
 	if err == nil && report.State == "refused" {
 		terminal.Tell(p.Err, "Nothing was written: a check refused it.\n")

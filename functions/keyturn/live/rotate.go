@@ -345,7 +345,7 @@ func reportOrders(checked []rotation.CheckedCluster) (reports []OrderReport, ref
 		for _, o := range c.Orders {
 			report := orderReport(c.Cluster, o.Order, orderReady)
 			switch {
-			case o.Reached:
+			case o.Reached && !o.Accepts:
 				report.State = orderDone
 			case o.Given:
 				report.State = orderOpen
@@ -382,6 +382,9 @@ func (p Commands) carryOut(ctx context.Context, w *installation.Installation, di
 		var give []ledger.Order
 		for _, o := range c.Orders {
 			switch {
+			case o.Reached && o.Accepts:
+				terminal.Tell(display, "%s is on this key already in %s, and not by the last order: it is accepted as the chosen one.\n", terminal.Printable(c.Cluster.Name), o.Region)
+				give = append(give, o.Order)
 			case o.Reached:
 				terminal.Tell(display, "%s is on this key already in %s.\n", terminal.Printable(c.Cluster.Name), o.Region)
 				following.reached = append(following.reached, orderReport(c.Cluster, o.Order, orderDone))
@@ -512,7 +515,9 @@ func (p Commands) concludeRotate(out io.Writer, o *orders) error {
 		switch r.State {
 		case orderDone:
 			done++
-			old = append(old, r.From)
+			if r.From != r.To {
+				old = append(old, r.From)
+			}
 		case orderDropped:
 			open = true
 			terminal.Tell(out, "%s was not moved in %s: %s\n", cluster, r.Region, why)

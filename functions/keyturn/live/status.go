@@ -14,6 +14,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/progress"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+	"github.com/keyturn/keyturn/functions/rotation"
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
@@ -142,6 +143,9 @@ type regionStatus struct {
 	Hold     *cmek.Hold `json:"hold,omitempty"`
 	// Pin is the alias that the region follows, and how both stand; nil if it follows none.
 	Pin *ledger.Pinned `json:"pin,omitempty"`
+	// WriteBack are the addresses of Terraform's resources whose configuration is to name Key, because an order or a pin moved the region to
+	// it within the last 30 days. Whether that was done keyturn does not know.
+	WriteBack []string `json:"write_back,omitempty"`
 
 	risk *OpenIncident
 }
@@ -260,6 +264,9 @@ func regionsOf(c *ledger.Cluster, info cmek.RegionInfo) []regionStatus {
 	}
 	if pinned, ok := c.PinnedIn(info.Region); ok {
 		r.Pin = &pinned
+	}
+	if last, moved := c.LastMove(info.Region); moved && last.To == r.Key && time.Since(last.At) < 30*24*time.Hour {
+		r.WriteBack = rotation.Addresses(last.Terraform)
 	}
 	var regions []regionStatus
 	for _, w := range c.Work {

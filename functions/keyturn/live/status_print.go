@@ -88,6 +88,9 @@ func (p Commands) statusRow(name string, cluster clusterStatus, r regionStatus, 
 		}
 	case r.Done != nil && r.Status == cmek.Enabled:
 		state = progress.StageUpToDate
+		if len(r.WriteBack) > 0 {
+			waits = "moved to this key; Terraform's configuration must name it, too: " + terminal.Printable(strings.Join(r.WriteBack, ", "))
+		}
 	}
 	if r.Hold != nil && (r.Work == nil || r.Work.State != ledger.Requested) {
 		state, waits = progress.StageOnHold, "ends "+terminal.When(r.Hold.Until, now)+": "+terminal.Printable(r.Hold.Reason)

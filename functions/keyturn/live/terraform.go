@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
+	"github.com/keyturn/keyturn/functions/rotation"
 )
-
-// After a cluster was moved to another key the Terraform provider's plan shows no change, and its next edit of the resource silently PUTs
-// the old key back (observed with provider 1.22 and Terraform 1.11). So the new key is written back by hand, in an order that sends nothing.
 
 // terraformState is a folder's state, of which only the CMEK resources matter.
 type terraformState struct {
@@ -80,13 +78,10 @@ func (s terraformState) add(m terraformModule) {
 	}
 }
 
-// managed begins the answer about a cluster that Terraform manages.
-const managed = "managed as "
-
 // answer says how the cluster's configuration is dealt with, for its orders.
 func (s terraformState) answer(clusterID string) string {
 	if addresses := s.cmek[clusterID]; len(addresses) > 0 {
-		return managed + strings.Join(addresses, ", ")
+		return rotation.ManagedAs + strings.Join(addresses, ", ")
 	}
 	return "not managed in " + s.dir
 }
@@ -94,14 +89,14 @@ func (s terraformState) answer(clusterID string) string {
 // printWriteBack prints the steps that write the cluster's new keys back, for each address.
 func (s terraformState) printWriteBack(out io.Writer, name, clusterID string, moves []string) {
 	for _, address := range s.cmek[clusterID] {
-		quoted := "'" + strings.ReplaceAll(address, "'", `'\''`) + "'"
+		commands := rotation.WriteBack(address, clusterID, s.dir)
 		terminal.Tell(out, `Terraform manages the CMEK of %[1]s as %[2]s. Until you have done this, in this order, apply nothing there: an edit
 of the resource would PUT the old key back, and the plan does not show it.
   1. In the configuration of %[2]s change
 %[3]s
-  2. terraform -chdir=%[4]s state rm %[5]s
-  3. terraform -chdir=%[4]s import %[5]s %[6]s
-  4. terraform -chdir=%[4]s plan      (must show no changes)
-`, terminal.Printable(name), terminal.Printable(address), strings.Join(moves, "\n"), terminal.Printable(s.dir), quoted, clusterID)
+  2. %[4]s
+  3. %[5]s
+  4. %[6]s      (must show no changes)
+`, terminal.Printable(name), terminal.Printable(address), strings.Join(moves, "\n"), terminal.Printable(commands[0]), terminal.Printable(commands[1]), terminal.Printable(commands[2]))
 	}
 }

@@ -298,7 +298,7 @@ func (s *schedule) operate() error {
 			if !allowed {
 				s.t.Errorf("seed %d: work of %s/%s does not end by itself: %s %s", s.seed, c.Cluster.Name, w.Region, w.State, w.Reason)
 			}
-			if w.State == ledger.Blocked && !reported["held/"+c.ID] && !reported["rotate-failed/"+c.ID] {
+			if w.State == ledger.Blocked && !reported["held/"+c.ID] && !reported["order-blocked/"+c.ID+"/"+w.Region] && !reported["rotate-failed/"+c.ID] {
 				s.t.Errorf("seed %d: the work of %s is blocked (%s) and nobody was notified", s.seed, c.Cluster.Name, w.Reason)
 			}
 		}
