@@ -1,12 +1,14 @@
 package buildpack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,17 +27,17 @@ type Process struct {
 }
 
 // Start runs the binary of a function, by its name as in "rotation", as Cloud Run does, until it answers. Its log goes to log. One that ends
-// before is an error.
-func Start(binary, function string, environment []string, log io.Writer) (*Process, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// before is an error. When the context ends, so does the function.
+func Start(ctx context.Context, binary, function string, environment []string, log io.Writer) (*Process, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	address := listener.Addr().String()
 	_ = listener.Close()
 	_, port, _ := net.SplitHostPort(address)
-	command := exec.Command(binary)
-	command.Env = append(environment[:len(environment):len(environment)], "PORT="+port, "FUNCTION_TARGET="+strings.ToUpper(function[:1])+function[1:])
+	command := exec.CommandContext(ctx, binary)
+	command.Env = slices.Concat(environment, []string{"PORT=" + port, "FUNCTION_TARGET=" + strings.ToUpper(function[:1]) + function[1:]})
 	command.Stderr = log
 	if err := command.Start(); err != nil {
 		return nil, err
@@ -49,7 +51,12 @@ func Start(binary, function string, environment []string, log io.Writer) (*Proce
 			return nil, fmt.Errorf("%s ends before it answers: %w", function, errors.Join(err, errors.New("see its log")))
 		default:
 		}
-		response, err := http.Get(p.URL)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL, http.NoBody)
+		if err != nil {
+			p.Kill()
+			return nil, err
+		}
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			continue
 		}

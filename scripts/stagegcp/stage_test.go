@@ -222,7 +222,7 @@ func newStand(t *testing.T, binaries map[string]string) *stand {
 func (s *stand) start(function, binary string, environment []string) *process {
 	s.t.Helper()
 	p := &process{}
-	running, err := buildpack.Start(binary, function, environment, &p.log)
+	running, err := buildpack.Start(s.t.Context(), binary, function, environment, &p.log)
 	if err != nil {
 		s.t.Fatalf("%v:\n%s", err, p.log.String())
 	}

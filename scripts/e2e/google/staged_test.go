@@ -46,7 +46,7 @@ func (s *stand) runStaged(environment map[string]string) string {
 	}
 	mux := http.NewServeMux()
 	for function, binary := range s.binaries {
-		running, err := buildpack.Start(binary, function, append(list, "K_SERVICE="+name+"-"+function), &s.log)
+		running, err := buildpack.Start(s.t.Context(), binary, function, append(list, "K_SERVICE="+name+"-"+function), &s.log)
 		if err != nil {
 			s.t.Fatalf("%v:\n%s", err, s.log.String())
 		}
