@@ -20,6 +20,28 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
+// What changes a cluster, or orders that, can be tried without changing anything, and says what it did as JSON. What only reads or prints
+// has the second.
+func TestCommandsAboutACMEK_canBeTriedAndReadAsJSON(t *testing.T) {
+	writes := map[string]bool{"rotate": true, "pin": true, "enable": true, "add-region": true, "revoke": true, "restore": true, "cmek": false, "aws": false, "gcp": false}
+	for _, c := range leaves((&program{}).command()) {
+		tried, is := writes[c.Name()]
+		if !is {
+			continue
+		}
+		delete(writes, c.Name())
+		if c.Flags().Lookup("output") == nil {
+			t.Errorf("%s has no -o json", c.CommandPath())
+		}
+		if (c.Flags().Lookup("dry-run") != nil) != tried {
+			t.Errorf("%s: that it has --dry-run should be %t", c.CommandPath(), tried)
+		}
+	}
+	for name := range writes {
+		t.Errorf("there is no command %s", name)
+	}
+}
+
 // Every command answers for itself: help, an example that calls it, and the exit code for wrong usage.
 func TestEveryCommand_hasHelpAndExitCodes(t *testing.T) {
 	b := newBench(t)
