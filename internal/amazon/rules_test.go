@@ -38,12 +38,12 @@ func (s *ruleServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	target := r.Header.Get("X-Amz-Target")
 	operation := target[strings.LastIndex(target, ".")+1:]
-	var input struct{ EventBusName, NextToken, QueueUrl string }
+	var input struct{ EventBusName, NextToken, QueueURL string }
 	_ = json.Unmarshal(body, &input)
 	_, scope, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
 	words := strings.Split(scope, "/")
 	s.mu.Lock()
-	s.asked = append(s.asked, strings.TrimSpace(strings.Join([]string{operation, words[0], words[2], input.EventBusName + input.QueueUrl}, " ")))
+	s.asked = append(s.asked, strings.TrimSpace(strings.Join([]string{operation, words[0], words[2], input.EventBusName + input.QueueURL}, " ")))
 	s.mu.Unlock()
 	if code := s.codes[operation]; code != "" {
 		return answer(http.StatusBadRequest, `{"__type":"`+code+`","message":"no"}`)

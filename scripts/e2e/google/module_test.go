@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/hashicorp/hcl/v2/hclparse"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -132,7 +133,7 @@ func functions(t *testing.T) map[string]function.Function {
 	return map[string]function.Function{
 		"concat": stdlib.ConcatFunc, "merge": stdlib.MergeFunc, "keys": stdlib.KeysFunc, "values": stdlib.ValuesFunc, "sort": stdlib.SortFunc,
 		"distinct": stdlib.DistinctFunc, "setproduct": stdlib.SetProductFunc, "join": stdlib.JoinFunc, "split": stdlib.SplitFunc,
-		"reverse": stdlib.ReverseListFunc, "coalesce": stdlib.CoalesceFunc, "length": stdlib.LengthFunc, "jsonencode": stdlib.JSONEncodeFunc,
+		"reverse": stdlib.ReverseListFunc, "coalesce": stdlib.CoalesceFunc, "try": tryfunc.TryFunc, "jsondecode": stdlib.JSONDecodeFunc, "length": stdlib.LengthFunc, "jsonencode": stdlib.JSONEncodeFunc,
 		"contains": stdlib.ContainsFunc, "trimspace": stdlib.TrimSpaceFunc, "toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
 		"sha256": text(func(s string) (string, error) {
 			sum := sha256.Sum256([]byte(s))
