@@ -199,7 +199,7 @@ func TestProof_on_Google_that_is_not_found_says_why(t *testing.T) {
 		}, "missing is logging.privateLogEntries.list on project acme", 1},
 		{"whether they are left out is not known", func(s googleSchedule) { never(s); s.broken[asksLog] = true }, "the log could not be read: ", 1},
 		{"something else answers", func(s googleSchedule) { s.broken[listsLog] = true }, "the log could not be read: ", 1},
-		{"no log is read", func(s googleSchedule) { s.Google.Log = nil }, "this run does not read it", 0},
+		{"no log is read", func(s googleSchedule) { s.Google.Log = nil }, "this run does not read Data Access logs", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			scheduledOnGoogle(t, func(t *testing.T, s googleSchedule) {

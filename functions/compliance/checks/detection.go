@@ -63,7 +63,7 @@ func judgeWatch(kinds ...PartKind) func(*scope) verdict {
 			found.add(alert.High, "no heartbeat is sent that proves it")
 		case heartbeat.At.IsZero():
 			found.add(alert.High, "no heartbeat%s ever came through", from)
-		case heartbeat.At.After(s.now.Add(clocks)):
+		case s.future(heartbeat.At):
 			found.cannotTell("when a heartbeat%s came through: the last one says that it is of %s, which is in the future", from, at(heartbeat.At))
 		case s.now.Sub(heartbeat.At) > limit:
 			found.add(alert.High, "the last heartbeat%s is of %s, more than %s ago", from, at(heartbeat.At), span(limit))

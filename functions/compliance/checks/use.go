@@ -75,7 +75,7 @@ func judgeBackups(s *scope) verdict {
 		return notApplicable("the cluster is of %s, too young to have a backup", at(created))
 	case b.Newest.IsZero():
 		return fail("there is no backup of the last %s", span(limit))
-	case b.Newest.After(s.now.Add(clocks)):
+	case s.future(b.Newest):
 		return unknown("the newest backup is of %s, which is in the future", at(b.Newest))
 	case s.now.Sub(b.Newest) > limit:
 		return fail("the newest backup is of %s, older than %s", at(b.Newest), span(limit))
@@ -121,6 +121,8 @@ func judgeCredential(s *scope) verdict {
 	switch {
 	case created.IsZero():
 		found.cannotTell("when the credential was made")
+	case s.future(created):
+		found.cannotTell("when the credential was made: %s is in the future", at(created))
 	case s.now.Sub(created) > limit:
 		found.add(alert.Medium, "the credential is of %s, older than %s", day(created), span(limit))
 	}
