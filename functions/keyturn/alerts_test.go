@@ -158,7 +158,7 @@ func TestClosingAnIncidentNeedsOneThatIsOpenAndAReason(t *testing.T) {
 		says     string
 	}{
 		{"nothing has that name", []string{"nobody", "--reason", "x"}, exitFailed, `no open incident is called "nobody"; "keyturn alerts" lists them`},
-		{"the empty name is nobody's", []string{"", "--reason", "x"}, exitFailed, "no open incident is called"},
+		{"the empty name is nobody's", []string{"", "--reason", "x"}, exitUsage, "an argument is empty"},
 		{"a beginning may fit several", []string{"access-lost/", "--reason", "x"}, exitFailed, `2 open incidents begin with "access-lost/": ` + low.ID()},
 		{"a whole name wins over a beginning", []string{"access-lost/role", "--reason", "x"}, exitFine, "Closed: A role was changed"},
 		{"one that ended has ended", []string{"access-lost/ended", "--reason", "x"}, exitFine, "It ended already, "},

@@ -328,7 +328,7 @@ func TestRotate_readsTheVendorsFile(t *testing.T) {
 		{"no region", `[]`, exitUsage},
 		{"an object within spec, as enable takes it", `{"spec":{"region_specs":[` + spec + `]}}`, exitFine},
 		{"another document", `{"clusters":[]}`, exitUsage},
-		{"a misspelt principal", `[` + strings.Replace(spec, "auth_principal", "auth_principle", 1) + `]`, exitUsage},
+		{"a misspelled principal", `[` + strings.Replace(spec, "auth_principal", "auth_principle", 1) + `]`, exitUsage},
 		{"a key twice", `[` + strings.Replace(spec, `"uri"`, `"uri":"x","uri"`, 1) + `]`, exitUsage},
 		{"cut", `[` + spec, exitUsage},
 		{"a second document", `[` + spec + `] {}`, exitUsage},

@@ -24,7 +24,7 @@ func ParseSpecs(data []byte) ([]cmek.RegionSpec, error) {
 		RegionSpecs []cmek.RegionSpec `json:"region_specs"`
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // a misspelt auth_principal must not be none
+	d.DisallowUnknownFields() // a misspelled auth_principal must not be none
 	if data[0] == '[' {
 		err = d.Decode(&body.RegionSpecs)
 	} else {

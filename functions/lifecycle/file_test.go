@@ -7,7 +7,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// What a file says of keys is taken in one way or not at all: what is misspelt, named twice or left over is an error that names it.
+// What a file says of keys is taken in one way or not at all: what is misspelled, named twice or left over is an error that names it.
 func TestParseSpecs(t *testing.T) {
 	const one = `{"region":"us-east-1","key_spec":{"type":"AWS_KMS","uri":"K","auth_principal":"R"}}`
 	for _, tt := range []struct{ name, file, wrong string }{
@@ -25,7 +25,7 @@ func TestParseSpecs(t *testing.T) {
 		{"cut off", `[` + one, "EOF"},
 		{"two documents", `[` + one + `][` + one + `]`, "follows"},
 		{"something after it", `[` + one + `] x`, "follows"},
-		{"a misspelt principal", strings.Replace(`[`+one+`]`, "auth_principal", "auth_principle", 1), "auth_principle"},
+		{"a misspelled principal", strings.Replace(`[`+one+`]`, "auth_principal", "auth_principle", 1), "auth_principle"},
 		{"a field of tomorrow", strings.Replace(`[`+one+`]`, `"type"`, `"hsm":true,"type"`, 1), "hsm"},
 		{"a key twice", strings.Replace(`[`+one+`]`, `"uri":"K"`, `"uri":"J","uri":"K"`, 1), `"uri" twice`},
 		{"a key twice, once in capitals", strings.Replace(`[`+one+`]`, `"uri":"K"`, `"uri":"J","URI":"K"`, 1), `"URI" twice`},

@@ -229,12 +229,13 @@ func (f *Function) AwaitRestore(ctx context.Context, id, by string) (Diagnosis, 
 		case err != nil:
 			why, since = err.Error(), time.Time{}
 		case !d.Healthy():
-			why, since = fmt.Sprintf("CMEK %s, %d nodes not live", statusOf(d.CMEK), len(d.Nodes)), time.Time{}
+			says := []string{fmt.Sprintf("CMEK %s, %d nodes not live", statusOf(d.CMEK), len(d.Nodes))}
 			for _, f := range d.Findings {
 				if f.Check == checkNodes {
-					why += ", " + strings.TrimSpace(f.Region+" "+f.What)
+					says = append(says, strings.TrimSpace(f.Region+" "+f.What))
 				}
 			}
+			why, since = strings.Join(says, ", "), time.Time{}
 		case since.IsZero():
 			since = now
 		}

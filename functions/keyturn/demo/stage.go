@@ -129,6 +129,7 @@ func (p Commands) setUpDemo(ctx context.Context, dir string) (d *demo, done func
 
 	d.kms, d.google, d.function, d.alerting = kms.NewFromConfig(f.aws), f.google, f.rotation, f.alerting
 	d.function.Settings, d.alerting.Settings = demoSettings(), demoAlerting()
+	d.function.Policies = nil                                                // no cluster is moved to another key, which is all that needs them
 	if d.checks, err = f.compliance(d.url, d.function.Archive); err != nil { //nolint:contextcheck // a client outlives the call that makes it
 		return nil, nil, errors.Join(err, done())
 	}
