@@ -66,6 +66,7 @@ var items = map[string]string{
 	"a long key":              "rotation#sha256:0123",
 	"the worker's lease":      "rotation#worker",
 	"a noted policy":          "control#policy#arn:aws:kms:us-east-1:111122223333:key/1234",
+	"a heartbeat":             "alerting#heartbeat#111122223333/us-east-1",
 	"an incident":             "alerting#incident#key-unusable/arn:aws:kms:us-east-1:111122223333:key/1234",
 	"the operators' pause":    "control#pause",
 	"the operators' holds":    "control#holds",
@@ -83,8 +84,8 @@ func TestEachFunctionWritesItsOwnItemsOnly(t *testing.T) {
 	want := map[string][]string{
 		"keyturn-rotation-event": opening,
 		"keyturn-rotation-tick":  append(slices.Clone(opening), "the worker's lease", "a noted policy"),
-		"keyturn-alerting-event": {"an incident"},
-		"keyturn-alerting-tick":  {"an incident"},
+		"keyturn-alerting-event": {"an incident", "a heartbeat"},
+		"keyturn-alerting-tick":  {"an incident", "a heartbeat"},
 		"keyturn-compliance":     {"a compliance run", "results of checks"},
 	}
 	for _, r := range roles(t) {
@@ -171,6 +172,12 @@ var writers = map[string]func(context.Context, *ledger.Ledger) error{
 	"SaveProofs": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SaveProofs(ctx, &ledger.Proofs{Cluster: "c-1"})
 	},
+	"NoteHeartbeat": func(ctx context.Context, l *ledger.Ledger) error {
+		return l.NoteHeartbeat(ctx, "111122223333", "us-east-1", ledger.Heartbeat{At: time.Unix(1, 0), Arrived: time.Unix(2, 0)})
+	},
+	"NoteRecorded": func(ctx context.Context, l *ledger.Ledger) error {
+		return l.NoteRecorded(ctx, "acme", true, time.Unix(1, 0))
+	},
 	"SetPause": func(ctx context.Context, l *ledger.Ledger) error {
 		return l.SetPause(ctx, ledger.Pause{Since: time.Unix(1, 0)})
 	},
@@ -199,7 +206,7 @@ func TestEachFunctionMayWriteWhatItsCodeWrites(t *testing.T) {
 	}
 	reads := []string{
 		"Cluster", "Clusters", "ByKey", "ByRole", "ByAccount", "Due", "Paused", "Worker", "PolicyNoted", "PolicyChanges", "StateNoted", "Incident", "DueIncidents",
-		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "PinnedTo", "Runs", "Results", "Proofs",
+		"OpenIncidents", "Holds", "HoldOnKey", "Orders", "Pins", "PinnedTo", "Runs", "Results", "Proofs", "Recorded", "Heartbeat",
 	}
 	for folder, name := range map[string]string{"rotation": "keyturn-rotation-tick", "alerting": "keyturn-alerting-event", "compliance": "keyturn-compliance"} {
 		for method := range methodsIn(t, "../../../functions/"+folder) {
