@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestDoctor_onGoogle_healthy(t *testing.T) {
 	b, g := newGoogleClinic(t)
 	code, problems, unverified := examine(t, b)
 	// These tests are built without a version.
-	if got := strings.Join(checksOf(unverified), ", "); code != exitFine || len(problems) > 0 || got != "versions" {
+	if got := strings.Join(checksOf(unverified), ", "); code != exitFine || len(problems) > 0 || got != "versions, "+denyPolicies {
 		t.Errorf("doctor exits with %d, has the problems %+v, and cannot verify %s", code, problems, got)
 	}
 	if g.Written() > 0 {
@@ -49,6 +50,9 @@ func TestDoctor_onGoogle_healthy(t *testing.T) {
 		"ok            permission datastore.entities.create: firestore://acme-keyturn/keyturn", "ok            permission pubsub.topics.publish: projects/acme-keyturn/topics/keyturn-alerts",
 		"ok            push keyturn-rotation", "ok            dead letters: keyturn-alerting-dead is empty", "ok            Cloud API", "ok            clock")
 }
+
+// denyPolicies is what nobody can ask Google for: it is never said to be ok.
+const denyPolicies = "permission iam.denypolicies.list"
 
 func TestDoctor_onGoogle_namesExactlyTheMissingPermission(t *testing.T) {
 	// What cannot be seen without a permission is not verified, and no problem of its own.
@@ -80,12 +84,15 @@ func TestDoctor_onGoogle_namesExactlyTheMissingPermission(t *testing.T) {
 		if want := map[bool]int{true: 2, false: 1}[missing.On == hub.OnTopics]; len(problems) != want {
 			t.Errorf("without %s there are %d problems, want %d", missing.Permission, len(problems), want)
 		}
-		want := "versions"
-		if hidden := hides[missing.Permission]; hidden != "" {
-			want += ", " + hidden
+		want := []string{"versions", denyPolicies}
+		switch hidden := hides[missing.Permission]; {
+		case strings.HasPrefix(hidden, "permission "):
+			want = slices.Insert(want, 1, hidden)
+		case hidden != "":
+			want = append(want, hidden)
 		}
-		if got := strings.Join(checksOf(unverified), ", "); got != want {
-			t.Errorf("without %s not verified are %s, want %s", missing.Permission, got, want)
+		if got := strings.Join(checksOf(unverified), ", "); got != strings.Join(want, ", ") {
+			t.Errorf("without %s not verified are %s, want %q", missing.Permission, got, want)
 		}
 	}
 }
@@ -137,7 +144,7 @@ func TestDoctor_onGoogle_withoutMetrics(t *testing.T) {
 	b, g := newGoogleClinic(t)
 	g.Held = nil
 	_, problems, unverified := examine(t, b)
-	if got := strings.Join(checksOf(unverified), ", "); len(problems) > 0 || got != "versions, dead letters, dead letters" {
+	if got := strings.Join(checksOf(unverified), ", "); len(problems) > 0 || got != "versions, "+denyPolicies+", dead letters, dead letters" {
 		t.Errorf("the problems are %+v, and not verified are %s", problems, got)
 	}
 }

@@ -174,7 +174,7 @@ func testDecide_orders(t *testing.T) {
 		{sentence: "not if the order's key is shown", given: []given{orderLost, sent(11 * time.Minute), sawOperation, rested(unmoved, time.Minute), orderShown}, want: Wait, because: "status"},
 		{sentence: "an order that ended on a third key is dropped", given: []given{orderSent, usingKey(otherKey)}, want: Drop, because: "key changed"},
 		{sentence: "an order whose key came and went again is read again", given: []given{orderSent, putBackTo(eastKey)}, want: Wait, because: "read once"},
-		{sentence: "read twice it is over: somebody put the key before back", given: []given{orderSent, putBackTo(eastKey), rested(putBack, time.Minute)}, want: Drop, because: "on the one before again"},
+		{sentence: "read twice it has ended: somebody put the key before back", given: []given{orderSent, putBackTo(eastKey), rested(putBack, time.Minute)}, want: Drop, because: "on the one before again"},
 		{sentence: "so it is if the answer was lost", given: []given{orderLost, putBackTo(eastKey), rested(putBack, time.Minute)}, want: Drop, because: "on the one before again"},
 		{sentence: "a key of before that the baseline showed does not say so", given: []given{orderSent, putBackTo(eastKey), pastBefore}, want: Wait, because: "no trace"},
 		{sentence: "nor if its request was lost", given: []given{orderLost, putBackTo(eastKey), pastBefore, sent(11 * time.Minute)}, want: Resend, because: "no trace"},

@@ -144,7 +144,7 @@ type put struct{ Cluster, Caller, Outcome string }
 // accepted are the callers of the accepted PUTs to the cluster, in order.
 func (w *world) accepted(cluster string) (callers []string) {
 	w.t.Helper()
-	response, err := http.Get(w.server + "/_simulator/puts") //nolint:noctx // loopback
+	response, err := http.Get(w.server + "/_simulator/puts")
 	w.must(err)
 	defer func() { _ = response.Body.Close() }()
 	var puts []put
