@@ -329,9 +329,11 @@ func (c clusterPlan) kind() string {
 	return ""
 }
 
+func nameOf(p rotation.ClusterPlan) string { return cmp.Or(p.Item.Cluster.Name, p.Facts.Cluster.Name) }
+
 // clusterPlanOf is what is shown of a cluster, and false if that is nothing.
 func clusterPlanOf(p rotation.ClusterPlan, f planFilter) (c clusterPlan, shown bool) {
-	c = clusterPlan{ID: p.Item.ID, Name: cmp.Or(p.Item.Cluster.Name, p.Facts.Cluster.Name), Regions: []RegionPlan{}, Others: p.Others}
+	c = clusterPlan{ID: p.Item.ID, Name: nameOf(p), Regions: []RegionPlan{}, Others: p.Others}
 	if !f.cluster(p.Item, p.Facts.Cluster) {
 		return c, false
 	}
@@ -367,7 +369,11 @@ func reportOf(preview rotation.Preview, s installation.Settings, f planFilter) P
 		report.Pause = &preview.Pause
 	}
 	var unread causes
-	for _, p := range preview.Clusters {
+	// They were read several at a time, and are in the order in which they came.
+	clusters := slices.SortedFunc(slices.Values(preview.Clusters), func(a, b rotation.ClusterPlan) int {
+		return cmp.Or(cmp.Compare(nameOf(a), nameOf(b)), cmp.Compare(a.Item.ID, b.Item.ID))
+	})
+	for _, p := range clusters {
 		c, shown := clusterPlanOf(p, f)
 		if !shown {
 			continue
