@@ -75,7 +75,7 @@ func (e *examination) googlePermissions(ctx context.Context, h hub.Hub, grants [
 	if role == "operators" {
 		// Neither projects.testIamPermissions nor the IAM v2 API is documented to say who may read deny policies.
 		e.add("permission iam.denypolicies.list", ResultUnverified, "Google documents no question that shows it without using it",
-			"keyturn rotate CLUSTER --to KEY --dry-run reads the deny policies, and says if it may not")
+			"the --dry-run of a move to another key reads them, and says if it may not")
 	}
 	return missing
 }
