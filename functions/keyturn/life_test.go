@@ -15,6 +15,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/installation"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/functions/lifecycle"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/simulator"
 )
@@ -103,6 +104,8 @@ func TestRefusedChanges_sendNothing(t *testing.T) {
 		return b.file(t, "wrong.json", strings.Replace(enableAnalytics, from, to, 1))
 	}
 	waived := "--access-unverified=" + unverified
+	b.succeed(t, "add-region", "payments", "--region", "us-west-2=3", "--key", paymentsKey, "--principal", "arn:aws:iam::111122223333:role/payments-cmek", waived,
+		"--cross-region-key", "--dry-run")
 	for _, tt := range []struct {
 		says string
 		args func() []string
@@ -124,6 +127,12 @@ func TestRefusedChanges_sendNothing(t *testing.T) {
 		}},
 		{"has no CMEK", func() []string {
 			return []string{"add-region", "analytics", "--region", "us-west-2=3", "--key", paymentsKey, "--principal", "arn:aws:iam::111122223333:role/payments-cmek", waived}
+		}},
+		{"Or take it: --cross-region-key\n", func() []string {
+			return []string{"add-region", "payments", "--region", "us-west-2=3", "--key", paymentsKey, "--principal", "arn:aws:iam::111122223333:role/payments-cmek", waived}
+		}},
+		{"is in us-west-2 and the cluster's region is us-east-1", func() []string {
+			return []string{"enable", "analytics", "-f", wrong("us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "us-west-2:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f003"), waived}
 		}},
 		{"used by other clusters", func() []string {
 			return []string{"revoke", "payments", "--reason", "test", "--out", filepath.Join(b.folder, "no.json"), waived}
@@ -321,7 +330,15 @@ func TestStatus_showsARequestThatIsOpen(t *testing.T) {
 	}
 	for _, args := range [][]string{{"status"}, {"status", "orders"}} {
 		out := b.keyturn(t, args...).out
-		wantText(t, "the status", out, "A request is open at cluster orders: add-region, by ana [2J, sent 3m ago")
+		wantText(t, "the status", out, "A request is open at cluster orders: add-region, by ana [2J, sent 3m ago; the same command again watches it\n")
+	}
+	for outcome, line := range map[cmek.Outcome]string{
+		cmek.Refused:  "A request was refused at cluster orders: add-region, by ana [2J, sent 3m ago; the same command again begins anew\n",
+		cmek.Accepted: "A request is open at cluster orders: add-region, by ana [2J, sent 3m ago; the same command again watches it\n",
+		cmek.Unknown:  "A request is open at cluster orders: add-region, by ana [2J, sent 3m ago; the same command again watches it\n",
+	} {
+		b.change(t, "7c1d9e20-3a4b-4c5d-8e6f-000000000003", func(c *ledger.Cluster) { c.Operation.Answer = &cmek.Answer{Outcome: outcome} })
+		wantText(t, "the status after the answer "+string(outcome), b.keyturn(t, "status", "orders").out, line)
 	}
 	if out := b.keyturn(t, "status", "-o", "json").out; !strings.Contains(out, `"kind": "add-region"`) || strings.Contains(out, "baseline") {
 		t.Errorf("the JSON is\n%s", out)

@@ -11,6 +11,7 @@ import (
 	"github.com/keyturn/keyturn/functions/keyturn/live"
 	"github.com/keyturn/keyturn/functions/keyturn/terminal"
 	"github.com/keyturn/keyturn/internal/alert"
+	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/local"
 	"github.com/keyturn/keyturn/internal/version"
@@ -166,4 +167,30 @@ func TestStatus_noClusterKnown_showsIncidents(t *testing.T) {
 	o := b.keyturn(t, "status")
 	o.wantCode(t, exitNeedsPerson, "status")
 	wantText(t, "the status", o.out, "1 open incident", "knows no cluster yet", critical.Alert.Key.ID()[:4], "Needs attention:")
+}
+
+// Work for an order has no key version until the key was read for it.
+func TestStatus_namesTheKeyOfAnOrderWithoutVersion(t *testing.T) {
+	b := newBench(t).swept(t)
+	const checkout, region = "7c1d9e20-3a4b-4c5d-8e6f-000000000002", "us-east-1"
+	version := cmek.MaterialVersion(strings.Repeat("a", 64))
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		order   string
+		version cmek.KeyVersion
+		says    string
+	}{
+		"an order whose key was not read": {"order-1", cmek.KeyVersion{}, "move to key 0a5d1c2e…f00a"},
+		"an order whose key was read":     {"order-1", version, version.Short()},
+		"a rotation":                      {"", version, version.Short()},
+		"a version that nobody knows":     {"", cmek.KeyVersion{}, "key 0a5d1c2e…f00a"},
+	} {
+		b.change(t, checkout, func(c *ledger.Cluster) {
+			c.Dropped = []ledger.Dropped{{Region: region, Key: spareKey, Version: tt.version, Order: tt.order, Reason: "canceled", At: now.Add(-time.Hour)}}
+			c.Work = []ledger.Work{{Region: region, Key: spareKey, Version: tt.version, Order: tt.order, State: ledger.Due, Reason: "paused", Since: now.Add(-time.Minute), Trigger: ledger.Trigger{Kind: "order"}}}
+			c.Done = []ledger.Done{{Region: region, Key: spareKey, Version: tt.version, Order: tt.order, Followed: true, At: now.Add(-time.Minute), Evidence: "seen"}}
+		})
+		out := b.keyturn(t, "status", "checkout").out
+		wantText(t, name+": the status", out, "us-east-1   "+tt.says+": canceled\n", "open     "+tt.says+", since ", "done     "+tt.says+", re-encrypted ")
+	}
 }

@@ -30,6 +30,8 @@ type Hazard string
 const (
 	// AccessUnverified: whether the cluster may use a key could not be read.
 	AccessUnverified Hazard = "access-unverified"
+	// CrossRegionKey: a region's key is in another location.
+	CrossRegionKey Hazard = "cross-region-key"
 	// AccessStillGranted: a cluster is to be revoked whose access to its keys was not taken away first.
 	AccessStillGranted Hazard = "access-still-granted"
 	// SharedKey: other clusters use a key of a cluster that is to be revoked, and are held with it.
@@ -43,8 +45,11 @@ func Hazards(kind ledger.OperationKind) []Hazard {
 	if kind == ledger.OperationRevoke {
 		return []Hazard{AccessStillGranted, AccessUnverified, SharedKey, BackupsUnverified}
 	}
-	return []Hazard{AccessUnverified}
+	return []Hazard{AccessUnverified, CrossRegionKey}
 }
+
+// NeedsReason reports whether an operator who takes the hazard must say why. A key elsewhere may be what the cluster is planned with.
+func (h Hazard) NeedsReason() bool { return h != CrossRegionKey }
 
 // keyTypes are the types of key of each cloud, by its name in the Cloud API. Key Vault keys are not read by keyturn.
 var keyTypes = map[string]cmek.KeyType{"AWS": cmek.AWSKMS, "GCP": cmek.GCPCloudKMS}
@@ -301,6 +306,11 @@ func (d *decision) newRegions() {
 	}
 }
 
+// fitsRegion reports whether the request may name the region; if not, that is refused, and where its key is says nothing more.
+func (d *decision) fitsRegion(name string) bool {
+	return regionNames.MatchString(name) && hasRegion(d.Cluster, name) != (d.Kind == ledger.OperationAddRegion)
+}
+
 // keys are the rules for each key that is new to the cluster.
 func (d *decision) keys() {
 	for _, spec := range d.specs() {
@@ -324,6 +334,9 @@ func (d *decision) key(spec cmek.RegionSpec) {
 	case !principalOf(spec.KeySpec):
 		d.refuse("principal", "give the ARN of the IAM role, or the e-mail of the service account, that the cluster acts as", "%sthe auth_principal %q is none of the cluster's cloud", in, spec.KeySpec.AuthPrincipal)
 		return
+	}
+	if why, instead := spec.Elsewhere(); why != "" && d.fitsRegion(spec.Region) {
+		d.hazard(CrossRegionKey, instead, "%sthe key %s is %s", in, uri, why)
 	}
 	fact, read := d.Keys[uri]
 	switch {

@@ -47,7 +47,7 @@ func TestFollow(t *testing.T) {
 	inForce.KeyInfos[0].UpdatedAt = noon.Add(-time.Hour)
 	none := cmek.ClusterInfo{Status: cmek.Disabled}
 	all := info(cmek.Enabled, region(east, cmek.Enabled, newKey, cmek.Enabled))
-	both := info(cmek.Enabled, inForce, region(west, cmek.Enabled, newKey, cmek.Enabled))
+	both := info(cmek.Enabled, inForce, region(west, cmek.Enabled, farKey, cmek.Enabled))
 	revoked := info(cmek.Revoked, region(east, cmek.Revoked, oldKey, cmek.Revoked))
 
 	for _, row := range []struct {

@@ -254,17 +254,18 @@ func (p Provisioning) Complete() bool {
 // does, and writes nothing.
 func (f *Function) Verify(ctx context.Context, r ProvisionRequest, specs []cmek.RegionSpec) (Provisioning, error) {
 	var unread error
+	var waived map[Hazard]string
 	if len(specs) == 0 {
 		info, err := f.Cloud.CMEK(ctx, r.ClusterID)
 		switch {
 		case err == nil:
-			specs = inForce(info)
+			specs, waived = inForce(info), map[Hazard]string{CrossRegionKey: "it is in force"}
 		case !errors.Is(err, cmek.ErrNotFound) && !errors.Is(err, cmek.ErrIncomplete): // which a cluster without CMEK may look like
 			unread = err
 		}
 	}
 	var d decision
-	d.Request = Request{Kind: ledger.OperationEnable, ClusterID: r.ClusterID, Specs: specs}
+	d.Request = Request{Kind: ledger.OperationEnable, ClusterID: r.ClusterID, Specs: specs, Waived: waived}
 	facts, err := f.read(ctx, d.Request)
 	if err != nil {
 		return Provisioning{}, err
@@ -312,7 +313,7 @@ func verify(r ProvisionRequest, d decision, organization string, unread error) P
 			found.Region = spec.Region
 			v.Findings = append(v.Findings, found)
 		}
-		if slices.ContainsFunc(wrong, func(r Refusal) bool { return r.Row != "key-not-symmetric" }) {
+		if slices.ContainsFunc(wrong, func(r Refusal) bool { return r.Row != "key-not-symmetric" && r.Waiver != CrossRegionKey }) {
 			continue // it was not read
 		}
 		list := conditions(spec, d.Facts)
@@ -329,6 +330,9 @@ func verify(r ProvisionRequest, d decision, organization string, unread error) P
 // unmet is a refusal of the pre-flight as a condition that does not hold.
 func unmet(check string, r Refusal) Finding {
 	no := false
+	if r.Waiver == CrossRegionKey {
+		r.Fix += ", or give keyturn enable the flag --" + string(r.Waiver)
+	}
 	return Finding{Check: check, OK: &no, What: r.What, Fix: r.Fix}
 }
 

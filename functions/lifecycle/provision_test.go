@@ -275,6 +275,11 @@ func TestVerify_judgesAsEnableDoes(t *testing.T) {
 		"alias":              {func(s *situation) { s.request.Specs[0].KeySpec.URI = "arn:aws:kms:us-east-1:111122223333:alias/x" }, "is an alias", false},
 		"other cloud":        {func(s *situation) { s.request.Specs[0].KeySpec.Type = cmek.GCPCloudKMS }, "has the type", false},
 		"user":               {func(s *situation) { s.request.Specs[0].KeySpec.AuthPrincipal = "arn:aws:iam::111122223333:user/x" }, "auth_principal", false},
+		"another Region":     {onKey(farKey), "is in us-west-2 and the cluster's region is us-east-1", false},
+		"another Region, and not admitted": {func(s *situation) {
+			onKey(farKey)(s)
+			s.facts.Access[spec(east, farKey).KeySpec] = Access{Key: no, Principal: yes}
+		}, "kms:Decrypt", true},
 		"region missing":     {func(s *situation) { s.facts.Cluster.Regions = append(s.facts.Cluster.Regions, cmek.Region{Name: west}) }, "us-west-2 has no key", false},
 		"region not shown":   {func(s *situation) { s.facts.Cluster.Regions = nil }, "no region", false},
 		"unknown region":     {func(s *situation) { s.request.Specs[0].Region = west }, `has no region "us-west-2"`, false},

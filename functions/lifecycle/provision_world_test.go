@@ -26,6 +26,15 @@ func TestVerify_readsWhatExists(t *testing.T) {
 	if p := verify(onGoogleToo); !p.Complete() { // by the keys that it has
 		t.Errorf("Google Cloud, enabled: %+v %+v", p.Findings, p.Refusals)
 	}
+	// A key in force in another Region was accepted when it was asked for; asked for anew it would be refused.
+	elsewhere := awsSpec("eu-west-1", eastKey, paymentsRole)
+	must(t, w.AddRegion("payments", 3, elsewhere))
+	if p := verify(payments); !p.Complete() {
+		t.Errorf("a key elsewhere that is in force: %+v %+v", p.Findings, p.Refusals)
+	}
+	if p := verify(payments, awsSpec("us-east-1", eastKey, paymentsRole), elsewhere); p.Complete() {
+		t.Errorf("a key elsewhere that is asked for: %+v", p.Findings)
+	}
 	w.distrust()
 	if p := verify(analytics, awsSpec("us-east-1", eastKey, paymentsRole)); p.Complete() || len(p.Files) != 1 || len(p.Refusals) > 0 {
 		t.Errorf("a role that trusts another account: %+v %+v", p.Findings, p.Files)

@@ -26,6 +26,8 @@ const (
 
 	oldKey = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444")
 	newKey = cmek.KeyURI("arn:aws:kms:us-east-1:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444")
+	farKey = cmek.KeyURI("arn:aws:kms:us-west-2:111122223333:key/cccccccc-1111-2222-3333-444444444444")
+	mrk    = "111122223333:key/mrk-0123456789abcdef0123456789abcdef"
 	role   = cmek.Principal("arn:aws:iam::111122223333:role/cmek")
 )
 
@@ -84,7 +86,8 @@ func adding() *situation {
 	s := enabling()
 	enabled(s)
 	s.request.Kind, s.request.Specs = ledger.OperationAddRegion, nil
-	s.request.Additions = []cmek.AddedRegion{{Region: west, Nodes: 3, KeySpec: spec(west, newKey).KeySpec}}
+	s.request.Additions = []cmek.AddedRegion{{Region: west, Nodes: 3}}
+	onKey(farKey)(s)
 	return s
 }
 
@@ -131,6 +134,32 @@ func keyIs(state cmek.KeyState) given {
 			f.Key.State = state
 			s.facts.Keys[uri] = f
 		}
+	}
+}
+
+
+// onKey gives the request another key, which is usable and admits.
+func onKey(uri cmek.KeyURI) given {
+	return func(s *situation) {
+		k := spec("", uri).KeySpec
+		for i := range s.request.Specs {
+			s.request.Specs[i].KeySpec = k
+		}
+		for i := range s.request.Additions {
+			s.request.Additions[i].KeySpec = k
+		}
+		s.facts.Keys, s.facts.Access = map[cmek.KeyURI]KeyFact{uri: usable(uri)}, map[cmek.KeySpec]Access{k: allowed()}
+	}
+}
+
+// onGoogle puts the cluster and its key on Google Cloud, the key in the location.
+func onGoogle(location string) given {
+	return func(s *situation) {
+		uri := cmek.KeyURI("projects/acme/locations/" + location + "/keyRings/crdb/cryptoKeys/cmek")
+		k := cmek.KeySpec{Type: cmek.GCPCloudKMS, URI: uri, AuthPrincipal: "cmek@acme.iam.gserviceaccount.com"}
+		s.facts.Cluster.CloudProvider, s.facts.Cluster.Regions = "GCP", []cmek.Region{{Name: "us-east1", NodeCount: 3}}
+		s.request.Specs = []cmek.RegionSpec{{Region: "us-east1", KeySpec: k}}
+		s.facts.Keys, s.facts.Access = map[cmek.KeyURI]KeyFact{uri: usable(uri)}, map[cmek.KeySpec]Access{k: allowed()}
 	}
 }
 
@@ -223,7 +252,22 @@ var refusalRows = []refusalRow{
 	{"the policies could not be read", enabling, []given{func(s *situation) { s.facts.Access = nil }}, "access-unverified access-unverified"},
 	{"the policies could not be read, which is taken", enabling, []given{func(s *situation) { s.facts.Access = nil }, waived(AccessUnverified)}, ""},
 
+	{"a key in another Region", enabling, []given{onKey(farKey)}, "cross-region-key"},
+	{"a key in another Region, which is taken", enabling, []given{onKey(farKey), waived(CrossRegionKey)}, ""},
+	{"another waiver does not take it", enabling, []given{onKey(farKey), waived(AccessUnverified)}, "cross-region-key"},
+	{"a multi-Region key's replica in another Region", enabling, []given{onKey("arn:aws:kms:us-west-2:" + mrk)}, "cross-region-key"},
+	{"a multi-Region key's replica in the region", enabling, []given{onKey("arn:aws:kms:us-east-1:" + mrk)}, ""},
+	{"a key in another Region that is disabled as well", enabling, []given{onKey(farKey), keyIs(cmek.KeyDisabled)}, "cross-region-key key-not-enabled"},
+	{"a key in Google's location of the region", enabling, []given{onGoogle("us-east1")}, ""},
+	{"a key in another location of Google's", enabling, []given{onGoogle("us-east4")}, "cross-region-key"},
+	{"a key in Google's global location", enabling, []given{onGoogle("global")}, "cross-region-key"},
+	{"a key in a multi-region of Google's, which is taken", enabling, []given{onGoogle("us"), waived(CrossRegionKey)}, ""},
+
 	{"a region is to be added, with everything in order", adding, nil, ""},
+	{"its key is the other region's", adding, []given{onKey(newKey)}, "cross-region-key"},
+	{"its key is the other region's, which is taken", adding, []given{onKey(newKey), waived(CrossRegionKey)}, ""},
+	{"its key is a replica in the other region", adding, []given{onKey("arn:aws:kms:us-east-1:" + mrk)}, "cross-region-key"},
+	{"its key is the replica there", adding, []given{onKey("arn:aws:kms:us-west-2:" + mrk)}, ""},
 	{"CMEK was never enabled", adding, []given{func(s *situation) {
 		s.facts.CMEK = cmek.ClusterInfo{Status: cmek.Disabled}
 		s.facts.Item.CMEK = cmek.ClusterInfo{}
@@ -237,7 +281,7 @@ var refusalRows = []refusalRow{
 	{"a region in capitals", adding, []given{func(s *situation) { s.request.Additions[0].Region = "US-WEST-2" }}, "region-unknown"},
 	{"a region with a blank", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west-2 " }}, "region-unknown"},
 	{"a zone", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west-2a" }}, "region-unknown"},
-	{"a region of Google's name", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west2" }}, ""}, // which cloud has which is the API's to say
+	{"a region of Google's name", adding, []given{func(s *situation) { s.request.Additions[0].Region = "us-west2" }, waived(CrossRegionKey)}, ""}, // which cloud has which is the API's to say
 	{"a region without nodes", adding, []given{func(s *situation) { s.request.Additions[0].Nodes = 0 }}, "nodes"},
 	{"a new region twice", adding, []given{func(s *situation) { s.request.Additions = append(s.request.Additions, s.request.Additions[0]) }}, "region-twice"},
 	{"the nodes of a region are not shown", adding, []given{cluster(func(c *cmek.Cluster) { c.Regions[0].NodeCount = 0 })}, "nodes-unread"},

@@ -151,15 +151,11 @@ func unfitURI(o ledger.Order, cluster cmek.Cluster) string {
 
 // elsewhere says that the new key is in another place than the region and the old key; "" if it is not, or may be.
 func elsewhere(o ledger.Order) string {
-	at := o.To.URI.Location()
-	if o.CrossRegion || at == o.Region || at == o.From.URI.Location() {
+	why, instead := cmek.RegionSpec{Region: o.Region, KeySpec: o.To}.Elsewhere()
+	if why == "" || o.CrossRegion || o.To.URI.Location() == o.From.URI.Location() {
 		return ""
 	}
-	why := fmt.Sprintf("the new key is in %s and the cluster's region is %s: every node start depends on both", at, o.Region)
-	if o.To.URI.IsMultiRegion() {
-		return why + "; name the key's replica in " + o.Region + ", or say --cross-region-key"
-	}
-	return why + "; name a key there, or say --cross-region-key"
+	return fmt.Sprintf("the new key is %s; %s, or say --cross-region-key", why, instead)
 }
 
 // problems are what is wrong with one key of the order, which is called the new or the old one.

@@ -1,6 +1,7 @@
 package cmek
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +68,21 @@ func (s KeySpec) AcrossPartitions() bool {
 type RegionSpec struct {
 	Region  string  `json:"region"`
 	KeySpec KeySpec `json:"key_spec"`
+}
+
+// Elsewhere reports whether the key is in another location than the region: another AWS Region, or another Google location, "global" and the
+// multi-regions included. Every start of a node in the region then depends on both. It says why that is so, and what to name in its
+// place; both are "" for a key in the region, a replica of a multi-Region key there included, and for a URI that names no location.
+func (s RegionSpec) Elsewhere() (why, instead string) {
+	at := s.KeySpec.URI.Location()
+	if at == "" || at == s.Region {
+		return "", ""
+	}
+	why = fmt.Sprintf("in %s and the cluster's region is %s: every node start depends on both", at, s.Region)
+	if s.KeySpec.URI.IsMultiRegion() {
+		return why, "name the key's replica in " + s.Region
+	}
+	return why, "name a key there"
 }
 
 // KeyInfo is one key of a region, current or past.

@@ -26,7 +26,7 @@ func (p Commands) EnableCommand() *cobra.Command {
 		Short: "Enable CMEK on a cluster, with the file of the vendor's documentation",
 		Long: `Enable CMEK on a cluster: a POST with the file that the vendor's documentation describes, an object with
 region_specs or the array alone. Before anything is sent it is checked that the cluster is ADVANCED, idle and without CMEK, that
-every region has one key of the right cloud, and that each key is enabled, symmetric, and admits the principal.
+every region has one key of the right cloud, and that each key is in the region, enabled, symmetric, and admits the principal.
 
 Changes of policies take minutes to spread: a request that is refused for it is sent again for ten minutes. The command
 waits for the end and keeps evidence. Run again, it watches what is open and sends nothing twice.

@@ -30,15 +30,20 @@ type operationOptions struct {
 	by, reason string
 	dry        bool
 	waived     map[lifecycle.Hazard]*string
+	taken      map[lifecycle.Hazard]*bool
 }
 
 // operationFlags adds them to a command; kind says which hazards it has.
 func (p Commands) operationFlags(c *cobra.Command, o *operationOptions, kind ledger.OperationKind) {
 	c.Flags().StringVar(&o.by, "by", "", "`who` asks for it (default USER@HOST)")
 	c.Flags().BoolVar(&o.dry, "dry-run", false, "say what stands against it and what would be sent; send and write nothing")
-	o.waived = map[lifecycle.Hazard]*string{}
+	o.waived, o.taken = map[lifecycle.Hazard]*string{}, map[lifecycle.Hazard]*bool{}
 	for _, h := range lifecycle.Hazards(kind) {
-		o.waived[h] = c.Flags().String(string(h), "", hazardHelp[h])
+		if h.NeedsReason() {
+			o.waived[h] = c.Flags().String(string(h), "", hazardHelp[h])
+		} else {
+			o.taken[h] = c.Flags().Bool(string(h), false, hazardHelp[h])
+		}
 	}
 	p.LedgerFlag(c)
 	p.ServerFlag(c)
@@ -48,6 +53,7 @@ func (p Commands) operationFlags(c *cobra.Command, o *operationOptions, kind led
 
 var hazardHelp = map[lifecycle.Hazard]string{
 	lifecycle.AccessUnverified:   "go on although it is not known whether the cluster may use a key, for this `reason`",
+	lifecycle.CrossRegionKey:     "allow a key in another Region than the cluster's",
 	lifecycle.AccessStillGranted: "revoke although the cluster may still use a key, for this `reason`",
 	lifecycle.SharedKey:          "revoke although other clusters use its keys, or may; they are put on hold, for this `reason`",
 	lifecycle.BackupsUnverified:  "revoke although it is not known that there are backups, for this `reason`",
@@ -59,6 +65,11 @@ func (o operationOptions) request(kind ledger.OperationKind, id string) lifecycl
 	for h, reason := range o.waived {
 		if text := strings.TrimSpace(terminal.Printable(*reason)); text != "" {
 			r.Waived[h] = text
+		}
+	}
+	for h, taken := range o.taken {
+		if *taken {
+			r.Waived[h] = "no reason given"
 		}
 	}
 	return r
@@ -246,8 +257,12 @@ func (p Commands) printRefusals(refused []lifecycle.Refusal) {
 		if r.Fix != "" {
 			terminal.Tell(p.Err, "    Fix: %s\n", terminal.Printable(r.Fix))
 		}
-		if r.Waiver != "" {
+		switch {
+		case r.Waiver == "":
+		case r.Waiver.NeedsReason():
 			terminal.Tell(p.Err, "    Or take it: --%s REASON\n", r.Waiver)
+		default:
+			terminal.Tell(p.Err, "    Or take it: --%s\n", r.Waiver)
 		}
 	}
 }

@@ -191,7 +191,7 @@ func (p Commands) printCluster(s clusterStatus) {
 		terminal.Tell(p.Out, "\n%s\n", c.Bold("Dropped without a PUT"))
 	}
 	for _, d := range s.Dropped {
-		terminal.Tell(p.Out, "  %s   %s   %s: %s\n", terminal.When(d.At, now), terminal.Printable(d.Region), terminal.Printable(d.Version.Short()), terminal.Printable(d.Reason))
+		terminal.Tell(p.Out, "  %s   %s   %s: %s\n", terminal.When(d.At, now), terminal.Printable(d.Region), terminal.Printable(aimOf(d.Key, d.Version, d.Order)), terminal.Printable(d.Reason))
 	}
 }
 
@@ -207,12 +207,30 @@ func (p Commands) printOpen(s Status) {
 	printHolds(p.Out, s.Holds, now)
 }
 
-// printOperation writes a line for a request that is open at the cluster.
-func printOperation(out io.Writer, s clusterStatus, now time.Time) {
-	if o := s.Operation; o.Open() {
-		terminal.Tell(out, "A request is open at cluster %s: %s, by %s, sent %s; the same command again watches it\n", terminal.Printable(s.Name), terminal.Printable(string(o.Kind)),
-			terminal.Printable(o.By), terminal.When(o.Sent, now))
+// aimOf says in few words what work is to reach: a key version, or, while an order's is not read yet, the key that the region is moved to.
+func aimOf(key cmek.KeyURI, version cmek.KeyVersion, order string) string {
+	switch {
+	case !version.IsZero():
+		return version.Short()
+	case order != "":
+		return "move to key " + terminal.ShortKey(key)
 	}
+	return "key " + terminal.ShortKey(key)
+}
+
+// printOperation writes a line for an operator's request to the cluster that has no end on record. One that was refused is not on its way,
+// unless it has left a trace all the same, which the command reads first.
+func printOperation(out io.Writer, s clusterStatus, now time.Time) {
+	o := s.Operation
+	if !o.Open() {
+		return
+	}
+	state, next := "is open", "watches it"
+	if o.Refused() {
+		state, next = "was refused", "begins anew"
+	}
+	terminal.Tell(out, "A request %s at cluster %s: %s, by %s, sent %s; the same command again %s\n", state, terminal.Printable(s.Name), terminal.Printable(string(o.Kind)),
+		terminal.Printable(o.By), terminal.When(o.Sent, now), next)
 }
 
 func (p Commands) printRegion(r regionStatus, now time.Time) {
@@ -227,7 +245,7 @@ func (p Commands) printRegion(r regionStatus, now time.Time) {
 		if r.Done.Followed {
 			how = "re-encrypted"
 		}
-		fact("done", "%s, %s %s: %s", r.Done.Version.Short(), how, terminal.When(r.Done.At, now), r.Done.Evidence)
+		fact("done", "%s, %s %s: %s", aimOf(r.Done.Key, r.Done.Version, r.Done.Order), how, terminal.When(r.Done.At, now), r.Done.Evidence)
 	}
 	if r.Pin != nil {
 		fact("pin", "%s", describePinned(*r.Pin, now))
@@ -236,7 +254,7 @@ func (p Commands) printRegion(r regionStatus, now time.Time) {
 	if w == nil {
 		return
 	}
-	fact("open", "%s, since %s by %s", w.Version.Short(), terminal.When(w.Since, now), w.Trigger.Kind)
+	fact("open", "%s, since %s by %s", aimOf(w.Key, w.Version, w.Order), terminal.When(w.Since, now), w.Trigger.Kind)
 	terminal.Tell(p.Out, "  %-9s%s: %s\n", "state", progress.State(c, terminal.Printable(r.Stage)), terminal.Printable(w.Reason))
 	if w.Attempts+w.Failed+w.Lost > 0 {
 		fact("trouble", "%d refused in a row, %d failed, %d without a trace", w.Attempts, w.Failed, w.Lost)
