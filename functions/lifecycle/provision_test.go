@@ -266,16 +266,16 @@ func TestVerify_judgesAsEnableDoes(t *testing.T) {
 		"two partitions": {withSpec(func(r *cmek.RegionSpec) {
 			r.KeySpec.URI = "arn:aws-us-gov:kms:us-east-1:111122223333:key/bbbbbbbb-1111-2222-3333-444444444444"
 		}), "two partitions of AWS", false},
-		"policies unread":    {access(policy.Verdict{}, yes), "was not read", true},
-		"disabled":           {key(func(f *KeyFact) { f.Key.State = cmek.KeyDisabled }), "the key is disabled", false},
-		"gone":               {key(func(f *KeyFact) { f.Key.State = cmek.KeyNotFound }), "the key is not found", false},
-		"unread":             {key(func(f *KeyFact) { f.Err = errors.New("timeout") }), "timeout", false},
-		"denied":             {key(func(f *KeyFact) { f.Err = cmek.ErrDenied }), "could not be read", false},
-		"asymmetric":         {key(func(f *KeyFact) { f.Key.Version = cmek.KeyVersion{} }), "is none for symmetric encryption", false},
-		"alias":              {func(s *situation) { s.request.Specs[0].KeySpec.URI = "arn:aws:kms:us-east-1:111122223333:alias/x" }, "is an alias", false},
-		"other cloud":        {func(s *situation) { s.request.Specs[0].KeySpec.Type = cmek.GCPCloudKMS }, "has the type", false},
-		"user":               {func(s *situation) { s.request.Specs[0].KeySpec.AuthPrincipal = "arn:aws:iam::111122223333:user/x" }, "auth_principal", false},
-		"another Region":     {onKey(farKey), "is in us-west-2 and the cluster's region is us-east-1", false},
+		"policies unread": {access(policy.Verdict{}, yes), "was not read", true},
+		"disabled":        {key(func(f *KeyFact) { f.Key.State = cmek.KeyDisabled }), "the key is disabled", false},
+		"gone":            {key(func(f *KeyFact) { f.Key.State = cmek.KeyNotFound }), "the key is not found", false},
+		"unread":          {key(func(f *KeyFact) { f.Err = errors.New("timeout") }), "timeout", false},
+		"denied":          {key(func(f *KeyFact) { f.Err = cmek.ErrDenied }), "could not be read", false},
+		"asymmetric":      {key(func(f *KeyFact) { f.Key.Version = cmek.KeyVersion{} }), "is none for symmetric encryption", false},
+		"alias":           {func(s *situation) { s.request.Specs[0].KeySpec.URI = "arn:aws:kms:us-east-1:111122223333:alias/x" }, "is an alias", false},
+		"other cloud":     {func(s *situation) { s.request.Specs[0].KeySpec.Type = cmek.GCPCloudKMS }, "has the type", false},
+		"user":            {func(s *situation) { s.request.Specs[0].KeySpec.AuthPrincipal = "arn:aws:iam::111122223333:user/x" }, "auth_principal", false},
+		"another Region":  {onKey(farKey), "is in us-west-2 and the cluster's region is us-east-1", false},
 		"another Region, and not admitted": {func(s *situation) {
 			onKey(farKey)(s)
 			s.facts.Access[spec(east, farKey).KeySpec] = Access{Key: no, Principal: yes}

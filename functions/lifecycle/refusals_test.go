@@ -137,7 +137,6 @@ func keyIs(state cmek.KeyState) given {
 	}
 }
 
-
 // onKey gives the request another key, which is usable and admits.
 func onKey(uri cmek.KeyURI) given {
 	return func(s *situation) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/goccy/go-yaml"
 
 	"github.com/keyturn/keyturn/internal/cmek"
@@ -28,9 +29,13 @@ const (
 	oldKey   = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001"
 	newKey   = "arn:aws:kms:us-east-1:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00a"
 	role     = "arn:aws:iam::111122223333:role/payments-cmek"
+	// west is a region that payments is given, with a key there; otherRole is what an edit of checkout's configuration is about.
+	west      = "us-west-2"
+	westKey   = "arn:aws:kms:us-west-2:111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f00b"
+	otherRole = "arn:aws:iam::111122223333:role/checkout-cmek"
 
 	keyPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*","Resource":"*"},` +
-		`{"Effect":"Allow","Principal":{"AWS":"` + role + `"},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
+		`{"Effect":"Allow","Principal":{"AWS":["` + role + `","` + otherRole + `"]},"Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey*","kms:DescribeKey","kms:ReEncrypt*"],"Resource":"*"}]}`
 )
 
 // world is the simulator with an environment for the programs that talk to it.
@@ -42,11 +47,13 @@ type world struct {
 	environ []string
 	// terraform: the provider is on this machine.
 	terraform bool
+	// described is what the AWS CLI first said of each key, without its state.
+	described map[string]string
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, folder: t.TempDir()}
+	w := &world{t: t, folder: t.TempDir(), described: map[string]string{}}
 	w.program = filepath.Join(w.folder, "keyturn")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", w.program, "../../../functions/keyturn").CombinedOutput(); err != nil {
 		t.Fatalf("build keyturn: %v\n%s", err, out)
@@ -71,12 +78,17 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// simulate starts the simulator with two clusters of the default world, and a key that nobody uses.
+// simulate starts the simulator with two clusters of the default world, and keys that nobody uses.
 func (w *world) simulate() {
 	w.t.Helper()
 	seed := simulator.DefaultSeed()
 	seed.Clusters = slices.DeleteFunc(seed.Clusters, func(c simulator.ClusterSeed) bool { return c.ID != payments && c.ID != checkout })
-	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: newKey, AgeDays: 100, Policy: keyPolicy})
+	for i, k := range seed.Keys {
+		if k.URI == oldKey {
+			seed.Keys[i].Policy = keyPolicy
+		}
+	}
+	seed.Keys = append(seed.Keys, simulator.KeySeed{URI: newKey, AgeDays: 100, Policy: keyPolicy}, simulator.KeySeed{URI: westKey, AgeDays: 100, Policy: keyPolicy})
 	data, err := yaml.Marshal(seed)
 	w.must(err)
 	file := filepath.Join(w.folder, "seed.yaml")
@@ -124,13 +136,25 @@ func (w *world) keyturn(code int, args ...string) string {
 	return w.run(code, w.program, args...)
 }
 
-// reads reads with each of the tools, which must work whatever keyturn has just done: the key's state, and a plan without changes.
-func (w *world) reads(when, folder string) {
+// reads reads with each of the tools, which must work whatever keyturn has just done, and read what they read before: the keys, of which
+// payments' own are in the state given, and a plan without changes.
+func (w *world) reads(when, payments, folder string) {
 	w.t.Helper()
-	for _, key := range []string{oldKey, newKey} {
-		if state := w.run(0, "aws", "kms", "describe-key", "--key-id", key, "--query", "KeyMetadata.KeyState", "--output", "text"); strings.TrimSpace(state) != "Enabled" {
-			w.t.Errorf("%s: the AWS CLI shows key %s as %s", when, key, state)
+	for key, want := range map[string]string{oldKey: "Enabled", newKey: payments, westKey: payments} {
+		var answer struct{ KeyMetadata map[string]any }
+		text := w.run(0, "aws", "kms", "describe-key", "--region", cmek.KeyURI(key).Location(), "--key-id", key)
+		w.must(json.Unmarshal([]byte(text), &answer))
+		if state := answer.KeyMetadata["KeyState"]; state != want {
+			w.t.Errorf("%s: the AWS CLI shows key %s as %v, want %s", when, key, state, want)
 		}
+		delete(answer.KeyMetadata, "KeyState")
+		delete(answer.KeyMetadata, "Enabled")
+		rest, err := json.Marshal(answer.KeyMetadata)
+		w.must(err)
+		if before, ok := w.described[key]; ok && before != string(rest) {
+			w.t.Errorf("%s: the AWS CLI shows of key %s\n%s\nand showed before\n%s", when, key, rest, before)
+		}
+		w.described[key] = string(rest)
 	}
 	if w.terraform && folder != "" {
 		if out := w.run(0, "terraform", "-chdir="+folder, "plan", "-detailed-exitcode"); !strings.Contains(out, "No changes") {
@@ -155,6 +179,35 @@ func (w *world) accepted(cluster string) (callers []string) {
 		}
 	}
 	return callers
+}
+
+// post changes the simulated world as its operators do.
+func (w *world) post(path, body string) {
+	w.t.Helper()
+	response, err := http.Post(w.server+"/_simulator/"+path, "application/json", strings.NewReader(body))
+	w.must(err)
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusNoContent {
+		w.t.Fatalf("POST %s: %s", path, response.Status)
+	}
+}
+
+// types runs keyturn at a terminal at which a person types the line; it must succeed.
+func (w *world) types(line string, args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), w.program, args...) //nolint:gosec // constants of this test
+	cmd.Env, cmd.Dir = append(slices.Clone(w.environ), "TERM=dumb"), w.folder
+	terminal, err := pty.Start(cmd)
+	w.must(err)
+	defer func() { _ = terminal.Close() }()
+	_, err = io.WriteString(terminal, line+"\n")
+	w.must(err)
+	var out bytes.Buffer
+	_, _ = io.Copy(&out, terminal) // it ends with an error where the program ends
+	if err := cmd.Wait(); err != nil {
+		w.t.Fatalf("keyturn %s: %v\n%s", strings.Join(args, " "), err, out.Bytes())
+	}
+	return out.String()
 }
 
 // putBack sends the PUT that puts the old key back, as a person with curl does, and waits for its end.
@@ -186,9 +239,16 @@ func (w *world) putBack(cluster string) {
 	}
 }
 
-// configure writes a configuration of the cluster's CMEK, with the key and principal given, and returns its folder.
-func (w *world) configure(name, cluster, key, principal string) string {
+// placed is a region of a configuration, with its key.
+type placed struct{ region, key string }
+
+// configure writes a configuration of the cluster's CMEK, with the principal and regions given, and returns its folder.
+func (w *world) configure(name, cluster, principal string, regions ...placed) string {
 	w.t.Helper()
+	var list []string
+	for _, p := range regions {
+		list = append(list, `{ region = "`+p.region+`", key = { type = "AWS_KMS", uri = "`+p.key+`", auth_principal = "`+principal+`" } }`)
+	}
 	folder := filepath.Join(w.folder, name)
 	w.must(os.MkdirAll(folder, 0o700))
 	text := `terraform {
@@ -197,7 +257,7 @@ func (w *world) configure(name, cluster, key, principal string) string {
 provider "cockroach" {}
 resource "cockroach_cmek" "` + name + `" {
   id      = "` + cluster + `"
-  regions = [{ region = "` + region + `", key = { type = "AWS_KMS", uri = "` + key + `", auth_principal = "` + principal + `" } }]
+  regions = [` + strings.Join(list, ", ") + `]
 }
 `
 	w.must(os.WriteFile(filepath.Join(folder, "main.tf"), []byte(text), 0o600))
@@ -212,6 +272,22 @@ func (w *world) take(folder, name, cluster string, again bool) {
 		w.run(0, "terraform", "-chdir="+folder, "state", "rm", address)
 	}
 	w.run(0, "terraform", "-chdir="+folder, "import", address, cluster)
+}
+
+// edit applies what was changed in the configuration, and returns the folder if its plan can be read afterwards. The provider (1.22) sends the
+// PUT and waits for its end. Then it may fail, and plan the change again and again: of the region's keys it reads the first with the URI,
+// which is the past one with the principal of before.
+func (w *world) edit(folder string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "terraform", "-chdir="+folder, "apply", "-auto-approve") //nolint:gosec // a folder of this test
+	cmd.Env, cmd.Dir = w.environ, w.folder
+	switch out, err := cmd.CombinedOutput(); {
+	case err == nil:
+		return folder
+	case !bytes.Contains(out, []byte("Provider produced inconsistent result after apply")):
+		w.t.Fatalf("terraform apply: %v\n%s", err, out)
+	}
+	return ""
 }
 
 // chosen is the result of CMEK-32 about the cluster.
@@ -231,47 +307,120 @@ func TestOperatorsCommands_amongTheAWSCLIAndTerraform(t *testing.T) {
 	answer := []string{"--no-terraform"}
 	folder := ""
 	if w.terraform {
-		folder = w.configure("payments", payments, oldKey, role)
+		folder = w.configure("payments", payments, role, placed{region, oldKey})
 		w.take(folder, "payments", payments, false)
 		answer = []string{"--terraform", folder}
 	}
-	w.reads("before", folder)
+	w.reads("before", "Enabled", folder)
 
 	out := w.keyturn(0, append([]string{"rotate", "payments", "--to", newKey, "--by", "ana"}, answer...)...)
-	w.reads("after the move, nothing written back", folder) // the provider does not see it
+	w.reads("after the move, nothing written back", "Enabled", folder) // the provider does not see it
 	if w.terraform {
 		for _, step := range []string{"state rm cockroach_cmek.payments", "import cockroach_cmek.payments " + payments} {
 			if !strings.Contains(out, step) {
 				t.Errorf("the command does not print %q:\n%s", step, out)
 			}
 		}
-		w.configure("payments", payments, newKey, role)
+		w.configure("payments", payments, role, placed{region, newKey})
 		w.take(folder, "payments", payments, true)
-		w.reads("written back", folder)
+		w.reads("written back", "Enabled", folder)
 	}
 	if got := w.accepted("payments"); len(got) != 1 || got[0] != "keyturn" {
 		t.Errorf("PUTs to payments were accepted of %q, want keyturn's alone", got)
 	}
 
-	// Another cluster, whose configuration is not written back: a later edit puts the old key back, silently.
-	other := ""
+	w.notWrittenBack()
+	w.regionAdded(folder)
+	w.revokedAndRestored(folder)
+}
+
+// notWrittenBack: a cluster is moved whose configuration is not written back, and the next edit of its resource, about something else, puts
+// the old key back silently. Without Terraform a person with curl does. It is found, until a person accepts it.
+func (w *world) notWrittenBack() {
+	w.t.Helper()
+	folder := ""
 	if w.terraform {
-		other = w.configure("checkout", checkout, oldKey, role)
-		w.take(other, "checkout", checkout, false)
+		folder = w.configure("checkout", checkout, role, placed{region, oldKey})
+		w.take(folder, "checkout", checkout, false)
 	}
 	w.keyturn(0, "rotate", "checkout", "--to", newKey, "--no-terraform", "--by", "ana")
-	w.reads("after the second move", other)
-	w.putBack(checkout)
-	w.keyturn(0, "follow", "--mode", "follow", "-q") // a sweep
+	w.reads("after the second move", "Enabled", folder)
+	if w.terraform {
+		w.configure("checkout", checkout, otherRole, placed{region, oldKey})
+		folder = w.edit(folder)
+	} else {
+		w.putBack(checkout)
+	}
+	if shown := w.cmekOf("checkout"); !strings.Contains(shown, strings.Join([]string{region, "ENABLED", oldKey, "ENABLED"}, " ")) {
+		w.t.Fatalf("the old key was not put back:\n%s", shown)
+	}
+	if told := w.keyturn(0, "follow", "--mode", "follow", "-q"); !strings.Contains(told, "which an order moved it to") { // a sweep
+		w.t.Errorf("no alert says that the order is undone:\n%s", told)
+	}
 	if text := w.chosen("checkout"); !strings.Contains(text, "FAIL") || !strings.Contains(text, "was moved to "+newKey) {
-		t.Errorf("a key that was put back is not found:\n%s", text)
+		w.t.Errorf("a key that was put back is not found:\n%s", text)
 	}
 	w.keyturn(0, "rotate", "checkout", "--to", oldKey, "--by", "ana", "--reason", "CHG-7")
 	if text := w.chosen("checkout"); !strings.Contains(text, "PASS  CMEK-32") {
-		t.Errorf("a key that a person accepted is still found:\n%s", text)
+		w.t.Errorf("a key that a person accepted is still found:\n%s", text)
 	}
-	w.reads("after all", other)
+	w.reads("after the acceptance", "Enabled", folder)
 	if got := w.accepted("checkout"); len(got) != 2 {
-		t.Errorf("%d PUTs to checkout were accepted, want the move's and the one that put the key back", len(got))
+		w.t.Errorf("%d PUTs to checkout were accepted, want the move's and the one that put the key back", len(got))
 	}
+}
+
+// regionAdded: payments gets a region, which the configuration must have before the provider's next read.
+func (w *world) regionAdded(folder string) {
+	w.t.Helper()
+	w.keyturn(0, "add-region", "payments", "--region", west+"=3", "--key", westKey, "--principal", role, "--by", "ana")
+	if w.terraform {
+		w.configure("payments", payments, role, placed{region, newKey}, placed{west, westKey})
+		w.take(folder, "payments", payments, true)
+	}
+	w.reads("after a region was added", "Enabled", folder)
+}
+
+// revokedAndRestored: the AWS CLI takes the keys of payments away and gives them back; between them keyturn revokes it, and support restores it.
+func (w *world) revokedAndRestored(folder string) {
+	w.t.Helper()
+	keys := func(operation string) {
+		for _, key := range []string{newKey, westKey} {
+			w.run(0, "aws", "kms", operation, "--region", cmek.KeyURI(key).Location(), "--key-id", key)
+		}
+	}
+	before := w.cmekOf("payments")
+	keys("disable-key")
+	w.reads("before the revocation", "Disabled", folder)
+	plan := filepath.Join(w.folder, "plan.json")
+	w.keyturn(0, "revoke", "payments", "--reason", "key compromised", "--out", plan, "--by", "ana")
+	w.reads("planned", "Disabled", folder)
+	w.types("payments", "apply", plan, "--by", "ana")
+	w.reads("after the revocation", "Disabled", folder)
+	if out := w.keyturn(3, "restore", "payments", "--dry-run"); !strings.Contains(out, "aws kms enable-key") {
+		w.t.Errorf("the commands that restore the access are not shown:\n%s", out)
+	}
+	keys("enable-key")
+	w.post("restore", `{"cluster": "payments"}`) // support
+	w.keyturn(0, "restore", "payments", "--by", "ana")
+	w.reads("after the restoration", "Enabled", folder)
+	if after := w.cmekOf("payments"); after != before {
+		w.t.Errorf("the CMEK after revocation and restoration is\n%s\nand was\n%s", after, before)
+	}
+	if got := w.accepted("payments"); len(got) != 1 {
+		w.t.Errorf("%d PUTs to payments were accepted, want the move's alone", len(got))
+	}
+}
+
+// cmekOf is the cluster's CMEK without its times: region, key and status.
+func (w *world) cmekOf(cluster string) (text string) {
+	w.t.Helper()
+	var info cmek.ClusterInfo
+	w.must(json.Unmarshal([]byte(w.keyturn(0, "cmek", cluster, "-o", "json")), &info))
+	for _, r := range info.RegionInfos {
+		for _, k := range r.KeyInfos {
+			text += strings.Join([]string{r.Region, string(r.Status), string(k.Spec.URI), string(k.Status)}, " ") + "\n"
+		}
+	}
+	return text
 }
