@@ -393,7 +393,8 @@ func (w *world) revokedAndRestored(folder string) {
 	keys("disable-key")
 	w.reads("before the revocation", "Disabled", folder)
 	plan := filepath.Join(w.folder, "plan.json")
-	w.keyturn(0, "revoke", "payments", "--reason", "key compromised", "--out", plan, "--by", "ana")
+	w.keyturn(0, "revoke", "payments", "--reason", "key compromised", "--out", plan, "--by", "ana",
+		"--shared-key", "checkout was on one of them, and needs it for its backups alone")
 	w.reads("planned", "Disabled", folder)
 	w.types("payments", "apply", plan, "--by", "ana")
 	w.reads("after the revocation", "Disabled", folder)
