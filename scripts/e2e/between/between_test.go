@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,14 +137,37 @@ func (w *world) keyturn(code int, args ...string) string {
 	return w.run(code, w.program, args...)
 }
 
+// describe reads the keys with the AWS CLI, which takes most of its time to start: all at once.
+func (w *world) describe(keys ...string) map[string][]byte {
+	w.t.Helper()
+	texts, errs := make([][]byte, len(keys)), make([]error, len(keys))
+	var wait sync.WaitGroup
+	for i, key := range keys {
+		wait.Go(func() {
+			cmd := exec.CommandContext(w.t.Context(), "aws", "kms", "describe-key", "--region", cmek.KeyURI(key).Location(), "--key-id", key) //nolint:gosec // constants of this test
+			cmd.Env, cmd.Dir = w.environ, w.folder
+			texts[i], errs[i] = cmd.CombinedOutput()
+		})
+	}
+	wait.Wait()
+	answers := map[string][]byte{}
+	for i, key := range keys {
+		if errs[i] != nil {
+			w.t.Fatalf("aws kms describe-key %s: %v\n%s", key, errs[i], texts[i])
+		}
+		answers[key] = texts[i]
+	}
+	return answers
+}
+
 // reads reads with each of the tools, which must work whatever keyturn has just done, and read what they read before: the keys, of which
 // payments' own are in the state given, and a plan without changes.
 func (w *world) reads(when, payments, folder string) {
 	w.t.Helper()
+	texts := w.describe(oldKey, newKey, westKey)
 	for key, want := range map[string]string{oldKey: "Enabled", newKey: payments, westKey: payments} {
 		var answer struct{ KeyMetadata map[string]any }
-		text := w.run(0, "aws", "kms", "describe-key", "--region", cmek.KeyURI(key).Location(), "--key-id", key)
-		w.must(json.Unmarshal([]byte(text), &answer))
+		w.must(json.Unmarshal(texts[key], &answer))
 		if state := answer.KeyMetadata["KeyState"]; state != want {
 			w.t.Errorf("%s: the AWS CLI shows key %s as %v, want %s", when, key, state, want)
 		}
@@ -391,7 +415,6 @@ func (w *world) revokedAndRestored(folder string) {
 	}
 	before := w.cmekOf("payments")
 	keys("disable-key")
-	w.reads("before the revocation", "Disabled", folder)
 	plan := filepath.Join(w.folder, "plan.json")
 	w.keyturn(0, "revoke", "payments", "--reason", "key compromised", "--out", plan, "--by", "ana",
 		"--shared-key", "checkout was on one of them, and needs it for its backups alone")
