@@ -177,3 +177,30 @@ func TestBusyNamesWhyToWait(t *testing.T) {
 		}
 	}
 }
+
+func TestElsewhere_isAnotherLocationThanTheRegion(t *testing.T) {
+	const aws, google = "111122223333:key/0a5d1c2e-7f43-4b1a-9c68-2d9e41b7f001", "/keyRings/r/cryptoKeys/k"
+	const multi = "111122223333:key/mrk-5e3c0b9d71f84a62b6e07c2f18d4a906"
+	for _, r := range []struct {
+		region  string
+		uri     cmek.KeyURI
+		instead string
+	}{
+		{"us-east-1", "arn:aws:kms:us-east-1:" + aws, ""},
+		{"us-east-1", "arn:aws:kms:us-east-2:" + aws, "name a key there"},
+		{"us-gov-east-1", "arn:aws-us-gov:kms:us-gov-east-1:" + aws, ""},
+		{"us-east-1", "arn:aws:kms:us-east-1:" + multi, ""},
+		{"us-east-1", "arn:aws:kms:eu-west-1:" + multi, "name the key's replica in us-east-1"},
+		{"us-east1", "projects/p/locations/us-east1" + google, ""},
+		{"us-east1", "//cloudkms.googleapis.com/projects/p/locations/us-east1" + google + "/cryptoKeyVersions/3", ""},
+		{"us-east1", "projects/p/locations/us-east4" + google, "name a key there"},
+		{"us-east1", "projects/p/locations/us" + google, "name a key there"},
+		{"us-east1", "projects/p/locations/global" + google, "name a key there"},
+		{"us-east1", "no key", ""},
+	} {
+		why, instead := cmek.RegionSpec{Region: r.region, KeySpec: cmek.KeySpec{URI: r.uri}}.Elsewhere()
+		if instead != r.instead || (why == "") != (instead == "") {
+			t.Errorf("key %s for region %s: %q, %q; want %q", r.uri, r.region, why, instead, r.instead)
+		}
+	}
+}
