@@ -31,9 +31,9 @@ func gcpMoved(c Case) bool {
 }
 
 var gcpGuardRails = gcpCall("was changed", "MoveProject", "was moved to another folder or organization", projectUpdate, "was moved to another folder or organization", "MoveFolder", "was moved to another folder or organization",
-			"CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared",
-			"CreateServicePerimeter", "was created", "DeleteServicePerimeter", "was deleted", "DeleteAccessLevel", "was deleted",
-			"ReplaceServicePerimeters", "were replaced", "CommitServicePerimeters", "had their dry runs put into force", "ReplaceAccessLevels", "were replaced")
+	"CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared",
+	"CreateServicePerimeter", "was created", "DeleteServicePerimeter", "was deleted", "DeleteAccessLevel", "was deleted",
+	"ReplaceServicePerimeters", "were replaced", "CommitServicePerimeters", "had their dry runs put into force", "ReplaceAccessLevels", "were replaced")
 
 const gcpMovedImpact = "Policies of the folders and the organization that are above it now hold, those that were above it no longer do. If the clusters' service account had its access to a key from there, or a deny policy of the new place forbids it, they are cut off. keyturn does not compare the two."
 
