@@ -171,7 +171,7 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 // aboveBefore is the folder or organization that the project of an update was directly below before it, as sweeps noted it; "" if that is
 // not known.
 func aboveBefore(ctx context.Context, l *ledger.Ledger, e cmek.Event) (string, error) {
-	if e.Change != cmek.ChangeGuardRails || e.Parameters["destination_parent"] == "" || !risk.OnGoogle(e) {
+	if !risk.UpdatesProject(e) || e.Parameters["destination_parent"] == "" {
 		return "", nil
 	}
 	n, err := noted(ctx, l, google.Parents("projects/"+e.Account))

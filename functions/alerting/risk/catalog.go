@@ -97,7 +97,7 @@ var catalog = []Row{
 // rateMove: one call both moves a project and edits its labels, so it is a move only if the project was below something else before.
 func rateMove(c Case, s alert.Severity) alert.Severity {
 	switch {
-	case call(c.Event) != projectUpdate || c.moved():
+	case !UpdatesProject(c.Event) || c.moved():
 		return s
 	case c.perhapsMoved():
 		return alert.Low

@@ -499,7 +499,7 @@ var gcp = map[cmek.Change]words{
 		impact: func(c Case) string {
 			switch {
 			case c.perhapsMoved():
-				return "Whether it was moved is not known: the entry is the same for every edit of its labels, and keyturn knows not what the project was below before, or not what it is below now. If it was: " + lowerFirst(gcpMovedImpact)
+				return "Whether it was moved is not known: the entry is the same for every edit of its labels, and keyturn does not know what the project was below before, or what it is below now. If it was: " + lowerFirst(gcpMovedImpact)
 			case gcpMoved(c):
 				return gcpMovedImpact
 			case gcpPerimeter(c):

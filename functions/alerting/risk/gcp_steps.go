@@ -27,7 +27,7 @@ func gcpVersion(c Case) string {
 
 // gcpMoved reports that what is above keys was put elsewhere.
 func gcpMoved(c Case) bool {
-	return call(c.Event) == "MoveProject" || call(c.Event) == "MoveFolder" || call(c.Event) == projectUpdate
+	return call(c.Event) == "MoveProject" || call(c.Event) == "MoveFolder" || UpdatesProject(c.Event)
 }
 
 var gcpGuardRails = gcpCall("was changed", "MoveProject", "was moved to another folder or organization", projectUpdate, "was moved to another folder or organization", "MoveFolder", "was moved to another folder or organization",

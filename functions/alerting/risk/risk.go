@@ -142,15 +142,18 @@ type Case struct {
 // projectUpdate is the call that sets a project anew: its labels, its name and what it is below.
 const projectUpdate = "UpdateProject"
 
+// UpdatesProject reports that the call set a project of Google Cloud anew: whether it was moved takes what it was below before.
+func UpdatesProject(e cmek.Event) bool { return OnGoogle(e) && call(e) == projectUpdate }
+
 // moved reports that a project is known to be below something else than before the call.
 func (c Case) moved() bool {
 	now := c.Event.Parameters["destination_parent"]
-	return call(c.Event) == projectUpdate && now != "" && c.Above != "" && now != c.Above
+	return UpdatesProject(c.Event) && now != "" && c.Above != "" && now != c.Above
 }
 
 // perhapsMoved reports that it is not known whether a project was moved.
 func (c Case) perhapsMoved() bool {
-	return call(c.Event) == projectUpdate && (c.Event.Parameters["destination_parent"] == "" || c.Above == "")
+	return UpdatesProject(c.Event) && (c.Event.Parameters["destination_parent"] == "" || c.Above == "")
 }
 
 // Effect is what a change of a policy does to the clusters' principals and to others.
