@@ -185,7 +185,7 @@ func TestADeploymentThatIsNotFoundIsAnErrorWithItsReason(t *testing.T) {
 		{"a server that only the parameter names", func(s *parameterStore, _ *bench) {
 			s.values["eu-west-1 /keyturn/prod"] = strings.Replace(published().JSON(), `"ledger"`, `"server":"https://evil.example.com","ledger"`, 1)
 		}, exitUsage, []string{"follows the fleet at https://evil.example.com", "set COCKROACH_SERVER"}},
-		{"an empty name", func(_ *parameterStore, b *bench) { b.environ = []string{"KEYTURN_DEPLOYMENT=/../x"} }, exitUsage, []string{"there is no deployment /../x"}},
+		{"an empty name", func(_ *parameterStore, b *bench) { b.environ = []string{"KEYTURN_DEPLOYMENT=/../x"} }, exitUsage, []string{`"/../x" (named by KEYTURN_DEPLOYMENT) is no deployment; want NAME, or on Google Cloud PROJECT/NAME`}},
 	} {
 		b := newBench(t)
 		s := newStore(t)
