@@ -60,6 +60,21 @@ func node(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
 	return one(e)
 }
 
+// projectUpdate reads a new state of a project, with what it is below from now on. In the Resource Manager API v1, by which gcloud moves
+// projects, that is one call with every edit of a label or a name; in v3 it cannot move a project
+// (cloud.google.com/resource-manager/reference/rest/v1/projects/update, v3/projects/patch).
+func projectUpdate(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {
+	if strings.Contains(n.Audit.MethodName, ".v3.") {
+		return nil, nil
+	}
+	parent := n.Audit.Request.object("project").object("parent")
+	kinds := map[string]string{"folder": "folders", "organization": "organizations"}
+	if kind, id := kinds[parent.text("type")], parent.text("id"); kind != "" && isNodeID(id) {
+		setParameter(&e, "destination_parent", kind+"/"+id)
+	}
+	return node(n, e)
+}
+
 // nodePolicy reads a new IAM policy of a project, a folder or an organization, which all below inherit. Audit logs are switched by such
 // a policy, too.
 func nodePolicy(n *googleNotice, e cmek.Event) ([]cmek.Event, error) {

@@ -113,6 +113,7 @@ var understoodGoogle = []googleEntry{
 	googleCall(googleResources, "DeleteProject", node, cmek.ChangeProjectShutDown),
 	googleCall(googleResources, "UndeleteProject", node, cmek.ChangeProjectRestored),
 	googleCall(googleResources, "MoveProject", node, cmek.ChangeGuardRails),
+	googleCall(googleResources, "UpdateProject", projectUpdate, cmek.ChangeGuardRails),
 	googleCall(googleResources, "MoveFolder", node, cmek.ChangeGuardRails),
 	googleCall(googleResources, "SetOrgPolicy", orgPolicy, cmek.ChangeGuardRails),
 	googleCall(googleResources, "ClearOrgPolicy", orgPolicy, cmek.ChangeGuardRails),

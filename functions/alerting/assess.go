@@ -28,6 +28,8 @@ type Facts struct {
 	// known of every region that uses the key.
 	Wraps      []cmek.KeyVersion
 	WrapsKnown bool
+	// Above is the folder or organization that the event's project was directly below before the event; "" if that is not known.
+	Above string
 	// Pinned is true if regions of clusters follow the event's alias.
 	Pinned bool
 	// ByCluster is true if the principal of the call is that of a cluster that uses the key.
@@ -45,7 +47,7 @@ func (f Facts) about(e cmek.Event) risk.Case {
 	return risk.Case{
 		Event: e, Key: f.Key, KeyKnown: f.KeyKnown, Effect: f.Effect, InUse: f.Usage.InUse(),
 		Own: f.Own, Replica: f.Replica, NoInventory: f.NoInventory, Keys: f.Keys,
-		Wraps: f.Wraps, WrapsKnown: f.WrapsKnown, Pinned: f.Pinned,
+		Wraps: f.Wraps, WrapsKnown: f.WrapsKnown, Pinned: f.Pinned, Above: f.Above,
 	}
 }
 

@@ -442,18 +442,21 @@ func TestGoogle_incidentWithoutTheOrganization(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		cut    cmek.Event
-		unread string
+		unread string // too, in the end
+		read   string // of the folder's and the organization's deny policies, which are not read
 		open   int
 	}{
-		{"the key's policy", onCryptoKey(noGrant), "", 0},
-		{"the account's policy", onServiceAccount(noGrant), "", 0},
-		{"the key's policy, and the project's deny policies are unread, too", onCryptoKey(noGrant), onProject + "#denies", 1},
-		{"the key's policy, and the account is unread, too", onCryptoKey(noGrant), itsState, 1},
-		{"a deny policy of the folder", onDenyPolicy("CreatePolicy", onFolder, "stop", denying("stop", denyDecrypt, everyone)), "", 1},
+		{"the key's policy", onCryptoKey(noGrant), "", "", 0},
+		{"the account's policy", onServiceAccount(noGrant), "", "", 0},
+		{"the key's policy, and no deny policies are read at all", onCryptoKey(noGrant), onProject + "#denies", "", 0},
+		{"the key's policy, and the project's deny policies alone are not read of all", onCryptoKey(noGrant), onProject + "#denies", onFolder + "#denies", 1},
+		{"the key's policy, and the account is unread, too", onCryptoKey(noGrant), itsState, "", 1},
+		{"a deny policy of the folder", onDenyPolicy("CreatePolicy", onFolder, "stop", denying("stop", denyDecrypt, everyone)), "", "", 1},
 	} {
 		inWorld(t, func(t *testing.T, w *world) {
 			_, iam := withIAM(t, w)
 			iam.denied[onFolder+"#denies"], iam.denied[onOrg+"#denies"] = true, true
+			iam.denied[row.read] = false
 			w.happens(w.identified(row.cut, "e-1"))
 			if len(w.open()) != 1 {
 				t.Fatalf("%s: open are %v", row.name, w.open())

@@ -292,8 +292,8 @@ func (f *Function) accessible(ctx context.Context, i *ledger.Incident) (bool, er
 	return true, nil
 }
 
-// ownDocuments reports whether all that broke access was a change of the key's own policy, or of the principal itself: what stands above
-// their projects, and could not be read before either, then need not be read to see that access is back.
+// ownDocuments reports whether all that broke access was a change of the key's own policy, or of the principal itself: what who reads their
+// projects alone may not read, and could not be read before either, then need not be read to see that access is back.
 func ownDocuments(changes []cmek.Change) bool {
 	return len(changes) > 0 && !slices.ContainsFunc(changes, func(c cmek.Change) bool {
 		switch risk.KindOf(c) {

@@ -15,6 +15,7 @@ import (
 	"github.com/keyturn/keyturn/internal/alert"
 	"github.com/keyturn/keyturn/internal/cmek"
 	"github.com/keyturn/keyturn/internal/ledger"
+	"github.com/keyturn/keyturn/internal/policy/google"
 )
 
 // gather reads what an assessment needs: the ledger first, for half of the time at most, then everything else side by side
@@ -145,6 +146,8 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 		others, unread := callers(ctx, l, e, clusters)
 		clusters, err = append(clusters, others...), errors.Join(err, unread)
 	}
+	above, unread := aboveBefore(ctx, l, e)
+	facts.Above, err = above, errors.Join(err, unread)
 	pinned, unread := pinnedTo(ctx, l, e.Alias())
 	clusters, err = together(clusters, pinned), errors.Join(err, unread)
 	facts.Usage.Clusters, facts.ByCluster, facts.Pinned = affected(clusters, e), byCluster(clusters, e), len(pinned) > 0
@@ -163,6 +166,28 @@ func FromLedger(ctx context.Context, l *ledger.Ledger, e cmek.Event) (facts Fact
 	}
 	facts.Usage.Complete = time.Since(w.Sweep.Complete) < time.Hour && knownBy(e, w.Sweep.Named)
 	return facts, clusters, nil
+}
+
+// aboveBefore is the folder or organization that the project of an update was directly below before it, as sweeps noted it; "" if that is
+// not known.
+func aboveBefore(ctx context.Context, l *ledger.Ledger, e cmek.Event) (string, error) {
+	if !risk.UpdatesProject(e) || e.Parameters["destination_parent"] == "" {
+		return "", nil
+	}
+	n, err := noted(ctx, l, google.Parents("projects/"+e.Account))
+	if err != nil {
+		return "", err
+	}
+	text := n.Text
+	if n.Since.After(happened(e).Add(-clocks)) {
+		// A sweep between the event and this look may have noted the new place already.
+		text = n.Earlier
+	}
+	parents, err := google.ParseParents(text)
+	if err != nil || len(parents) == 0 {
+		return "", nil //nolint:nilerr // what is not understood is not known
+	}
+	return parents[0], nil
 }
 
 // pinnedTo lists the clusters with a region that is pinned to the alias; none if there is no alias.

@@ -41,15 +41,20 @@ func age(e cmek.Event) slog.Attr {
 
 // repeats reports whether an event says nothing new about an incident. New is what is worse, what happened in another
 // way (a disabled key is scheduled for deletion), and what happened after it had recovered or was closed by hand. A refused use
-// is only what the incident leads to.
+// is only what the incident leads to. What is told late of a time before the recovery that ended an incident is over with it, however
+// bad it was; nobody read the state for an end by hand, so before that one the rules of an open incident hold.
 func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 	at := happened(e)
 	switch {
-	case i.Opened.IsZero() || a.Severity.Above(i.Alert.Severity):
+	case i.Opened.IsZero():
+		return false
+	case at.Before(i.HealthySince()):
+		return true
+	case a.Severity.Above(i.Alert.Severity):
 		return false
 	case e.Amends != "" && i.Notified(e.Amends), a.Incident == "":
 		return true
-	case !i.Open(), i.Closing.Asked() && !at.Before(i.Closing.At):
+	case !i.Open() && !i.Closing.Asked(), i.Closing.Asked() && !at.Before(i.Closing.At):
 		return false
 	case !i.Recovered.IsZero():
 		// Events come in any order. A deletion is canceled before the key is enabled, if both happened in one second.

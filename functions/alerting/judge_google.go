@@ -612,12 +612,11 @@ func (onGoogleCloud) mayUse(use Use, docs Documents) access {
 	case onKey.Decision() == policy.Allowed && asAccount.Decision() == policy.Allowed && len(missing) == 0:
 		return access{Decision: policy.Allowed}
 	}
-	result.onlyAbove = onKey.ByRead() == policy.Allowed && asAccount.ByRead() == policy.Allowed
+	result.onlyAbove = onKey.ByRead() == policy.Allowed && asAccount.ByRead() == policy.Allowed && read.SeldomRead(missing)
 	for _, m := range missing {
 		if result.unread == "" && m.Kind != google.MissingCondition && m.Kind != google.MissingMembers {
 			result.unread = m.String()
 		}
-		result.onlyAbove = result.onlyAbove && m.AboveProjects()
 	}
 	return result
 }

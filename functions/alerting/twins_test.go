@@ -30,6 +30,7 @@ func TestTwins_eachTestRunsOnBothClouds(t *testing.T) {
 		"readme_test.go":          none,
 		"versions_test.go":        "on AWS a key has one state; tick_test.go and both_clouds_test.go have its twins",
 		"operations_test.go":      "Google Cloud alone logs the beginnings of operations",
+		"moved_test.go":           "Google Cloud alone has a call that both moves a project and edits its labels",
 		"projects_test.go":        "names of Google's projects; an account of AWS has one",
 
 		"TestTwins_eachTestRunsOnBothClouds": none,

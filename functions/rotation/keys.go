@@ -80,7 +80,10 @@ func troubles(known map[string]ledger.KeyTrouble, read map[cmek.KeyURI]KeyFact, 
 	for uri, fact := range read {
 		was := all[string(uri)]
 		t := ledger.KeyTrouble{Since: was.Since, Read: now}
+		var off *cmek.SwitchedOffError
 		switch {
+		case errors.As(fact.Err, &off):
+			t.Kind, t.Reason, t.Help, t.Count = keyUnreadable, off.What, off.Help, keyFailuresToReport
 		case errors.Is(fact.Err, cmek.ErrDenied):
 			t.Kind, t.Reason, t.Count = keyUnreadable, "access denied", keyFailuresToReport
 		case fact.Err != nil:
@@ -150,7 +153,10 @@ func keyConditions(troubles map[string]ledger.KeyTrouble, byKey func(cmek.KeyURI
 		}
 		if t.Kind == keyUnreadable {
 			cause := keyUnreadable + "/" + key.Account()
-			if t.Reason != "access denied" {
+			switch {
+			case len(t.Help) > 0: // one cause for all keys in its reach
+				cause += "/" + t.Reason
+			case t.Reason != "access denied":
 				cause = keyUnreadable + "/" + string(key)
 			}
 			unreadable[cause] = append(unreadable[cause], uri)
@@ -219,17 +225,23 @@ func unreadableAlert(cause string, uris []string, troubles map[string]ledger.Key
 		keys = append(keys, cmek.KeyURI(uri))
 	}
 	first := keys[0]
-	reason := troubles[string(first)].Reason
+	reason, help := troubles[string(first)].Reason, troubles[string(first)].Help
 	a := alert.Alert{
 		DedupKey: cause, Audience: alert.Operations, Severity: alert.High, Change: changeKeyUnreadable, Key: first,
 		Summary:       fmt.Sprintf("keyturn cannot read key %s: %s", first.ID(), reason),
 		Impact:        "Rotations of these keys cannot be followed, and whether the keys are healthy is not known. This says nothing about the keys themselves.",
 		RecoverySteps: allowReads(first),
 	}
+	if len(help) > 0 {
+		a.RecoverySteps = help
+	}
 	if len(uris) > 1 {
 		a.Key = ""
 		a.Summary = fmt.Sprintf("keyturn cannot read %d keys of account %s: %s", len(uris), cmp.Or(first.Account(), "unknown"), reason)
 		a.RecoverySteps = []string{allowReadsOfAll(first)}
+		if len(help) > 0 {
+			a.RecoverySteps = slices.Clone(help)
+		}
 		for _, key := range keys {
 			a.RecoverySteps = append(a.RecoverySteps, "Key "+string(key)+".")
 		}

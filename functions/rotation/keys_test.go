@@ -134,6 +134,45 @@ func testKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
 	}
 }
 
+// What is off for all readers of a project is told at once, in one alert, with what turns it on and not with permissions.
+func TestKeys_whatIsOff_isOneAlertWithItsOwnWayBack(t *testing.T) {
+	const first, second = "projects/p/locations/global/keyRings/r/cryptoKeys/k", "projects/p/locations/global/keyRings/r/cryptoKeys/l"
+	fact := func(what, command string) KeyFact {
+		return KeyFact{Err: fmt.Errorf("read key: %w", &cmek.SwitchedOffError{What: what, Help: []string{"Enable it:", command}, Err: errOutage})}
+	}
+	const api, billing = "the API cloudkms.googleapis.com of project 1 is off", "the billing of project 1 is off"
+	const enable, link = "gcloud services enable cloudkms.googleapis.com --project=1", "gcloud billing projects link 1 --billing-account=BILLING_ACCOUNT"
+	for _, row := range []struct {
+		what string
+		read map[cmek.KeyURI]KeyFact
+		want map[string]string // the end of the summary of each alert, and the command in its steps
+	}{
+		{"an API that is off", map[cmek.KeyURI]KeyFact{first: fact(api, enable)}, map[string]string{"key k: " + api: enable}},
+		{"an API that is off for two keys", map[cmek.KeyURI]KeyFact{first: fact(api, enable), second: fact(api, enable)}, map[string]string{"2 keys of account p: " + api: enable}},
+		{"an API that is off, and billing", map[cmek.KeyURI]KeyFact{first: fact(api, enable), second: fact(billing, link)}, map[string]string{"key k: " + api: enable, "key l: " + billing: link}},
+		{"an API that is off, and a refusal", map[cmek.KeyURI]KeyFact{first: fact(api, enable), second: {Err: cmek.ErrDenied}},
+			map[string]string{"key k: " + api: enable, "key l: access denied": "roles/cloudkms.viewer"}},
+	} {
+		found, err := keyConditions(keyReads(row.read), byKey(member("a")))
+		if err != nil || len(found) != len(row.want) {
+			t.Errorf("%s is reported as %+v (%v), want %d alerts", row.what, found, err, len(row.want))
+		}
+		names := map[string]bool{}
+		for _, a := range found {
+			names[a.DedupKey] = true
+			steps := strings.Join(a.RecoverySteps, "\n")
+			command, known := row.want[strings.TrimPrefix(a.Summary, "keyturn cannot read ")]
+			if !known || !strings.Contains(steps, command) || strings.Contains(steps, "roles/") != strings.Contains(command, "roles/") || a.Change != changeKeyUnreadable {
+				t.Errorf("%s is reported as %q with the steps %q, want %q", row.what, a.Summary, a.RecoverySteps, row.want)
+			}
+			cmektest.CheckSteps(t, a.RecoverySteps...)
+		}
+		if len(names) != len(found) {
+			t.Errorf("%s: the alerts have the names %v, want one each", row.what, names)
+		}
+	}
+}
+
 func TestKeys_replicas_areReportedEach(t *testing.T) {
 	w := newWorld(usingKey(mrkEast), alsoWest(mrkWest))
 	disabled := func(uri cmek.KeyURI) KeyFact { return KeyFact{Key: cmek.Key{URI: uri, State: cmek.KeyDisabled}} }

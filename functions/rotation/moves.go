@@ -134,8 +134,7 @@ func cause(unread, unclear error) error {
 	return unclear
 }
 
-// admittedOnGoogle decides by the allow and deny policies. What stands above every project is not waited for: those who read a project
-// seldom may read it.
+// admittedOnGoogle decides by the allow and deny policies. What those who read one project seldom may read is not waited for.
 func admittedOnGoogle(use cmek.Use, texts map[string]string, now time.Time) (policy.Decision, string) {
 	docs, _ := google.ReadAll(texts)
 	account, err := google.ParseServiceAccount(texts[google.State(use.Spec.AuthPrincipal)])
@@ -147,8 +146,7 @@ func admittedOnGoogle(use cmek.Use, texts map[string]string, now time.Time) (pol
 	if got.Decision() != policy.CannotTell {
 		return got.Decision(), why
 	}
-	above := !slices.ContainsFunc(got.Missing(), func(m google.Missing) bool { return !m.AboveProjects() })
-	if above && got.ByRead() == policy.Allowed {
+	if docs.SeldomRead(got.Missing()) && got.ByRead() == policy.Allowed {
 		return policy.Allowed, ""
 	}
 	return policy.CannotTell, why

@@ -139,7 +139,12 @@ resource "google_organization_iam_member" "read_above" {
   member = google_service_account.account[each.key].member
 }
 
-# Deny policies are read with a role of Google's: where a role of one's own may hold the two permissions is not documented.
+# Deny policies are read with a role of Google's: where a role of one's own may hold the two permissions is not documented. The role itself is
+# documented for organizations (cloud.google.com/iam/docs/deny-access), and refused where a role is not supported, which ends the apply.
+locals {
+  deny_reviewed_projects = var.organization == null && var.deny_reviewer_on_projects ? var.watched_projects : toset([])
+}
+
 resource "google_organization_iam_member" "read_denies" {
   for_each = var.organization == null ? [] : local.readers_of_keys
 
@@ -149,7 +154,7 @@ resource "google_organization_iam_member" "read_denies" {
 }
 
 resource "google_project_iam_member" "read_denies" {
-  for_each = { for pair in setproduct(var.organization == null ? var.watched_projects : [], local.readers_of_keys) : join("/", pair) => pair }
+  for_each = { for pair in setproduct(local.deny_reviewed_projects, local.readers_of_keys) : join("/", pair) => pair }
 
   project = each.value[0]
   role    = "roles/iam.denyReviewer"

@@ -258,7 +258,7 @@ resource "google_organization_iam_member" "operate_read_above" {
 }
 
 resource "google_project_iam_member" "operate_read_denies" {
-  for_each = { for pair in setproduct(var.organization == null ? var.watched_projects : [], var.operators) : join("/", pair) => pair }
+  for_each = { for pair in setproduct(local.deny_reviewed_projects, var.operators) : join("/", pair) => pair }
 
   project = each.value[0]
   role    = "roles/iam.denyReviewer"

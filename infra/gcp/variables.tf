@@ -102,6 +102,12 @@ variable "organization" {
   }
 }
 
+variable "deny_reviewer_on_projects" {
+  description = "Whether roles/iam.denyReviewer is granted on each watched project, where organization is null. Google documents the role for organizations only, so apply may refuse it; without it, deny policies of the projects are not read, and what depends on them is judged unclear."
+  type        = bool
+  default     = false
+}
+
 variable "watch_organization" {
   description = "Whether the organization as a whole is watched: every project in it, and the policies of organization and folders, which are logged there."
   type        = bool

@@ -1,6 +1,10 @@
 package cmek
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // KeyDescription is what a KMS says about a key beyond [Key]. The words are the KMS's own.
 type KeyDescription struct {
@@ -106,3 +110,18 @@ type PermissionError struct {
 
 func (e *PermissionError) Error() string { return e.Err.Error() }
 func (e *PermissionError) Unwrap() error { return e.Err }
+
+// SwitchedOffError is a call that failed because something that it needs is off in a project, whoever makes it: an API, or the billing.
+// No permission is missing, so it does not wrap [ErrDenied].
+type SwitchedOffError struct {
+	// What is off, and where: "the API cloudkms.googleapis.com of project 123456789012 is off".
+	What string
+	// Help turns it on: sentences, and commands that can be pasted.
+	Help []string
+	Err  error
+}
+
+func (e *SwitchedOffError) Error() string {
+	return e.What + "; " + strings.Join(append(slices.Clone(e.Help), e.Err.Error()), " ")
+}
+func (e *SwitchedOffError) Unwrap() error { return e.Err }

@@ -13,3 +13,6 @@ func NewStoreOn(config Config, client *firestore.Client) *Store {
 
 // Counting is the context of a call over gRPC.
 func (c Config) Counting(ctx context.Context) context.Context { return c.counting(ctx) }
+
+// Explain is what becomes of an error of Google's clients.
+func Explain(err error, doing string) error { return explain(err, doing) }

@@ -314,7 +314,6 @@ func TestKeyRead_answersThatProveNothing(t *testing.T) {
 		"a gateway's refusal":                  {key: `{"error":"forbidden"}`, keyStatus: 403},
 		"an error in disguise":                 {key: denied},
 		"a refusal":                            {key: denied, keyStatus: 403, is: cmek.ErrDenied},
-		"an API that is off":                   {key: `{"error":{"code":403,"message":"Cloud KMS API has not been used","status":"PERMISSION_DENIED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"SERVICE_DISABLED"}]}}`, keyStatus: 403, is: cmek.ErrDenied},
 		"an old token":                         {key: `{"error":{"code":401,"message":"no","status":"UNAUTHENTICATED"}}`, keyStatus: 401, is: cmek.ErrDenied},
 		"another key":                          {key: strings.ReplaceAll(key(""), "cryptoKeys/k", "cryptoKeys/other")},
 		"another key's version as primary":     {key: strings.Replace(key(""), "cryptoKeys/k/cryptoKeyVersions", "cryptoKeys/other/cryptoKeyVersions", 1)},

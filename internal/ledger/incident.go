@@ -106,6 +106,18 @@ func (i *Incident) PollBy(at time.Time) {
 // Open reports whether people were notified of the incident and it has not ended.
 func (i *Incident) Open() bool { return !i.Opened.IsZero() && i.Closed.IsZero() }
 
+// HealthySince is the time of the recovery that ended the incident: of the event that fixed it, or else of the first read that showed it
+// healthy. Zero for one that is open, that has no end, or that was closed by hand.
+func (i *Incident) HealthySince() time.Time {
+	switch {
+	case i.Closed.IsZero() || i.Closing.Asked() || i.GoodSince.IsZero():
+		return time.Time{}
+	case i.Recovered.IsZero() || i.Recovered.After(i.Closed): // after it was closed, the recovery is another one's
+		return i.GoodSince
+	}
+	return i.Recovered
+}
+
 // keepHappenings is how long a happening is remembered after its last write: far longer than any queue delivers its event.
 const keepHappenings = 30 * 24 * time.Hour
 

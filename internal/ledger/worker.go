@@ -36,6 +36,8 @@ type Worker struct {
 type KeyTrouble struct {
 	Kind   string `json:"kind"`
 	Reason string `json:"reason"`
+	// Help is how to mend it, where the answer of the read says that: sentences and commands.
+	Help []string `json:"help,omitempty"`
 	// Version is the id of the version whose state that is, where versions have states and the key has none (Cloud KMS); "" elsewhere.
 	Version string    `json:"version,omitempty"`
 	Since   time.Time `json:"since"`

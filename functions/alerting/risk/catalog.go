@@ -83,7 +83,7 @@ var catalog = []Row{
 	{Change: cmek.ChangePrincipalAssumed, Entry: "RK-18", Severity: alert.High, Kind: Assumed, Scope: ScopePrincipal},
 	{Change: cmek.ChangeUseRefused, Entry: "RK-19", Severity: alert.Critical, Kind: Refused, Scope: ScopeKey, Incident: alert.AccessLost, rate: rateRefusal},
 
-	{Change: cmek.ChangeGuardRails, Entry: "RK-20", Severity: alert.Medium, Kind: Other, Scope: ScopeAll},
+	{Change: cmek.ChangeGuardRails, Entry: "RK-20", Severity: alert.Medium, Kind: Other, Scope: ScopeAll, rate: rateMove},
 	{Change: cmek.ChangeAccountDetached, Entry: "RK-20", Severity: alert.High, Kind: Other, Scope: ScopeAccount},
 	{Change: cmek.ChangeRegionDisabled, Entry: "RK-20", Severity: alert.High, Kind: Other, Scope: ScopeAccount},
 	{Change: cmek.ChangeAPIDisabled, Entry: "RK-20", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Part: "api", Incident: alert.KeyUnusable},
@@ -92,6 +92,17 @@ var catalog = []Row{
 	{Change: cmek.ChangeBillingAssigned, Entry: "RK-20", Severity: alert.Low, Kind: Restored, Scope: ScopeAccount, Part: "billing", Incident: alert.KeyUnusable, Recovery: true},
 	{Change: cmek.ChangeProjectShutDown, Entry: "RK-20", Severity: alert.Critical, Kind: State, Scope: ScopeAccount, Part: "project", Incident: alert.KeyUnusable},
 	{Change: cmek.ChangeProjectRestored, Entry: "RK-20", Severity: alert.Info, Kind: Restored, Scope: ScopeAccount, Part: "project", Incident: alert.KeyUnusable, Recovery: true},
+}
+
+// rateMove: one call both moves a project and edits its labels, so it is a move only if the project was below something else before.
+func rateMove(c Case, s alert.Severity) alert.Severity {
+	switch {
+	case !UpdatesProject(c.Event) || c.moved():
+		return s
+	case c.perhapsMoved():
+		return alert.Low
+	}
+	return alert.None
 }
 
 // rateRefusal rates a cluster's refused call by its class. A decoder that gave none leaves the severity of the row.

@@ -489,15 +489,19 @@ var gcp = map[cmek.Change]words{
 			}
 			return the("Organization policy", c.Event.Parameters["policy_id"])
 		},
-		happened: gcpCall("was changed", "MoveProject", "was moved to another folder or organization", "MoveFolder", "was moved to another folder or organization",
-			"CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared",
-			"CreateServicePerimeter", "was created", "DeleteServicePerimeter", "was deleted", "DeleteAccessLevel", "was deleted",
-			"ReplaceServicePerimeters", "were replaced", "CommitServicePerimeters", "had their dry runs put into force", "ReplaceAccessLevels", "were replaced"),
+		happened: func(c Case) string {
+			if c.perhapsMoved() {
+				return "was changed, and perhaps moved to another folder or organization"
+			}
+			return gcpGuardRails(c)
+		},
 		attempt: "change %s",
 		impact: func(c Case) string {
 			switch {
+			case c.perhapsMoved():
+				return "Whether it was moved is not known: the entry is the same for every edit of its labels, and keyturn does not know what the project was below before, or what it is below now. If it was: " + lowerFirst(gcpMovedImpact)
 			case gcpMoved(c):
-				return "Policies of the folders and the organization that are above it now hold, those that were above it no longer do. If the clusters' service account had its access to a key from there, or a deny policy of the new place forbids it, they are cut off. keyturn does not compare the two."
+				return gcpMovedImpact
 			case gcpPerimeter(c):
 				return "CockroachDB Cloud calls Cloud KMS and the IAM Credentials API from outside of every perimeter. If a key's or a service account's project is within one that restricts these services, and no ingress rule or access level allows it, the clusters are cut off. keyturn does not evaluate perimeters."
 			}

@@ -26,7 +26,16 @@ func gcpVersion(c Case) string {
 }
 
 // gcpMoved reports that what is above keys was put elsewhere.
-func gcpMoved(c Case) bool { return call(c.Event) == "MoveProject" || call(c.Event) == "MoveFolder" }
+func gcpMoved(c Case) bool {
+	return call(c.Event) == "MoveProject" || call(c.Event) == "MoveFolder" || UpdatesProject(c.Event)
+}
+
+var gcpGuardRails = gcpCall("was changed", "MoveProject", "was moved to another folder or organization", projectUpdate, "was moved to another folder or organization", "MoveFolder", "was moved to another folder or organization",
+	"CreatePolicy", "was created", "DeletePolicy", "was deleted", "ClearOrgPolicy", "was cleared",
+	"CreateServicePerimeter", "was created", "DeleteServicePerimeter", "was deleted", "DeleteAccessLevel", "was deleted",
+	"ReplaceServicePerimeters", "were replaced", "CommitServicePerimeters", "had their dry runs put into force", "ReplaceAccessLevels", "were replaced")
+
+const gcpMovedImpact = "Policies of the folders and the organization that are above it now hold, those that were above it no longer do. If the clusters' service account had its access to a key from there, or a deny policy of the new place forbids it, they are cut off. keyturn does not compare the two."
 
 // gcpPerimeter reports that the change is one of VPC Service Controls.
 func gcpPerimeter(c Case) bool {

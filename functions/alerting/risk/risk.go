@@ -135,6 +135,25 @@ type Case struct {
 	WrapsKnown bool
 	// Pinned: regions of clusters follow the event's alias.
 	Pinned bool
+	// Above is the folder or organization that the event's project was directly below before the event; "" if that is not known.
+	Above string
+}
+
+// projectUpdate is the call that sets a project anew: its labels, its name and what it is below.
+const projectUpdate = "UpdateProject"
+
+// UpdatesProject reports that the call set a project of Google Cloud anew: whether it was moved takes what it was below before.
+func UpdatesProject(e cmek.Event) bool { return OnGoogle(e) && call(e) == projectUpdate }
+
+// moved reports that a project is known to be below something else than before the call.
+func (c Case) moved() bool {
+	now := c.Event.Parameters["destination_parent"]
+	return UpdatesProject(c.Event) && now != "" && c.Above != "" && now != c.Above
+}
+
+// perhapsMoved reports that it is not known whether a project was moved.
+func (c Case) perhapsMoved() bool {
+	return UpdatesProject(c.Event) && (c.Event.Parameters["destination_parent"] == "" || c.Above == "")
 }
 
 // Effect is what a change of a policy does to the clusters' principals and to others.
@@ -337,7 +356,7 @@ func (r Row) Restores(c Case) bool {
 // a folder or an organization happened in no account.
 func (r Row) Everybody(c Case) bool {
 	nowhere := r.Scope == ScopeAccount && c.Event.Key == "" && c.Event.Identity == "" && c.Event.Account == ""
-	return r.Scope == ScopeAll || c.Own || nowhere && OnGoogle(c.Event)
+	return r.Scope == ScopeAll && !c.perhapsMoved() || c.Own || nowhere && OnGoogle(c.Event)
 }
 
 // Broad reports whether the case names nothing that a cluster uses.

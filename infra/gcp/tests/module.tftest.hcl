@@ -244,7 +244,7 @@ run "people_may_use_the_command_line" {
     viewers   = ["user:oncall@example.com"]
   }
   assert {
-    condition     = length(google_project_iam_member.people) == 2 && length(google_project_iam_member.look) == 1 && length(google_project_iam_member.operate) == 1 && length(google_pubsub_topic_iam_member.operate) == 2 && length(google_project_iam_member.keys) == 2 && length(google_project_iam_member.operate_read) == 1 && length(google_project_iam_member.operate_read_denies) == 1
+    condition     = length(google_project_iam_member.people) == 2 && length(google_project_iam_member.look) == 1 && length(google_project_iam_member.operate) == 1 && length(google_pubsub_topic_iam_member.operate) == 2 && length(google_project_iam_member.keys) == 2 && length(google_project_iam_member.operate_read) == 1 && length(google_project_iam_member.operate_read_denies) == 0
     error_message = "The bindings of people differ."
   }
   assert {
@@ -254,6 +254,37 @@ run "people_may_use_the_command_line" {
   assert {
     condition     = jsonencode([for part in ["projects", "folders", "organization"] : jsondecode(google_storage_bucket_object.deployment.content)["watched_${part}"]]) == jsonencode([["acme-keys"], [], ""])
     error_message = "What is published of what is watched differs."
+  }
+}
+
+# Google documents the role for organizations only: a project is not given it unless somebody says so.
+run "deny_policies_of_projects_are_not_read_unasked" {
+  assert {
+    condition     = length(google_project_iam_member.read_denies) == 0 && length(google_organization_iam_member.read_denies) == 0
+    error_message = "Roles for deny policies are granted where no organization is set."
+  }
+}
+
+run "deny_policies_of_projects_are_read_if_asked_for" {
+  variables {
+    operators                 = ["group:platform@example.com"]
+    deny_reviewer_on_projects = true
+  }
+  assert {
+    condition     = length(google_project_iam_member.read_denies) == 3 && length(google_project_iam_member.operate_read_denies) == 1 && length(google_organization_iam_member.read_denies) == 0
+    error_message = "The roles for deny policies of projects differ."
+  }
+}
+
+run "deny_policies_of_an_organization_are_read_from_there" {
+  variables {
+    organization              = "123456789012"
+    operators                 = ["group:platform@example.com"]
+    deny_reviewer_on_projects = true
+  }
+  assert {
+    condition     = length(google_project_iam_member.read_denies) == 0 && length(google_project_iam_member.operate_read_denies) == 0 && length(google_organization_iam_member.read_denies) == 3 && length(google_organization_iam_member.operate_read_denies) == 1
+    error_message = "The roles for deny policies of an organization differ."
   }
 }
 

@@ -284,6 +284,37 @@ func TestMissing_aboveProjects(t *testing.T) {
 	}
 }
 
+// Deny policies of a project are read by who may read those of the organization, or by nobody: if any are read, one list that is not is waited for.
+func TestDocuments_seldomRead(t *testing.T) {
+	denies := func(levels ...string) google.Documents {
+		d := google.Documents{Denies: map[string][]google.DenyPolicy{}}
+		for _, level := range levels {
+			d.Denies[level] = nil
+		}
+		return d
+	}
+	above, ofProject := google.Missing{Kind: google.MissingParents, Name: project}, google.Missing{Kind: google.MissingDenies, Name: project}
+	for _, row := range []struct {
+		name    string
+		read    google.Documents
+		missing []google.Missing
+		want    bool
+	}{
+		{"nothing", denies(project), nil, true},
+		{"what is above", denies(project), []google.Missing{above}, true},
+		{"all deny policies", denies(), []google.Missing{above, ofProject, {Kind: google.MissingDenies, Name: folder}}, true},
+		{"those of one project, where the folder's are read", denies(folder), []google.Missing{ofProject}, false},
+		{"those of one project, where another's are read", denies("projects/other"), []google.Missing{above, ofProject}, false},
+		{"the allow policy of the project", denies(), []google.Missing{ofProject, {Kind: google.MissingPolicy, Name: project}}, false},
+		{"the boundaries of the project", denies(), []google.Missing{ofProject, {Kind: google.MissingBoundaries, Name: project}}, false},
+		{"the account", denies(), []google.Missing{above, {Kind: google.MissingIdentity, Name: account}}, false},
+	} {
+		if got := row.read.SeldomRead(row.missing); got != row.want {
+			t.Errorf("missing is %s: it is seldom read: %t, want %t", row.name, got, row.want)
+		}
+	}
+}
+
 func TestKnows(t *testing.T) {
 	for role, want := range map[string]bool{
 		own: true, other: false, use: true, "roles/viewer": true, "roles/cloudkms.newerThanThis": false, use + "_withcond_2b17cc25d2cd9e2c54d8": true,

@@ -115,6 +115,14 @@ func (m Missing) AboveProjects() bool {
 	return m.Kind == MissingParents || strings.HasPrefix(m.Name, "folders/") || strings.HasPrefix(m.Name, "organizations/") && m.Kind != MissingRole
 }
 
+// SeldomRead reports whether all that is missing is what who reads one project may not read: what stands above every project and, where no
+// deny policies were read at all, those of projects, since the role that shows them is documented for organizations only.
+func (d Documents) SeldomRead(missing []Missing) bool {
+	return !slices.ContainsFunc(missing, func(m Missing) bool {
+		return !m.AboveProjects() && (m.Kind != MissingDenies || len(d.Denies) > 0)
+	})
+}
+
 // readPolicy is the permission to read a resource's allow policy.
 func readPolicy(resource string) string {
 	switch kind(resource) {
