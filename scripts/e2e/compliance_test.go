@@ -70,7 +70,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	})
 
 	p := w.person()
-	if out := p.run(0, "evidence", "verify", "--manifest", run.SHA256); !strings.Contains(out, "1 record, 1 proof, 2 runs") {
+	if out := p.run(0, "evidence", "verify", "--manifest", run.SHA256); !strings.Contains(out, "1 record of re-encryptions\n  1 record corroborating them\n  2 compliance runs") {
 		t.Errorf("keyturn evidence verify says\n%s", out)
 	}
 	if out := p.run(0, "report", "--format", "html"); out != string(page) {
@@ -87,7 +87,7 @@ func TestADayOfChecksIsArchivedReportedAndVerified(t *testing.T) {
 	// Whoever delivered the proof died before the ledger knew: the next day's run finds the record in the archive.
 	w.deliverAgain(archive, made.Proofs[0])
 	must(t, day.tick(), "tick of the next day")
-	if out := p.run(0, "evidence", "verify"); !strings.Contains(out, "1 record, 1 proof, 3 runs") {
+	if out := p.run(0, "evidence", "verify"); !strings.Contains(out, "1 record of re-encryptions\n  1 record corroborating them\n  3 compliance runs") {
 		t.Errorf("after a repeated delivery keyturn evidence verify says\n%s", out)
 	}
 	if len(w.troubles) > 0 {
