@@ -41,7 +41,7 @@ func age(e cmek.Event) slog.Attr {
 
 // repeats reports whether an event says nothing new about an incident. New is what is worse, what happened in another
 // way (a disabled key is scheduled for deletion), and what happened after it had recovered or was closed by hand. A refused use
-// is only what the incident leads to. What is told late of a time before the recovery that ended an incident is over with it, however
+// is only what the incident leads to. What is reported late, of a time before the recovery that ended an incident is over with it, however
 // bad it was; nobody read the state for an end by hand, so before that one the rules of an open incident hold.
 func repeats(e cmek.Event, a Assessment, i *ledger.Incident) bool {
 	at := happened(e)

@@ -8,7 +8,7 @@ import (
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
-// An incident whose events were told in time: the key was disabled at noon, enabled five minutes later, and it has ended since.
+// An incident whose events were reported in time: the key was disabled at noon, enabled five minutes later, and it has ended since.
 func TestWhatIsToldAfterTheEndOfAnIncidentIsNewsOnlyIfItHappenedAfterTheRecovery(t *testing.T) {
 	const enabled = 5 * time.Minute // after the key was disabled
 	for _, row := range []struct {
@@ -32,7 +32,7 @@ func TestWhatIsToldAfterTheEndOfAnIncidentIsNewsOnlyIfItHappenedAfterTheRecovery
 			w.happens(s.enable(w, "e-2"))
 			w.ticks(3 * time.Hour)
 			ended := []string{s.disabledAlert(), "[RESOLVED]"}
-			w.want("before it is told of "+row.what, ended...)
+			w.want("before it is reported: "+row.what, ended...)
 			w.happens(s.event(w, "late", row.change, at(noon.Add(row.after))))
 			told := ended
 			if row.news {
@@ -63,7 +63,7 @@ func TestWhatIsToldAfterAnEndThatOnlyReadsShowedIsNewsFromTheFirstGoodReadOn(t *
 	})
 }
 
-// A second time that the key was disabled is told, also if its recovery is told first.
+// A second time that the key was disabled is reported, also if its recovery is reported first.
 func TestARecoveryThatIsToldAfterTheEndHidesNoSecondBreak(t *testing.T) {
 	onBothSides(t, func(t *testing.T, w *world, s side) {
 		w.happens(s.disable(w, "e-1"))

@@ -9,7 +9,7 @@ import (
 )
 
 // One call of the Resource Manager moves a project and edits its labels. What sweeps noted of the project's place tells one from the other;
-// where they noted none, a person hears of the first of a day and is not paged.
+// where they noted none, the first of a day is reported and pages nobody.
 func TestAnUpdateOfAProjectIsAMoveOnlyIfItIsElsewhereThanBefore(t *testing.T) {
 	const here, elsewhere = `["folders/99","organizations/42"]`, `["folders/7","organizations/42"]`
 	const below, withoutParent = "resourcemanager-updateproject-v1", "resourcemanager-updateproject-v1-without-a-parent"
@@ -78,7 +78,7 @@ func TestAnUpdateOfAProjectIsAMoveOnlyIfItIsElsewhereThanBefore(t *testing.T) {
 	}
 }
 
-// What was told as a perhaps is told as a move when one comes.
+// What was reported as perhaps moved is reported as a move when one comes.
 func TestAMoveIsToldAfterAnUpdateThatMayHaveBeenOne(t *testing.T) {
 	onGoogleOnly(t, func(t *testing.T, w *world) {
 		e := logged(t, "resourcemanager-updateproject-v1", "")[0]

@@ -134,7 +134,7 @@ func testKeys_oneCause_isOneAlertWithAllClusters(t *testing.T) {
 	}
 }
 
-// What is off for all readers of a project is told at once, in one alert, with what turns it on and not with permissions.
+// What is off for all readers of a project is reported at once, in one alert, with what turns it on and not with permissions.
 func TestKeys_whatIsOff_isOneAlertWithItsOwnWayBack(t *testing.T) {
 	const first, second = "projects/p/locations/global/keyRings/r/cryptoKeys/k", "projects/p/locations/global/keyRings/r/cryptoKeys/l"
 	fact := func(what, command string) KeyFact {

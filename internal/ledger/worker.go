@@ -36,7 +36,7 @@ type Worker struct {
 type KeyTrouble struct {
 	Kind   string `json:"kind"`
 	Reason string `json:"reason"`
-	// Help is how to mend it, where the answer of the read says that: sentences and commands.
+	// Help is how to fix it, where the answer of the read says that: sentences and commands.
 	Help []string `json:"help,omitempty"`
 	// Version is the id of the version whose state that is, where versions have states and the key has none (Cloud KMS); "" elsewhere.
 	Version string    `json:"version,omitempty"`
