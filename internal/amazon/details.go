@@ -101,6 +101,12 @@ func permissionError(err error, permission string) error {
 	return &cmek.PermissionError{Permission: permission, Err: err}
 }
 
+// Refusal is how the error of an AWS call is wrapped that takes a permission: as [Explain] does, and as a [*cmek.PermissionError] if the
+// call was refused for want of it.
+func Refusal(err error, doing, permission string) error {
+	return permissionError(explain(err, doing), permission)
+}
+
 // mostGrantPages bounds the listing of a key's grants, with 100 on a page
 // (docs.aws.amazon.com/kms/latest/APIReference/API_ListGrants.html); KMS allows 50,000 of them.
 const mostGrantPages = 10

@@ -179,6 +179,18 @@ func (k *KMS) assumeRole(account string) func(*kms.Options) {
 	}
 }
 
+// As is the configuration with the credentials of the account's reader role; with our own for account "", and where it has no such role.
+func (k *KMS) As(account string) Config {
+	config := k.config.Copy()
+	if account == "" {
+		return config
+	}
+	if reader := k.credentials(account); reader != nil {
+		config.Credentials = reader
+	}
+	return config
+}
+
 // credentials are those of the account's reader role; nil if it has none.
 func (k *KMS) credentials(account string) aws.CredentialsProvider {
 	role, ok := k.roles[account]

@@ -6,6 +6,7 @@ import (
 	"github.com/keyturn/keyturn/functions/compliance"
 	"github.com/keyturn/keyturn/functions/trailcheck/cloudtrail"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/detection"
 	"github.com/keyturn/keyturn/internal/cockroachcloud"
 )
 
@@ -36,7 +37,7 @@ func (s *settings) reads(aws amazon.Config) compliance.AWS {
 	}
 	return compliance.AWS{
 		Keys: keys, Use: keys, Aliases: keys, Policies: policies, Roles: policies, Trails: cloudtrail.NewOwn(aws),
-		Log: amazon.NewUseLog(aws, roles), Rules: amazon.NewRules(aws, roles), Secrets: secrets,
+		Log: amazon.NewUseLog(aws, roles), Rules: detection.NewRules(aws, roles), Secrets: secrets,
 	}
 }
 

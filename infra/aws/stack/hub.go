@@ -23,6 +23,7 @@ import (
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/infra/aws/pattern"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/detection"
 	"github.com/keyturn/keyturn/internal/ledger"
 	"github.com/keyturn/keyturn/internal/report"
 )
@@ -188,13 +189,13 @@ func (h *hub) alerting() {
 // compliance runs the checks once a day, in as many ticks as that takes.
 func (h *hub) compliance() {
 	declarations := h.object("Declarations", h.d.Compliance)
-	detection := h.object("Detection", h.d.Detection())
+	expected := h.object("Detection", h.d.Detection())
 	environment := h.environment(deployment.Compliance, map[string]*string{
 		"KEYTURN_API_KEY_SECRET":          h.checkKey.Ref(),
 		"KEYTURN_ROTATION_API_KEY_SECRET": h.apiKey.Ref(),
 		"KEYTURN_ARCHIVE":                 join("s3://", h.archive.BucketName(), "/"+deployment.ArchivePrefix),
 		"KEYTURN_DECLARATIONS":            declarations.S3ObjectUrl(),
-		"KEYTURN_DETECTION":               detection.S3ObjectUrl(),
+		"KEYTURN_DETECTION":               expected.S3ObjectUrl(),
 	})
 	var reports []permission
 	if h.d.Compliance.AuditCredential {
@@ -230,11 +231,11 @@ func (h *hub) compliance() {
 			// reading a file has none, would take that away (docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
 			allowOn(h.archive.BucketArn(), "s3:ListBucket"),
 			{actions: []string{"s3:GetObject"}, resources: []*string{
-				join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), join("", detection.Bucket().BucketArn(), "/"+*detection.S3ObjectKey()),
+				join("", declarations.Bucket().BucketArn(), "/"+*declarations.S3ObjectKey()), join("", expected.Bucket().BucketArn(), "/"+*expected.S3ObjectKey()),
 			}},
 			// What all that the spokes forward leads through. The spokes' own are read by the readers of their accounts.
-			allow(amazon.RuleActions, h.d.HubRules()).because("Which rules there are follows from what keyturn understands."),
-			allow(amazon.QueueActions, "arn:aws:sqs:"+h.d.Hub.Region+":"+h.d.Hub.Account+":"+h.of(alertingEvent)+"-dead",
+			allow(detection.RuleActions, h.d.HubRules()).because("Which rules there are follows from what keyturn understands."),
+			allow(detection.QueueActions, "arn:aws:sqs:"+h.d.Hub.Region+":"+h.d.Hub.Account+":"+h.of(alertingEvent)+"-dead",
 				"arn:aws:sqs:"+h.d.Hub.Region+":"+h.d.Hub.Account+":"+h.of(rotationEvent)+"-dead"),
 			// The trails of the hub's account, seen from every Region with keys. Those of other accounts stay unread: the reader role cannot read them.
 			allow("cloudtrail:DescribeTrails", "*").because("cloudtrail:DescribeTrails has no resource to name."),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyturn/keyturn/infra/aws/deployment"
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/detection"
 )
 
 // newRoles makes the roles of an account: the one that reads the clusters' keys and roles, some of which can be read from within
@@ -34,8 +35,8 @@ func newRoles(app constructs.Construct, d deployment.Deployment, a deployment.Ac
 			allow(amazon.UseLogActions, "*").because("cloudtrail:LookupEvents has no resource to name."))
 	}
 	if rules := d.SpokeRules(a); len(rules) > 0 {
-		reads = append(reads, allow(amazon.RuleActions, rules...).because("Which rules there are follows from what keyturn understands."),
-			allow(amazon.QueueActions, d.SpokeDeadLetters(a)...))
+		reads = append(reads, allow(detection.RuleActions, rules...).because("Which rules there are follows from what keyturn understands."),
+			allow(detection.QueueActions, d.SpokeDeadLetters(a)...))
 	}
 	reads = append(reads, readsByAlias(a)...)
 	if len(roles) > 0 {

@@ -1,4 +1,4 @@
-package amazon_test
+package detection_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/keyturn/keyturn/internal/amazon"
+	"github.com/keyturn/keyturn/internal/amazon/detection"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
@@ -58,9 +61,15 @@ var aRule = map[string]string{
 	"GetQueueAttributes": `{"Attributes":{"ApproximateNumberOfMessages":"2","ApproximateNumberOfMessagesNotVisible":"1","ApproximateNumberOfMessagesDelayed":"0"}}`,
 }
 
-func rulesOver(t *testing.T, s *ruleServer) *amazon.Rules {
+func rulesOver(t *testing.T, s *ruleServer) *detection.Rules {
 	t.Helper()
-	return amazon.NewRules(configAt(t, "http://aws.test", s), amazon.ReaderRoles{"*": {ARN: "arn:aws:iam::{account}:role/reader"}})
+	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": "http://aws.test"}
+	config, err := amazon.ConfigFromEnv(func(name string) string { return env[name] }, &http.Client{Transport: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	return detection.NewRules(config, amazon.ReaderRoles{"*": {ARN: "arn:aws:iam::{account}:role/reader"}})
 }
 
 func TestRule_isReadWithAllItsTargets(t *testing.T) {

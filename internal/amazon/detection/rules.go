@@ -1,4 +1,6 @@
-package amazon
+// Package detection reads what the detection consists of on AWS. It is apart from package amazon because the clients of EventBridge and SQS take
+// a millisecond at the start of every function that links them, and compliance alone needs them.
+package detection
 
 import (
 	"context"
@@ -13,13 +15,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/keyturn/keyturn/internal/amazon"
 	"github.com/keyturn/keyturn/internal/cmek"
 )
 
 // Rules reads rules of EventBridge and counts messages in queues of SQS. It acts as the reader role of the account that it is given, and with
 // its own credentials for account "". It is safe for concurrent use.
 type Rules struct {
-	kms *KMS
+	kms *amazon.KMS
 
 	mu      sync.Mutex
 	clients map[string]ruleClients // by account
@@ -37,8 +40,8 @@ const (
 )
 
 // NewRules returns a reader of rules. roles may be nil.
-func NewRules(config Config, roles ReaderRoles) *Rules {
-	return &Rules{kms: NewKMS(config, roles), clients: map[string]ruleClients{}}
+func NewRules(config amazon.Config, roles amazon.ReaderRoles) *Rules {
+	return &Rules{kms: amazon.NewKMS(config, roles), clients: map[string]ruleClients{}}
 }
 
 // mostTargetPages bounds the listing of a rule's targets, of which there are five (docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html).
@@ -58,7 +61,7 @@ func (r *Rules) Rule(ctx context.Context, account, region, bus, name string) (cm
 		if errors.As(err, &notFound) {
 			return fmt.Errorf("%s: %w: %w", doing, cmek.ErrNotFound, err)
 		}
-		return permissionError(explain(err, doing), action+" on "+where+" in "+region+inAccountOf(account))
+		return amazon.Refusal(err, doing, action+" on "+where+" in "+region+inAccountOf(account))
 	}
 	client := r.of(account).events
 	out, err := client.DescribeRule(ctx, &eventbridge.DescribeRuleInput{Name: &name, EventBusName: busName}, on)
@@ -94,7 +97,7 @@ func (r *Rules) Waiting(ctx context.Context, account, owner, region, queue strin
 		QueueUrl: aws.String("https://sqs." + region + ".amazonaws.com/" + owner + "/" + queue), AttributeNames: counted,
 	}, func(o *sqs.Options) { o.Region = region })
 	if err != nil {
-		return 0, permissionError(explain(err, doing), QueueActions+" on queue "+queue+" in "+region+inAccountOf(account))
+		return 0, amazon.Refusal(err, doing, QueueActions+" on queue "+queue+" in "+region+inAccountOf(account))
 	}
 	total := 0
 	for _, name := range counted {
@@ -119,14 +122,8 @@ func (r *Rules) of(account string) ruleClients {
 	defer r.mu.Unlock()
 	c, ok := r.clients[account]
 	if !ok {
-		credentials := r.kms.config.Credentials
-		if account != "" {
-			if assumed := r.kms.credentials(account); assumed != nil {
-				credentials = assumed
-			}
-		}
-		c.events = eventbridge.NewFromConfig(r.kms.config, func(o *eventbridge.Options) { o.Credentials = credentials })
-		c.queues = sqs.NewFromConfig(r.kms.config, func(o *sqs.Options) { o.Credentials = credentials })
+		config := r.kms.As(account)
+		c = ruleClients{eventbridge.NewFromConfig(config), sqs.NewFromConfig(config)}
 		r.clients[account] = c
 	}
 	return c
