@@ -4,8 +4,8 @@
 //
 //	start at most 2.5 × hello-world, memory at most 15 MB, archive at most 6 MB
 //
-// compliance, which nobody waits for, may have 20 MB and 10 MB: the template of its page finds methods by their names, so the linker keeps
-// all methods of the SDK.
+// compliance, which runs once a day and nobody waits for, may take 3 ×, 20 MB and 10 MB: the template of its page finds methods by their names,
+// so the linker keeps all methods of the SDK, and it alone links the clients of EventBridge and SQS.
 //
 // For the functions of Google Cloud, it measures the time to the first answer and the size of the binary:
 //
@@ -32,7 +32,7 @@ const (
 	mostMemory  = 15.0 // MB
 	mostArchive = 6.0  // MB
 
-	mostMemoryOfPages, mostArchiveOfPages = 20.0, 10.0 // MB, of compliance
+	mostRatioOfPages, mostMemoryOfPages, mostArchiveOfPages = 3.0, 20.0, 10.0 // of compliance, MB
 )
 
 func main() {
@@ -91,9 +91,9 @@ func measure() (broken []string, err error) {
 	fmt.Printf("%-12s %12s %10s %10s %12s\n", "function", "to /next", "× hello", "memory", "archive")
 	for _, name := range names {
 		ms, mb := median(starts[name]), median(memory[name])
-		mostMemory, mostArchive := mostMemory, mostArchive
+		mostRatio, mostMemory, mostArchive := mostRatio, mostMemory, mostArchive
 		if name == "compliance" {
-			mostMemory, mostArchive = mostMemoryOfPages, mostArchiveOfPages
+			mostRatio, mostMemory, mostArchive = mostRatioOfPages, mostMemoryOfPages, mostArchiveOfPages
 		}
 		archive := "–"
 		if info, err := os.Stat(filepath.Join("dist/aws", name+".zip")); err == nil {
